@@ -1,0 +1,1 @@
+"""Recipes as YAML, installed as package data so that their names work from a wheel."""

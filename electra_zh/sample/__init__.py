@@ -1,0 +1,11 @@
+"""Sample Chinese text that ships with the package.
+
+``corpus.txt`` is the text used to learn a small vocabulary and to pretrain a
+nano model; ``heldout.txt`` holds other documents in the same styles, for
+evaluation.  Both are UTF-8, one paragraph a line, with a blank line between
+documents.  A small share of the documents is in traditional characters.
+
+All of it is original text, written for this project, under the Apache
+License 2.0.  The people, places, companies and figures in the reports,
+letters, notices and reviews are invented.
+"""

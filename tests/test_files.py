@@ -1,0 +1,64 @@
+"""Files are whole or not there; remote paths go through tf.io.gfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from electra_zh import files
+from electra_zh.config import UserError
+
+
+def test_atomic_write_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def write() -> None:
+        with files.atomic_write(str(path)) as file:
+            file.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert path.read_bytes() == b"old"
+    assert files.list_dir(str(tmp_path)) == ["f"]
+
+
+def test_atomic_write_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    files.write_text(str(path), "一\n")
+    files.write_text(str(path), "二\r\n")
+    assert files.read_text(str(path)) == "二\r\n"
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file: nowhere"):
+        files.read_text("nowhere")
+    (tmp_path / "latin1").write_bytes(b"\xe9")
+    with pytest.raises(UserError, match="latin1 is not UTF-8"):
+        files.read_text(str(tmp_path / "latin1"))
+    (tmp_path / "j").write_text("{")
+    with pytest.raises(UserError, match="not valid JSON"):
+        files.read_json(str(tmp_path / "j"))
+    with pytest.raises(UserError, match="is a folder"):
+        files.read_text(str(tmp_path))
+
+
+def test_schemes_are_remote() -> None:
+    assert files.is_remote("gs://bucket/a")
+    assert not files.is_remote("/a/b")
+    assert not files.is_remote("a:b")
+    assert files.join("gs://bucket/a/", "b") == "gs://bucket/a/b"
+
+
+def test_remote_paths_go_through_gfile() -> None:
+    path = "ram://electra-zh-test/f"
+    files.write_text(path, "内容")
+    assert files.exists(path)
+    assert files.size(path) == 6
+    assert files.read_text(path) == "内容"
+    assert files.list_dir("ram://electra-zh-test") == ["f"]
+    assert files.glob("ram://electra-zh-test/*") == [path]
+    files.remove(path)
+    assert not files.exists(path)
