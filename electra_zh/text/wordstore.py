@@ -1,0 +1,244 @@
+"""A cache from stretches of text to their token ids, looked up for a whole block at once.
+
+Every stretch has an entry: a place in one array of ids. A Python dict maps a stretch to its entry.
+In front of it stands a hash table made of arrays for the stretches that most text has, up to 16
+ASCII characters: they are compared as two 64-bit numbers, all of a block in a few array steps,
+without making a Python string of each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+# What the store may hold before it starts anew, at the next block: some 50 MB.
+MAX_ENTRIES = 1 << 18
+MAX_CHARACTERS = 1 << 23
+
+_KEY_CHARACTERS = 16
+_HIGH_BITS = np.uint64(0x8080808080808080)
+# Odd numbers with well spread bits (2^64 divided by the golden ratio, and a prime of xxHash).
+_MIX_LOW = np.uint64(0x9E3779B97F4A7C15)
+_MIX_HIGH = np.uint64(0xC2B2AE3D27D4EB4F)
+# Masks that keep the first n of eight bytes (little endian).
+_KEEP_BYTES = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)
+
+
+class Encoded(NamedTuple):
+    """The ids of a stretch, and the words in it that became [UNK]."""
+
+    ids: list[int]
+    unknown: list[str]
+
+
+class WordStore:
+    """Entries of stretches of text. Not for use by several threads at once.
+
+    Attributes:
+      ids: int32, the ids of all entries.
+      starts, counts: int64 [entries]; entry e is `ids[starts[e]:starts[e] + counts[e]]`.
+      single: int32 [entries], the id of an entry that is one token, else -1.
+      has_unknown: bool [entries], whether a word of the entry became [UNK].
+      unknown: entry to the words in it that became [UNK], for the entries that have any.
+    """
+
+    def __init__(self, encode: Callable[[str], Encoded]) -> None:
+        """Makes an empty store; `encode` is called once for each new stretch."""
+        self._encode = encode
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all entries."""
+        self._entries = _NewEntries(self._encode)
+        self._table = _KeyTable()
+        self._ids = _Growing(np.int32)
+        self._counts = _Growing(np.int64)
+        self._starts = _Growing(np.int64)
+        self._single = _Growing(np.int32)
+        self._has_unknown = _Growing(np.bool_)
+        self.unknown = self._entries.unknown
+        self._renew_views()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def lookup(
+        self, text: str, codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    ) -> np.ndarray:
+        """Returns the entries of `text[starts[i]:ends[i]]`, int64; `codepoints` are the text's."""
+        if len(self) > MAX_ENTRIES or self._entries.characters > MAX_CHARACTERS:
+            self.clear()
+        low, high = _ascii_keys(codepoints, starts, ends)
+        entries = self._table.find(low, high)
+        missed = np.flatnonzero(entries < 0)
+        if not len(missed):
+            return entries
+        before = len(self)
+        bounds = zip(starts[missed].tolist(), ends[missed].tolist(), strict=True)
+        entries[missed] = [self._entries[text[start:end]] for start, end in bounds]
+        if len(self) > before:
+            self._take_over_new(before)
+            new = missed[(entries[missed] >= before) & (low[missed] != 0)]
+            _, first = np.unique(entries[new], return_index=True)
+            new = new[first]
+            self._table.insert(low[new], high[new], entries[new])
+        return entries
+
+    def _take_over_new(self, before: int) -> None:
+        """Puts the entries from number `before` on into the arrays."""
+        ids, counts = self._entries.take()
+        starts = np.cumsum(counts) - counts
+        single = np.full(len(counts), -1, np.int32)
+        single[counts == 1] = ids[starts[counts == 1]]
+        has_unknown = np.zeros(len(counts), np.bool_)
+        # The dict keeps the order of its entries: the new ones are its last.
+        new_unknown = itertools.takewhile(lambda entry: entry >= before, reversed(self.unknown))
+        has_unknown[[entry - before for entry in new_unknown]] = True
+        self._starts.extend(starts + len(self._ids.values))
+        self._ids.extend(ids)
+        self._counts.extend(counts)
+        self._single.extend(single)
+        self._has_unknown.extend(has_unknown)
+        self._renew_views()
+
+    def _renew_views(self) -> None:
+        self.ids = self._ids.values
+        self.starts = self._starts.values
+        self.counts = self._counts.values
+        self.single = self._single.values
+        self.has_unknown = self._has_unknown.values
+
+
+class _Growing:
+    """An array that grows at its end, in amortised constant time per value."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self._buffer = np.zeros(1024, dtype)
+        self.values = self._buffer[:0]
+
+    def extend(self, values: np.ndarray) -> None:
+        size = len(self.values) + len(values)
+        if size > len(self._buffer):
+            larger = np.zeros(2 * size, self._buffer.dtype)
+            larger[: len(self.values)] = self.values
+            self._buffer = larger
+        self._buffer[len(self.values) : size] = values
+        self.values = self._buffer[:size]
+
+
+class _NewEntries(dict[str, int]):
+    """Stretch to entry; a stretch not seen before is encoded and gets the next number."""
+
+    def __init__(self, encode: Callable[[str], Encoded]) -> None:
+        super().__init__()
+        self._encode = encode
+        self._ids: list[int] = []
+        self._counts: list[int] = []
+        self.characters = 0
+        self.unknown: dict[int, list[str]] = {}
+
+    def __missing__(self, text: str) -> int:
+        ids, unknown = self._encode(text)
+        entry = len(self)
+        self[text] = entry
+        self._ids.extend(ids)
+        self._counts.append(len(ids))
+        self.characters += len(text)
+        if unknown:
+            self.unknown[entry] = unknown
+        return entry
+
+    def take(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns ids and counts of the entries made since the last call."""
+        new = np.array(self._ids, np.int32), np.array(self._counts, np.int64)
+        self._ids, self._counts = [], []
+        return new
+
+
+class _KeyTable:
+    """Hash table from two-word keys to entries; open addressing, the next slot where one is taken.
+
+    The low word of a key is never zero; zero marks an empty slot.
+    """
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._make(12)
+
+    def _make(self, bits: int) -> None:
+        self._shift = np.uint64(64 - bits)
+        self._last = (1 << bits) - 1
+        self._low = np.zeros(1 << bits, np.uint64)
+        self._high = np.zeros(1 << bits, np.uint64)
+        self._entry = np.full(1 << bits, -1, np.int64)
+
+    def _slots(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        mixed = (low ^ (low >> np.uint64(29))) * _MIX_LOW + high * _MIX_HIGH
+        return (mixed >> self._shift).view(np.int64)
+
+    def find(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Returns the entries of the keys, int64, -1 for keys that the table does not have."""
+        slots = self._slots(low, high)
+        seen = self._low.take(slots)
+        same = (seen == low) & (self._high.take(slots) == high)
+        entries = np.where(same, self._entry.take(slots), -1)
+        # What met another key goes on to the next slot; what met an empty one is not there.
+        rest = np.flatnonzero(~same & (seen != 0) & (low != 0))
+        slots = slots[rest]
+        while len(rest):
+            slots = (slots + 1) & self._last
+            seen = self._low[slots]
+            same = (seen == low[rest]) & (self._high[slots] == high[rest])
+            entries[rest[same]] = self._entry[slots[same]]
+            going = ~same & (seen != 0)
+            rest, slots = rest[going], slots[going]
+        return entries
+
+    def insert(self, low: np.ndarray, high: np.ndarray, entries: np.ndarray) -> None:
+        """Adds keys, all different, that the table does not have."""
+        self._used += len(low)
+        bits = 64 - int(self._shift)
+        if 3 * self._used > 1 << bits:
+            while 3 * self._used > 1 << bits:
+                bits += 1
+            taken = self._low != 0
+            low = np.concatenate([self._low[taken], low])
+            high = np.concatenate([self._high[taken], high])
+            entries = np.concatenate([self._entry[taken], entries])
+            self._make(bits)
+        slots = self._slots(low, high)
+        while len(slots):
+            free = self._entry[slots] < 0
+            # Where several keys want one slot the last one written has it; the others go on.
+            self._entry[slots[free]] = entries[free]
+            won = self._entry[slots] == entries
+            self._low[slots[won]] = low[won]
+            self._high[slots[won]] = high[won]
+            low, high, entries = low[~won], high[~won], entries[~won]
+            slots = (slots[~won] + 1) & self._last
+
+
+def _ascii_keys(
+    codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the characters of each stretch as two numbers of eight bytes; zeros if not keyable.
+
+    Keyable are stretches of at most 16 characters, all ASCII. U+0000 within a stretch is like its
+    end; it is a character that vanishes, so the ids are the same.
+    """
+    # One byte a character, all but ASCII with the high bit set, and room behind the last one.
+    line = np.zeros(len(codepoints) + _KEY_CHARACTERS, np.uint8)
+    np.minimum(codepoints, 255, out=line[: len(codepoints)], casting="unsafe")
+    # Every eight neighbouring bytes as one number, read in place at any offset.
+    words = np.ndarray(len(line) - 7, np.dtype("<u8"), buffer=line.data, strides=(1,))
+    lengths = ends - starts
+    low = words[starts] & _KEEP_BYTES[np.minimum(lengths, 8)]
+    high = words[starts + 8] & _KEEP_BYTES[np.clip(lengths - 8, 0, 8)]
+    keyable = (((low | high) & _HIGH_BITS) == 0) & (lengths <= _KEY_CHARACTERS)
+    low *= keyable
+    high *= keyable
+    return low, high

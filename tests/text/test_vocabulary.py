@@ -1,0 +1,98 @@
+"""The vocabulary file: what is read, and what is refused in plain words."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from electra_zh.config import UserError
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+SPECIAL = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"
+
+
+def _file(folder: Path, content: str | bytes) -> str:
+    path = folder / "vocab.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    return str(path)
+
+
+def test_ids_are_line_numbers(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.load(_file(tmp_path, SPECIAL + "中\n##a\n"))
+    assert vocabulary.tokens == (*SPECIAL_TOKENS, "中", "##a")
+    assert vocabulary.ids["##a"] == 6
+    assert vocabulary.size == len(vocabulary) == 7
+    special = (vocabulary.pad_id, vocabulary.unk_id, vocabulary.cls_id)
+    assert (*special, vocabulary.sep_id, vocabulary.mask_id) == (0, 1, 2, 3, 4)
+
+
+def test_line_separator_characters_do_not_end_lines(tmp_path: Path) -> None:
+    # Google's Chinese vocabulary has a line that holds U+2028 alone.
+    vocabulary = Vocabulary.load(_file(tmp_path, SPECIAL + "\u2028\n中\n"))
+    assert vocabulary.tokens[5:] == ("", "中")
+
+
+def test_tokens_are_stripped_and_the_last_line_end_may_lack(tmp_path: Path) -> None:
+    content = SPECIAL.replace("\n", "\r\n") + "  中 "
+    assert Vocabulary.load(_file(tmp_path, content)).tokens == (*SPECIAL_TOKENS, "中")
+
+
+def test_save_and_load_give_the_same(tmp_path: Path) -> None:
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, "", "中", "##a"])
+    path = str(tmp_path / "saved.txt")
+    vocabulary.save(path)
+    again = Vocabulary.load(path)
+    assert again == vocabulary
+    assert hash(again) == hash(vocabulary)
+    assert again.sha256 == vocabulary.sha256 != Vocabulary([*SPECIAL_TOKENS, "中"]).sha256
+
+
+def test_can_be_sent_to_another_process() -> None:
+    vocabulary = Vocabulary([*SPECIAL_TOKENS, "中"])
+    assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("\n", "is empty"),
+        (SPECIAL.replace("[MASK]\n", ""), r"is missing \[MASK\]: "),
+        ("中\n国\n", r"is missing \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
+        (SPECIAL + "中\n国\n中\n", 'the token "中" twice: lines 6 and 8'),
+        (SPECIAL + "\n\u2028\n", 'the token "" twice: lines 6 and 7'),
+        ("中\n" + SPECIAL, r"\[PAD\] on line 2; it must be on line 1"),
+        ("\ufeff" + SPECIAL, "byte order mark"),
+        (SPECIAL.encode() + b"\xff\n", "not UTF-8 text: line 6, byte 31"),
+        (SPECIAL + "two words\n", 'no vocabulary: line 6 is "two words"'),
+        ("一段很长的文字" * 40, 'no vocabulary: line 1 is "一段很长的文字'),
+    ],
+)
+def test_refuses(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = _file(tmp_path, content)
+    with pytest.raises(UserError, match=message) as caught:
+        Vocabulary.load(path)
+    assert path in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No such vocabulary file: .*absent"):
+        Vocabulary.load(str(tmp_path / "absent.txt"))
+    with pytest.raises(UserError, match="is a folder"):
+        Vocabulary.load(str(tmp_path))
+
+
+def test_refuses_huge_files_unread(tmp_path: Path) -> None:
+    path = tmp_path / "huge.txt"
+    with path.open("wb") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(UserError, match="68,157,440 bytes"):
+        Vocabulary.load(str(path))
+
+
+def test_refuses_no_tokens() -> None:
+    with pytest.raises(UserError, match="The vocabulary is empty"):
+        Vocabulary([])
