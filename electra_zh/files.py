@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -160,9 +161,21 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(handle.fileno())
         rename(partial, path)
     except BaseException:
-        with contextlib.suppress(OSError):
+        # A remote file that was never begun cannot be removed; what matters is the first error.
+        with contextlib.suppress(Exception):
             remove(partial)
         raise
+
+
+def describe_error(error: Exception) -> str | None:
+    """Returns one line for an error of a local or remote file system; None for other errors."""
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{where}"
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
+        return f"{type(error).__name__}: {' '.join(str(error.message).split())}"
+    return None
 
 
 def is_partial(name: str) -> bool:

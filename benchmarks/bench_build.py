@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Speed of build-data: the whole command, against the plain-Python algorithm of the reference.
+
+    python benchmarks/bench_build.py VOCABULARY TEXT_FILE... [--rounds 5] [--baseline-mb 1]
+
+Measured in processes of their own, start-up and all, in turns, so that a busy moment of the machine
+hits all alike; figures are medians of the rounds:
+
+- `electra-zh build-data` with one and with two worker processes, packing `full` and `reference`;
+- the reference's builder: each line through the plain tokenizer (`WordPieceTokenizer.encode` is its
+  algorithm), its example builder over lists of ids, tf.train.Example and TFRecordWriter. It is
+  measured on the first megabytes of the text and given for the whole by proportion; what it takes
+  to load TensorFlow is left out of its time;
+- the `tokenizers` library on the same lines, one thread, tokenizing only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+LENGTH = 128
+
+
+def main() -> None:
+    """Runs the rounds and prints a table."""
+    args = _parse()
+    if args.child:
+        print(json.dumps(_CHILDREN[args.child](args)))
+        return
+    size = sum(os.path.getsize(path) for path in args.text) / 1e6
+    rounds = [_round(args) for _ in range(args.rounds)]
+    times = {
+        name: Times(*(statistics.median(kind) for kind in zip(*runs, strict=True)))
+        for name, runs in ((name, [each[name] for each in rounds]) for name in rounds[0])
+    }
+    print(f"{size:.1f} MB of text, length {LENGTH}, medians of {args.rounds} rounds\n")
+    print(f"{'':44}{'s':>9}{'CPU s':>9}{'MB/s':>9}")
+    for name, each in times.items():
+        print(f"{name:44}{each.wall:9.2f}{each.cpu:9.2f}{size / each.wall:9.2f}")
+    one, two = times["build-data, 1 process"].wall, times["build-data, 2 processes"].wall
+    plain = times[_baseline_name(args)].wall
+    print(f"\none process against the reference's algorithm: {plain / one:.1f} times")
+    print(f"two processes against one: {one / two:.2f} times")
+
+
+class Times(NamedTuple):
+    """Seconds by the clock, and of the processors, which tell how busy the machine was."""
+
+    wall: float
+    cpu: float
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("vocabulary")
+    parser.add_argument("text", nargs="+")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--baseline-mb", type=float, default=1.0)
+    parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _baseline_name(args: argparse.Namespace) -> str:
+    return f"reference's algorithm, from {args.baseline_mb:g} MB"
+
+
+def _round(args: argparse.Namespace) -> dict[str, Times]:
+    return {
+        "build-data, 1 process": _command(args, 1, "full"),
+        "build-data, 2 processes": _command(args, 2, "full"),
+        "build-data, packing reference, 1 process": _command(args, 1, "reference"),
+        _baseline_name(args): _child(args, "reference"),
+        f"tokenizers library, from {args.baseline_mb:g} MB": _child(args, "tokenizers"),
+    }
+
+
+def _command(args: argparse.Namespace, processes: int, packing: str) -> Times:
+    """Measures one whole command."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "electra_zh", "build-data", *args.text]
+        command += ["--vocab", args.vocabulary, "--output", os.path.join(folder, "data")]
+        command += ["--processes", str(processes), "--packing", packing]
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Times(wall, cpu)
+
+
+def _child(args: argparse.Namespace, kind: str) -> Times:
+    """Measures a part of the text in a process of its own, and returns it for the whole."""
+    command = [sys.executable, __file__, args.vocabulary, *args.text, "--child", kind]
+    command += ["--baseline-mb", str(args.baseline_mb)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "RAYON_NUM_THREADS": "1"}
+    result = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    )
+    total = sum(os.path.getsize(path) for path in args.text)
+    share = total / min(total, args.baseline_mb * 1e6)
+    return Times(*(share * each for each in json.loads(result.stdout)))
+
+
+def _lines(args: argparse.Namespace) -> list[str]:
+    """Returns the first megabytes of the text as lines."""
+    left = int(args.baseline_mb * 1e6)
+    lines: list[str] = []
+    for path in args.text:
+        data = Path(path).read_bytes()[: max(left, 0)]
+        left -= len(data)
+        lines += data.decode("utf-8", "ignore").split("\n")
+    return lines
+
+
+def _tokenizers(args: argparse.Namespace) -> Times:
+    from tokenizers import BertWordPieceTokenizer
+
+    tokenizer = BertWordPieceTokenizer(args.vocabulary)
+    lines = _lines(args)
+    start, cpu = time.perf_counter(), time.process_time()
+    tokenizer.encode_batch(lines, add_special_tokens=False)
+    return Times(time.perf_counter() - start, time.process_time() - cpu)
+
+
+class _ReferenceBuilder:
+    """The reference's ExampleBuilder, over lists of ids."""
+
+    def __init__(self, length: int) -> None:
+        self._sentences: list[list[int]] = []
+        self._pending = 0
+        self._length = self._target = length
+
+    def add(self, line: str, ids: list[int]) -> tuple[list[int], list[int]] | None:
+        if not line and self._pending:
+            return self._make()
+        self._sentences.append(ids)
+        self._pending += len(ids)
+        return self._make() if self._pending >= self._target else None
+
+    def _make(self) -> tuple[list[int], list[int]]:
+        limit = 100_000 if random.random() < 0.1 else (self._target - 3) // 2
+        first: list[int] = []
+        second: list[int] = []
+        for sentence in self._sentences:
+            if (
+                not first
+                or len(first) + len(sentence) < limit
+                or (not second and len(first) < limit and random.random() < 0.5)
+            ):
+                first += sentence
+            else:
+                second += sentence
+        first = first[: self._length - 2]
+        second = second[: max(0, self._length - len(first) - 3)]
+        self._sentences, self._pending, self._target = [], 0, self._length
+        if random.random() < 0.05:
+            self._target = random.randint(5, self._length)
+        return first, second
+
+
+def _reference(args: argparse.Namespace) -> Times:
+    import tensorflow as tf
+
+    from electra_zh.text.vocabulary import Vocabulary
+    from electra_zh.text.wordpiece import WordPieceTokenizer
+
+    vocabulary = Vocabulary.load(args.vocabulary)
+    tokenizer = WordPieceTokenizer(vocabulary)
+    folder = tempfile.mkdtemp()
+    writer = tf.io.TFRecordWriter(os.path.join(folder, "data"))
+
+    def feature(values: list[int]) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    def write(first: list[int], second: list[int]) -> None:
+        ids = [vocabulary.cls_id, *first, vocabulary.sep_id]
+        segments = [0] * len(ids)
+        if second:
+            ids += [*second, vocabulary.sep_id]
+            segments += [1] * (len(second) + 1)
+        padding = [0] * (LENGTH - len(ids))
+        features = {
+            "input_ids": feature(ids + padding),
+            "input_mask": feature([1] * len(ids) + padding),
+            "segment_ids": feature(segments + padding),
+        }
+        example = tf.train.Example(features=tf.train.Features(feature=features))
+        writer.write(example.SerializeToString())
+
+    lines = _lines(args)
+    builder = _ReferenceBuilder(LENGTH)
+    start, cpu = time.perf_counter(), time.process_time()
+    for line in [*lines, ""]:
+        line = line.strip()
+        example = builder.add(line, tokenizer.encode(line))
+        if example:
+            write(*example)
+    writer.close()
+    times = Times(time.perf_counter() - start, time.process_time() - cpu)
+    shutil.rmtree(folder)
+    return times
+
+
+_CHILDREN = {"reference": _reference, "tokenizers": _tokenizers}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Documents to TFRecord shards to batches."""

@@ -1,0 +1,414 @@
+"""Text inputs as blocks of lines.
+
+An input is a file, a folder or a glob of `.txt` or `.jsonl` files, plain or compressed (`.gz`,
+`.xz`, `.zst`), local or remote. What comes out is blocks of about a megabyte of text: lines joined
+by "\\n", a blank line (nothing but white space) between documents. The work is cut into units
+before anything is read, in the same way whatever the number of processes; a unit is read in blocks,
+so memory does not grow with the corpus.
+
+Nothing here goes line by line in Python while the text is good: blocks are decoded whole, and only
+a block that does not decode is taken apart to find its bad lines. Lines are not stripped either:
+white space at the ends of a line has no effect on its tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+from electra_zh import files
+from electra_zh.config import UserError
+from electra_zh.data import archives
+
+BLOCK_BYTES = 1 << 20
+NOT_UTF8 = "not UTF-8"
+NOT_JSON = "not a JSON object"
+# Bad lines that a unit remembers the places of; all of them are counted.
+MAX_PLACES = 10
+
+_MIN_UNIT_BYTES = 2 << 20
+_MAX_UNIT_BYTES = 64 << 20
+_UNITS = 256
+# How far behind a cut the planner looks for a blank line before it settles for any line end.
+_SEARCH_BYTES = 1 << 20
+_MAX_LINE_BYTES = 64 << 20
+# What a compressed megabyte is taken for when small files are put together.
+_COMPRESSION = 4
+
+_FORMATS = (".txt", ".jsonl", ".ndjson")
+_JSON_FORMATS = (".jsonl", ".ndjson")
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_BOM = "\ufeff"
+
+
+class InputFile(NamedTuple):
+    """One file of the corpus.
+
+    Attributes:
+      path: where it is.
+      size: bytes, as stored.
+      modified: time of last modification in nanoseconds.
+    """
+
+    path: str
+    size: int
+    modified: int
+
+
+class Part(NamedTuple):
+    """A stretch of a file: bytes `start` to `end`, or all of it where `end` is -1."""
+
+    path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work for one process.
+
+    Attributes:
+      index: its number; the order of units is the order of the inputs.
+      parts: what to read, one after the other; a document never runs on into the next part.
+      size: bytes of the parts, as stored.
+    """
+
+    index: int
+    parts: tuple[Part, ...]
+    size: int
+
+
+class Block(NamedTuple):
+    """Some lines of a unit.
+
+    Attributes:
+      text: lines joined by "\\n"; a line of nothing but white space ends a document.
+      stored_bytes: how far reading came in the stored files since the last block.
+    """
+
+    text: str
+    stored_bytes: int
+
+
+class Place(NamedTuple):
+    """Where a bad line is: line `line` (from 0) of the file's part that starts at byte `start`."""
+
+    path: str
+    start: int
+    line: int
+
+
+def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[InputFile, ...]:
+    """Returns the files that the inputs name, each once, in the order given.
+
+    Args:
+      inputs: files, folders (searched through, known suffixes only, sorted) and globs.
+      exclude: a folder whose files are not taken: the one to be written.
+
+    Raises:
+      UserError: nothing is there under one of the names.
+    """
+    if not inputs:
+        raise UserError("No input: give files, folders or globs")
+    outside = None if exclude is None else os.path.join(os.path.abspath(exclude), "")
+    found: dict[str, InputFile] = {}
+    for name in inputs:
+        paths = _expand(name)
+        if outside is not None:
+            paths = [
+                path
+                for path in paths
+                if files.is_remote(path) or not os.path.abspath(path).startswith(outside)
+            ]
+        if not paths:
+            raise UserError(f"No text files in {name} (known: {_known_suffixes()})")
+        for path in paths:
+            key = path if files.is_remote(path) else os.path.realpath(path)
+            if key not in found:
+                found[key] = InputFile(path, files.size(path), files.modified_ns(path))
+    return tuple(found.values())
+
+
+def _expand(name: str) -> list[str]:
+    if files.is_dir(name):
+        return _files_below(name)
+    if files.exists(name):
+        return [name]
+    if not any(mark in name for mark in "*?["):
+        raise UserError(f"No such file or folder: {name}")
+    matches = files.glob(name)
+    if not matches:
+        raise UserError(f"Nothing matches {name}")
+    return [
+        path
+        for match in matches
+        for path in (_files_below(match) if files.is_dir(match) else [match])
+    ]
+
+
+def _files_below(folder: str) -> list[str]:
+    return [path for path in files.walk(folder) if _is_known(os.path.basename(path))]
+
+
+def _is_known(name: str) -> bool:
+    lower = name.lower()
+    if name.startswith(".") or lower.endswith((".tar.gz", ".tar.xz", ".tar.zst")):
+        return False
+    return lower.endswith((*_FORMATS, *archives.SUFFIXES))
+
+
+def _known_suffixes() -> str:
+    return " ".join((*_FORMATS, *archives.SUFFIXES))
+
+
+def _is_compressed(path: str) -> bool:
+    return path.lower().endswith(archives.SUFFIXES)
+
+
+def _is_json(path: str) -> bool:
+    name = path.lower()
+    for suffix in archives.SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name.endswith(_JSON_FORMATS)
+
+
+def plan_units(inputs: Sequence[InputFile], *, unit_bytes: int | None = None) -> tuple[Unit, ...]:
+    """Cuts the corpus into units of about the same size.
+
+    Large local plain files are cut at blank lines (at any line end where no blank line is near;
+    `.jsonl` at line ends), small files are put together, and a compressed or remote file, which
+    can only be read from its start, stays whole. The plan depends on the inputs alone.
+
+    Args:
+      inputs: from `find_inputs`.
+      unit_bytes: the size of a unit; chosen from the size of the corpus unless given.
+    """
+    if unit_bytes is None:
+        total = sum(file.size for file in inputs)
+        unit_bytes = min(max(total // _UNITS, _MIN_UNIT_BYTES), _MAX_UNIT_BYTES)
+    units: list[Unit] = []
+    group: list[Part] = []
+    stored = weight = 0
+
+    def close_group() -> None:
+        nonlocal stored, weight
+        if group:
+            units.append(Unit(len(units), tuple(group), stored))
+        group.clear()
+        stored = weight = 0
+
+    for file in inputs:
+        streamed = files.is_remote(file.path) or _is_compressed(file.path)
+        file_weight = file.size * (_COMPRESSION if _is_compressed(file.path) else 1)
+        if weight + file_weight > unit_bytes:
+            close_group()
+        if file_weight > unit_bytes and not streamed:
+            cuts = [*_cuts(file, unit_bytes), file.size]
+            for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
+                units.append(Unit(len(units), (Part(file.path, start, end),), end - start))
+            continue
+        group.append(Part(file.path, 0, -1))
+        stored += file.size
+        weight += file_weight
+    close_group()
+    return tuple(units)
+
+
+def _cuts(file: InputFile, unit_bytes: int) -> list[int]:
+    """Returns where to cut a large plain file, without its start and its end."""
+    cuts: list[int] = []
+    position = unit_bytes
+    with files.open_read(file.path) as handle:
+        # A remainder under half a unit stays with the last one.
+        while position < file.size - unit_bytes // 2:
+            cut = _boundary(handle, position, any_line=_is_json(file.path))
+            if cut >= file.size:
+                break
+            cuts.append(cut)
+            position = max(position, cut) + unit_bytes
+    return cuts
+
+
+def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
+    """Returns the first good place to cut at or behind `position`."""
+    base = position - 1
+    handle.seek(base)
+    window = handle.read(_SEARCH_BYTES)
+    blank = None if any_line else _BLANK_LINE.search(window)
+    if blank is not None:
+        return base + blank.end()
+    while window:
+        newline = window.find(b"\n")
+        if newline >= 0:
+            return base + newline + 1
+        base += len(window)
+        window = handle.read(_SEARCH_BYTES)
+    return base
+
+
+class UnitReader:
+    """Reads a unit in blocks; iterate over it once.
+
+    Attributes:
+      bad_lines: how many lines were left out, by reason.
+      bad_places: of each reason, the first places.
+      text_bytes: bytes of the text, decompressed.
+    """
+
+    def __init__(self, unit: Unit, *, text_field: str = "text", strict: bool = False) -> None:
+        """Prepares reading.
+
+        Args:
+          unit: what to read.
+          text_field: the field of `.jsonl` records that holds the text.
+          strict: stop at the first bad line.
+        """
+        self._unit = unit
+        self._text_field = text_field
+        self._strict = strict
+        self.bad_lines: Counter[str] = Counter()
+        self.bad_places: dict[str, list[Place]] = {}
+        self.text_bytes = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yields the unit's text.
+
+        Raises:
+          UserError: an archive is damaged, or, with `strict`, a line is bad.
+        """
+        texts: list[str] = []
+        held = stored = 0
+        for part in self._unit.parts:
+            position = part.start
+            for text, position_now in self._part_texts(part):
+                texts.append(text)
+                held += len(text)
+                stored += position_now - position
+                position = position_now
+                if held >= BLOCK_BYTES // 6:
+                    yield Block("\n".join(texts), stored)
+                    texts, held, stored = [], 0, 0
+            # The next part is another document: a blank line.
+            texts.append("")
+        yield Block("\n".join(texts), stored)
+
+    def _part_texts(self, part: Part) -> Iterator[tuple[str, int]]:
+        """Yields texts of whole lines, and the position in the stored file behind each."""
+        line = 0
+        convert = self._json_text if _is_json(part.path) else self._plain_text
+        for body, position in _chunks(part):
+            self.text_bytes += len(body) + 1
+            # Parity: TensorFlow's file reading, which the reference uses, drops every "\r".
+            body = body.replace(b"\r", b"")
+            if line == 0 and part.start == 0:
+                body = body.removeprefix(_BOM.encode())
+            text = convert(body, part, line)
+            line += body.count(b"\n") + 1
+            if text is not None:
+                yield text, position
+
+    def _plain_text(self, body: bytes, part: Part, first_line: int) -> str | None:
+        try:
+            return body.decode()
+        except UnicodeDecodeError:
+            lines = [line for _, line in self._good_lines(body, part, first_line)]
+            return "\n".join(lines) if lines else None
+
+    def _good_lines(self, body: bytes, part: Part, first_line: int) -> Iterator[tuple[int, str]]:
+        for number, line in enumerate(body.split(b"\n"), first_line):
+            try:
+                yield number, line.decode()
+            except UnicodeDecodeError:
+                self._add_bad(NOT_UTF8, Place(part.path, part.start, number))
+
+    def _json_text(self, body: bytes, part: Part, first_line: int) -> str | None:
+        documents: list[str] = []
+        for number, line in self._good_lines(body, part, first_line):
+            if not line or line.isspace():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                self._add_bad(NOT_JSON, Place(part.path, part.start, number))
+                continue
+            text = record.get(self._text_field)
+            if not isinstance(text, str):
+                reason = f'no text in field "{self._text_field}"'
+                self._add_bad(reason, Place(part.path, part.start, number))
+                continue
+            # A record is one document: blank lines inside it do not end it.
+            lines = text.replace("\r", "").split("\n")
+            documents.append("\n".join([each for each in lines if each and not each.isspace()]))
+        return "\n\n".join(documents) + "\n" if documents else None
+
+    def _add_bad(self, reason: str, place: Place) -> None:
+        if self._strict:
+            raise UserError(f"{show_place(place)}: {reason} (--strict stops at bad lines)")
+        self.bad_lines[reason] += 1
+        places = self.bad_places.setdefault(reason, [])
+        if len(places) < MAX_PLACES:
+            places.append(place)
+
+
+def show_place(place: Place, *, name: str | None = None) -> str:
+    """Returns `file:line`, the line counted from 1 over the whole file.
+
+    Args:
+      place: a bad line.
+      name: what to call the file; its path unless given.
+    """
+    line = place.line + 1
+    if place.start:
+        with files.open_read(place.path) as file:
+            left = place.start
+            while left > 0:
+                data = file.read(min(left, BLOCK_BYTES))
+                if not data:
+                    break
+                left -= len(data)
+                line += data.count(b"\n")
+    return f"{name or place.path}:{line}"
+
+
+def _chunks(part: Part) -> Iterator[tuple[bytes, int]]:
+    """Yields lines joined by newlines, and the position in the stored file behind them."""
+    left = part.end - part.start if part.end >= 0 else None
+    held: list[bytes] = []
+    held_bytes = 0
+    with files.open_read(part.path) as file:
+        if part.start:
+            file.seek(part.start)
+        read = archives.open_reader(file, part.path)
+        while left is None or left > 0:
+            data = archives.read_text(
+                read, BLOCK_BYTES if left is None else min(left, BLOCK_BYTES), part.path
+            )
+            if not data:
+                break
+            if left is not None:
+                left -= len(data)
+            cut = data.rfind(b"\n")
+            if cut >= 0:
+                yield b"".join([*held, memoryview(data)[:cut]]), file.tell()
+                held, held_bytes = [], 0
+            if cut + 1 < len(data):
+                held.append(data[cut + 1 :])
+                held_bytes += len(held[-1])
+                _check_line_length(held_bytes, part.path)
+        if held:
+            yield b"".join(held), file.tell()
+
+
+def _check_line_length(length: int, path: str) -> None:
+    if length > _MAX_LINE_BYTES:
+        raise UserError(
+            f"{path} has a line of over {_MAX_LINE_BYTES >> 20} MB: is this text, one sentence or "
+            "paragraph a line?"
+        )

@@ -1,0 +1,135 @@
+"""The output folder: what may be written over, what must not be touched.
+
+Only files that a build writes are ever removed, and a folder that holds anything else is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from electra_zh import __version__, files
+from electra_zh.config import UserError
+from electra_zh.data import documents
+from electra_zh.data.manifest import HELDOUT, MANIFEST, VOCABULARY, WORK, is_shard_name
+from electra_zh.data.settings import BuildSettings
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import UNICODE_VERSION
+
+_FINGERPRINT = "build.json"
+# Settings whose values are short enough to be shown where they differ.
+_SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every")
+
+
+def prepare_folder(
+    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+) -> None:
+    """Makes the folder ready for a new build, or for going on with the same one.
+
+    Finished data that is to be replaced stays until its successor is complete.
+
+    Raises:
+      UserError: the folder holds something that must not be lost.
+    """
+    output, work = settings.output, settings.work_folder
+    if files.exists(output) and not files.is_dir(output):
+        raise UserError(f"{output} is a file; --output names a folder")
+    fingerprint = _fingerprint(settings, inputs, vocabulary)
+    if files.is_dir(output):
+        _refuse_foreign(settings)
+        if files.exists(files.join(output, MANIFEST)) and not settings.overwrite:
+            raise UserError(f"{output} holds finished data; choose another folder, or --overwrite")
+        difference = _difference(files.join(work, _FINGERPRINT), fingerprint)
+        if difference and not settings.overwrite:
+            raise UserError(
+                f"{output} holds an unfinished build with other {difference}; start it with those "
+                "to go on, or --overwrite"
+            )
+        if difference:
+            remove_work(settings)
+    files.make_dirs(work)
+    files.write_json(files.join(work, _FINGERPRINT), fingerprint)
+
+
+def remove_work(settings: BuildSettings) -> None:
+    """Removes what an unfinished build has, and the folder where nothing else is in it."""
+    if files.is_dir(settings.work_folder):
+        files.remove_tree(settings.work_folder)
+    _remove_if_empty(settings.output)
+
+
+def remove_finished(settings: BuildSettings) -> None:
+    """Removes the data that is being replaced, if there is any.
+
+    The manifest goes last. While it is there, this has not been finished and is done again; once it
+    is gone, the shards in the folder are the new ones.
+    """
+    output = settings.output
+    if not files.exists(files.join(output, MANIFEST)):
+        return
+    for folder in (files.join(output, HELDOUT), output):
+        if not files.is_dir(folder):
+            continue
+        for name in files.list_dir(folder):
+            if is_shard_name(name):
+                files.remove(files.join(folder, name))
+        for name in (VOCABULARY, MANIFEST) if folder != output else (MANIFEST,):
+            if files.exists(files.join(folder, name)):
+                files.remove(files.join(folder, name))
+        _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: str) -> None:
+    if files.is_dir(folder) and not files.list_dir(folder):
+        files.remove_tree(folder)
+
+
+def _fingerprint(
+    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+) -> dict[str, Any]:
+    listed = json.dumps([[os.path.basename(path), *rest] for path, *rest in inputs])
+    return {
+        "version": __version__,
+        "Unicode version": UNICODE_VERSION,
+        "vocabulary": vocabulary.sha256,
+        "input files": files.sha256(listed.encode()),
+        **settings.recorded(),
+    }
+
+
+def _difference(path: str, fingerprint: Mapping[str, Any]) -> str:
+    """Returns in what an unfinished build differs from the one that is wanted; '' if in nothing."""
+    if not files.exists(path):
+        return ""
+    found = files.read_json(path)
+    different = [name for name in fingerprint if found.get(name) != fingerprint[name]]
+    return ", ".join(
+        f"{name} ({found.get(name)} there, {fingerprint[name]} here)" if name in _SHOWN else name
+        for name in different
+    )
+
+
+def _refuse_foreign(settings: BuildSettings) -> None:
+    """Raises a UserError where the folder holds what a build has not written."""
+    output = settings.output
+    for folder in (output, files.join(output, HELDOUT)):
+        names = files.list_dir(folder) if files.is_dir(folder) else []
+        known = (
+            {MANIFEST, VOCABULARY, HELDOUT, WORK} if folder == output else {MANIFEST, VOCABULARY}
+        )
+        foreign = [
+            name
+            for name in names
+            if name not in known and not is_shard_name(name) and not files.is_partial(name)
+        ]
+        if folder == output and not {MANIFEST, WORK} & set(names):
+            # Nothing says that these were written by a build.
+            own = os.path.abspath(settings.vocabulary)
+            foreign = [name for name in names if os.path.abspath(files.join(folder, name)) != own]
+        if foreign:
+            shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+            raise UserError(
+                f"{folder} holds files that are not build-data's ({shown}); choose another folder"
+            )

@@ -1,0 +1,191 @@
+"""TFRecord shards to fixed-shape batches, from any position.
+
+The order of an epoch is a pure function of (seed, epoch): the shards are permuted, and each
+shard's records are permuted when it is loaded. A position is therefore one number, the examples
+consumed so far, and going on from it costs the reading of one shard. `build-data` has already
+shuffled across the corpus, so shuffling within a shard is enough; a shuffle buffer, which would
+have to be saved to go on exactly, is not needed. Memory: about three shards.
+
+Shape legend: B batch, L max_seq_length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh import files
+from electra_zh.config import UserError
+from electra_zh.data import records
+from electra_zh.data.manifest import find_shards, load_manifest
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file.
+
+    Attributes:
+      path: where it is.
+      examples: number of records.
+      compressed: whether it is a GZIP file.
+    """
+
+    path: str
+    examples: int
+    compressed: bool
+
+
+def open_shards(folder: str, *, max_seq_length: int) -> tuple[Shard, ...]:
+    """Returns the shards of a data folder, checked against what is expected of them.
+
+    With a manifest its counts and sizes are taken and compared with the files; a folder of
+    reference shards has none, and its records are counted by reading them.
+
+    Raises:
+      UserError: no shards, a shard that is missing or has another size than the manifest says, or
+        records of another length.
+    """
+    manifest = load_manifest(folder)
+    if manifest is None:
+        shards = tuple(_count(path) for path in find_shards(folder))
+    else:
+        shards = tuple(
+            _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
+            for shard in manifest.shards
+        )
+    if sum(shard.examples for shard in shards) == 0:
+        raise UserError(f"The shards in {folder} hold no examples")
+    length = _first_length(next(shard for shard in shards if shard.examples))
+    if length != max_seq_length:
+        raise UserError(
+            f"The data in {folder} has sequences of length {length}, the run asks for "
+            f"{max_seq_length}: build the data with --max-seq-length {max_seq_length}, or run "
+            f"with max_seq_length={length}."
+        )
+    return shards
+
+
+def batches(
+    shards: tuple[Shard, ...],
+    *,
+    batch_size: int,
+    max_seq_length: int,
+    seed: int,
+    start_example: int = 0,
+) -> tf.data.Dataset:
+    """Returns an endless data set of shuffled batches that starts at a position.
+
+    Args:
+      shards: from `open_shards`.
+      batch_size: sequences a batch (B); batches run on over the end of an epoch.
+      max_seq_length: L.
+      seed: what the order follows from.
+      start_example: so many examples of the endless order are skipped.
+
+    Returns:
+      Batches {input_ids, input_mask, segment_ids}, int32 [B, L].
+    """
+
+    def schedule() -> Iterator[tuple[str, str, int, np.ndarray, int]]:
+        return _schedule(shards, seed=seed, start_example=start_example)
+
+    signature = (
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([], tf.int64),
+    )
+    loads = tf.data.Dataset.from_generator(schedule, output_signature=signature)
+    rows = loads.map(_load_shuffled).prefetch(1).unbatch()
+    return _decoded(rows, batch_size, max_seq_length)
+
+
+def one_pass(shards: tuple[Shard, ...], *, batch_size: int, max_seq_length: int) -> tf.data.Dataset:
+    """Returns the batches of one pass in the order of the files; a last partial one is left out.
+
+    Returns:
+      Batches {input_ids, input_mask, segment_ids}, int32 [B, L].
+    """
+    compression = "GZIP" if shards[0].compressed else ""
+    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression)
+    return _decoded(rows, batch_size, max_seq_length)
+
+
+def _decoded(rows: tf.data.Dataset, batch_size: int, max_seq_length: int) -> tf.data.Dataset:
+    return (
+        rows.batch(batch_size, drop_remainder=True)
+        .map(lambda batch: records.decode_batch(batch, max_seq_length=max_seq_length))
+        .prefetch(8)
+    )
+
+
+def _schedule(
+    shards: tuple[Shard, ...], *, seed: int, start_example: int
+) -> Iterator[tuple[str, str, int, np.ndarray, int]]:
+    """Yields (path, compression, examples, shuffle seed, examples to skip), epoch after epoch."""
+    epoch, skip = divmod(start_example, sum(shard.examples for shard in shards))
+    while True:
+        generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+        for index in generator.permutation(len(shards)):
+            shard = shards[index]
+            shuffle_seed = generator.integers(0, 2**31 - 1, size=2, dtype=np.int32)
+            if skip >= shard.examples:
+                skip -= shard.examples
+                continue
+            compression = "GZIP" if shard.compressed else ""
+            yield shard.path, compression, shard.examples, shuffle_seed, skip
+            skip = 0
+        epoch += 1
+
+
+def _load_shuffled(
+    path: tf.Tensor, compression: tf.Tensor, examples: tf.Tensor, seed: tf.Tensor, skip: tf.Tensor
+) -> tf.Tensor:
+    """Loads a whole shard: serialized records [examples - skip] in their shuffled order."""
+    records_dataset = tf.data.TFRecordDataset(path, compression, buffer_size=4 << 20)
+    rows = records_dataset.batch(examples).get_single_element()
+    order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(rows)), seed)
+    return tf.gather(rows, order[tf.cast(skip, tf.int32) :])
+
+
+def _is_gzip(path: str) -> bool:
+    with files.open_read(path) as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _checked(path: str, examples: int, size: int) -> Shard:
+    if not files.exists(path):
+        raise UserError(f"Shard {path} is missing; the manifest lists it. Build the data again.")
+    if files.size(path) != size:
+        raise UserError(
+            f"Shard {path} has {files.size(path):,} bytes, its manifest says {size:,}: it was cut "
+            "short or replaced. Build the data again."
+        )
+    return Shard(path, examples, _is_gzip(path))
+
+
+def _count(path: str) -> Shard:
+    compressed = _is_gzip(path)
+    dataset = tf.data.TFRecordDataset(path, "GZIP" if compressed else "")
+    try:
+        count = int(dataset.batch(1024).reduce(np.int64(0), lambda n, x: n + tf.size(x, tf.int64)))
+    except tf.errors.DataLossError as error:
+        raise UserError(f"Shard {path} is damaged: {error.message}") from None
+    return Shard(path, count, compressed)
+
+
+def _first_length(shard: Shard) -> int:
+    dataset = tf.data.TFRecordDataset(shard.path, "GZIP" if shard.compressed else "")
+    example = tf.train.Example.FromString(next(iter(dataset)).numpy())
+    features = example.features.feature
+    missing = [name for name in records.FEATURES if name not in features]
+    if missing:
+        raise UserError(
+            f"Shard {shard.path} has no feature {', '.join(missing)}: it is not pretraining data. "
+            f"Its features: {', '.join(sorted(features))}"
+        )
+    return len(features["input_ids"].int64_list.value)

@@ -1,0 +1,111 @@
+"""What a build is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_args
+
+from electra_zh import files
+from electra_zh.config import UserError, did_you_mean
+from electra_zh.data import packing, units
+from electra_zh.data.manifest import WORK
+from electra_zh.data.workers import count_processors
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import TokenizerSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildSettings:
+    """What to build.
+
+    Attributes:
+      inputs: files, folders and globs.
+      output: the folder to write.
+      vocabulary: the vocabulary file.
+      max_seq_length: positions of an example.
+      packing: "full" loses no token; "reference" is the reference's example builder.
+      num_shards: number of shards; chosen from the number of examples unless given.
+      gzip: compress the shards.
+      seed: what all random choices follow from.
+      tokenizer: how text is normalised.
+      text_field: the field of `.jsonl` records that holds the text.
+      strict: stop at the first bad line instead of leaving it out.
+      num_processes: worker processes; the number of processors unless given.
+      overwrite: replace a finished folder, or an unfinished one of other settings.
+      holdout_every: keep one document in so many apart, in the folder's `heldout`.
+      unit_bytes: text of one task of the first half; chosen from the corpus unless given.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    vocabulary: str
+    max_seq_length: int = 128
+    packing: packing.Packing = "full"
+    num_shards: int | None = None
+    gzip: bool = False
+    seed: int = 0
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    text_field: str = "text"
+    strict: bool = False
+    num_processes: int | None = None
+    overwrite: bool = False
+    holdout_every: int | None = None
+    unit_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+          UserError: a value is not allowed.
+        """
+        kinds = get_args(packing.Packing)
+        if self.packing not in kinds:
+            hint = did_you_mean(self.packing, kinds)
+            raise UserError(f'packing is "{self.packing}"; allowed: {", ".join(kinds)}.{hint}')
+        for name, lowest in (
+            ("max_seq_length", packing.MIN_LENGTH),
+            ("num_shards", 1),
+            ("seed", 0),
+            ("num_processes", 1),
+            ("holdout_every", 2),
+            ("unit_bytes", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise UserError(f"{name} is {value}; it must be at least {lowest}")
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns the settings that the result depends on, as the manifest shows them."""
+        names = ("max_seq_length", "packing", "num_shards", "gzip", "seed", "text_field", "strict")
+        values = {name: getattr(self, name) for name in names}
+        values.update(dataclasses.asdict(self.tokenizer))
+        return {**values, "holdout_every": self.holdout_every, "unit_bytes": self.unit_bytes}
+
+    @property
+    def processes(self) -> int:
+        """Worker processes, at most."""
+        return self.num_processes or count_processors()
+
+    @property
+    def work_folder(self) -> str:
+        """Where an unfinished build keeps what it has."""
+        return files.join(self.output, WORK)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are built."""
+        return (units.TRAIN,) if self.holdout_every is None else (units.TRAIN, units.HELDOUT)
+
+    def for_units(self, vocabulary: Vocabulary) -> units.UnitSettings:
+        """Returns what the first half needs."""
+        return units.UnitSettings(
+            vocabulary=vocabulary,
+            tokenizer=self.tokenizer,
+            max_seq_length=self.max_seq_length,
+            packing=self.packing,
+            seed=self.seed,
+            holdout_every=self.holdout_every,
+            text_field=self.text_field,
+            strict=self.strict,
+            folder=self.work_folder,
+        )

@@ -1,0 +1,92 @@
+"""What a data folder brings besides its shards: vocabulary, tokenizer settings, identity.
+
+Folders of `build-data` say it in their manifest. Folders of reference shards say nothing: their
+vocabulary is given by the user, and the tokenizer is taken to be the reference's default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from electra_zh import config, files
+from electra_zh.config import UserError
+from electra_zh.data.manifest import VOCABULARY, Manifest, find_shards, load_manifest
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import TokenizerSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data folder.
+
+    Attributes:
+      folder: where it is.
+      vocabulary: what its ids are of.
+      tokenizer: how its text was tokenized.
+      fingerprint: SHA-256 that changes when the shards do.
+    """
+
+    folder: str
+    vocabulary: Vocabulary
+    tokenizer: TokenizerSettings
+    fingerprint: str
+
+    def check_fits(self, vocabulary: Vocabulary, tokenizer: TokenizerSettings) -> None:
+        """Raises a UserError unless the data was made with this vocabulary and tokenizer."""
+        if self.vocabulary.tokens != vocabulary.tokens:
+            raise UserError(
+                f"The data in {self.folder} has another vocabulary ({self.vocabulary.size} tokens) "
+                f"than the run ({vocabulary.size} tokens): build it with the run's vocab.txt."
+            )
+        if self.tokenizer != tokenizer:
+            raise UserError(
+                f"The data in {self.folder} was tokenized with {self.tokenizer}, the run's data "
+                f"with {tokenizer}: build it with the same settings."
+            )
+
+
+def open_source(
+    folder: str, *, vocab: str | None = None, default: Vocabulary | None = None
+) -> Source:
+    """Opens a data folder.
+
+    Args:
+      folder: a folder of build-data, or of reference shards.
+      vocab: path of a vocabulary file, for shards without a manifest.
+      default: the vocabulary of shards without a manifest where `vocab` is not given.
+
+    Raises:
+      UserError: no such folder, an unfinished build, no shards, or no vocabulary.
+    """
+    manifest = load_manifest(folder)
+    if manifest is not None:
+        return _of_manifest(folder, manifest, vocab)
+    shards = find_shards(folder)
+    if vocab is not None:
+        vocabulary = Vocabulary.load(vocab)
+    elif default is not None:
+        vocabulary = default
+    else:
+        raise UserError(f"{folder} has no manifest: name its vocabulary file with --vocab")
+    sizes = [[path.rpartition("/")[2], files.size(path)] for path in shards]
+    return Source(folder, vocabulary, TokenizerSettings(), _digest(sizes))
+
+
+def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> Source:
+    vocabulary = Vocabulary.load(files.join(folder, VOCABULARY))
+    if vocabulary.sha256 != manifest.vocabulary.sha256:
+        raise UserError(
+            f"{files.join(folder, VOCABULARY)} is not the vocabulary that the data was built with "
+            "(the manifest has another SHA-256): build the data again."
+        )
+    if vocab is not None and Vocabulary.load(vocab).tokens != vocabulary.tokens:
+        raise UserError(f"--vocab {vocab} is not the vocabulary of {folder}; it may be left out")
+    names = [field.name for field in dataclasses.fields(TokenizerSettings)]
+    settings = {name: manifest.settings[name] for name in names if name in manifest.settings}
+    tokenizer = config.build(TokenizerSettings, settings, where=folder)
+    return Source(folder, vocabulary, tokenizer, _digest([s.sha256 for s in manifest.shards]))
+
+
+def _digest(value: object) -> str:
+    return files.sha256(json.dumps(value, ensure_ascii=False).encode())

@@ -1,0 +1,221 @@
+"""The build: same bytes whatever the processes, nothing lost, all of it counted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows
+
+from electra_zh import progress
+from electra_zh.config import UserError
+from electra_zh.data import build, packing
+from electra_zh.data.build import BuildSettings
+from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import WordPieceTokenizer
+
+
+@pytest.mark.parametrize("kind", ["full", "reference"])
+@pytest.mark.parametrize("gzip", [False, True])
+def test_same_bytes_for_any_number_of_processes(
+    corpus: Path, vocabulary: str, tmp_path: Path, kind: packing.Packing, gzip: bool
+) -> None:
+    results = []
+    for processes in (1, 2, 3):
+        output = tmp_path / f"out{processes}"
+        settings = make_settings(
+            corpus, vocabulary, output, num_processes=processes, packing=kind, gzip=gzip,
+            holdout_every=7, num_shards=3,
+        )  # fmt: skip
+        build.build(settings)
+        results.append(contents(output))
+    assert results[0] == results[1] == results[2]
+    assert WORK not in {name.split("/")[0] for name in results[0]}
+
+
+def test_another_seed_gives_another_order(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        build.build(make_settings(corpus, vocabulary, tmp_path / str(seed), seed=seed))
+    assert contents(tmp_path / "0") != contents(tmp_path / "1")
+    assert count_tokens(read_rows(tmp_path / "0")) == count_tokens(read_rows(tmp_path / "1"))
+
+
+def test_every_token_of_the_corpus_is_in_the_shards(
+    corpus: Path, vocabulary: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    manifest = build.build(make_settings(corpus, vocabulary, output, num_shards=4))
+    tokenizer = WordPieceTokenizer(Vocabulary.load(vocabulary))
+    expected = Counter(
+        token
+        for path in corpus.iterdir()
+        for line in path.read_text(encoding="utf-8").split("\n")
+        for token in tokenizer.encode(line)
+    )
+    rows = read_rows(output)
+    assert count_tokens(rows) == expected
+    assert manifest.tokens_read == manifest.tokens_kept == expected.total()
+    assert manifest.tokens_dropped == {}
+    assert manifest.examples == len(rows)
+    assert manifest.corpus.documents == manifest.documents == 103
+    assert manifest.corpus.lines == 103 * 6
+    assert manifest.one_segment_share == sum(not any(row[1]) for row in rows) / len(rows)
+    assert manifest.short_share == sum(len(row[0]) < LENGTH for row in rows) / len(rows)
+    positions = sum(len(row[0]) for row in rows)
+    assert manifest.padding_share == pytest.approx(1 - positions / len(rows) / LENGTH)
+
+
+def test_one_unit_of_reference_packing_is_the_reference(
+    corpus: Path, vocabulary: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    base = make_settings(corpus / "1.txt", vocabulary, output, packing="reference", seed=5)
+    manifest = build.build(dataclasses.replace(base, unit_bytes=None))
+    text = (corpus / "1.txt").read_text(encoding="utf-8")
+    tokenized = WordPieceTokenizer(Vocabulary.load(vocabulary)).tokenize_text(text)
+    packer = packing.ReferencePacker(max_length=LENGTH, generator=random.Random(5))
+    stream = packing.token_stream(tokenized, text, packing="reference", max_length=LENGTH)
+    made = [packer.add(stream), packer.finish()]
+    lengths = [
+        (first + 2, second + 1 if second else 0)
+        for part in made
+        for first, second in zip(part.first_lengths, part.second_lengths, strict=True)
+    ]
+    rows = read_rows(output)
+    assert sorted(lengths) == sorted(
+        (len(ids) - sum(segments), sum(segments)) for ids, segments in rows
+    )
+    assert count_tokens(rows) == Counter(np.concatenate([part.ids for part in made]).tolist())
+    assert sum(manifest.tokens_dropped.values()) == manifest.tokens_read - manifest.tokens_kept > 0
+
+
+def test_there_are_never_more_shards_than_examples(tmp_path: Path, vocabulary: str) -> None:
+    corpus = tmp_path / "small.txt"
+    corpus.write_text("天地。\n\n玄黄。\n\n宇宙。\n", encoding="utf-8")
+    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out", num_shards=9))
+    assert [shard.examples for shard in manifest.shards] == [1, 1, 1]
+
+
+def test_documents_are_kept_apart_whole(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    manifest = build.build(make_settings(corpus, vocabulary, output, holdout_every=5))
+    heldout = build.load_manifest(str(output / HELDOUT))
+    assert heldout is not None
+    assert heldout.split == "heldout"
+    assert manifest.documents + heldout.documents == manifest.corpus.documents == 103
+    assert 15 <= heldout.documents <= 26
+    apart = count_tokens(read_rows(output / HELDOUT))
+    assert apart.total() == heldout.tokens_kept
+    whole = tmp_path / "whole"
+    build.build(make_settings(corpus, vocabulary, whole))
+    assert count_tokens(read_rows(output)) + apart == count_tokens(read_rows(whole))
+
+
+def test_documents_kept_apart_do_not_depend_on_blocks(
+    corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.build(make_settings(corpus, vocabulary, tmp_path / "a", holdout_every=3))
+    monkeypatch.setattr("electra_zh.data.documents.BLOCK_BYTES", 300)
+    build.build(make_settings(corpus, vocabulary, tmp_path / "b", holdout_every=3))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_holdout_without_documents_is_refused(tmp_path: Path, vocabulary: str) -> None:
+    corpus = tmp_path / "small.txt"
+    corpus.write_text(make_text(2), encoding="utf-8")
+    settings = make_settings(corpus, vocabulary, tmp_path / "out", holdout_every=1000)
+    with pytest.raises(UserError, match="keeps no document apart: the corpus has only 2 documents"):
+        build.build(settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n\xe3\x80\x80\n", b"\xff\xfe\n"])
+def test_an_empty_corpus_is_refused(tmp_path: Path, vocabulary: str, content: bytes) -> None:
+    corpus = tmp_path / "empty.txt"
+    corpus.write_bytes(content)
+    with pytest.raises(UserError, match=r"The corpus is empty: no tokens in .*empty\.txt"):
+        build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_lines_are_counted_and_named(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    path = corpus / "2.txt"
+    data = path.read_bytes() + b"\xff\n"
+    path.write_bytes(data)
+    (corpus / "3.jsonl").write_text('{"text": "天地"}\n{"body": "x"}\n', encoding="utf-8")
+    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    bad = {each.reason: each for each in manifest.corpus.bad_lines}
+    line = data.count(b"\n")
+    assert bad["not UTF-8"].first == (f"2.txt:{line}",)
+    assert bad['no text in field "text"'].first == ("3.jsonl:2",)
+    assert any(f"2.txt:{line}" in each for each in build.summary_lines(manifest))
+    with pytest.raises(UserError, match=rf"2\.txt:{line}: not UTF-8"):
+        build.build(make_settings(corpus, vocabulary, tmp_path / "strict", strict=True))
+    assert not (tmp_path / "strict").exists()
+
+
+def test_unknown_characters_are_counted(tmp_path: Path, vocabulary: str) -> None:
+    corpus = tmp_path / "small.txt"
+    corpus.write_text("“天”地好玄b\n" * 10, encoding="utf-8")
+    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    assert manifest.corpus.unknown_characters == {"b": 10, "“": 10, "”": 10, "好": 10}
+    assert manifest.unknown_share == 4 / 7
+    assert any("--map-punctuation" in line for line in build.summary_lines(manifest))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packing": "ful"}, 'packing is "ful"; allowed: full, reference. Did you mean "full"'),
+        ({"max_seq_length": 7}, "max_seq_length is 7; it must be at least 8"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"num_shards": 0}, "num_shards is 0; it must be at least 1"),
+        ({"holdout_every": 1}, "holdout_every is 1; it must be at least 2"),
+    ],
+)
+def test_settings_are_checked(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        BuildSettings(("a",), "b", "c", **changes)  # type: ignore[arg-type]
+
+
+def test_progress_ends_at_the_whole(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+
+    totals: dict[str, list[int]] = {}
+
+    class _Bar:
+        def __init__(self, what: str) -> None:
+            self.what = what
+
+        def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
+            totals[self.what][1] += amount
+
+    @contextlib.contextmanager
+    def show(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[progress.Bar]:
+        totals[what] = [total, initial]
+        yield _Bar(what)
+
+    build.build(make_settings(corpus, vocabulary, tmp_path / "out", num_processes=2), show=show)
+    assert list(totals) == ["reading", "writing"]
+    for total, done in totals.values():
+        assert total == done > 0
+
+
+def test_remote_files_give_the_same_shards(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    """Through TensorFlow's file systems, of which `file://` is one."""
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    settings = make_settings(corpus / "1.txt", vocabulary, local, unit_bytes=1 << 20)
+    build.build(settings)
+    build.build(
+        dataclasses.replace(settings, inputs=(f"file://{corpus}/1.txt",), output=f"file://{remote}")
+    )
+    found, expected = contents(remote), contents(local)
+    assert found.keys() == expected.keys()
+    del found[MANIFEST], expected[MANIFEST]
+    assert found == expected

@@ -1,0 +1,260 @@
+"""Packing: the reference's examples exactly, or every token of the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from electra_zh.data import packing
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from electra_zh.text.wordpiece import WordPieceTokenizer
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "packing.npz"
+LETTERS = "天地玄黄宇宙洪荒"
+MARKS = "。！？；…，、：,:;.!?”’」』）》) \n"
+BLANK = -1
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    return WordPieceTokenizer(
+        Vocabulary(
+            [*SPECIAL_TOKENS, *LETTERS, *MARKS.replace("\n", "").replace(" ", ""), "a", "##a", "1"]
+        )
+    )
+
+
+def _stream_of_lines(line_tokens: list[int]) -> packing.TokenStream:
+    """A stream whose ids are positions; `BLANK` is a blank line."""
+    lengths = np.maximum(np.array(line_tokens, np.int64), 0)
+    ends = np.cumsum(lengths)
+    blank_ends = ends[np.array(line_tokens) == BLANK]
+    return packing.TokenStream(
+        np.arange(ends[-1] if len(ends) else 0, dtype=np.int32),
+        np.unique(ends[lengths > 0]),
+        np.unique(blank_ends),
+    )
+
+
+def _pack(
+    kind: packing.Packing, streams: list[packing.TokenStream], *, length: int, seed: int
+) -> packing.Examples:
+    packer = packing.make_packer(kind, max_length=length, generator=random.Random(seed))
+    made = [packer.add(stream) for stream in streams] + [packer.finish()]
+    return packing.Examples(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+
+
+def _full(
+    tokenizer: WordPieceTokenizer, texts: list[str], *, length: int, seed: int = 0
+) -> tuple[packing.Examples, list[int]]:
+    """Packs texts one after the other; also returns all their tokens."""
+    streams, ids = [], []
+    for text in texts:
+        tokenized = tokenizer.tokenize_text(text)
+        streams.append(packing.token_stream(tokenized, text, packing="full", max_length=length))
+        ids.extend(tokenized.ids.tolist())
+    return _pack("full", streams, length=length, seed=seed), ids
+
+
+@pytest.mark.parametrize(("length", "seed"), list(itertools.product([128, 512], [0, 1])))
+def test_reference_packing_is_the_reference(length: int, seed: int) -> None:
+    golden = np.load(GOLDEN)
+    stream = _stream_of_lines(golden["line_tokens"].tolist())
+    examples = _pack("reference", [stream], length=length, seed=seed)
+    name = f"L{length}_seed{seed}"
+    assert np.array_equal(examples.first_lengths, golden[f"first_{name}"])
+    assert np.array_equal(examples.second_lengths, golden[f"second_{name}"])
+    digest = hashlib.sha256(examples.ids.astype("<i8").tobytes()).digest()
+    assert digest == golden[f"positions_{name}"].tobytes()
+
+
+def _plain_reference(
+    line_tokens: list[int], length: int, seed: int
+) -> list[tuple[list[int], list[int]]]:
+    """The reference's example builder, written down plainly."""
+    generator = random.Random(seed)
+    examples = []
+    sentences: list[list[int]] = []
+    pending, target, position = 0, length, 0
+
+    def make() -> None:
+        nonlocal sentences, pending, target
+        limit = 100_000 if generator.random() < 0.1 else (target - 3) // 2
+        first: list[int] = []
+        second: list[int] = []
+        for sentence in sentences:
+            if (
+                not first
+                or len(first) + len(sentence) < limit
+                or (not second and len(first) < limit and generator.random() < 0.5)
+            ):
+                first += sentence
+            else:
+                second += sentence
+        first = first[: length - 2]
+        examples.append((first, second[: max(0, length - len(first) - 3)]))
+        sentences, pending, target = [], 0, length
+        if generator.random() < 0.05:
+            target = generator.randint(5, length)
+
+    for count in [*line_tokens, BLANK]:
+        if count == BLANK and pending:
+            make()
+            continue
+        count = max(count, 0)
+        sentences.append(list(range(position, position + count)))
+        position += count
+        pending += count
+        if pending >= target:
+            make()
+    return examples
+
+
+def _segments(examples: packing.Examples) -> list[tuple[list[int], list[int]]]:
+    ids = iter(examples.ids.tolist())
+    return [
+        (list(itertools.islice(ids, first)), list(itertools.islice(ids, second)))
+        for first, second in zip(
+            examples.first_lengths.tolist(), examples.second_lengths.tolist(), strict=True
+        )
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(BLANK, 30), max_size=120),
+    st.sampled_from([8, 16, 40]),
+    st.integers(0, 5),
+    st.integers(0, 120),
+)
+def test_reference_packing_of_any_lines(lines: list[int], length: int, seed: int, cut: int) -> None:
+    streams = [_stream_of_lines(part) for part in (lines[:cut], lines[cut:])]
+    shift = len(streams[0].ids)
+    streams[1] = streams[1]._replace(ids=streams[1].ids + shift)
+    examples = _pack("reference", streams, length=length, seed=seed)
+    assert _segments(examples) == _plain_reference(lines, length, seed)
+
+
+def test_reference_packing_counts_what_it_drops() -> None:
+    stream = _stream_of_lines([50, BLANK, 10, 10, 10, BLANK])
+    packer = packing.ReferencePacker(max_length=16, generator=random.Random(0))
+    kept = len(packer.add(stream).ids) + len(packer.finish().ids)
+    assert kept + sum(packer.dropped.values()) == 80
+    assert packer.dropped[packing.FIRST_CUT] >= 36
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(alphabet=LETTERS + MARKS + "a1", max_size=200), max_size=4),
+    st.sampled_from([8, 9, 16, 33, 128]),
+    st.integers(0, 3),
+)
+def test_full_packing_loses_nothing(
+    tokenizer: WordPieceTokenizer, texts: list[str], length: int, seed: int
+) -> None:
+    examples, ids = _full(tokenizer, texts, length=length, seed=seed)
+    first, second = examples.first_lengths, examples.second_lengths
+    assert examples.ids.tolist() == ids
+    assert (first >= 1).all()
+    assert (second >= 0).all()
+    assert (first + second + 2 + (second > 0) <= length).all()
+    assert first.sum() + second.sum() == len(ids)
+    again, _ = _full(tokenizer, texts, length=length, seed=seed)
+    assert again.first_lengths.tolist() == first.tolist()
+
+
+def test_full_packing_is_the_same_in_blocks_of_any_size(tokenizer: WordPieceTokenizer) -> None:
+    generator = random.Random(0)
+    lines = [_line(generator) for _ in range(300)]
+    for index in range(0, 300, 41):
+        lines[index] = ""
+    whole, _ = _full(tokenizer, ["\n".join(lines)], length=64)
+    for size in (1, 2, 7, 100):
+        parts = ["\n".join(lines[start : start + size]) for start in range(0, 300, size)]
+        cut, _ = _full(tokenizer, parts, length=64)
+        assert cut.first_lengths.tolist() == whole.first_lengths.tolist()
+        assert cut.second_lengths.tolist() == whole.second_lengths.tolist()
+
+
+def _line(generator: random.Random) -> str:
+    """A sentence of about the lengths of real ones."""
+    length = min(120, max(4, round(generator.lognormvariate(3.1, 0.6))))
+    return "".join(generator.choices(LETTERS, k=length - 1)) + "。"
+
+
+def _pieces(tokenizer: WordPieceTokenizer, text: str, length: int) -> list[str]:
+    """The pieces of a text, for texts in which every character is a token."""
+    stream = packing.token_stream(
+        tokenizer.tokenize_text(text), text, packing="full", max_length=length
+    )
+    characters = text.replace("\n", "").replace(" ", "")
+    ends = stream.piece_ends.tolist()
+    assert ends[-1] == len(characters)
+    return [characters[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def test_pieces_are_sentences_with_their_closing_marks(tokenizer: WordPieceTokenizer) -> None:
+    text = "天地玄黄。宇宙？！”洪荒……天（地；）玄\n黄,宇 宙.洪. 荒3"
+    assert _pieces(tokenizer, text.replace("3", "天."), 128) == [
+        "天地玄黄。",
+        "宇宙？！”",
+        "洪荒……",
+        "天（地；）",
+        "玄",
+        "黄,宇宙.洪.",
+        "荒天.",
+    ]
+
+
+def test_long_sentences_are_cut_at_commas_then_anywhere(tokenizer: WordPieceTokenizer) -> None:
+    # At length 19 a segment's share is 8.
+    short, long = "天地，玄黄。", "天地玄，黄宇，" + "宙" * 20 + "、洪。"
+    assert _pieces(tokenizer, short + long, 19) == [
+        short,
+        "天地玄，",
+        "黄宇，",
+        "宙" * 8,
+        "宙" * 8,
+        "宙" * 4 + "、",
+        "洪。",
+    ]
+
+
+def test_documents_do_not_share_examples(tokenizer: WordPieceTokenizer) -> None:
+    text = "天地。\n玄黄。\n\n宇宙。\n \u3000\n洪荒。\n\u200b\n天。"
+    examples, _ = _full(tokenizer, [text], length=64)
+    totals = examples.first_lengths + examples.second_lengths
+    # White space alone is a blank line; characters that the tokenizer drops are not white space.
+    assert totals.tolist() == [6, 3, 5]
+
+
+def test_a_blank_line_ends_a_document_of_the_block_before(tokenizer: WordPieceTokenizer) -> None:
+    examples, _ = _full(tokenizer, ["天地。", "\n玄黄。"], length=64)
+    assert (examples.first_lengths + examples.second_lengths).tolist() == [3, 3]
+
+
+def test_full_packing_has_the_statistics_of_the_reference(tokenizer: WordPieceTokenizer) -> None:
+    """One sentence a line, documents of 40: shares within 2.5 points, length within 3 %."""
+    generator = random.Random(1)
+    text = "\n\n".join("\n".join(_line(generator) for _ in range(40)) for _ in range(400))
+    tokenized = tokenizer.tokenize_text(text)
+    found = {}
+    for kind in ("full", "reference"):
+        stream = packing.token_stream(tokenized, text, packing=kind, max_length=128)
+        examples = _pack(kind, [stream], length=128, seed=0)
+        lengths = examples.first_lengths + examples.second_lengths + 2
+        lengths += examples.second_lengths > 0
+        found[kind] = np.array(
+            [(examples.second_lengths == 0).mean(), (lengths < 128).mean(), lengths.mean() / 128]
+        )
+    difference = np.abs(found["full"] - found["reference"])
+    assert difference[0] < 0.025, found
+    assert difference[1] < 0.025, found
+    assert difference[2] < 0.03, found

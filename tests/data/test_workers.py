@@ -1,0 +1,85 @@
+"""Workers: results, errors and deaths all come to an end."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from electra_zh.config import UserError
+from electra_zh.data import workers
+from electra_zh.data.workers import Interrupted, Report, WorkerError, run_tasks
+
+
+def _square(task: int, report: Report, *, add: int = 0) -> int:
+    report(task)
+    return task * task + add
+
+
+def _fail(task: int, report: Report) -> int:
+    if task == 3:
+        raise UserError("line 3 is bad")
+    if task == 4:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
+    if task == 5:
+        raise ZeroDivisionError
+    if task == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
+    return task
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_all_results_come_with_progress(processes: int) -> None:
+    done: list[int] = []
+    work = functools.partial(_square, add=1)
+    results = run_tasks(work, list(range(20)), processes=processes, report=done.append)
+    assert sorted(results) == [number * number + 1 for number in range(20)]
+    assert sorted(done) == list(range(20))
+
+
+def test_no_tasks_no_workers() -> None:
+    assert list(run_tasks(_square, [], processes=4, report=print)) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "message"),
+    [
+        (3, UserError, "^line 3 is bad$"),
+        (4, Interrupted, "No space left on device: /data/x. What is finished is kept"),
+        (5, WorkerError, "ZeroDivisionError"),
+        (6, Interrupted, "by signal 9"),
+    ],
+)
+def test_errors_in_workers_end_the_work(task: int, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        list(run_tasks(_fail, [0, 1, task, 0, 1, 2], processes=2, report=lambda amount: None))
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    script = (
+        "import os, signal, time\n"
+        "from electra_zh.data import workers\n"
+        "def work(task, report):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(0.3)\n"
+        "for _ in workers.run_tasks(work, range(100), processes=2, report=print): pass\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    started = [parent.stdout.readline() for _ in range(2)]
+    parent.kill()
+    # The pipe ends when the last worker has ended: long before all tasks would be done.
+    rest, _ = parent.communicate(timeout=20)
+    assert len(set(started)) == 2
+    assert len(rest.split()) < 20
+
+
+def test_processors_are_those_that_may_be_used() -> None:
+    assert 1 <= workers.count_processors() <= (os.cpu_count() or 1)
