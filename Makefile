@@ -1,0 +1,47 @@
+# Each target sets up what it needs: a virtual environment in .venv, from Python 3.11 and pip.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    the whole job on the sample corpus (minutes)"
+	@echo "make test    unit, golden and end-to-end tests"
+	@echo "make check   lint and types"
+	@echo "make bench   speed against peers and limits (needs a quiet machine)"
+	@echo "make clean   remove what the other targets made"
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-check: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[check]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/electra-zh demo --output demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+check: $(VENV)/installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy electra_zh
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/bench_step.py
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,236 @@
+"""What each command does: parsed arguments, the rooms that do the work, a printed result.
+
+Everything heavy is imported inside a command. What can be found wrong without TensorFlow is said
+before its seconds of loading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from electra_zh.config import UserError, load_recipe, parse_overrides
+
+if TYPE_CHECKING:
+    from electra_zh.pretraining.folder import Run
+    from electra_zh.text.wordpiece import TokenizerSettings
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Runs `electra-zh demo`."""
+    from electra_zh import demo as demo_job
+
+    demo_job.run(args.output)
+    return 0
+
+
+def build_vocab(args: argparse.Namespace) -> int:
+    """Runs `electra-zh build-vocab`."""
+    from electra_zh import files, progress
+    from electra_zh.data import documents
+    from electra_zh.text import learn
+
+    if files.exists(args.output) and not args.overwrite:
+        raise UserError(f"{args.output} exists; --overwrite replaces it")
+    units = documents.plan_units(documents.find_inputs(args.input))
+    readers = [
+        documents.UnitReader(unit, text_field=args.text_field, strict=args.strict) for unit in units
+    ]
+    total = sum(unit.size for unit in units)
+    with progress.show("build-vocab", total=total, unit=progress.BYTES) as bar:
+
+        def blocks() -> Iterator[str]:
+            for reader in readers:
+                for block in reader:
+                    yield block.text
+                    bar.update(block.stored_bytes)
+
+        learnt = learn.build_vocab(blocks(), size=args.size, settings=_tokenizer_settings(args))
+    learnt.vocabulary.save(args.output)
+    print(
+        f"{learnt.vocabulary.size:,} tokens in {args.output}: {learnt.ideographs:,} ideographs, "
+        f"{learnt.punctuation:,} punctuation, {learnt.letters:,} letters, {learnt.pieces:,} "
+        f"pieces, {learnt.unused:,} unused; they cover {learnt.covered:.2%} of the characters"
+    )
+    for reader in readers:
+        for reason, count in reader.bad_lines.items():
+            place = documents.show_place(reader.bad_places[reason][0])
+            print(f"left out: {count:,} lines, {reason}, first {place}")
+    return 0
+
+
+def build_data(args: argparse.Namespace) -> int:
+    """Runs `electra-zh build-data`."""
+    from electra_zh import progress
+    from electra_zh.data import build
+    from electra_zh.data.settings import BuildSettings
+
+    settings = BuildSettings(
+        inputs=tuple(args.input),
+        output=args.output,
+        vocabulary=args.vocab,
+        max_seq_length=args.max_seq_length,
+        packing=args.packing,
+        num_shards=args.num_shards,
+        gzip=args.gzip,
+        seed=args.seed,
+        tokenizer=_tokenizer_settings(args),
+        text_field=args.text_field,
+        strict=args.strict,
+        num_processes=args.processes,
+        overwrite=args.overwrite,
+        holdout_every=args.holdout_every,
+    )
+    manifest = build.build(settings, show=progress.show)
+    for line in build.summary_lines(manifest):
+        print(line)
+    return 0
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    """Runs `electra-zh pretrain`; exit code 1 when a signal stopped it before its last step."""
+    overrides = parse_overrides(args.overrides)
+    if args.config is not None:
+        load_recipe(args.config, kind="pretrain")
+    _load_tensorflow()
+    from electra_zh.pretraining import run
+
+    finished = run.pretrain(
+        output=args.output,
+        data=args.data,
+        recipe=args.config,
+        overrides=overrides,
+        eval_data=args.eval_data,
+        vocab=args.vocab,
+    )
+    return 0 if finished else 1
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Runs `electra-zh evaluate`."""
+    run = _load_run(args)
+    from electra_zh.pretraining.evaluate import evaluate_run
+
+    results = evaluate_run(run, args.data, checkpoint=args.checkpoint, max_batches=args.batches)
+    if args.json:
+        print(json.dumps(results))
+    else:
+        width = max(map(len, results))
+        for name, value in sorted(results.items()):
+            print(f"{name:{width}s}  {value:8.4f}")
+    return 0
+
+
+def fill_mask(args: argparse.Namespace) -> int:
+    """Runs `electra-zh fill-mask`."""
+    run = _load_run(args)
+    from electra_zh.pretraining import probe
+
+    sentences = _sentences(args)
+    for filled in probe.fill_mask(run, sentences, top=args.top, checkpoint=args.checkpoint):
+        if args.json:
+            fills = [[fill._asdict() for fill in slot] for slot in filled.fills]
+            print(json.dumps({"text": filled.text, "fills": fills}, ensure_ascii=False))
+            continue
+        print(filled.text)
+        for slot in filled.fills:
+            print("   ", "  ".join(f"{fill.token} {fill.probability:.1%}" for fill in slot))
+    return 0
+
+
+def detect(args: argparse.Namespace) -> int:
+    """Runs `electra-zh detect`."""
+    run = _load_run(args)
+    from electra_zh.pretraining import probe
+
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for detected in probe.detect(run, _sentences(args), checkpoint=args.checkpoint):
+        if args.json:
+            print(json.dumps(detected._asdict(), ensure_ascii=False))
+            continue
+        pairs = list(zip(detected.tokens, detected.probabilities, strict=True))
+        if colour:
+            print(" ".join(_coloured(token, probability) for token, probability in pairs))
+        else:
+            print(" ".join(f"{token}:{probability:.2f}" for token, probability in pairs))
+    return 0
+
+
+def _coloured(token: str, probability: float) -> str:
+    """Returns a token on a background that goes from none over yellow to red."""
+    if probability < 0.1:
+        return token
+    code = "30;43" if probability < 0.5 else "97;41"
+    return f"\x1b[{code}m{token}\x1b[0m\x1b[2m{probability:.0%}\x1b[0m"
+
+
+def _load_run(args: argparse.Namespace) -> Run:
+    from electra_zh.pretraining import folder
+
+    run = folder.load(args.model)
+    _load_tensorflow()
+    return run
+
+
+def _sentences(args: argparse.Namespace) -> Iterator[str]:
+    """Yields the sentences of the command line, or the lines of standard input."""
+    if args.text:
+        yield from args.text
+        return
+    if sys.stdin.isatty():
+        print("Type sentences, one a line; Ctrl-D ends.", file=sys.stderr)
+    for line in sys.stdin.buffer:
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise UserError("standard input is not UTF-8 text") from None
+        if text:
+            yield text
+
+
+def _tokenizer_settings(args: argparse.Namespace) -> TokenizerSettings:
+    from electra_zh.text.wordpiece import TokenizerSettings
+
+    lower_case = not args.no_lower_case
+    return TokenizerSettings(
+        lower_case=lower_case,
+        strip_accents=lower_case and not args.keep_accents,
+        map_punctuation=getattr(args, "map_punctuation", False),
+    )
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Holds back what native libraries write to standard error; shows it if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            sink.seek(0)
+            os.write(2, sink.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        import tensorflow
+    else:
+        # 3 would hide native errors too, but the only one seen at start is "no GPU here".
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _quiet_stderr():
+            import tensorflow
+    tensorflow.get_logger().setLevel("ERROR")

@@ -1,0 +1,1 @@
+"""The networks, shared by every command."""

@@ -1,0 +1,196 @@
+"""Output heads of pretraining: masked LM and replaced token detection.
+
+Shapes: T tokens (B * L), M = B * N masked positions, E embedding width, D hidden width,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from electra_zh.models import layers
+from electra_zh.models.config import ModelConfig
+from electra_zh.models.layers import Dense, LayerNorm, fused
+
+# Tokens whose probabilities are summed together in the first level of sampling.
+BLOCK = 128
+
+
+class MaskedLmHead(tf.Module):
+    """Dense, GELU, layer norm, product with the word embeddings, bias."""
+
+    def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
+        super().__init__()
+        sizes = (config.hidden_size, config.embedding_size)
+        self.dense = Dense(f"{path}/dense", sizes, seed=seed, stddev=config.initializer_range)
+        self.layer_norm = LayerNorm(
+            f"{path}/layer_norm", config.embedding_size, eps=config.layer_norm_eps
+        )
+        self.output_bias = tf.Variable(tf.zeros(config.vocab_size), name=f"{path}/output_bias")
+
+    def __call__(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns logits [M, V] in the type of x [M, D]; `word_embeddings` is [V, E]."""
+        hidden = self.layer_norm(layers.gelu(self.dense(x)))
+        logits = tf.matmul(hidden, tf.cast(word_embeddings, x.dtype), transpose_b=True)
+        return tf.nn.bias_add(logits, tf.cast(self.output_bias, x.dtype))
+
+
+class RtdHead(tf.Module):
+    """Dense, GELU, dense to one logit a token: was the token replaced?"""
+
+    def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
+        super().__init__()
+        width = config.hidden_size
+        stddev = config.initializer_range
+        self.dense = Dense(f"{path}/dense", (width, width), seed=seed, stddev=stddev)
+        self.output = Dense(f"{path}/output", (width, 1), seed=seed, stddev=None)
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns float32 logits [T] for x [T, D]."""
+        logits = self.output(layers.gelu(self.dense(x)))
+        return tf.cast(tf.squeeze(logits, -1), tf.float32)
+
+
+@tf.custom_gradient
+def sigmoid_losses(
+    logits: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, Callable[..., Any]]:
+    """Returns the binary cross-entropy of float32 logits with labels 0 or 1, element by element.
+
+    As tf.nn.sigmoid_cross_entropy_with_logits, whose derivative is a sum of four terms in no fixed
+    order, so that its last bits change from run to run.
+    """
+    losses, derivative = _sigmoid_losses(logits, labels)
+    return losses, lambda dlosses: (dlosses * derivative, None)
+
+
+@fused
+def _sigmoid_losses(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    losses = tf.nn.relu(logits) - logits * labels + tf.math.log1p(tf.exp(-tf.abs(logits)))
+    return losses, tf.sigmoid(logits) - labels
+
+
+class MaskedLmLosses(NamedTuple):
+    """Cross-entropy at masked positions, and what sampling from the same softmax needs.
+
+    Attributes:
+      losses: float32 [M].
+      block_mass: float32 [M, ceil(V / BLOCK)], unnormalised probability of each block of tokens
+        (at the sampling temperature, without disallowed tokens); carries no derivative.
+      maximum: float32 [M], the largest logit, which the mass is relative to.
+    """
+
+    losses: tf.Tensor
+    block_mass: tf.Tensor
+    maximum: tf.Tensor
+
+
+def masked_lm_losses(
+    logits: tf.Tensor, ids: tf.Tensor, *, temperature: float = 1.0, disallow_correct: bool = False
+) -> MaskedLmLosses:
+    """Returns the cross-entropy of logits [M, V] with the true ids int32 [M], in float32.
+
+    The exponentials of the softmax are summed by blocks, so that drawing a token needs no second
+    pass over [M, V]. There is no one-hot tensor.
+    """
+
+    @tf.custom_gradient
+    def apply(
+        logits: tf.Tensor, ids: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, ...], Callable[..., Any]]:
+        log_sum, maximum, mass = _softmax_sums(logits, ids, temperature, disallow_correct)
+        true = tf.gather(logits, ids, batch_dims=1)
+        losses = log_sum - tf.cast(true, tf.float32)
+
+        def gradient(dlosses: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, None]:
+            return _cross_entropy_gradient(logits, ids, log_sum, dlosses), None
+
+        return (losses, mass, maximum), gradient
+
+    losses, mass, maximum = apply(logits, ids)
+    return MaskedLmLosses(losses, tf.stop_gradient(mass), tf.stop_gradient(maximum))
+
+
+@fused
+def _softmax_sums(
+    logits: tf.Tensor, ids: tf.Tensor, temperature: float, disallow_correct: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the log of the sum of exponentials [M], the maximum [M], the block mass [M, C]."""
+    logits = tf.cast(logits, tf.float32)
+    rows, size = logits.shape
+    maximum = tf.reduce_max(logits, -1, keepdims=True)
+    exponentials = _by_blocks(tf.exp(logits - maximum))
+    sums = tf.reduce_sum(exponentials, -1)
+    log_sum = tf.math.log(tf.reduce_sum(sums, -1)) + maximum[:, 0]
+    if temperature == 1.0 and not disallow_correct:
+        return log_sum, maximum[:, 0], sums
+    mass = tf.exp((logits - maximum) / temperature)
+    if disallow_correct:
+        mass = tf.where(tf.range(size)[None, :] == ids[:, None], 0.0, mass)
+    return log_sum, maximum[:, 0], tf.reduce_sum(_by_blocks(mass), -1)
+
+
+def _by_blocks(x: tf.Tensor) -> tf.Tensor:
+    rows, size = x.shape
+    blocks = -(-size // BLOCK)
+    return tf.reshape(tf.pad(x, [[0, 0], [0, blocks * BLOCK - size]]), [rows, blocks, BLOCK])
+
+
+@fused
+def _cross_entropy_gradient(
+    logits: tf.Tensor, ids: tf.Tensor, log_sum: tf.Tensor, dlosses: tf.Tensor
+) -> tf.Tensor:
+    probs = tf.exp(tf.cast(logits, tf.float32) - log_sum[:, None])
+    is_true = tf.range(logits.shape[1])[None, :] == ids[:, None]
+    return tf.cast((probs - tf.where(is_true, 1.0, 0.0)) * dlosses[:, None], logits.dtype)
+
+
+def sample_tokens(
+    logits: tf.Tensor,
+    sums: MaskedLmLosses,
+    uniform: tf.Tensor,
+    *,
+    ids: tf.Tensor,
+    temperature: float = 1.0,
+    disallow_correct: bool = False,
+) -> tf.Tensor:
+    """Draws a token from each softmax by inverting its distribution function at two levels.
+
+    A uniform number picks a block of tokens by the blocks' mass, and what is left of it picks the
+    token inside. The distribution is that of the reference's Gumbel argmax; the work is one pass
+    over the blocks and one block, not noise for the whole vocabulary.
+
+    Args:
+      logits: [M, V].
+      sums: from `masked_lm_losses` with the same settings.
+      uniform: float32 [M] in [0, 1).
+      ids: the true tokens, int32 [M].
+      temperature: divides the logits.
+      disallow_correct: the true token is never drawn.
+
+    Returns:
+      int32 [M].
+    """
+    rows, size = logits.shape
+    cumulated = tf.cumsum(sums.block_mass, 1)
+    target = uniform * cumulated[:, -1]
+    block = _count_not_above(cumulated, target)
+    below = tf.gather(tf.pad(cumulated, [[0, 0], [1, 0]]), block, batch_dims=1)
+    columns = block[:, None] * BLOCK + tf.range(BLOCK)  # [M, BLOCK]
+    chosen = tf.gather(logits, tf.minimum(columns, size - 1), batch_dims=1)
+    chosen = tf.cast(chosen, tf.float32) - sums.maximum[:, None]
+    mass = tf.where(columns < size, tf.exp(chosen / temperature), 0.0)
+    if disallow_correct:
+        mass = tf.where(columns == ids[:, None], 0.0, mass)
+    inside = _count_not_above(tf.cumsum(mass, 1), target - below)
+    # Rounding may lead past the end of the block: stay at its last token that has any mass.
+    last = tf.reduce_max(tf.where(mass > 0.0, tf.range(BLOCK), 0), -1)
+    return block * BLOCK + tf.minimum(inside, last)
+
+
+def _count_not_above(cumulated: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    counts = tf.reduce_sum(tf.cast(cumulated <= target[:, None], tf.int32), -1)
+    return tf.minimum(counts, cumulated.shape[1] - 1)

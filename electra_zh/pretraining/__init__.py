@@ -1,0 +1,1 @@
+"""Pretraining: masking, objectives, metrics, and the wiring of one run."""

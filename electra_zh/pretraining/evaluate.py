@@ -1,0 +1,84 @@
+"""Evaluation of a run on data kept apart, by the reference's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.config import UserError
+from electra_zh.data import pipeline
+from electra_zh.data.source import open_source
+from electra_zh.pretraining import metrics
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.objectives import Electra, MaskedLM
+from electra_zh.pretraining.state import restore_objective
+
+# Evaluation draws its masks and samples from steps that training never reaches, always the same.
+_FIRST_STEP = 2**33
+
+
+def make_evaluation(
+    objective: Electra | MaskedLM,
+    config: PretrainConfig,
+    shards: tuple[pipeline.Shard, ...],
+    *,
+    max_batches: int,
+) -> Callable[[], dict[str, float]]:
+    """Returns a function that evaluates the networks as they then are.
+
+    Args:
+      objective: the networks.
+      config: the run's settings.
+      shards: data kept apart; less than one batch is taken as one smaller batch.
+      max_batches: 0 for all of the data; a last partial batch is left out.
+
+    Returns:
+      A function that returns the metrics of `metrics.evaluation_results`.
+    """
+    examples = sum(shard.examples for shard in shards)
+    batch_size = min(config.eval_batch_size, examples)
+    batches = pipeline.one_pass(shards, batch_size=batch_size, max_seq_length=config.max_seq_length)
+    if max_batches:
+        batches = batches.take(max_batches)
+
+    @tf.function(autograph=False)
+    def evaluate_batch(batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> metrics.EvaluationSums:
+        output = objective(batch, step=step, training=False)
+        return metrics.evaluation_sums(output, batch["input_mask"])
+
+    def evaluate() -> dict[str, float]:
+        totals: metrics.EvaluationSums | None = None
+        for index, batch in enumerate(batches):
+            sums = evaluate_batch(batch, tf.constant(_FIRST_STEP + index, tf.int64))
+            # float64 on the host: counts of many batches do not fit float32.
+            values = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), sums)
+            totals = values if totals is None else tf.nest.map_structure(np.add, totals, values)
+        assert totals is not None
+        return metrics.evaluation_results(totals)
+
+    return evaluate
+
+
+def evaluate_run(
+    run: Run, data: str, *, checkpoint: int | None = None, max_batches: int = 0
+) -> dict[str, float]:
+    """Evaluates a checkpoint of a run.
+
+    Args:
+      run: the run.
+      data: folder of shards with the run's vocabulary and length.
+      checkpoint: the step of a kept checkpoint; the newest unless given.
+      max_batches: 0 for all of the data.
+
+    Raises:
+      UserError: data that does not fit the run, or no such checkpoint.
+    """
+    if max_batches < 0:
+        raise UserError(f"--batches must not be negative; received {max_batches}")
+    open_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
+    shards = pipeline.open_shards(data, max_seq_length=run.config.max_seq_length)
+    objective = restore_objective(run, checkpoint=checkpoint)
+    return make_evaluation(objective, run.config, shards, max_batches=max_batches)()

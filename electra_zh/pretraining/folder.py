@@ -1,0 +1,167 @@
+"""A run's folder: its settings, vocabulary and tokenizer, and what may change when it goes on.
+
+- `RUN/config.json`: the resolved settings, the tokenizer's, and which data it trains on
+- `RUN/vocab.txt`: the vocabulary
+- `RUN/checkpoints/`: `ckpt-STEP`, the last few
+- `RUN/metrics.jsonl`: a line of metrics every log_steps, and every evaluation
+- `RUN/tensorboard/`: the same as TensorBoard event files
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from electra_zh import __version__, config, files
+from electra_zh.config import UsageError, UserError
+from electra_zh.pretraining.config import PretrainConfig, override, resolve
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+
+# Held by the process that trains the run.
+LOCK = ".lock"
+
+# Settings that change what is saved or shown but no number of the training: free on going on.
+_FREE = (
+    "eval_batch_size",
+    "num_eval_steps",
+    "save_checkpoints_steps",
+    "keep_checkpoint_max",
+    "log_steps",
+    "iterations_per_loop",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run's folder says of the run.
+
+    Attributes:
+      folder: where it is.
+      config: the resolved settings.
+      vocabulary: the run's own copy.
+      tokenizer: how its data was tokenized.
+      data_fingerprint: identifies the data that it trains on.
+    """
+
+    folder: str
+    config: PretrainConfig
+    vocabulary: Vocabulary
+    tokenizer: TokenizerSettings
+    data_fingerprint: str
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder of the checkpoints."""
+        return files.join(self.folder, "checkpoints")
+
+    def make_tokenizer(self) -> WordPieceTokenizer:
+        """Returns the tokenizer that the run's data was made with."""
+        return WordPieceTokenizer(self.vocabulary, self.tokenizer)
+
+    def save(self) -> None:
+        """Writes config.json and vocab.txt."""
+        files.make_dirs(self.folder)
+        self.vocabulary.save(files.join(self.folder, "vocab.txt"))
+        saved = {
+            "version": __version__,
+            "pretrain": self.config.to_dict(),
+            "tokenizer": dataclasses.asdict(self.tokenizer),
+            "data_fingerprint": self.data_fingerprint,
+        }
+        files.write_json(files.join(self.folder, "config.json"), saved)
+
+
+def load(folder: str) -> Run:
+    """Reads a run's folder.
+
+    Raises:
+      UserError: the folder is not a run's, or its files are damaged.
+    """
+    path = files.join(folder, "config.json")
+    if not files.exists(path):
+        what = "is not the folder of a pretraining run: it has no config.json"
+        raise UserError(f"{folder} {what if files.exists(folder) else 'does not exist'}")
+    saved = files.read_json(path)
+    if not isinstance(saved, dict) or "pretrain" not in saved:
+        raise UserError(f"{path} is not the settings of a pretraining run")
+    return Run(
+        folder=folder,
+        config=PretrainConfig.from_dict(saved["pretrain"], where=path),
+        vocabulary=Vocabulary.load(files.join(folder, "vocab.txt")),
+        tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=path),
+        data_fingerprint=str(saved.get("data_fingerprint", "")),
+    )
+
+
+def open_or_create(
+    folder: str,
+    *,
+    recipe: str | None,
+    overrides: Mapping[str, str],
+    vocabulary: Vocabulary,
+    tokenizer: TokenizerSettings,
+    data_fingerprint: str,
+) -> Run:
+    """Opens the run in `folder` to go on with it, or creates it; writes nothing.
+
+    A run goes on only with the settings, vocabulary and data that it was started with, since
+    anything else would not be that run. The settings that only say what is saved or shown are free.
+
+    Raises:
+      UsageError: a new run without a recipe.
+      UserError: the folder holds something else, or a run of other settings, vocabulary or data.
+    """
+    if not files.exists(files.join(folder, "config.json")):
+        if files.exists(folder) and set(files.list_dir(folder)) - {LOCK}:
+            raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
+        if recipe is None:
+            names = ", ".join(config.recipe_names("pretrain"))
+            raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
+        wanted = resolve(recipe, overrides, vocab_size=vocabulary.size)
+        _check_vocabulary(wanted, vocabulary)
+        return Run(folder, wanted, vocabulary, tokenizer, data_fingerprint)
+    saved = load(folder)
+    if recipe is None:
+        wanted = override(saved.config.to_dict(), overrides, where=folder)
+    else:
+        wanted = resolve(recipe, overrides, vocab_size=vocabulary.size)
+    _check_same(saved, wanted)
+    if saved.vocabulary.tokens != vocabulary.tokens:
+        raise UserError(
+            f"The run in {folder} was started with another vocabulary than that of the data "
+            f"({saved.vocabulary.size} and {vocabulary.size} tokens): use its own data, or start "
+            "a new run in another --output."
+        )
+    if data_fingerprint != saved.data_fingerprint:
+        raise UserError(
+            f"The run in {folder} was started on other data: use the same --data to go on, or "
+            "start a new run in another --output."
+        )
+    return dataclasses.replace(saved, config=wanted)
+
+
+def _check_vocabulary(wanted: PretrainConfig, vocabulary: Vocabulary) -> None:
+    if wanted.model.vocab_size != vocabulary.size:
+        raise UserError(
+            f"vocab_size is {wanted.model.vocab_size} but the data's vocabulary has "
+            f"{vocabulary.size} tokens: leave vocab_size out, it follows the data."
+        )
+
+
+def _check_same(saved: Run, wanted: PretrainConfig) -> None:
+    old, new = _flat(saved.config.to_dict()), _flat(wanted.to_dict())
+    changed = [key for key in old if old[key] != new[key] and key not in _FREE]
+    if changed:
+        shown = ", ".join(f"{key} {old[key]} (now {new[key]})" for key in changed[:4])
+        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise UserError(
+            f"The run in {saved.folder} was started with {shown}{more}: go on with the same "
+            "settings (--config may be left out), or start a new run in another --output."
+        )
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    model = {f"model.{key}": value for key, value in values["model"].items()}
+    return {**{key: value for key, value in values.items() if key != "model"}, **model}

@@ -1,0 +1,235 @@
+"""Pretraining metrics: sums on the device, results on the host.
+
+A step gives a NamedTuple of float32 sums; sums of several steps or batches are added field by
+field (`tf.nest.map_structure(tf.add, a, b)`), and `results` turns a total into numbers. float32
+counts exactly up to 16.7 million: add up more than that on the host, in float64.
+
+Names and definitions of the evaluation are the reference's (run_pretraining.py, `metric_fn`), so
+that figures can be compared. Shapes: B batch, L length, N masked positions of a sequence.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.pretraining.objectives import (
+    DiscriminatorOutput,
+    MaskedLmOutput,
+    PretrainOutput,
+)
+
+# The thresholds of tf.metrics.auc: 200, the outer ones just outside of [0, 1].
+_THRESHOLDS = np.array([-1e-7, *((i + 1) / 199 for i in range(198)), 1.0 + 1e-7], dtype=np.float32)
+_BUCKETS = len(_THRESHOLDS) + 1
+
+
+class TrainingSums(NamedTuple):
+    """Sums over training steps; scalars but for the histograms.
+
+    Attributes:
+      steps: number of steps.
+      loss: sum of the total losses; likewise `gen_loss` and `disc_loss`.
+      replaced: number of replaced tokens.
+      predicted_replaced: number of tokens that the discriminator took to be replaced.
+      disc_positives: [201], histogram of its probability at replaced tokens, over real positions.
+      disc_negatives: [201], the same at original tokens.
+    """
+
+    steps: tf.Tensor
+    loss: tf.Tensor
+    gen_loss: tf.Tensor
+    disc_loss: tf.Tensor
+    replaced: tf.Tensor
+    predicted_replaced: tf.Tensor
+    disc_positives: tf.Tensor
+    disc_negatives: tf.Tensor
+
+
+class EvaluationSums(NamedTuple):
+    """Sums over evaluation batches; scalars but for the histograms.
+
+    Attributes:
+      batches: number of batches.
+      loss: sum of the batches' total losses.
+      masked: number of masked positions.
+      masked_lm_loss: sum of their losses.
+      masked_lm_correct: of them, those whose likeliest token is the true one.
+      sampled_correct: of them, those where the sampled token is the true one.
+      examples: number of examples.
+      disc_loss: sum of the examples' mean losses.
+      padding: number of padded positions.
+      real: number of the others.
+      disc_correct: of them, those that the discriminator gets right.
+      predicted_replaced: of them, those that it takes to be replaced.
+      replaced: of them, those that are replaced.
+      true_replaced: of them, those where both hold.
+      disc_positives: [201], histogram of its probability at replaced tokens, over real positions.
+      disc_negatives: [201], the same at original tokens.
+    """
+
+    batches: tf.Tensor
+    loss: tf.Tensor
+    masked: tf.Tensor
+    masked_lm_loss: tf.Tensor
+    masked_lm_correct: tf.Tensor
+    sampled_correct: tf.Tensor
+    examples: tf.Tensor
+    disc_loss: tf.Tensor
+    padding: tf.Tensor
+    real: tf.Tensor
+    disc_correct: tf.Tensor
+    predicted_replaced: tf.Tensor
+    replaced: tf.Tensor
+    true_replaced: tf.Tensor
+    disc_positives: tf.Tensor
+    disc_negatives: tf.Tensor
+
+
+def zero_training_sums() -> TrainingSums:
+    """Returns the sums over no step."""
+    histogram = tf.zeros([_BUCKETS])
+    return TrainingSums(*[tf.zeros([])] * 6, histogram, histogram)
+
+
+def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums:
+    """Returns the sums of one step; `input_mask` is int32 [B, L]."""
+    one, zero = tf.ones([]), tf.zeros([])
+    sums = zero_training_sums()._replace(steps=one, loss=output.loss, gen_loss=output.mlm.loss)
+    if output.disc is None:
+        return sums
+    real = tf.cast(input_mask, tf.float32)
+    predicted = tf.where(output.disc.logits > 0, real, zero)
+    positives, negatives = _histograms(output.disc, real)
+    return sums._replace(
+        disc_loss=output.disc.loss,
+        replaced=tf.reduce_sum(tf.cast(output.disc.is_replaced, tf.float32)),
+        predicted_replaced=tf.reduce_sum(predicted),
+        disc_positives=positives,
+        disc_negatives=negatives,
+    )
+
+
+def training_results(sums: TrainingSums) -> dict[str, float]:
+    """Returns the means over the steps; of the discriminator's only where there is one.
+
+    Returns:
+      `loss`, `gen_loss`, and with a discriminator `disc_loss`, `disc_auc_real` and
+      `disc_predicted_replaced`, the number of tokens taken to be replaced.
+    """
+    steps = max(float(sums.steps), 1.0)
+    results = {"loss": float(sums.loss) / steps, "gen_loss": float(sums.gen_loss) / steps}
+    positives, negatives = np.asarray(sums.disc_positives), np.asarray(sums.disc_negatives)
+    if positives.sum() + negatives.sum() > 0:
+        results["disc_loss"] = float(sums.disc_loss) / steps
+        results["disc_auc_real"] = auc(positives, negatives)
+        results["disc_predicted_replaced"] = float(sums.predicted_replaced)
+    return results
+
+
+def zero_evaluation_sums() -> EvaluationSums:
+    """Returns the sums over no batch."""
+    histogram = tf.zeros([_BUCKETS])
+    return EvaluationSums(*[tf.zeros([])] * 14, histogram, histogram)
+
+
+def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> EvaluationSums:
+    """Returns the sums of one batch; `input_mask` is int32 [B, L]."""
+    mlm, weights = output.mlm, output.mlm.masked.weights
+    likeliest = tf.reshape(tf.argmax(mlm.logits, -1, output_type=tf.int32), weights.shape)
+    real = tf.cast(input_mask, tf.float32)
+    sums = zero_evaluation_sums()._replace(
+        batches=tf.ones([]),
+        loss=output.loss,
+        masked=tf.reduce_sum(weights),
+        masked_lm_loss=tf.reduce_sum(mlm.losses * weights),
+        masked_lm_correct=_correct(likeliest, mlm),
+        examples=tf.constant(float(input_mask.shape[0])),
+        real=tf.reduce_sum(real),
+        padding=tf.reduce_sum(1.0 - real),
+    )
+    if output.disc is None:
+        return sums
+    disc = output.disc
+    predicted = tf.where(disc.logits > 0, real, 0.0)
+    replaced = tf.cast(disc.is_replaced, tf.float32) * real
+    per_example = tf.reduce_sum(disc.losses, -1) / (tf.reduce_sum(real, -1) + 1e-6)
+    positives, negatives = _histograms(disc, real)
+    return sums._replace(
+        sampled_correct=_correct(disc.sampled_ids, mlm),
+        disc_loss=tf.reduce_sum(per_example),
+        disc_correct=tf.reduce_sum(tf.where(predicted == replaced, real, 0.0)),
+        predicted_replaced=tf.reduce_sum(predicted),
+        replaced=tf.reduce_sum(replaced),
+        true_replaced=tf.reduce_sum(predicted * replaced),
+        disc_positives=positives,
+        disc_negatives=negatives,
+    )
+
+
+def evaluation_results(sums: EvaluationSums) -> dict[str, float]:
+    """Returns the reference's evaluation metrics, and `disc_auc_real`.
+
+    Parity: `disc_auc` counts padding as originals of probability 0, which flatters it;
+    `disc_auc_real` is over the real positions alone. `disc_precision` and `disc_recall` are 0
+    where nothing is predicted or replaced. Without a discriminator, only the masked LM's.
+    """
+    total = {name: np.asarray(value, np.float64) for name, value in sums._asdict().items()}
+    masked = total["masked"]
+    results = {
+        "loss": _ratio(total["loss"], total["batches"]),
+        "masked_lm_accuracy": _ratio(total["masked_lm_correct"], masked),
+        "masked_lm_loss": _ratio(total["masked_lm_loss"], masked),
+    }
+    positives, negatives = total["disc_positives"], total["disc_negatives"]
+    if positives.sum() + negatives.sum() == 0:
+        return results
+    with_padding = negatives.copy()
+    with_padding[_bucket_of_zero()] += total["padding"]
+    return results | {
+        "sampled_masked_lm_accuracy": _ratio(total["sampled_correct"], masked),
+        "disc_loss": _ratio(total["disc_loss"], total["examples"]),
+        "disc_auc": auc(positives, with_padding),
+        "disc_auc_real": auc(positives, negatives),
+        "disc_accuracy": _ratio(total["disc_correct"], total["real"]),
+        "disc_precision": _ratio(total["true_replaced"], total["predicted_replaced"]),
+        "disc_recall": _ratio(total["true_replaced"], total["replaced"]),
+    }
+
+
+def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Returns the area under the ROC curve as tf.metrics.auc computes it.
+
+    Args:
+      positives: [201], bucket i counts probabilities that exceed exactly i thresholds.
+      negatives: [201], the same.
+    """
+    # Bucket i is above thresholds 0 .. i - 1: sums from the right, without bucket 0.
+    true_positives = np.cumsum(np.asarray(positives, np.float64)[:0:-1])[::-1]
+    false_positives = np.cumsum(np.asarray(negatives, np.float64)[:0:-1])[::-1]
+    recall = (true_positives + 1e-6) / (np.sum(positives, dtype=np.float64) + 1e-6)
+    fallout = false_positives / (np.sum(negatives, dtype=np.float64) + 1e-6)
+    return float(np.sum((fallout[:-1] - fallout[1:]) * (recall[:-1] + recall[1:]) / 2.0))
+
+
+def _histograms(disc: DiscriminatorOutput, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    probabilities = tf.reshape(tf.sigmoid(disc.logits), [-1])
+    buckets = tf.searchsorted(tf.constant(_THRESHOLDS), probabilities, side="left")
+    replaced = tf.cast(disc.is_replaced, tf.float32)
+    counts = tf.stack([real * replaced, real * (1.0 - replaced)], -1)
+    histogram = tf.math.unsorted_segment_sum(tf.reshape(counts, [-1, 2]), buckets, _BUCKETS)
+    return histogram[:, 0], histogram[:, 1]
+
+
+def _bucket_of_zero() -> int:
+    return int(np.searchsorted(_THRESHOLDS, np.float32(0.0), side="left"))
+
+
+def _correct(ids: tf.Tensor, mlm: MaskedLmOutput) -> tf.Tensor:
+    return tf.reduce_sum(tf.where(ids == mlm.masked.ids, mlm.masked.weights, 0.0))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    return float(numerator / denominator) if denominator > 0 else 0.0

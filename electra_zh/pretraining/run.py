@@ -1,0 +1,288 @@
+"""One pretraining run, from its folders to its last step."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from electra_zh import files, progress
+from electra_zh.config import UserError
+from electra_zh.data import pipeline
+from electra_zh.data.source import open_source
+from electra_zh.pretraining import folder, metrics
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.evaluate import make_evaluation
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.state import TrainState
+from electra_zh.training import checkpoints, devices, loop
+from electra_zh.training.logs import MetricsLog
+
+
+class StepSums(NamedTuple):
+    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
+
+    objective: metrics.TrainingSums
+    gradient_norm: tf.Tensor
+
+
+class Program:
+    """One step of pretraining, for the training loop."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+
+    def zero_sums(self) -> StepSums:
+        """Returns the sums before the first step."""
+        return StepSums(metrics.zero_training_sums(), tf.zeros([]))
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
+        """Masks, runs both networks, and updates the weights."""
+        objective, optimizer = self._state.objective, self._state.optimizer
+        with tf.GradientTape() as tape:
+            output = objective(batch, step=optimizer.step, training=True)
+        gradients = tape.gradient(output.loss, objective.trainable_variables)
+        norm = optimizer.apply(gradients)
+        return StepSums(metrics.training_sums(output, batch["input_mask"]), norm)
+
+
+def pretrain(
+    *,
+    output: str,
+    data: str,
+    recipe: str | None,
+    overrides: Mapping[str, str],
+    eval_data: str | None = None,
+    vocab: str | None = None,
+) -> bool:
+    """Starts a run, or goes on with it from its newest checkpoint.
+
+    Everything that can be found wrong is found before anything is computed or written.
+
+    Args:
+      output: the run's folder.
+      data: folder of training shards.
+      recipe: name or path of a recipe; None only to go on.
+      overrides: `key=value` settings.
+      eval_data: folder of shards kept apart, evaluated at every checkpoint and at the end.
+      vocab: vocabulary file, for shards without a manifest.
+
+    Returns:
+      Whether the run reached its last step; False after SIGINT or SIGTERM.
+
+    Raises:
+      UserError: settings, data and run that do not fit each other, or a loss that became NaN.
+    """
+    source = open_source(data, vocab=vocab)
+    run = folder.open_or_create(
+        output,
+        recipe=recipe,
+        overrides=overrides,
+        vocabulary=source.vocabulary,
+        tokenizer=source.tokenizer,
+        data_fingerprint=source.fingerprint,
+    )
+    length = run.config.max_seq_length
+    shards = pipeline.open_shards(data, max_seq_length=length)
+    eval_shards = None
+    if eval_data is not None:
+        eval_source = open_source(eval_data, default=run.vocabulary)
+        eval_source.check_fits(run.vocabulary, run.tokenizer)
+        eval_shards = pipeline.open_shards(eval_data, max_seq_length=length)
+    devices.configure()
+    with _locked(run):
+        return _train(run, shards, eval_shards)
+
+
+def _train(
+    run: Run, shards: tuple[pipeline.Shard, ...], eval_shards: tuple[pipeline.Shard, ...] | None
+) -> bool:
+    config = run.config
+    state = TrainState(config, run.vocabulary)
+    store = checkpoints.CheckpointStore(run.checkpoints, state, keep=config.keep_checkpoint_max)
+    first_step = store.restore_latest() or 0
+    if first_step >= config.num_train_steps:
+        logging.info("The run in %s is finished: it has done its %d steps.", run.folder, first_step)
+        return True
+    with loop.Interrupt() as interrupt:
+        run.save()
+        _announce(run, state, shards, first_step)
+        last_step = _loop(run, state, store, shards, eval_shards, first_step, interrupt)
+    if last_step < config.num_train_steps:
+        logging.info(
+            "%s: saved at step %d of %d. The same command goes on from there.",
+            interrupt.signal_name,
+            last_step,
+            config.num_train_steps,
+        )
+        return False
+    logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
+    return True
+
+
+def _loop(
+    run: Run,
+    state: TrainState,
+    store: checkpoints.CheckpointStore,
+    shards: tuple[pipeline.Shard, ...],
+    eval_shards: tuple[pipeline.Shard, ...] | None,
+    first_step: int,
+    interrupt: loop.Interrupt,
+) -> int:
+    """Trains from `first_step` to the last step, or to a signal, and saves there."""
+    config = run.config
+    log = MetricsLog(run.folder, resume_step=first_step)
+    batches = pipeline.batches(
+        shards,
+        batch_size=config.train_batch_size,
+        max_seq_length=config.max_seq_length,
+        seed=config.seed,
+        start_example=first_step * config.train_batch_size,
+    )
+    inner = loop.make_inner_loop(Program(state), batches, jit_compile=devices.use_xla())
+    total = config.num_train_steps
+    with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
+        reporter = _Reporter(config, log, bar)
+        actions = [loop.Action(config.log_steps, reporter.log)]
+        if eval_shards is not None:
+            evaluate = _evaluation(state, config, eval_shards, log)
+            actions.append(loop.Action(config.save_checkpoints_steps, evaluate))
+        actions.append(loop.Action(config.save_checkpoints_steps, store.save))
+        last_step = loop.run(
+            inner,
+            first_step=first_step,
+            last_step=total,
+            actions=actions,
+            on_call=reporter.add,
+            interrupt=interrupt,
+            steps_per_call=config.iterations_per_loop,
+        )
+    if last_step < total:
+        store.save(last_step)
+    return last_step
+
+
+def _announce(
+    run: Run, state: TrainState, shards: tuple[pipeline.Shard, ...], first_step: int
+) -> None:
+    config = run.config
+    examples = sum(shard.examples for shard in shards)
+    weights = sum(variable.shape.num_elements() for variable in state.objective.trainable_variables)
+    epochs = config.num_train_steps * config.train_batch_size / examples
+    logging.info(
+        "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
+        f"Going on from step {first_step}" if first_step else "New run",
+        weights / 1e6,
+        config.precision,
+        f"{examples:,}",
+        len(shards),
+        config.num_train_steps,
+        config.train_batch_size,
+        epochs,
+    )
+
+
+def _evaluation(
+    state: TrainState,
+    config: PretrainConfig,
+    shards: tuple[pipeline.Shard, ...],
+    log: MetricsLog,
+) -> Callable[[int], None]:
+    evaluate = make_evaluation(state.objective, config, shards, max_batches=config.num_eval_steps)
+
+    def run_and_log(step: int) -> None:
+        results = evaluate()
+        log.write(step, "eval", results)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+        logging.info("Evaluation at step %d: %s", step, shown)
+
+    return run_and_log
+
+
+class _Reporter:
+    """Adds up the sums of the calls, shows them and writes them at their steps."""
+
+    def __init__(self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar) -> None:
+        self._config = config
+        self._log = log
+        self._bar = bar
+        self._warned = False
+        self._last_call = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        self._total: StepSums | None = None
+        self._since = time.monotonic()
+
+    def add(self, first: int, last: int, sums: StepSums) -> None:
+        """Takes the sums of one call."""
+        steps = last - first + 1
+        self._bar.update(steps, self._figures(sums, steps))
+        # float64: counts of many steps do not fit float32.
+        sums = tf.nest.map_structure(np.float64, sums)
+        self._total = (
+            sums if self._total is None else tf.nest.map_structure(np.add, self._total, sums)
+        )
+
+    def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
+        results = metrics.training_results(sums.objective)
+        names = ("loss", "gen_loss", "disc_loss")
+        tokens = self._config.train_batch_size * self._config.max_seq_length
+        now = time.monotonic()
+        rate, self._last_call = steps * tokens / max(now - self._last_call, 1e-9), now
+        shown = {name: f"{results[name]:.3f}" for name in names if name in results}
+        return {**shown, "tokens/s": f"{rate:,.0f}"}
+
+    def log(self, step: int) -> None:
+        """Writes the means since the last line, after `step`."""
+        assert self._total is not None
+        total, config = self._total, self._config
+        steps = float(total.objective.steps)
+        seconds = time.monotonic() - self._since
+        results = metrics.training_results(total.objective)
+        self._warn_if_nothing_learnt(step, results)
+        results["gradient_norm"] = float(total.gradient_norm) / steps
+        results["steps_per_second"] = steps / seconds
+        results["tokens_per_second"] = (
+            steps * config.train_batch_size * config.max_seq_length / seconds
+        )
+        self._log.write(step, "train", results)
+        self._start()
+
+    def _warn_if_nothing_learnt(self, step: int, results: Mapping[str, float]) -> None:
+        """Warns once of a discriminator that finds nothing although warm-up is over."""
+        if self._warned or step <= self._config.num_warmup_steps or "disc_loss" not in results:
+            return
+        blind = results["disc_predicted_replaced"] == 0
+        if blind and abs(results["disc_auc_real"] - 0.5) < 0.02:
+            self._warned = True
+            logging.warning(
+                "The discriminator has learnt nothing by step %d: it takes no token to be "
+                "replaced, and its AUC is %.3f (0.5 is chance). Try a lower learning_rate or more "
+                "num_warmup_steps, a weaker generator (generator_hidden_size), or check the data "
+                "with `electra-zh fill-mask`.",
+                step,
+                results["disc_auc_real"],
+            )
+
+
+@contextlib.contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """Holds the run's folder, so that two processes never train the same run."""
+    if files.is_remote(run.folder):
+        yield
+        return
+    import fcntl
+
+    files.make_dirs(run.folder)
+    with open(files.join(run.folder, folder.LOCK), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Another process is training the run in {run.folder}") from None
+        yield

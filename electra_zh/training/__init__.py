@@ -1,0 +1,1 @@
+"""Training that knows nothing of what is trained: loop, optimizer, checkpoints, logs."""

@@ -1,0 +1,70 @@
+"""What a run leaves to read: `metrics.jsonl` and TensorBoard summaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from electra_zh import files
+
+
+class MetricsLog:
+    """Writes each line of metrics to `metrics.jsonl` and to TensorBoard event files.
+
+    A resumed run first drops the lines after the step that it goes on from, so the file is that
+    of a run that was never stopped.
+    """
+
+    def __init__(self, folder: str, *, resume_step: int) -> None:
+        """Opens the log of a run's folder.
+
+        Args:
+          folder: the run's folder.
+          resume_step: the step that training goes on from; 0 for a new run.
+        """
+        self._path = files.join(folder, "metrics.jsonl")
+        self._lines: list[str] = []
+        if files.exists(self._path):
+            lines = files.read_text(self._path).split("\n")
+            self._lines = [line for line in lines if line and _step(line) <= resume_step]
+        files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+        self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
+
+    def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
+        """Appends one line.
+
+        Args:
+          step: the step after which the metrics were taken.
+          kind: `train` or `eval`.
+          metrics: name to value.
+        """
+        line = json.dumps({"step": step, "kind": kind, **metrics})
+        if files.is_remote(self._path):
+            # Object stores cannot append: write the whole file, it is small.
+            self._lines.append(line)
+            files.write_text(self._path, "".join(f"{each}\n" for each in self._lines))
+        else:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        with self._writer.as_default(step=step):
+            for name, value in metrics.items():
+                _write_scalar(f"{kind}/{name}", value, step)
+        self._writer.flush()
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        # A line cut short by a killed process belongs to no step.
+        return 1 << 62
+
+
+def _write_scalar(tag: str, value: float, step: int) -> None:
+    """Writes one scalar summary; `tf.summary.scalar` would need the tensorboard package."""
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "scalars"
+    metadata.data_class = 1  # DATA_CLASS_SCALAR
+    tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)

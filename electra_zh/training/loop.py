@@ -1,0 +1,155 @@
+"""The training loop: many steps in one call to the device, and what happens between the calls.
+
+The inner loop is one `tf.function` of n steps that knows only a program (one step on one batch).
+The outer loop decides n, watches for NaN and signals, and runs the actions (logging, checkpoints,
+evaluation) at their steps. Neither knows what is being trained. How the steps are cut into calls
+never changes the numbers: a step's randomness follows from the step's number alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.config import UserError
+
+# A NamedTuple of float32 tensors (or of such NamedTuples) that are summed over steps.
+Sums = Any
+
+
+class Program(Protocol):
+    """What the inner loop needs of the thing that is trained."""
+
+    def zero_sums(self) -> Sums:
+        """Returns the sums before the first step."""
+
+    def train_step(self, batch: Any) -> Sums:
+        """Takes one optimizer step on a batch and returns the step's sums."""
+
+
+def make_inner_loop(
+    program: Program, batches: tf.data.Dataset, *, jit_compile: bool | None = None
+) -> Callable[[int], Sums]:
+    """Returns a function that runs n steps in one call and returns the sums over them.
+
+    Args:
+      program: one step.
+      batches: an endless data set of static-shape batches.
+      jit_compile: whether the step is compiled by XLA; None leaves it to TensorFlow (off).
+    """
+    iterator: Iterator[Any] = iter(batches)
+    step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
+
+    @tf.function(reduce_retracing=True)
+    def steps(count: tf.Tensor) -> Sums:
+        sums = program.zero_sums()
+        for _ in tf.range(count):
+            sums = tf.nest.map_structure(tf.add, sums, step(next(iterator)))
+        return sums
+
+    def inner(count: int) -> Sums:
+        sums = steps(tf.constant(count, tf.int32))
+        return tf.nest.map_structure(lambda value: value.numpy(), sums)
+
+    return inner
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """Something done at every step that `every` divides, and at the last step.
+
+    Attributes:
+      every: steps between two runs.
+      run: called with the step's number, after that step.
+    """
+
+    every: int
+    run: Callable[[int], object]
+
+
+class Interrupt:
+    """Turns SIGINT and SIGTERM into a request to stop after the running call.
+
+    A second signal stops at once (as KeyboardInterrupt).
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.signal_name is not None:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+
+
+def run(
+    inner: Callable[[int], Sums],
+    *,
+    first_step: int,
+    last_step: int,
+    actions: list[Action],
+    on_call: Callable[[int, int, Sums], None],
+    interrupt: Interrupt,
+    steps_per_call: int = 0,
+) -> int:
+    """Runs the steps first_step + 1 to last_step and returns the last step that was done.
+
+    Args:
+      inner: runs n steps, from `make_inner_loop`.
+      first_step: steps that are already done.
+      last_step: steps to have done at the end.
+      actions: run in this order after the steps that they name.
+      on_call: called after each call with (first step, last step, sums), before the actions.
+      interrupt: checked between calls; when it is set, the loop returns early.
+      steps_per_call: at most so many steps a call; 0 fits them to about a second.
+
+    Raises:
+      UserError: a sum is NaN or infinite; the message names the steps.
+    """
+    step, fitted = first_step, 1
+    while step < last_step and interrupt.signal_name is None:
+        to_action = min(action.every - step % action.every for action in actions)
+        count = min(steps_per_call or fitted, to_action, last_step - step)
+        start = time.perf_counter()
+        sums = inner(count)
+        seconds = time.perf_counter() - start
+        _check_finite(sums, step + 1, step + count)
+        on_call(step + 1, step + count, sums)
+        # The first call traces the graph: its time says nothing about a step's.
+        if step > first_step:
+            fitted = max(1, min(1000, round(count / max(seconds, 1e-3))))
+        step += count
+        for action in actions:
+            if step % action.every == 0 or step == last_step:
+                action.run(step)
+    return step
+
+
+def _check_finite(sums: Sums, first: int, last: int) -> None:
+    for name, value in sums._asdict().items():
+        if isinstance(value, tuple):
+            _check_finite(value, first, last)
+        elif not np.all(np.isfinite(value)):
+            steps = f"step {first}" if first == last else f"one of the steps {first} to {last}"
+            raise UserError(
+                f"Training stopped: {name} became NaN or infinite in {steps}. The checkpoints "
+                "before it are whole. Try a lower learning_rate, more num_warmup_steps, or "
+                "precision=float32."
+            )

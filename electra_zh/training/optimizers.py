@@ -1,0 +1,117 @@
+"""The reference's Adam with decoupled weight decay (reference: model/optimization.py).
+
+It differs from the textbook's: no bias correction, epsilon outside the root, and the decay is
+added to the update before the learning rate multiplies it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+# Variables whose names match are not decayed (`output_bias` among them; embeddings are decayed).
+NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
+
+
+class AdamWeightDecay(tf.Module):
+    """Adam without bias correction, with decoupled weight decay and a clip by global norm.
+
+    Everything that a resumed run needs is a variable of the module: `step` (updates done), and
+    `m/<i>`, `v/<i>` in the order of the variables.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[tf.Variable],
+        schedule: Callable[[tf.Tensor], tf.Tensor],
+        *,
+        weight_decay_rate: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        clip_norm: float = 1.0,
+    ) -> None:
+        """Makes the slots.
+
+        Args:
+          variables: what to train; each gets two slots of its shape, zero at the start.
+          schedule: the learning rate of update k, counted from 1.
+          weight_decay_rate: for variables whose names do not match `NOT_DECAYED`.
+          beta_1: decay of the mean of gradients.
+          beta_2: decay of the mean of squared gradients.
+          epsilon: added to the root of the latter.
+          clip_norm: the gradients of all variables together are scaled to at most this norm.
+        """
+        super().__init__()
+        self._variables = list(variables)
+        self._schedule = schedule
+        self._betas = (beta_1, beta_2)
+        self._epsilon = epsilon
+        self._clip_norm = clip_norm
+        self._decays = [
+            0.0 if NOT_DECAYED.search(variable.name) else weight_decay_rate
+            for variable in self._variables
+        ]
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.m = [_slot(variable, "adam_m") for variable in self._variables]
+        self.v = [_slot(variable, "adam_v") for variable in self._variables]
+
+    def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
+        """Does one update and returns the global norm of the gradients before the clip.
+
+        Args:
+          gradients: one for each variable, in their order; None counts as zero. Sparse ones are
+            summed over repeated rows first.
+        """
+        dense = [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for variable, gradient in zip(self._variables, gradients, strict=True)
+        ]
+        # Not tf.linalg.global_norm: its AddN of many terms does not fix their order.
+        squares = tf.stack([tf.nn.l2_loss(gradient) for gradient in dense])
+        norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
+        # As tf.clip_by_global_norm; one factor for all, so that no gradient is written again.
+        factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
+        step = self.step.assign_add(1, read_value=True)
+        rate = self._schedule(step)
+        for variable, m, v, gradient, decay in zip(
+            self._variables, self.m, self.v, dense, self._decays, strict=True
+        ):
+            new_variable, new_m, new_v = _update(
+                variable, m, v, gradient, factor, rate, decay, *self._betas, self._epsilon
+            )
+            variable.assign(new_variable, read_value=False)
+            m.assign(new_m, read_value=False)
+            v.assign(new_v, read_value=False)
+        return norm
+
+
+def _slot(variable: tf.Variable, name: str) -> tf.Variable:
+    path = variable.name.partition(":")[0]
+    return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
+
+
+# Compiled by XLA into one pass over memory; TensorFlow alone makes about ten.
+@functools.partial(tf.function, jit_compile=True, autograph=False)
+def _update(
+    variable: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    gradient: tf.Tensor,
+    factor: tf.Tensor,
+    rate: tf.Tensor,
+    decay: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    gradient = gradient * factor
+    m = beta_1 * m + (1.0 - beta_1) * gradient
+    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    update = m / (tf.sqrt(v) + epsilon)
+    if decay:
+        update += decay * variable
+    return variable - rate * update, m, v

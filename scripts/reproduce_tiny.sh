@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The tiny run of docs/results.md: build data with one document in a hundred kept apart, pretrain
+# tiny for 2,000 steps at batch 32, evaluated on the documents kept apart every 500 steps.
+#
+#   scripts/reproduce_tiny.sh CORPUS VOCAB OUTPUT [key=value ...]
+set -euo pipefail
+[ $# -ge 3 ] || { sed -n '2,5p' "$0" | cut -c3- >&2; exit 2; }
+corpus=$1 vocab=$2 output=$3
+shift 3
+[ -f "$output/data/manifest.json" ] || electra-zh build-data "$corpus" --vocab "$vocab" \
+  --output "$output/data" --max-seq-length 128 --holdout-every 100
+electra-zh pretrain --config tiny --data "$output/data" --eval-data "$output/data/heldout" \
+  --output "$output/run" train_batch_size=32 eval_batch_size=32 num_eval_steps=0 \
+  num_train_steps=2000 num_warmup_steps=200 save_checkpoints_steps=500 log_steps=50 "$@"
+electra-zh evaluate "$output/run" --data "$output/data/heldout"

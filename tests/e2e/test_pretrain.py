@@ -1,0 +1,165 @@
+"""Pretraining by the real command: what it leaves, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runner import PRETRAIN, Job, done, electra, refused
+
+
+def _weights(run: Path) -> dict[str, np.ndarray]:
+    """Returns every tensor of a run's newest checkpoint."""
+    # The number of saves, which TensorFlow counts for itself, is the one thing that differs.
+    skipped = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter/.ATTRIBUTES/VARIABLE_VALUE")
+    path = tf.train.latest_checkpoint(str(run / "checkpoints"))
+    reader = tf.train.load_checkpoint(path)
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name not in skipped
+    }
+
+
+def _metrics(run: Path, kind: str) -> list[dict[str, float]]:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["kind"] == kind]
+
+
+def test_what_a_run_leaves(job: Job) -> None:
+    names = {path.name for path in job.run.iterdir()}
+    assert names == {"config.json", "vocab.txt", "checkpoints", "metrics.jsonl", "tensorboard"} | {
+        ".lock"
+    }
+    assert [line["step"] for line in _metrics(job.run, "train")] == [10, 20, 30]
+    assert [line["step"] for line in _metrics(job.run, "eval")] == [10, 20, 30]
+    assert (job.run / "vocab.txt").read_bytes() == (job.data / "vocab.txt").read_bytes()
+    kept = sorted(path.name for path in (job.run / "checkpoints").glob("*.index"))
+    assert kept == ["ckpt-10.index", "ckpt-20.index", "ckpt-30.index"]
+
+
+def test_the_loss_falls(job: Job) -> None:
+    losses = [line["gen_loss"] for line in _metrics(job.run, "train")]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def _interrupted(job: Job, run: str) -> int:
+    """Starts or goes on with a run, stops it as soon as it shows a sign of life; its exit code."""
+    command = [sys.executable, "-m", "electra_zh", *PRETRAIN, "--output", run]
+    log = job.folder / run / "metrics.jsonl"
+    before = log.read_text() if log.exists() else None
+    process = subprocess.Popen(command, cwd=job.folder, stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None:
+            if log.exists() and log.read_text() != before:
+                process.send_signal(signal.SIGTERM)
+                break
+            time.sleep(0.005)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    if process.returncode == 1:
+        assert "SIGTERM: saved at step" in errors
+    return process.returncode
+
+
+def test_an_interrupted_run_is_the_run_bit_for_bit(job: Job) -> None:
+    codes = [_interrupted(job, "stopped"), _interrupted(job, "stopped")]
+    assert codes[0] == 1
+    result = electra(*PRETRAIN, "--output", "stopped", cwd=job.folder)
+    done(result)
+    whole, stopped = _weights(job.run), _weights(job.folder / "stopped")
+    assert whole.keys() == stopped.keys()
+    different = [name for name in whole if whole[name].tobytes() != stopped[name].tobytes()]
+    assert different == []
+    assert _metrics(job.run, "eval") == _metrics(job.folder / "stopped", "eval")
+
+
+def test_a_finished_run_says_so(job: Job) -> None:
+    before = _weights(job.run)
+    result = electra("pretrain", "--data", "data", "--output", "run", cwd=job.folder)
+    done(result)
+    assert "is finished: it has done its 30 steps" in result.stderr
+    assert _weights(job.run).keys() == before.keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "nowhere"], "No such data folder: nowhere"),
+        (["max_seq_length=128"], "sequences of length 64, the run asks for 128"),
+        (["vocab_size=99"], "vocab_size is 99 but the data's vocabulary has"),
+        (["--output", "run", "learning_rate=1"], "was started with learning_rate 0.002 (now 1.0)"),
+        (["--output", "data"], "data exists and is not a run's folder"),
+        (["--eval-data", "nowhere"], "No such data folder: nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    job: Job, words: list[str], message: str
+) -> None:
+    before = sorted(job.folder.rglob("*"))
+    result = electra(*PRETRAIN, "--output", "refused", *words, cwd=job.folder)
+    assert message in refused(result)
+    assert sorted(job.folder.rglob("*")) == before
+
+
+def test_damaged_shards_are_named(job: Job, tmp_path: Path) -> None:
+    shutil.copytree(job.data, tmp_path / "data")
+    shard = next((tmp_path / "data").glob("pretrain_data*"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    result = electra(*PRETRAIN, "--output", "run", cwd=tmp_path)
+    assert "it was cut short or replaced" in refused(result)
+
+
+def test_evaluate_repeats_the_run_s_last_evaluation(job: Job) -> None:
+    words = ["evaluate", "run", "--data", "data/heldout", "--json"]
+    found = json.loads(done(electra(*words, cwd=job.folder)))
+    last = _metrics(job.run, "eval")[-1]
+    assert found == {name: last[name] for name in found}
+    assert set(found) == {
+        *("disc_accuracy", "disc_auc", "disc_auc_real", "disc_loss", "disc_precision"),
+        *("disc_recall", "loss", "masked_lm_accuracy", "masked_lm_loss"),
+        "sampled_masked_lm_accuracy",
+    }
+
+
+def test_fill_mask_and_detect(job: Job) -> None:
+    words = ["fill-mask", "run", "--json", "--top", "3", "他把[MASK]放在[MASK]上。", "[MASK]"]
+    lines = [json.loads(line) for line in done(electra(*words, cwd=job.folder)).splitlines()]
+    assert [len(line["fills"]) for line in lines] == [2, 1]
+    for slot in lines[0]["fills"]:
+        probabilities = [fill["probability"] for fill in slot]
+        assert len(probabilities) == 3
+        assert probabilities == sorted(probabilities, reverse=True)
+    text = "今天天气很好。\n\n明天呢？\n".encode()
+    shown = done(electra("detect", "run", "--json", cwd=job.folder, stdin=text))
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert [line["text"] for line in lines] == ["今天天气很好。", "明天呢？"]
+    for line in lines:
+        assert len(line["tokens"]) == len(line["probabilities"])
+        assert all(0 <= probability <= 1 for probability in line["probabilities"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fill-mask", "run", "没有"], 'there is no [MASK] in "没有"'),
+        (["fill-mask", "run", "--top", "0", "[MASK]"], "--top must lie between 1 and"),
+        (["fill-mask", "data", "[MASK]"], "data is not the folder of a pretraining run"),
+        (["detect", "run", "--checkpoint", "7", "一"], "Kept: 10, 20, 30"),
+        (["detect", "run", "长" * 600], "a sentence has 602 tokens, at most 512 are possible"),
+        (["evaluate", "run", "--data", "nowhere"], "No such data folder: nowhere"),
+        (["evaluate", "run", "--data", "data", "--batches", "-1"], "must not be negative"),
+    ],
+)
+def test_wrong_questions(job: Job, words: list[str], message: str) -> None:
+    assert message in refused(electra(*words, cwd=job.folder))

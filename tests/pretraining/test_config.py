@@ -1,0 +1,111 @@
+"""Pretraining settings: the shipped recipes, overrides, and values that are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from electra_zh import config
+from electra_zh.config import UsageError, UserError
+from electra_zh.pretraining.config import PretrainConfig, resolve
+
+# The reference's and HFL's published settings: (rate, batch, length, steps, mask, generator).
+PUBLISHED = {
+    "small": (5e-4, 128, 128, 1_000_000, 0.15, 0.25),
+    "small-ex": (5e-4, 384, 512, 2_000_000, 0.15, 0.25),
+    "base": (2e-4, 256, 512, 766_000, 0.15, 0.33333),
+    "large": (2e-4, 2048, 512, 400_000, 0.25, 0.25),
+}
+SIZES = {
+    "tiny": (4, 312, 12, 1200),
+    "small": (12, 256, 4, 1024),
+    "small-ex": (24, 256, 4, 1024),
+    "base": (12, 768, 12, 3072),
+    "large": (24, 1024, 16, 4096),
+}
+
+
+def _resolve(recipe: str = "nano", **overrides: str) -> PretrainConfig:
+    return resolve(recipe, overrides, vocab_size=1000)
+
+
+@pytest.mark.parametrize("name", config.recipe_names("pretrain"))
+def test_every_recipe_resolves(name: str) -> None:
+    settings = _resolve(name)
+    assert settings.model.vocab_size == 1000
+    assert PretrainConfig.from_dict(settings.to_dict(), where="x") == settings
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings(name: str) -> None:
+    found = _resolve(name)
+    assert PUBLISHED[name] == (
+        found.learning_rate,
+        found.train_batch_size,
+        found.max_seq_length,
+        found.num_train_steps,
+        found.mask_prob,
+        found.generator_hidden_size,
+    )
+    assert (found.num_warmup_steps, found.weight_decay_rate, found.disc_weight) == (
+        10_000,
+        0.01,
+        50,
+    )
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_published_sizes(name: str) -> None:
+    model = _resolve(name).model
+    assert SIZES[name] == (
+        model.num_hidden_layers,
+        model.hidden_size,
+        model.num_attention_heads,
+        model.intermediate_size,
+    )
+
+
+def test_overrides_reach_the_run_and_the_model() -> None:
+    settings = _resolve(learning_rate="1e-4", hidden_size="64", **{"model.num_hidden_layers": "3"})
+    assert settings.learning_rate == 1e-4
+    assert (settings.model.hidden_size, settings.model.num_hidden_layers) == (64, 3)
+
+
+def test_another_model_size() -> None:
+    settings = _resolve("small", model="tiny", intermediate_size="600")
+    assert (settings.model.hidden_size, settings.model.intermediate_size) == (312, 600)
+
+
+def test_max_predictions_is_the_reference_s() -> None:
+    assert _resolve(max_seq_length="128").max_predictions_per_seq == 19
+    assert _resolve(max_seq_length="512", mask_prob="0.25").max_predictions_per_seq == 130
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"lerning_rate": "1"}, r'Unknown setting "lerning_rate". Did you mean "learning_rate"\?'),
+        ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: --tpu'),
+        ({"model": "smal"}, r'No model recipe is named "smal". Did you mean "small"\?'),
+    ],
+)
+def test_unknown_names(overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        _resolve(**overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"mask_prob": "1.5"}, "mask_prob must lie between 0 and 1; received 1.5"),
+        ({"train_batch_size": "0"}, "train_batch_size must be at least 1; received 0"),
+        ({"learning_rate": "-1"}, "learning_rate must be above 0"),
+        ({"max_seq_length": "600"}, r"max_position_embeddings \(512\); received 600"),
+        ({"precision": "bf16"}, 'precision is "bf16"; allowed: float32, bfloat16. Did you mean'),
+        ({"hidden_size": "130", "num_attention_heads": "4"}, "not a multiple"),
+        ({"mask_prob": "0.001"}, "masks no position"),
+        ({"uniform_generator": "yes", "untied_generator": "no"}, "uniform_generator"),
+    ],
+)
+def test_values_that_are_refused(overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _resolve(**overrides)

@@ -1,0 +1,95 @@
+"""A run goes on only as the run that it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from electra_zh.config import UsageError, UserError
+from electra_zh.pretraining import folder
+from electra_zh.pretraining.folder import Run
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import TokenizerSettings
+
+VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])
+
+
+def _open(path: Path, recipe: str | None = "nano", *, data: str = "d", **overrides: str) -> Run:
+    return folder.open_or_create(
+        str(path),
+        recipe=recipe,
+        overrides=overrides,
+        vocabulary=VOCABULARY,
+        tokenizer=TokenizerSettings(map_punctuation=True),
+        data_fingerprint=data,
+    )
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = _open(tmp_path / "run", learning_rate="1e-3")
+    assert not (tmp_path / "run").exists()
+    run.save()
+    assert folder.load(str(tmp_path / "run")) == run
+
+
+def test_going_on_needs_no_recipe(tmp_path: Path) -> None:
+    run = _open(tmp_path, learning_rate="1e-3")
+    run.save()
+    assert _open(tmp_path, None) == run
+    assert _open(tmp_path, "nano", learning_rate="1e-3") == run
+
+
+def test_what_is_shown_and_saved_may_change(tmp_path: Path) -> None:
+    _open(tmp_path).save()
+    assert _open(tmp_path, None, log_steps="7").config.log_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "message"),
+    [
+        ("nano", {"learning_rate": "1"}, r"was started with learning_rate 0.002 \(now 1.0\)"),
+        (None, {"hidden_size": "64"}, r"was started with model.hidden_size 128 \(now 64\)"),
+        ("tiny", {"max_seq_length": "64"}, "and [0-9]+ more: go on with the same settings"),
+    ],
+)
+def test_other_settings_are_refused(
+    tmp_path: Path, recipe: str | None, overrides: dict[str, str], message: str
+) -> None:
+    _open(tmp_path).save()
+    with pytest.raises(UserError, match=message):
+        _open(tmp_path, recipe, **overrides)
+
+
+def test_other_data_and_vocabulary_are_refused(tmp_path: Path) -> None:
+    run = _open(tmp_path)
+    run.save()
+    with pytest.raises(UserError, match="was started on other data"):
+        _open(tmp_path, data="other")
+    Vocabulary([*VOCABULARY.tokens[:-1], "二"]).save(str(tmp_path / "vocab.txt"))
+    with pytest.raises(UserError, match="was started with another vocabulary"):
+        _open(tmp_path)
+
+
+def test_a_new_run_needs_a_recipe_and_its_own_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="A new run needs --config: base, large, nano"):
+        _open(tmp_path, None)
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(UserError, match="exists and is not a run's folder"):
+        _open(tmp_path)
+
+
+def test_vocab_size_follows_the_data(tmp_path: Path) -> None:
+    assert _open(tmp_path).config.model.vocab_size == 6
+    with pytest.raises(UserError, match="vocab_size is 7 but the data's vocabulary has 6 tokens"):
+        _open(tmp_path, vocab_size="7")
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        folder.load(str(tmp_path))
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        folder.load("nowhere")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is not the settings of a pretraining run"):
+        folder.load(str(tmp_path))

@@ -1,0 +1,65 @@
+"""The command line: help, wrong usage, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import electra
+
+COMMANDS = ("build-vocab", "build-data", "pretrain", "evaluate", "fill-mask", "detect", "demo")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("build_tfrecords",)])
+def test_help(command: tuple[str, ...]) -> None:
+    result = electra(*command, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: electra-zh")
+    assert result.stderr == ""
+
+
+def test_help_does_not_load_tensorflow() -> None:
+    code = (
+        "import sys; from electra_zh import cli; sys.argv = ['electra-zh', 'pretrain', '--help']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "assert not {'tensorflow', 'numpy', 'jieba'} & set(sys.modules), 'heavy import'"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrian"], 'no command "pretrian". Did you mean "pretrain"?'),
+        (["build-data"], "the following arguments are required: input, --vocab, --output"),
+        (["demo", "--outptu", "x"], 'unknown argument --outptu. Did you mean "--output"?'),
+        (["demo", "extra"], "unknown argument extra"),
+        (["build-data", "a", "--vocab", "v", "--output", "o", "--seed", "x"], "invalid int value"),
+        (
+            ["pretrain", "--config", "tny", "--data", "d", "--output", "o"],
+            'No pretrain recipe is named "tny". Did you mean "tiny"?',
+        ),
+        (
+            ["pretrain", "--config", "tiny", "--data", "d", "--output", "o", "--mask_prob=1"],
+            "unknown argument --mask_prob=1",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    result = electra(*words, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_command_shows_help() -> None:
+    result = electra()
+    assert result.returncode == 2
+    assert "build-data" in result.stdout

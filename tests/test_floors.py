@@ -1,0 +1,84 @@
+"""Imports go down the floors, never up and never sideways between packages of one floor."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "electra_zh"
+FLOORS = {
+    "config": 0,
+    "files": 0,
+    "progress": 0,
+    "configs": 0,
+    "sample": 0,
+    "text": 1,
+    "data": 2,
+    "models": 2,
+    "training": 2,
+    "pretraining": 3,
+    "commands": 4,
+    "demo": 4,
+    "cli": 4,
+    "__main__": 4,
+}
+# These start without TensorFlow: a command's --help and build-data on local files must be quick.
+WITHOUT_TENSORFLOW = ("cli", "commands", "config", "progress", "text", "data.build", "data.packing")
+
+
+def _room(module: str) -> str:
+    """Returns the first name below electra_zh: `electra_zh.data.build` -> `data`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def _imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "configs")
+
+
+@pytest.mark.parametrize("path", _modules(), ids=str)
+def test_imports_go_down(path: Path) -> None:
+    relative = path.relative_to(PACKAGE)
+    room = relative.parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for module in _imports(path):
+        if not module.startswith("electra_zh."):
+            continue
+        other = _room(module)
+        if other in ("__version__", room):
+            continue
+        assert other in FLOORS, f"{relative} imports {module}, which has no floor"
+        # The single modules of the lowest and the highest floor may import each other.
+        beside = FLOORS[other] == FLOORS[room] and FLOORS[room] in (0, 4)
+        down = FLOORS[other] < FLOORS[room]
+        assert down or beside, f"{relative} (floor {FLOORS[room]}) imports {module}"
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def _starts_light(path: Path) -> bool:
+    name = _name(path)
+    return any(name == known or name.startswith(f"{known}.") for known in WITHOUT_TENSORFLOW)
+
+
+@pytest.mark.parametrize("path", list(filter(_starts_light, _modules())), ids=_name)
+def test_no_tensorflow_where_it_must_not_be(path: Path) -> None:
+    name = _name(path)
+    for module in _imports(path, top_level_only=True):
+        assert not module.startswith("tensorflow"), f"{name} imports {module} at its top"
