@@ -57,7 +57,7 @@ def _steps() -> list[tuple[str, list[str]]]:
     return [
         (
             "1. Learn a vocabulary",
-            ["build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "3000", "--overwrite"],
+            ["build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2000", "--overwrite"],
         ),
         (
             "2. Build pretraining data, and held-out data",

@@ -55,9 +55,7 @@ class RtdHead(tf.Module):
 
 
 @tf.custom_gradient
-def sigmoid_losses(
-    logits: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, Callable[..., Any]]:
+def sigmoid_losses(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns the binary cross-entropy of float32 logits with labels 0 or 1, element by element.
 
     As tf.nn.sigmoid_cross_entropy_with_logits, whose derivative is a sum of four terms in no fixed
@@ -80,7 +78,7 @@ class MaskedLmLosses(NamedTuple):
       losses: float32 [M].
       block_mass: float32 [M, ceil(V / BLOCK)], unnormalised probability of each block of tokens
         (at the sampling temperature, without disallowed tokens); carries no derivative.
-      maximum: float32 [M], the largest logit, which the mass is relative to.
+      maximum: float32 [M], the largest logit that may be drawn, which the mass is relative to.
     """
 
     losses: tf.Tensor
@@ -120,16 +118,19 @@ def _softmax_sums(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the log of the sum of exponentials [M], the maximum [M], the block mass [M, C]."""
     logits = tf.cast(logits, tf.float32)
-    rows, size = logits.shape
+    size = logits.shape[1]
     maximum = tf.reduce_max(logits, -1, keepdims=True)
     exponentials = _by_blocks(tf.exp(logits - maximum))
     sums = tf.reduce_sum(exponentials, -1)
     log_sum = tf.math.log(tf.reduce_sum(sums, -1)) + maximum[:, 0]
     if temperature == 1.0 and not disallow_correct:
         return log_sum, maximum[:, 0], sums
-    mass = tf.exp((logits - maximum) / temperature)
     if disallow_correct:
-        mass = tf.where(tf.range(size)[None, :] == ids[:, None], 0.0, mass)
+        # Relative to the largest of what is left: beside a true token that is nearly certain, all
+        # the others would underflow to no mass at all.
+        logits = tf.where(tf.range(size)[None, :] == ids[:, None], logits.dtype.min, logits)
+        maximum = tf.reduce_max(logits, -1, keepdims=True)
+    mass = tf.exp((logits - maximum) / temperature)
     return log_sum, maximum[:, 0], tf.reduce_sum(_by_blocks(mass), -1)
 
 
@@ -174,7 +175,7 @@ def sample_tokens(
     Returns:
       int32 [M].
     """
-    rows, size = logits.shape
+    size = logits.shape[1]
     cumulated = tf.cumsum(sums.block_mass, 1)
     target = uniform * cumulated[:, -1]
     block = _count_not_above(cumulated, target)

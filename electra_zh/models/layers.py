@@ -49,8 +49,12 @@ class RandomKey(NamedTuple):
         )
 
     def uniform(self, purpose: str, shape: list[int]) -> tf.Tensor:
-        """Returns uniform float32 in [0, 1) of the shape."""
-        return tf.random.stateless_uniform(shape, self.stateless_seed(purpose), alg="philox")
+        """Returns uniform float32 in [0, 1) of the shape, multiples of 2^-24.
+
+        TensorFlow's own float numbers are made from other bits under XLA than without it.
+        """
+        high = tf.bitwise.right_shift(self.bits(purpose, shape), tf.constant(8, tf.uint32))
+        return tf.cast(tf.bitcast(high, tf.int32), tf.float32) * 2.0**-24
 
 
 def truncated_normal(name: str, shape: list[int], *, stddev: float, seed: int) -> tf.Variable:
@@ -86,9 +90,7 @@ class Dense(tf.Module):
         if stddev is None:
             self.kernel = glorot_uniform(f"{path}/kernel", list(sizes), seed=seed)
         else:
-            self.kernel = truncated_normal(
-                f"{path}/kernel", list(sizes), stddev=stddev, seed=seed
-            )
+            self.kernel = truncated_normal(f"{path}/kernel", list(sizes), stddev=stddev, seed=seed)
         self.bias = tf.Variable(tf.zeros(sizes[1]), name=f"{path}/bias")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:

@@ -91,7 +91,7 @@ class EvaluationSums(NamedTuple):
 def zero_training_sums() -> TrainingSums:
     """Returns the sums over no step."""
     histogram = tf.zeros([_BUCKETS])
-    return TrainingSums(*[tf.zeros([])] * 6, histogram, histogram)
+    return TrainingSums._make([*[tf.zeros([])] * 6, histogram, histogram])
 
 
 def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums:
@@ -132,7 +132,7 @@ def training_results(sums: TrainingSums) -> dict[str, float]:
 def zero_evaluation_sums() -> EvaluationSums:
     """Returns the sums over no batch."""
     histogram = tf.zeros([_BUCKETS])
-    return EvaluationSums(*[tf.zeros([])] * 14, histogram, histogram)
+    return EvaluationSums._make([*[tf.zeros([])] * 14, histogram, histogram])
 
 
 def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> EvaluationSums:

@@ -18,7 +18,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     sample = importlib.resources.files("electra_zh.sample").joinpath("corpus.txt")
     made.corpus.write_bytes(sample.read_bytes())
     done(
-        electra("build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2500", cwd=folder)
+        electra("build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2000", cwd=folder)
     )
     build = ["--vocab", "vocab.txt", "--output", "data", "--max-seq-length", "64"]
     done(electra("build-data", "corpus.txt", *build, "--holdout-every", "10", cwd=folder))

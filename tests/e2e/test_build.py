@@ -1,0 +1,82 @@
+"""build-vocab and build-data by the real commands: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from runner import Job, done, electra, refused
+
+BUILD = ("build-data", "corpus.txt", "--vocab", "vocab.txt", "--max-seq-length", "64")
+
+
+def test_vocabulary_is_bert_s(job: Job) -> None:
+    tokens = job.vocab.read_text("utf-8").split("\n")[:-1]
+    assert len(tokens) == 2000
+    assert tokens[0] == "[PAD]"
+    assert tokens[1:100] == [f"[unused{index}]" for index in range(1, 100)]
+    assert tokens[100:104] == ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert tokens[104] == "的"
+    assert {"，", "a", "##a", "0", "##0"} < set(tokens)
+
+
+def test_data_says_what_it_holds(job: Job) -> None:
+    manifest = json.loads((job.data / "manifest.json").read_text("utf-8"))
+    heldout = json.loads((job.heldout / "manifest.json").read_text("utf-8"))
+    assert manifest["tokens_kept"] == manifest["tokens_read"]
+    assert manifest["documents"] + heldout["documents"] == manifest["corpus"]["documents"]
+    assert manifest["examples"] == sum(shard["examples"] for shard in manifest["shards"])
+
+
+def test_alias_processes_and_order_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
+    corpus, vocab = str(job.corpus), str(job.vocab)
+    build = ["--vocab", vocab, "--max-seq-length", "64", "--holdout-every", "10"]
+    words = ["build_tfrecords", corpus, *build, "--output", "again", "--processes", "2"]
+    shown = done(electra(*words, cwd=tmp_path))
+    assert "tokens kept 100.0%" in shown
+    for path in job.data.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "again" / path.relative_to(job.data)).read_bytes() == (
+                path.read_bytes()
+            ), path
+
+
+def test_bad_lines_are_counted_and_named(job: Job, tmp_path: Path) -> None:
+    text = "第一行。\n".encode() + b"\xff\xfe\n" + "第三行。\n".encode()
+    with gzip.open(tmp_path / "c.txt.gz", "wb") as file:
+        file.write(text)
+    words = ["build-data", "c.txt.gz", "--vocab", str(job.vocab), "--output", "d"]
+    assert "left out: 1 line, not UTF-8, first c.txt.gz:2" in done(electra(*words, cwd=tmp_path))
+    result = electra(*words, "--overwrite", "--strict", cwd=tmp_path)
+    assert "c.txt.gz:2: not UTF-8" in refused(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([*BUILD, "--output", "data"], "--overwrite"),
+        ([*BUILD, "--output", "run"], "run"),
+        (["build-data", "nowhere.txt", *BUILD[2:], "--output", "x"], "nowhere.txt"),
+        ([*BUILD[:3], "corpus.txt", "--output", "x"], "corpus.txt"),
+        ([*BUILD[:3], "nowhere.txt", "--output", "x"], "No such vocabulary file: nowhere.txt"),
+        ([*BUILD, "--output", "x", "--max-seq-length", "3"], "max_seq_length is 3"),
+        ([*BUILD, "--output", "x", "--processes", "0"], "num_processes is 0"),
+        (["build-vocab", "corpus.txt", "--output", "vocab.txt"], "vocab.txt exists; --overwrite"),
+        (["build-vocab", "corpus.txt", "--output", "x", "--size", "50"], "too small"),
+        (["build-vocab", "nowhere", "--output", "x"], "nowhere"),
+    ],
+)
+def test_refused_in_one_line_and_nothing_lost(job: Job, words: list[str], message: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")}
+    assert message in refused(electra(*words, cwd=job.folder))
+    assert {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")} == before
+
+
+def test_an_empty_corpus_is_an_error(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    vocab = ["--vocab", str(job.vocab)]
+    result = electra("build-data", "empty.txt", *vocab, "--output", "d", cwd=tmp_path)
+    assert "empty" in refused(result)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt"]

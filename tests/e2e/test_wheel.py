@@ -1,0 +1,66 @@
+"""The wheel brings everything: recipes and the sample corpus work from another folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel installs, built from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE", "electra_zh", "configs"]
+    subprocess.run(["cp", "-r", *names, str(folder)], cwd=ROOT, check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", "dist", "."], cwd=folder, check=True, capture_output=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def _run(installed: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=installed.parent / "dist",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_package_is_the_wheel_s(installed: Path) -> None:
+    code = "import electra_zh; print(electra_zh.__file__)"
+    assert _run(installed, "-c", code).stdout.strip() == str(installed / "electra_zh/__init__.py")
+
+
+@pytest.mark.parametrize("recipe", ["nano", "tiny", "small", "small-ex", "base", "large"])
+def test_recipes_come_with_it(installed: Path, recipe: str) -> None:
+    code = (
+        "from electra_zh.pretraining.config import resolve\n"
+        f"print(resolve({recipe!r}, {{}}, vocab_size=9).model.vocab_size)"
+    )
+    result = _run(installed, "-c", code)
+    assert result.stdout == "9\n", result.stderr
+
+
+def test_commands_find_recipes_and_the_sample(installed: Path) -> None:
+    words = ["-m", "electra_zh", "pretrain", "--config", "small", "--data", "d", "--output", "o"]
+    result = _run(installed, *words)
+    assert result.returncode == 1
+    assert "No such data folder: d" in result.stderr
+    code = (
+        "import importlib.resources as r\n"
+        "print(len(r.files('electra_zh.sample').joinpath('corpus.txt').read_bytes()))"
+    )
+    assert int(_run(installed, "-c", code).stdout) > 60_000
