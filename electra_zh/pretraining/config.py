@@ -128,7 +128,7 @@ class PretrainConfig:
     @property
     def max_predictions_per_seq(self) -> int:
         """Masked positions of a sequence at most (N)."""
-        return int((self.mask_prob + 0.005) * self.max_seq_length)
+        return min(int((self.mask_prob + 0.005) * self.max_seq_length), self.max_seq_length)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as nested plain values, as `from_dict` takes them."""

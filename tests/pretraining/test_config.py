@@ -78,6 +78,8 @@ def test_another_model_size() -> None:
 def test_max_predictions_is_the_reference_s() -> None:
     assert _resolve(max_seq_length="128").max_predictions_per_seq == 19
     assert _resolve(max_seq_length="512", mask_prob="0.25").max_predictions_per_seq == 130
+    # The reference's formula exceeds the length here.
+    assert _resolve(max_seq_length="512", mask_prob="0.999").max_predictions_per_seq == 512
 
 
 @pytest.mark.parametrize(

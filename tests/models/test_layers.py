@@ -1,0 +1,277 @@
+"""The parts of the networks: derivatives by hand against TensorFlow's, dropout, start values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_zh.models import layers
+from electra_zh.models.layers import LayerNorm, RandomKey
+
+KEY = RandomKey(7, tf.constant(3, tf.int64))
+ROWS, WIDTH = 12, 8
+RATES = [0.0, 0.25]
+
+
+def _normal(shape: Sequence[int], *, seed: int, stddev: float = 1.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.0, stddev, shape).astype(np.float32)
+
+
+def _dropped(shape: list[int], rate: float) -> tuple[layers.Dropped | None, tf.Tensor]:
+    """A dropout and, as float64, what it multiplies by."""
+    dropped = layers.draw_dropout(KEY, "test", shape, rate)
+    factors = layers.dropout(tf.ones(shape), dropped)
+    return dropped, tf.cast(factors, tf.float64)
+
+
+def _check(
+    ours: Callable[..., tf.Tensor], plain: Callable[..., tf.Tensor], *arguments: np.ndarray
+) -> None:
+    """Compares values and derivatives, for a random derivative of the result.
+
+    `plain` computes in float64.
+    """
+    inputs = [tf.constant(argument) for argument in arguments]
+    exact = [tf.constant(argument, tf.float64) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        found = ours(*inputs)
+        weights = _normal(found.shape, seed=99)
+        total = tf.reduce_sum(found * weights)
+    with tf.GradientTape() as exact_tape:
+        exact_tape.watch(exact)
+        expected = plain(*exact)
+        exact_total = tf.reduce_sum(expected * tf.constant(weights, tf.float64))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    pairs = zip(tape.gradient(total, inputs), exact_tape.gradient(exact_total, exact), strict=True)
+    for gradient, exact_gradient in pairs:
+        np.testing.assert_allclose(gradient, exact_gradient, rtol=2e-5, atol=5e-6)
+
+
+def _plain_norm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) / tf.sqrt(variance + 1e-12) * gamma + beta
+
+
+def _norm(path: str = "x/layer_norm") -> LayerNorm:
+    return LayerNorm(path, WIDTH, eps=1e-12)
+
+
+def _with_weights(norm: LayerNorm, function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Puts tensors in the place of the norm's variables, so that they can be differentiated."""
+
+    def call(*arguments: tf.Tensor) -> tf.Tensor:
+        norm.gamma, norm.beta = arguments[-2:]
+        return function(*arguments[:-2])
+
+    return call
+
+
+# --- Derivatives -----------------------------------------------------------------------------
+
+
+def test_gelu() -> None:
+    # Far out the error is x times that of erf, 1e-7.
+    x = np.concatenate([_normal([400], seed=1, stddev=2.0), [0.0, -6.0, 6.0, -9.0, 9.0]])
+
+    def plain(x: tf.Tensor) -> tf.Tensor:
+        return x * 0.5 * (1.0 + tf.math.erf(x / np.sqrt(2.0)))
+
+    _check(layers.gelu, plain, x.astype(np.float32).reshape(-1, 5))
+
+
+def test_layer_norm() -> None:
+    x = _normal([ROWS, WIDTH], seed=1, stddev=3.0) + 2.0
+    gamma, beta = _normal([WIDTH], seed=2), _normal([WIDTH], seed=3)
+    norm = _norm()
+    _check(_with_weights(norm, norm), _plain_norm, x, gamma, beta)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_layer_norm_of_a_sum(rate: float) -> None:
+    x, y = _normal([ROWS, WIDTH], seed=1), _normal([ROWS, WIDTH], seed=2)
+    gamma, beta = _normal([WIDTH], seed=3), _normal([WIDTH], seed=4)
+    dropped, factors = _dropped([ROWS, WIDTH], rate)
+    norm = _norm()
+
+    def plain(x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+        return _plain_norm(x + y * factors, gamma, beta)
+
+    ours = _with_weights(norm, lambda x, y: norm.add(x, y, dropped))
+    _check(ours, plain, x, y, gamma, beta)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_attention_probabilities(rate: float) -> None:
+    shape = [2, 3, 5, 5]
+    scores = _normal(shape, seed=1, stddev=4.0)
+    real = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], np.float32)
+    adder = (1.0 - real[:, None, None, :]) * -10000.0
+    dropped, factors = _dropped(shape, rate)
+
+    def plain(scores: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(scores * 0.5 + adder.astype(np.float64)) * factors
+
+    def ours(scores: tf.Tensor) -> tf.Tensor:
+        return layers.attention_probabilities(scores, tf.constant(adder), 0.5, dropped)
+
+    _check(ours, plain, scores)
+    probabilities = ours(tf.constant(scores)).numpy()
+    assert not probabilities[1, :, :, 2:].any()
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_dropout(rate: float) -> None:
+    x = _normal([ROWS, WIDTH], seed=1)
+    dropped, factors = _dropped([ROWS, WIDTH], rate)
+    _check(lambda x: layers.dropout(x, dropped), lambda x: x * factors, x)
+
+
+def test_dense() -> None:
+    x, kernel, bias = _normal([6, 3], seed=1), _normal([3, 4], seed=2), _normal([4], seed=3)
+    _check(layers.dense, lambda x, kernel, bias: tf.matmul(x, kernel) + bias, x, kernel, bias)
+
+
+def test_bfloat16_rounds_the_float32_result() -> None:
+    """Everything between the matrix products is computed in float32 and rounded once."""
+    x = tf.cast(tf.constant(_normal([ROWS, WIDTH], seed=1, stddev=3.0)), tf.bfloat16)
+    x32, norm = tf.cast(x, tf.float32), _norm()
+    pairs = [
+        (layers.gelu(x), layers.gelu(x32)),
+        (norm(x), norm(x32)),
+        (norm.add(x, x, None), norm.add(x32, x32, None)),
+    ]
+    for found, expected in pairs:
+        assert found.dtype == tf.bfloat16
+        assert np.array_equal(
+            tf.cast(found, tf.float32), tf.cast(tf.cast(expected, x.dtype), tf.float32)
+        )
+    assert norm(x32, dtype=tf.bfloat16).dtype == tf.bfloat16
+
+
+def test_derivatives_inside_a_graph_are_those_outside() -> None:
+    x = tf.constant(_normal([ROWS, WIDTH], seed=1))
+    norm = _norm()
+    dropped, _ = _dropped([ROWS, WIDTH], 0.25)
+
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(norm.add(x, layers.gelu(x), dropped) ** 3)
+        return tape.gradient(total, [x, norm.gamma, norm.beta])
+
+    for compiled in (False, True):
+        inside = tf.function(gradients, autograph=False, jit_compile=compiled)()
+        for found, expected in zip(inside, gradients(), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+# --- Random numbers --------------------------------------------------------------------------
+
+
+def test_a_key_fixes_its_numbers() -> None:
+    numbers = KEY.uniform("a", [1000]).numpy()
+    assert np.array_equal(numbers, KEY.uniform("a", [1000]))
+    others = [
+        KEY.uniform("b", [1000]),
+        KEY._replace(seed=8).uniform("a", [1000]),
+        KEY._replace(step=tf.constant(4, tf.int64)).uniform("a", [1000]),
+        KEY._replace(step=tf.constant(3 + 2**40, tf.int64)).uniform("a", [1000]),
+    ]
+    for other in others:
+        assert abs(np.corrcoef(numbers, other)[0, 1]) < 0.15
+        assert not np.any(numbers == other.numpy()) or np.mean(numbers == other.numpy()) < 0.01
+    assert 0.0 <= numbers.min() < 0.01
+    assert 0.99 < numbers.max() < 1.0
+
+
+def test_a_key_s_numbers_are_the_same_when_compiled_by_xla() -> None:
+    for draw in (lambda: KEY.bits("a", [1001]), lambda: KEY.uniform("a", [1001])):
+        assert np.array_equal(draw(), tf.function(draw, jit_compile=True, autograph=False)())
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_rate_and_scale(rate: float) -> None:
+    shape = [701, 301]
+    factors = layers.dropout(tf.ones(shape), layers.draw_dropout(KEY, "x", shape, rate)).numpy()
+    dropped = np.mean(factors == 0.0)
+    # Six standard deviations of a binomial share.
+    assert abs(dropped - rate) < 6 * (rate * (1 - rate) / factors.size) ** 0.5
+    np.testing.assert_allclose(factors[factors > 0], 1.0 / (1.0 - rate), rtol=1e-6)
+    # No row or column is dropped more than another.
+    for axis in (0, 1):
+        shares = np.mean(factors == 0, axis)
+        assert abs(shares - rate).max() < 6 * (rate * (1 - rate) / shape[axis]) ** 0.5
+
+
+def test_dropout_at_one_place_says_nothing_about_another() -> None:
+    """By correlations, of 2^18 pairs each: at any distance, of two steps, of two purposes."""
+    size = 2**18
+
+    def draw(purpose: str = "x", step: int = 3, seed: int = 7) -> np.ndarray:
+        key = RandomKey(seed, tf.constant(step, tf.int64))
+        dropped = layers.draw_dropout(key, purpose, [size], 0.1)
+        return (layers.dropout(tf.ones([size]), dropped).numpy() == 0).astype(float) - 0.1
+
+    plain, bound = draw(), 6 * size**-0.5
+    distances = {*range(1, 17), *(2**power + one for power in range(5, 15) for one in (-1, 0, 1))}
+    others = [np.roll(plain, distance) for distance in distances]
+    others += [draw(step=4), draw(step=3 + 2**32), draw(step=3 + 2**40), draw("y"), draw(seed=8)]
+    # A stream that is another's, shifted by a little.
+    others += [np.roll(draw(step=4), distance) for distance in range(-8, 9)]
+    for other in others:
+        assert abs(np.mean(plain * other) / 0.09) < bound
+
+
+def test_dropout_at_one_place_over_many_steps() -> None:
+    """Each of 64 places is dropped at its rate, and pairs of them independently."""
+
+    @tf.function
+    def draw(step: tf.Tensor) -> tf.Tensor:
+        dropped = layers.draw_dropout(RandomKey(0, step), "x", [64], 0.25)
+        return layers.dropout(tf.ones([64]), dropped) == 0
+
+    steps = 2000
+    drawn = np.array([draw(tf.constant(step, tf.int64)) for step in range(steps)]) - 0.25
+    assert abs(drawn.mean(0)).max() < 5 * (0.25 * 0.75 / steps) ** 0.5
+    correlations = (drawn.T @ drawn)[~np.eye(64, dtype=bool)] / (0.25 * 0.75 * steps)
+    assert abs(correlations).max() < 6 * steps**-0.5
+
+
+def test_no_dropout_without_key_or_rate() -> None:
+    assert layers.draw_dropout(None, "x", [4], 0.5) is None
+    assert layers.draw_dropout(KEY, "x", [4], 0.0) is None
+    x = tf.constant([1.0, 2.0])
+    assert layers.dropout(x, None) is x
+
+
+# --- Start values ----------------------------------------------------------------------------
+
+
+def test_truncated_normal() -> None:
+    values = layers.truncated_normal("a", [500, 400], stddev=0.02, seed=1).numpy()
+    assert abs(values).max() <= 2 * 0.02
+    assert abs(values).max() > 1.99 * 0.02
+    assert abs(values.mean()) < 2e-4
+    # What is left of a standard deviation of 1 after cutting at 2.
+    assert values.std() == pytest.approx(0.8796 * 0.02, rel=0.01)
+
+
+def test_glorot_uniform() -> None:
+    values = layers.glorot_uniform("a", [300, 200], seed=1).numpy()
+    limit = (6.0 / 500.0) ** 0.5
+    assert 0.999 * limit < abs(values).max() <= limit
+    assert abs(values.mean()) < 0.01 * limit
+    assert values.std() == pytest.approx(limit / 3**0.5, rel=0.01)
+
+
+def test_start_values_follow_from_seed_and_name() -> None:
+    def start(name: str, seed: int) -> np.ndarray:
+        return layers.truncated_normal(name, [50, 4], stddev=1.0, seed=seed).numpy()
+
+    assert np.array_equal(start("a", 1), start("a", 1))
+    assert not np.any(start("a", 1) == start("b", 1))
+    assert not np.any(start("a", 1) == start("a", 2))

@@ -1,0 +1,138 @@
+"""A checkpoint holds everything, and start values follow from the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import VOCAB_SIZE, tiny
+
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.state import TrainState
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+
+TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
+VOCABULARY = Vocabulary(TOKENS)
+KINDS = [{}, {"electra_objective": False}, {"untied_generator_embeddings": True}]
+
+
+def _values(state: TrainState) -> dict[str, np.ndarray]:
+    """All variables that can be found from the state, by their names."""
+    values = {variable.name: variable.numpy() for variable in state.variables}
+    assert len(values) == len({id(variable) for variable in state.variables})
+    return values
+
+
+@pytest.mark.parametrize("changes", KINDS)
+def test_every_variable_is_saved_and_restored(changes: dict[str, bool], tmp_path: Path) -> None:
+    state = TrainState(tiny(**changes), VOCABULARY)
+    generator = np.random.default_rng(0)
+    for variable in state.variables:
+        random = 1000.0 * generator.normal(size=variable.shape)
+        variable.assign(tf.cast(tf.constant(random), variable.dtype))
+    saved = _values(state)
+    # Weights, two slots each, and the step.
+    weights = len(state.objective.trainable_variables)
+    assert len(saved) == 3 * weights + 1
+    checkpoint = tf.train.Checkpoint(state=state)
+    path = checkpoint.write(str(tmp_path / "ckpt"))
+    in_file = [
+        name for name, _ in tf.train.list_variables(path) if name.endswith("/VARIABLE_VALUE")
+    ]
+    assert len([name for name in in_file if "save_counter" not in name]) == len(saved)
+    for variable in state.variables:
+        variable.assign(tf.ones_like(variable) * 7)
+    checkpoint.read(path).assert_consumed().assert_existing_objects_matched()
+    other = TrainState(tiny(**changes, seed=9), VOCABULARY)
+    tf.train.Checkpoint(state=other).read(path).assert_consumed().assert_existing_objects_matched()
+    for found in (_values(state), _values(other)):
+        assert found.keys() == saved.keys()
+        for name, value in saved.items():
+            assert value.tobytes() == found[name].tobytes(), name
+
+
+def test_a_restored_run_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    config = tiny(electra_objective=False)
+    state = TrainState(config, VOCABULARY)
+    gradients = [tf.fill(value.shape, 0.01) for value in state.objective.trainable_variables]
+    state.optimizer.apply(gradients)
+    path = tf.train.Checkpoint(state=state).write(str(tmp_path / "ckpt"))
+    state.optimizer.apply(gradients)
+    other = TrainState(config, VOCABULARY)
+    tf.train.Checkpoint(state=other).read(path).assert_consumed()
+    other.optimizer.apply(gradients)
+    assert int(other.optimizer.step) == 2
+    expected, found = _values(state), _values(other)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_the_optimizer_has_the_settings() -> None:
+    settings = {"learning_rate": 0.125, "num_warmup_steps": 0, "num_train_steps": 2}
+    config = tiny(electra_objective=False, weight_decay_rate=0.5, **settings)
+    state = TrainState(config, VOCABULARY)
+    table = state.objective.encoder.embeddings.word_embeddings
+    before = table.numpy()
+    state.optimizer.apply([None] * len(state.objective.trainable_variables))
+    # Half of the way: half of the rate.
+    np.testing.assert_allclose(table, before * (1 - 0.125 / 2 * 0.5), rtol=1e-6)
+
+
+# --- Start values ----------------------------------------------------------------------------
+
+
+def _digest(config: PretrainConfig) -> str:
+    state = TrainState(config, VOCABULARY)
+    digest = hashlib.sha256()
+    for name, value in sorted(_values(state).items()):
+        digest.update(name.encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def test_start_values_repeat_in_another_process() -> None:
+    code = "import test_state; print(test_state._digest(test_state.tiny(seed=5)))"
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), str(here.parent.parent)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "77"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    )
+    assert found.stdout.split()[-1] == _digest(tiny(seed=5))
+    assert _digest(tiny(seed=6)) != _digest(tiny(seed=5))
+
+
+def test_start_values_are_the_reference_s_kinds() -> None:
+    """Truncated normal of 0.02, but Glorot uniform where the reference names no initialiser."""
+    config = tiny(model={"hidden_size": 128, "embedding_size": 64, "intermediate_size": 256})
+    state = TrainState(config, VOCABULARY)
+    glorot = {"encoder/projection/kernel", "rtd_head/output/kernel"}
+    seen = set()
+    for variable in state.objective.trainable_variables:
+        name, value = variable.name.partition(":")[0], variable.numpy()
+        last = name.split("/")[-1]
+        if last in ("bias", "beta", "output_bias"):
+            assert not value.any(), name
+        elif last == "gamma":
+            assert np.all(value == 1), name
+        elif name in glorot:
+            limit = (6.0 / sum(value.shape)) ** 0.5
+            assert 0.95 * limit < abs(value).max() <= limit, name
+            assert value.std() == pytest.approx(limit / 3**0.5, rel=0.15), name
+            seen.add(name)
+        else:
+            assert abs(value).max() <= 0.04, name
+            assert value.std() == pytest.approx(0.8796 * 0.02, rel=0.15), name
+    assert seen == glorot
+    assert not any(np.any(slot) for slot in (*state.optimizer.m, *state.optimizer.v))
+    assert int(state.optimizer.step) == 0
+
+
+def test_the_standard_deviation_is_a_setting() -> None:
+    state = TrainState(tiny(model={"initializer_range": 0.1}), VOCABULARY)
+    values = state.objective.encoder.embeddings.word_embeddings.numpy()
+    assert 0.16 < abs(values).max() <= 0.2

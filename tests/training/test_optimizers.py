@@ -1,0 +1,168 @@
+"""Adam as the reference has it, against a plain statement of its rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from networks import load_golden, thin_out
+
+from electra_zh.training.optimizers import AdamWeightDecay
+from electra_zh.training.schedules import warmup_polynomial
+
+# Name -> whether it is decayed.
+DECAYED = {
+    "encoder/embeddings/word_embeddings": True,
+    "encoder/layers/0/attention/query/kernel": True,
+    "encoder/layers/0/attention/query/bias": False,
+    "encoder/layers/0/layer_norm/gamma": False,
+    "encoder/layers/0/layer_norm/beta": False,
+    "masked_lm_head/output_bias": False,
+    "old/LayerNorm/gamma": False,
+}
+SHAPE = [5, 3]
+
+
+def _variables(seed: int = 0) -> list[tf.Variable]:
+    generator = np.random.default_rng(seed)
+    return [tf.Variable(generator.normal(size=SHAPE), dtype=tf.float32, name=n) for n in DECAYED]
+
+
+def _gradients(seed: int, scale: float = 1.0) -> list[tf.Tensor]:
+    generator = np.random.default_rng(seed)
+    return [tf.constant(scale * generator.normal(size=SHAPE), tf.float32) for _ in DECAYED]
+
+
+def _schedule(step: tf.Tensor) -> tf.Tensor:
+    return 0.01 * tf.cast(step, tf.float32)
+
+
+class Plain:
+    """The rule, in float64 NumPy."""
+
+    def __init__(self, variables: list[tf.Variable]) -> None:
+        self.values = [variable.numpy().astype(np.float64) for variable in variables]
+        self.m = [np.zeros(SHAPE) for _ in variables]
+        self.v = [np.zeros(SHAPE) for _ in variables]
+
+    def apply(self, gradients: list[np.ndarray], rate: float) -> float:
+        norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+        for index, decayed in enumerate(DECAYED.values()):
+            gradient = gradients[index] * min(1.0, 1.0 / norm)
+            self.m[index] = 0.9 * self.m[index] + 0.1 * gradient
+            self.v[index] = 0.999 * self.v[index] + 0.001 * gradient**2
+            update = self.m[index] / (np.sqrt(self.v[index]) + 1e-6)
+            if decayed:
+                update = update + 0.01 * self.values[index]
+            self.values[index] = self.values[index] - rate * update
+        return float(norm)
+
+
+def _assert_equal(found: list[tf.Variable], expected: list[np.ndarray]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0], ids=["below the clip", "clipped"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_steps_follow_the_rule(scale: float, compiled: bool) -> None:
+    variables = _variables()
+    plain, optimizer = Plain(variables), AdamWeightDecay(variables, _schedule)
+    apply = tf.function(optimizer.apply, jit_compile=True) if compiled else optimizer.apply
+    for step in range(1, 5):
+        gradients = _gradients(step, scale)
+        norm = apply(gradients)
+        exact = plain.apply(
+            [gradient.numpy().astype(np.float64) for gradient in gradients], 0.01 * step
+        )
+        assert (exact > 1.0) == (scale == 1.0)
+        assert float(norm) == pytest.approx(exact, rel=1e-6)
+        assert int(optimizer.step) == step
+        _assert_equal(variables, plain.values)
+    _assert_equal(optimizer.m, plain.m)
+    _assert_equal(optimizer.v, plain.v)
+
+
+def test_only_kernels_and_embeddings_decay() -> None:
+    """With no gradient at all, the decay is all that is left."""
+    variables = _variables()
+    before = [variable.numpy() for variable in variables]
+    optimizer = AdamWeightDecay(variables, lambda step: tf.constant(0.5))
+    norm = optimizer.apply([None] * len(variables))
+    assert float(norm) == 0.0
+    for variable, start, decayed in zip(variables, before, DECAYED.values(), strict=True):
+        expected = start * (1 - 0.5 * 0.01) if decayed else start
+        np.testing.assert_allclose(variable, expected, rtol=1e-6)
+
+
+def test_weight_decay_can_be_off() -> None:
+    variables = _variables()
+    before = [variable.numpy() for variable in variables]
+    optimizer = AdamWeightDecay(variables, lambda step: tf.constant(0.5), weight_decay_rate=0.0)
+    optimizer.apply([None] * len(variables))
+    for variable, start in zip(variables, before, strict=True):
+        assert np.array_equal(variable, start)
+
+
+def test_repeated_rows_of_a_sparse_gradient_are_summed() -> None:
+    """In the update and in the norm."""
+    rows = [4, 0, 4, 4]
+    values = np.random.default_rng(1).normal(size=[len(rows), SHAPE[1]]).astype(np.float32)
+    dense = np.zeros(SHAPE, np.float32)
+    np.add.at(dense, rows, values)
+    results = []
+    for gradient in (tf.IndexedSlices(values, rows, dense_shape=SHAPE), tf.constant(dense)):
+        variables = _variables()
+        optimizer = AdamWeightDecay(variables, _schedule)
+        norm = optimizer.apply([gradient, *[None] * (len(variables) - 1)])
+        assert float(norm) == pytest.approx(np.linalg.norm(dense), rel=1e-6)
+        results.append([variable.numpy() for variable in (*variables, *optimizer.v)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_the_rate_is_that_of_the_update_s_own_number() -> None:
+    seen = []
+
+    def schedule(step: tf.Tensor) -> tf.Tensor:
+        seen.append(int(step))
+        return tf.constant(0.0)
+
+    variables = _variables()
+    optimizer = AdamWeightDecay(variables, schedule)
+    for _ in range(3):
+        optimizer.apply(_gradients(0))
+    assert seen == [1, 2, 3]
+
+
+def test_the_number_of_gradients_must_fit() -> None:
+    optimizer = AdamWeightDecay(_variables(), _schedule)
+    with pytest.raises(ValueError, match="zip"):
+        optimizer.apply(_gradients(0)[:-1])
+
+
+# --- The reference's steps -------------------------------------------------------------------
+
+
+def test_three_steps_are_the_reference_s() -> None:
+    golden = load_golden()
+    variables = list(golden.variables.values())
+    optimizer = AdamWeightDecay(
+        variables,
+        lambda step: warmup_polynomial(step, 2e-3, num_train_steps=1000, num_warmup_steps=200),
+    )
+    optimizer.step.assign(100)
+    for update in (1, 2, 3):
+        output, gradients = golden.compute()
+        norm = optimizer.apply(gradients)
+        expected = golden.figures["losses_before_updates"][update - 1]
+        assert float(output.loss) == pytest.approx(expected, rel=1e-5)
+        if update == 1:
+            assert float(norm) == pytest.approx(golden.figures["grad_global_norm"], rel=1e-5)
+        if update == 2:
+            continue
+        for name, variable in golden.variables.items():
+            # Next to numbers of about 2, whose last bit is 1.2e-7.
+            found, expected = thin_out(variable.numpy()), golden.figures[f"after{update}/{name}"]
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-7, err_msg=name)
+    assert int(optimizer.step) == 103

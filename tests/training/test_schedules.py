@@ -1,0 +1,65 @@
+"""Learning rates, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from electra_zh.training.schedules import warmup_polynomial
+
+
+def _rate(step: int, *, warmup: int = 10, power: float = 1.0, peak: float = 0.5) -> float:
+    rate = warmup_polynomial(
+        tf.constant(step, tf.int64),
+        peak,
+        num_train_steps=100,
+        num_warmup_steps=warmup,
+        power=power,
+    )
+    assert rate.dtype == tf.float32
+    return float(rate)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (1, 0.5 * 0.99 * 0.1),  # warm-up multiplies the decay
+        (5, 0.5 * 0.95 * 0.5),
+        (10, 0.5 * 0.90),
+        (11, 0.5 * 0.89),
+        (50, 0.5 * 0.50),
+        (99, 0.5 * 0.01),
+        (100, 0.0),
+        (250, 0.0),
+    ],
+)
+def test_warmup_times_decay(step: int, expected: float) -> None:
+    assert _rate(step) == pytest.approx(expected, rel=1e-5, abs=1e-9)
+
+
+def test_no_warmup() -> None:
+    assert _rate(1, warmup=0) == pytest.approx(0.5 * 0.99)
+    assert _rate(100, warmup=0) == 0.0
+
+
+def test_power() -> None:
+    assert _rate(50, power=2.0) == pytest.approx(0.5 * 0.25)
+    assert _rate(40, power=0.5, warmup=80) == pytest.approx(0.5 * 0.6**0.5 * 0.5)
+
+
+def test_the_first_rate_is_not_zero_and_the_last_one_is() -> None:
+    rates = [_rate(step) for step in range(1, 101)]
+    assert all(rate > 0 for rate in rates[:-1])
+    assert rates[-1] == 0.0
+
+
+def test_the_reference_s_rate_of_step_101() -> None:
+    rate = warmup_polynomial(tf.constant(101), 2e-3, num_train_steps=1000, num_warmup_steps=200)
+    assert float(rate) == pytest.approx(2e-3 * 0.899 * 0.505, rel=1e-6)
+
+
+def test_steps_beyond_float32_integers() -> None:
+    rate = warmup_polynomial(
+        tf.constant(2**25 + 1, tf.int64), 1.0, num_train_steps=2**26, num_warmup_steps=0
+    )
+    assert float(rate) == pytest.approx(0.5, rel=1e-6)
