@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from building import LETTERS, make_text
 
+from building import LETTERS, make_text
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows
 
+from building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows
 from electra_zh import progress
 from electra_zh.config import UserError
 from electra_zh.data import build, packing

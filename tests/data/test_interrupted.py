@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from building import contents, make_settings
 
+from building import contents, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build, shards, units
 from electra_zh.data.build import BuildSettings, Interrupted

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from building import LENGTH, make_settings
 
+from building import LENGTH, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.manifest import MANIFEST

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from building import contents, make_settings
 
+from building import contents, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build, shards
 from electra_zh.data.build import Interrupted

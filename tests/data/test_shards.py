@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import numpy as np
-from building import make_settings, read_rows
 
+from building import make_settings, read_rows
 from electra_zh.data import build, shards
 from electra_zh.text.vocabulary import Vocabulary
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from runner import Job, done, electra, refused
 
 BUILD = ("build-data", "corpus.txt", "--vocab", "vocab.txt", "--max-seq-length", "64")

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import LENGTH, VOCAB_SIZE, Golden, load_golden, make_batch, thin_out, tiny
 
 from electra_zh.models.encoder import Encoder, EncoderOutput
 from electra_zh.models.layers import RandomKey
+from networks import LENGTH, VOCAB_SIZE, Golden, load_golden, make_batch, thin_out, tiny
 
 KEYS = ("input_ids", "input_mask", "segment_ids")
 

@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
-from networks import GOLDEN, SPECIAL, tiny
 
 from electra_zh.models import names
 from electra_zh.pretraining.objectives import build_objective
+from networks import GOLDEN, SPECIAL, tiny
 
 KINDS: dict[str, dict[str, object]] = {
     "shared": {},

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import SPECIAL, golden_figures
 
 from electra_zh.models.layers import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.masking import MaskedBatch
+from networks import SPECIAL, golden_figures
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 from electra_zh.models.layers import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
@@ -20,6 +19,7 @@ from electra_zh.pretraining.objectives import (
     PretrainOutput,
     build_objective,
 )
+from networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 KINDS: dict[str, dict[str, Any]] = {
     "shared": {},

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import SPECIAL, Golden, load_golden, make_batch, thin_out, tiny
 
 from electra_zh.pretraining.masking import MaskedBatch
 from electra_zh.pretraining.objectives import Electra, PretrainOutput, build_objective
+from networks import SPECIAL, Golden, load_golden, make_batch, thin_out, tiny
 
 # --- The reference's figures -----------------------------------------------------------------
 

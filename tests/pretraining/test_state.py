@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import VOCAB_SIZE, tiny
 
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from networks import VOCAB_SIZE, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
 VOCABULARY = Vocabulary(TOKENS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from networks import load_golden, thin_out
 
 from electra_zh.training.optimizers import AdamWeightDecay
 from electra_zh.training.schedules import warmup_polynomial
+from networks import load_golden, thin_out
 
 # Name -> whether it is decayed.
 DECAYED = {
