@@ -78,7 +78,6 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.training import devices, loop
 
-    devices.configure()
     overrides = {"train_batch_size": str(BATCH), "precision": precision, "max_seq_length": "128"}
     config = resolve(name, overrides, vocab_size=VOCAB)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -94,7 +94,6 @@ def pretrain(
         eval_source = open_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length)
-    devices.configure()
     with _locked(run):
         return _train(run, shards, eval_shards)
 

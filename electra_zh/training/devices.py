@@ -1,19 +1,14 @@
-"""The machine: what TensorFlow is told before it starts.
-
-Bit-for-bit repeatability on CPU: TensorFlow's AddN adds its inputs in the order in which their
-buffers become free.
-"""
+"""The machine that a run trains on."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 
-def configure() -> None:
-    """Sets TensorFlow up; to be called before any operation runs."""
-    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-
-
 def use_xla() -> bool | None:
-    """Returns whether whole steps are compiled by XLA: on accelerators, where it is faster."""
+    """Returns whether whole steps are compiled by XLA: True on a GPU, None (no) on CPU.
+
+    On CPU XLA's matrix products are slower than TensorFlow's; only what lies between them is
+    compiled there (`models/layers.py`).
+    """
     return True if tf.config.list_physical_devices("GPU") else None

@@ -98,7 +98,7 @@ def test_a_finished_run_says_so(job: Job) -> None:
         (["--data", "nowhere"], "No such data folder: nowhere"),
         (["max_seq_length=128"], "sequences of length 64, the run asks for 128"),
         (["vocab_size=99"], "vocab_size is 99 but the data's vocabulary has"),
-        (["--output", "run", "learning_rate=1"], "was started with learning_rate 0.002 (now 1.0)"),
+        (["--output", "run", "learning_rate=1"], "was started with learning_rate 0.001 (now 1.0)"),
         (["--output", "data"], "data exists and is not a run's folder"),
         (["--eval-data", "nowhere"], "No such data folder: nowhere"),
     ],

@@ -48,7 +48,7 @@ def test_what_is_shown_and_saved_may_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "overrides", "message"),
     [
-        ("nano", {"learning_rate": "1"}, r"was started with learning_rate 0.002 \(now 1.0\)"),
+        ("nano", {"learning_rate": "1"}, r"was started with learning_rate 0.001 \(now 1.0\)"),
         (None, {"hidden_size": "64"}, r"was started with model.hidden_size 128 \(now 64\)"),
         ("tiny", {"max_seq_length": "64"}, "and [0-9]+ more: go on with the same settings"),
     ],
