@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-T = TypeVar("T")
 # A dataclass type for the type checker: anything with fields.
 Settings = TypeVar("Settings")
 

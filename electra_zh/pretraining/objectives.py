@@ -92,6 +92,7 @@ class _Objective(tf.Module):
     """What the objectives share: settings, masking, masked LM."""
 
     masked_lm_head: MaskedLmHead | None
+    generator: Encoder | None = None
 
     def __init__(self, config: PretrainConfig, special: SpecialIds) -> None:
         super().__init__()
@@ -152,6 +153,13 @@ class _Objective(tf.Module):
         loss = tf.reduce_sum(losses * masked.weights) / (tf.reduce_sum(masked.weights) + 1e-6)
         return MaskedLmOutput(loss, losses, logits, masked), sums
 
+    def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
+        """Returns float32 logits [B, N, V] at `positions` int32 [B, N] of `input_ids` as given."""
+        masked = MaskedBatch(batch["input_ids"], positions, positions, positions)
+        network = self.generator or self.encoder
+        logits = self._masked_lm_logits(network, batch, masked, key=None)
+        return tf.reshape(tf.cast(logits, tf.float32), [*positions.shape, logits.shape[-1]])
+
 
 class MaskedLM(_Objective):
     """Masked LM with one full-size network: BERT without next sentence prediction."""
@@ -176,19 +184,12 @@ class MaskedLM(_Objective):
         mlm, _ = self._masked_lm_output(logits, masked)
         return PretrainOutput(self.config.gen_weight * mlm.loss, mlm, None)
 
-    def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
-        """Returns float32 logits [B, N, V] at `positions` int32 [B, N] of `input_ids` as given."""
-        masked = MaskedBatch(batch["input_ids"], positions, positions, positions)
-        logits = self._masked_lm_logits(self.encoder, batch, masked, key=None)
-        return tf.reshape(tf.cast(logits, tf.float32), [*positions.shape, logits.shape[-1]])
-
 
 class Electra(_Objective):
     """Replaced token detection: a generator fills masks, a discriminator finds its fillings."""
 
     def __init__(self, config: PretrainConfig, special: SpecialIds) -> None:
         super().__init__(config, special)
-        self.generator: Encoder | None = None
         self.masked_lm_head = None
         if config.untied_generator and not config.uniform_generator:
             small = generator_config(
@@ -271,14 +272,9 @@ class Electra(_Objective):
 
     def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
         """Returns float32 logits [B, N, V] at `positions` int32 [B, N] of `input_ids` as given."""
-        rows, slots = positions.shape
-        size = self.config.model.vocab_size
         if self.config.uniform_generator:
-            return tf.zeros([rows, slots, size])
-        masked = MaskedBatch(batch["input_ids"], positions, positions, positions)
-        network = self.generator or self.encoder
-        logits = self._masked_lm_logits(network, batch, masked, key=None)
-        return tf.reshape(tf.cast(logits, tf.float32), [rows, slots, size])
+            return tf.zeros([*positions.shape, self.config.model.vocab_size])
+        return super().generator_logits(batch, positions)
 
     def replaced_probabilities(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns float32 [B, L]: how likely each token of `input_ids` was replaced."""
