@@ -7,6 +7,7 @@ string. A key that the dataclass does not have is an error that names the neares
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import difflib
 import importlib.resources
@@ -171,6 +172,8 @@ def _coerce(value: Any, declared: Any, what: str) -> Any:
             names = ", ".join(map(str, allowed))
             raise UserError(f'{what} is "{value}"; allowed: {names}.{hint}')
         return value
+    if origin in (tuple, collections.abc.Mapping):
+        return _coerce_many(value, declared, what)
     if dataclasses.is_dataclass(declared):
         if dataclasses.is_dataclass(value):
             return value
@@ -189,6 +192,18 @@ def _coerce(value: Any, declared: Any, what: str) -> Any:
         return value
     expected = getattr(declared, "__name__", str(declared))
     raise UserError(f"{what} must be {_article(expected)}; received {value!r}")
+
+
+def _coerce_many(value: Any, declared: Any, what: str) -> Any:
+    """Returns a list as the declared tuple[T, ...], a mapping as the declared Mapping[str, T]."""
+    declared_items = typing.get_args(declared)
+    if typing.get_origin(declared) is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise UserError(f"{what} must be a list; received {value!r}")
+        return tuple(_coerce(item, declared_items[0], what) for item in value)
+    if not isinstance(value, Mapping):
+        raise UserError(f"{what} must be a mapping of `key: value`; received {value!r}")
+    return {str(key): _coerce(item, declared_items[1], what) for key, item in value.items()}
 
 
 def _coerce_bool(value: Any, what: str) -> bool:

@@ -23,6 +23,8 @@ from electra_zh.config import UserError
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 # Written-but-not-yet-renamed files carry this mark and the writer's process number.
 _PARTIAL = ".partial-"
+# Held by the process that writes to a folder.
+LOCK = ".lock"
 
 
 def is_remote(path: str) -> bool:
@@ -165,6 +167,29 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
         with contextlib.suppress(Exception):
             remove(partial)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Holds a folder, made if missing, so that two processes never write to the same run.
+
+    Remote folders are not held: object stores have no locks.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    if is_remote(folder):
+        yield
+        return
+    import fcntl
+
+    make_dirs(folder)
+    with open(join(folder, LOCK), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"Another process is at work in {folder}") from None
+        yield
 
 
 def describe_error(error: Exception) -> str | None:

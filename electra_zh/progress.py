@@ -40,7 +40,7 @@ def show(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Bar]
 
     Args:
       what: what is being done.
-      total: units that make it whole.
+      total: units that make it whole; 0 where that is not known, as of a stream.
       unit: the name of the unit, as "step"; `BYTES` is shown in kB, MB and so on.
       initial: units that were done before.
     """
@@ -75,7 +75,7 @@ def _terminal_bar(what: str, total: int, unit: str, initial: int) -> Iterator[Ba
 
     with NoMonitor(
         desc=what,
-        total=total,
+        total=total or None,
         initial=initial,
         unit=unit if unit == BYTES else f" {unit}",
         unit_scale=unit == BYTES,
@@ -132,6 +132,11 @@ class _Lines:
         self._last, self._done_at_last = now, self._done
         left = max(self._total - self._done, 0) / self._rate if self._rate else float("inf")
         figures = "".join(f", {name} {_number(value)}" for name, value in self._figures.items())
+        if not self._total:
+            done, rate = self._amount(self._done), self._amount(self._rate)
+            name = self._unit_name()
+            logging.info("%s: %s, %s/s%s", self._what, done + name, rate + name, figures)
+            return
         logging.info(
             "%s: %.0f %% (%s of %s), %s/s, %s left%s",
             self._what,

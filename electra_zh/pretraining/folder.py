@@ -19,9 +19,6 @@ from electra_zh.pretraining.config import PretrainConfig, override, resolve
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
 
-# Held by the process that trains the run.
-LOCK = ".lock"
-
 # Settings that change what is saved or shown but no number of the training: free on going on.
 _FREE = (
     "eval_batch_size",
@@ -114,7 +111,7 @@ def open_or_create(
       UserError: the folder holds something else, or a run of other settings, vocabulary or data.
     """
     if not files.exists(files.join(folder, "config.json")):
-        if files.exists(folder) and set(files.list_dir(folder)) - {LOCK}:
+        if files.exists(folder) and set(files.list_dir(folder)) - {files.LOCK}:
             raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
         if recipe is None:
             names = ", ".join(config.recipe_names("pretrain"))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import tensorflow as tf
 from absl import logging
 
 from electra_zh import files, progress
-from electra_zh.config import UserError
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_source
 from electra_zh.pretraining import folder, metrics
@@ -94,7 +92,7 @@ def pretrain(
         eval_source = open_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length)
-    with _locked(run):
+    with files.locked(run.folder):
         return _train(run, shards, eval_shards)
 
 
@@ -268,20 +266,3 @@ class _Reporter:
                 step,
                 results["disc_auc_real"],
             )
-
-
-@contextlib.contextmanager
-def _locked(run: Run) -> Iterator[None]:
-    """Holds the run's folder, so that two processes never train the same run."""
-    if files.is_remote(run.folder):
-        yield
-        return
-    import fcntl
-
-    files.make_dirs(run.folder)
-    with open(files.join(run.folder, folder.LOCK), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"Another process is training the run in {run.folder}") from None
-        yield

@@ -12,3 +12,8 @@ def use_xla() -> bool | None:
     compiled there (`models/layers.py`).
     """
     return True if tf.config.list_physical_devices("GPU") else None
+
+
+def is_tpu() -> bool:
+    """Returns whether the run's device is a TPU, which takes minutes to compile each shape."""
+    return bool(tf.config.list_logical_devices("TPU"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -31,6 +32,10 @@ class MetricsLog:
             self._lines = [line for line in lines if line and _step(line) <= resume_step]
         files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
         self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
+
+    def read(self) -> list[dict[str, Any]]:
+        """Returns the lines that were there when the log was opened, up to the resumed step."""
+        return [json.loads(line) for line in self._lines]
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         """Appends one line.

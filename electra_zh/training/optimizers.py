@@ -33,6 +33,7 @@ class AdamWeightDecay(tf.Module):
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
         clip_norm: float = 1.0,
+        rate_factors: Sequence[float] | None = None,
     ) -> None:
         """Makes the slots.
 
@@ -44,6 +45,7 @@ class AdamWeightDecay(tf.Module):
           beta_2: decay of the mean of squared gradients.
           epsilon: added to the root of the latter.
           clip_norm: the gradients of all variables together are scaled to at most this norm.
+          rate_factors: for each variable, what its rate is multiplied by; all 1 unless given.
         """
         super().__init__()
         self._variables = list(variables)
@@ -51,6 +53,8 @@ class AdamWeightDecay(tf.Module):
         self._betas = (beta_1, beta_2)
         self._epsilon = epsilon
         self._clip_norm = clip_norm
+        self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
+        assert len(self._rate_factors) == len(self._variables)
         self._decays = [
             0.0 if NOT_DECAYED.search(variable.name) else weight_decay_rate
             for variable in self._variables
@@ -77,11 +81,12 @@ class AdamWeightDecay(tf.Module):
         factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
-        for variable, m, v, gradient, decay in zip(
-            self._variables, self.m, self.v, dense, self._decays, strict=True
+        for variable, m, v, gradient, decay, rate_factor in zip(
+            self._variables, self.m, self.v, dense, self._decays, self._rate_factors, strict=True
         ):
+            own_rate = rate * rate_factor
             new_variable, new_m, new_v = _update(
-                variable, m, v, gradient, factor, rate, decay, *self._betas, self._epsilon
+                variable, m, v, gradient, factor, own_rate, decay, *self._betas, self._epsilon
             )
             variable.assign(new_variable, read_value=False)
             m.assign(new_m, read_value=False)
@@ -115,3 +120,31 @@ def _update(
     if decay:
         update += decay * variable
     return variable - rate * update, m, v
+
+
+def layerwise_factors(
+    names: Sequence[str], *, num_hidden_layers: int, decay: float, top_layer_decay: int = 2
+) -> list[float]:
+    """Returns what each variable's learning rate is multiplied by (reference: optimization.py).
+
+    The depth of the embeddings and their projection is 0, that of layer i is i + 1; the factor is
+    decay to the power of n - depth + `top_layer_decay`, and 1 for everything outside the encoder.
+
+    Parity: the reference's top layer gets decay squared (`top_layer_decay` 2); published scores
+    were made so. 1 is what the paper describes.
+
+    Args:
+      names: of the variables; the encoder's begin with `encoder/`.
+      num_hidden_layers: n.
+      decay: the rate of a layer is so many times that of the layer above.
+      top_layer_decay: the exponent of the top layer.
+    """
+    factors = []
+    for name in names:
+        match = re.match(r"encoder/(?:layers/(\d+)/)?", name)
+        if match is None:
+            factors.append(1.0)
+            continue
+        depth = 0 if match[1] is None else int(match[1]) + 1
+        factors.append(decay ** (num_hidden_layers - depth + top_layer_decay))
+    return factors

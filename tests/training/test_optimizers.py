@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.training.optimizers import AdamWeightDecay
+from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
 from electra_zh.training.schedules import warmup_polynomial
 from networks import load_golden, thin_out
 
@@ -166,3 +166,26 @@ def test_three_steps_are_the_reference_s() -> None:
             found, expected = thin_out(variable.numpy()), golden.figures[f"after{update}/{name}"]
             np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-7, err_msg=name)
     assert int(optimizer.step) == 103
+
+
+@pytest.mark.parametrize(("top", "exponents"), [(2, [4, 4, 3, 2, 0]), (1, [3, 3, 2, 1, 0])])
+def test_layerwise_factors_fall_from_head_to_embeddings(top: int, exponents: list[int]) -> None:
+    names = [
+        "encoder/embeddings/word_embeddings:0",
+        "encoder/projection/kernel:0",
+        "encoder/layers/0/output/kernel:0",
+        "encoder/layers/1/attention/query/bias:0",
+        "heads/tnews/dense/kernel:0",
+    ]
+    factors = layerwise_factors(names, num_hidden_layers=2, decay=0.8, top_layer_decay=top)
+    assert factors == pytest.approx([0.8**exponent for exponent in exponents])
+
+
+def test_a_rate_factor_scales_the_update_of_its_variable() -> None:
+    variables = [tf.Variable([1.0, 2.0], name="a/bias"), tf.Variable([1.0, 2.0], name="b/bias")]
+    optimizer = AdamWeightDecay(variables, lambda step: 0.1, rate_factors=[1.0, 0.25])
+    gradients = [tf.constant([0.3, -0.1])] * 2
+    before = [variable.numpy() for variable in variables]
+    optimizer.apply(gradients)
+    moved = [variable.numpy() - old for variable, old in zip(variables, before, strict=True)]
+    np.testing.assert_allclose(moved[1], 0.25 * moved[0], rtol=1e-5)
