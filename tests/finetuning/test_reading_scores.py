@@ -1,0 +1,263 @@
+"""Answers scored by hand under the rules of CMRC 2018, CJRC, SQuAD 1.1 and SQuAD 2.0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from electra_zh.config import UserError
+from electra_zh.finetuning.reading_scores import (
+    AnswerableScore,
+    ReadingScore,
+    cjrc_scores,
+    cmrc_scores,
+    squad2_scores,
+    squad_scores,
+)
+
+Scorer = Callable[[dict[str, list[str]], dict[str, str]], ReadingScore]
+
+
+def _one(scorer: Scorer, golds: list[str], prediction: str) -> tuple[float, float]:
+    """Returns exact match and F1 of one question."""
+    score = scorer({"q": golds}, {"q": prediction})
+    assert (score.total, score.missing) == (1, 0)
+    return score.exact, score.f1
+
+
+def _squad2(golds: dict[str, list[str]], predictions: dict[str, str]) -> ReadingScore:
+    return squad2_scores(golds, predictions).overall
+
+
+@pytest.mark.parametrize(
+    ("golds", "prediction", "exact", "f1"),
+    [
+        (["光荣和ω-force"], "光荣和ω-force", 100, 100),
+        (["光荣和ω-force"], "《光荣》和Ω-Force。", 100, 100),  # punctuation and case are nothing
+        # Run 北京 of 4 gold and 2 predicted tokens: P 1, R 1/2.
+        (["北京大学"], "北京", 0, 200 / 3),
+        # The longest run is 中国 (or 人民), 2 of 4 and of 5 tokens; a subsequence would give 8/9.
+        (["中国人民"], "中国的人民", 0, 400 / 9),
+        # 1996 is one token: run 年 8 月, 3 of 4 and of 4.
+        (["1996年8月"], "1997年8月", 0, 75),
+        # Words are compared whole: Force is not Forces.
+        (["ω Force"], "ω Forces", 0, 50),
+        (["北京"], "上海", 0, 0),
+        # The best of each over the answers: exact with none; F1 4/5 with the second (2 of 3, 2).
+        (["北京大学校", "北京市"], "北京", 0, 80),
+        (["上海", "北京"], "北京", 100, 100),
+        (["北京"], "", 0, 0),
+        # Parity with the script: nothing is left of both, which match, and share no run.
+        (["。"], "，", 100, 0),
+    ],
+)
+def test_cmrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
+    assert _one(cmrc_scores, golds, prediction) == pytest.approx((exact, f1))
+
+
+def test_cmrc_counts_a_missing_prediction_as_zero() -> None:
+    golds = {"a": ["北京"], "b": ["上海"], "c": ["广州市"], "d": ["天津"]}
+    # Exact a of four; F1: 1, none, 2 * 2 / (3 + 2) = 0.8, none.
+    score = cmrc_scores(golds, {"a": "北京。", "c": "广州", "of another file": "天津"})
+    assert score == ReadingScore(exact=25.0, f1=pytest.approx(45.0), total=4, missing=2)
+
+
+@pytest.mark.parametrize("scorer", [cmrc_scores, squad_scores])
+def test_a_question_without_gold_answers_cannot_be_scored(scorer: Scorer) -> None:
+    with pytest.raises(UserError, match='question "TEST_7" has no gold answer to score against'):
+        scorer({"TEST_7": []}, {"TEST_7": "北京"})
+
+
+@pytest.mark.parametrize("scorer", [cmrc_scores, cjrc_scores, squad_scores, _squad2])
+def test_no_questions_score_zero(scorer: Scorer) -> None:
+    assert scorer({}, {}) == ReadingScore(exact=0.0, f1=0.0, total=0, missing=0)
+
+
+@pytest.mark.parametrize("scorer", [cmrc_scores, cjrc_scores, squad_scores, _squad2])
+@given(answer=st.text(min_size=1), other=st.text())
+def test_scores_stay_in_range_and_an_answer_matches_itself(
+    scorer: Scorer, answer: str, other: str
+) -> None:
+    assert _one(scorer, [answer], answer)[0] == 100.0
+    for value in _one(scorer, [answer, other], other):
+        assert 0.0 <= value <= 100.0
+
+
+@pytest.mark.parametrize(
+    ("golds", "prediction", "exact", "f1"),
+    [
+        (["原告张某"], "原告：张某。", 100, 100),
+        # A bag of characters: 张某 and 告 in any order; 3 of 4 and of 3.
+        (["原告张某"], "张某告", 0, 600 / 7),
+        (["YES"], "yes", 100, 100),
+        (["YES"], "NO", 0, 0),
+        ([], "", 100, 100),
+        ([""], "", 100, 100),
+        ([], "张某", 0, 0),
+        (["张某"], "", 0, 0),
+        (["50%"], "50", 100, 100),
+        # Each answer is left out in turn, and the best of the others counts: exact 0, 1, 1; F1
+        # 2 * 1 / (3 + 2), 1, 1.
+        (["张某", "李某某", "李某某"], "张某", 200 / 3, 80),
+        # Of two answers each counts half: exact (0 + 1) / 2, F1 (2/3 + 1) / 2.
+        (["张某", "张"], "张某", 50, 250 / 3),
+    ],
+)
+def test_cjrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
+    assert _one(cjrc_scores, golds, prediction) == pytest.approx((exact, f1))
+
+
+@pytest.mark.parametrize(
+    ("golds", "prediction", "exact", "f1"),
+    [
+        (["The Denver Broncos"], "denver  broncos!", 100, 100),
+        # 2 common of 3 and of 2 words.
+        (["Santa Clara, California"], "Santa Clara", 0, 80),
+        # A bag: "to" counts twice only if it stands twice; 3 common of 4 and of 3.
+        (["to be to do"], "do to to", 0, 600 / 7),
+        (["seven", "The 7", "7 points"], "7", 100, 100),
+        # Exact match from none; F1 from the second: 2 * 1 / (1 + 2).
+        (["a b c d", "Clara"], "Santa Clara", 0, 200 / 3),
+        (["Theatre"], "atre", 0, 0),  # `the` goes as a word only
+        (["$1,000"], "1000", 100, 100),
+        # Parity: nothing is left of both.
+        (["the"], "a", 100, 0),
+    ],
+)
+def test_squad_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
+    assert _one(squad_scores, golds, prediction) == pytest.approx((exact, f1))
+
+
+def test_squad_counts_a_missing_prediction_as_zero() -> None:
+    score = squad_scores({"a": ["Denver"], "b": ["Clara"]}, {"a": "Denver"})
+    assert score == ReadingScore(exact=50.0, f1=50.0, total=2, missing=1)
+
+
+@pytest.mark.parametrize(
+    ("golds", "prediction", "exact", "f1"),
+    [
+        ([], "", 100, 100),
+        ([], "Denver", 0, 0),
+        ([""], "", 100, 100),
+        (["Denver"], "", 0, 0),
+        (["Denver Broncos", "Denver"], "Broncos", 0, 200 / 3),
+        # An answer without words is set aside where another has some.
+        (["the", "Denver"], "", 0, 0),
+    ],
+)
+def test_squad2_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
+    assert _one(_squad2, golds, prediction) == pytest.approx((exact, f1))
+
+
+GOLDS: dict[str, list[str]] = {
+    "a": ["Denver Broncos"],
+    "b": ["Santa Clara"],
+    "c": ["seven"],
+    "d": [],
+    "e": [],
+}
+PREDICTIONS = {"a": "Denver Broncos", "b": "Clara", "c": "nine", "d": "Peyton", "e": ""}
+NO_ANSWER = {"a": 0.1, "b": 0.4, "c": 0.9, "d": 0.3, "e": 0.8}
+
+
+def _answered(**options: float | None) -> AnswerableScore:
+    return squad2_scores(GOLDS, PREDICTIONS, no_answer_scores=NO_ANSWER, **options)
+
+
+def test_squad2_splits_by_answerability() -> None:
+    score = squad2_scores(GOLDS, PREDICTIONS)
+    # Exact a, e; F1 a 1, b 2 * 1 / (2 + 1), e 1.
+    assert score.overall == ReadingScore(40.0, pytest.approx(100 * (8 / 3) / 5), 5, 0)
+    assert score.has_answer == ReadingScore(
+        pytest.approx(100 / 3), pytest.approx(100 * (5 / 3) / 3), 3, 0
+    )
+    assert score.no_answer == ReadingScore(50.0, 50.0, 2, 0)
+    assert score.best_exact is None
+    assert score.best_f1 is None
+
+
+def test_squad2_best_thresholds_by_hand() -> None:
+    score = _answered()
+    # All empty: 2 (d and e). By rising score: a +1 = 3; d, a wrong answer, -1 = 2; then for exact
+    # b +0, e +0, c +0 (2); for F1 b +2/3 (8/3), e and c +0. The best is 3 after a in both.
+    assert score.best_exact == (60.0, 0.1)
+    assert score.best_f1 == (60.0, 0.1)
+    assert score.overall.exact == 40.0  # not changed by the search
+
+
+def test_squad2_best_thresholds_of_exact_match_and_f1_may_differ() -> None:
+    golds = {"a": ["Denver"], "b": ["Santa Clara"], "c": []}
+    predictions = {"a": "Denver", "b": "Clara", "c": "x"}
+    score = squad2_scores(golds, predictions, no_answer_scores={"a": -3.0, "b": -2.0, "c": 5.0})
+    # Exact: 1, a 2, b 2, c 1. F1: 1, a 2, b 8/3, c 5/3.
+    assert score.best_exact == (pytest.approx(200 / 3), -3.0)
+    assert score.best_f1 == (pytest.approx(800 / 9), -2.0)
+
+
+def test_squad2_applies_a_threshold() -> None:
+    # Above 0.35: b, c, e are empty: right are a and e; d answers, wrongly.
+    score = _answered(threshold=0.35)
+    assert score.overall == ReadingScore(40.0, 40.0, 5, 0)
+    assert score.no_answer.exact == 50.0
+    assert _answered(threshold=0.1).overall.exact == 60.0
+
+
+def test_squad2_best_threshold_may_empty_all() -> None:
+    for scores in ({"a": -5.0, "d": -7.0}, {"a": 0.0, "d": 0.0}, {"a": 0.2, "d": 0.1}):
+        golds: dict[str, list[str]] = {"a": ["Denver"], "d": []}
+        predictions = {"a": "x", "d": "y"}
+        best = squad2_scores(golds, predictions, no_answer_scores=scores).best_exact
+        assert best is not None
+        assert best.score == 50.0
+        again = squad2_scores(golds, predictions, no_answer_scores=scores, threshold=best.threshold)
+        assert again.overall.exact == 50.0
+
+
+@given(
+    questions=st.lists(
+        st.tuples(st.sampled_from(["", "x", "x y"]), st.sampled_from(["", "x", "z"])), min_size=1
+    ),
+    data=st.data(),
+)
+def test_squad2_best_threshold_is_the_best_and_reaches_its_score(
+    questions: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    golds = {str(i): [gold] if gold else [] for i, (gold, _) in enumerate(questions)}
+    predictions = {str(i): predicted for i, (_, predicted) in enumerate(questions)}
+    order = data.draw(st.permutations(range(len(questions))))
+    scores = {str(i): float(rank - 2) for i, rank in enumerate(order)}
+
+    def f1(threshold: float) -> float:
+        return squad2_scores(
+            golds, predictions, no_answer_scores=scores, threshold=threshold
+        ).overall.f1
+
+    best = squad2_scores(golds, predictions, no_answer_scores=scores).best_f1
+    assert best is not None
+    assert f1(best.threshold) == pytest.approx(best.score)
+    # "No answer" where it should be answered emptily is right anyhow: nothing beats the best.
+    assert best.score == pytest.approx(max(map(f1, [-math.inf, *scores.values()])))
+
+
+def test_squad2_counts_a_missing_prediction_as_zero() -> None:
+    golds: dict[str, list[str]] = {"a": ["Denver"], "b": ["Clara"], "d": [], "e": []}
+    score = squad2_scores(
+        golds, {"a": "Denver", "d": ""}, no_answer_scores={"a": 0.1, "d": 0.9}, threshold=0.5
+    )
+    assert score.overall == ReadingScore(exact=50.0, f1=50.0, total=4, missing=2)
+    assert score.has_answer == ReadingScore(exact=50.0, f1=50.0, total=2, missing=1)
+    assert score.best_exact == (50.0, 0.1)
+
+
+def test_squad2_needs_a_no_answer_score_of_every_prediction() -> None:
+    with pytest.raises(UserError, match='question "d" has a prediction but no no-answer score'):
+        squad2_scores({"d": []}, {"d": ""}, no_answer_scores={})
+
+
+def test_squad2_of_nothing_with_scores() -> None:
+    score = squad2_scores({}, {}, no_answer_scores={})
+    assert score.best_exact == (0.0, 0.0)
