@@ -21,7 +21,9 @@ from electra_zh import __version__, commands
 from electra_zh.config import UsageError, UserError, did_you_mean
 
 _OVERRIDE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*=")
-_DESCRIPTION = "Pretrain ELECTRA for Chinese: vocabulary, data, pretraining, evaluation."
+_DESCRIPTION = (
+    "Pretrain and fine-tune ELECTRA for Chinese: vocabulary, data, pretraining, evaluation, CLUE."
+)
 _EPILOG = "`electra-zh COMMAND --help` explains a command."
 
 
@@ -122,6 +124,10 @@ def _make_parser() -> _Parser:
     _add_evaluate(subparsers)
     _add_fill_mask(subparsers)
     _add_detect(subparsers)
+    _add_tasks(subparsers)
+    _add_finetune(subparsers)
+    _add_predict(subparsers)
+    _add_submission(subparsers)
     _add_demo(subparsers)
     return parser
 
@@ -276,6 +282,97 @@ def _add_detect(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_run_flags(command)
     command.add_argument("text", nargs="*", help="sentences; none: standard input")
+
+
+def _add_tasks(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add_command(
+        subparsers,
+        "tasks",
+        commands.tasks,
+        summary="List the fine-tuning tasks and groups, and whether their data is there.",
+    )
+    command.add_argument("--data", help="folder below which the data sets are looked for")
+
+
+def _add_finetune(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add_command(
+        subparsers,
+        "finetune",
+        commands.finetune,
+        summary="Fine-tune on tasks and score them; started again, it goes on.",
+    )
+    command.add_argument("--model", required=True, help="a pretraining run, or a fine-tuned model")
+    command.add_argument(
+        "--task",
+        required=True,
+        help="tasks, groups (clue, hfl, glue, ...) and .yaml files, with commas between them",
+    )
+    command.add_argument("--data", required=True, help="folder below which the data sets are")
+    command.add_argument("--output", required=True, help="the folder of the results")
+    command.add_argument("--trials", type=int, default=1, help="seeds of each task (%(default)s)")
+    command.add_argument(
+        "--grid",
+        nargs="+",
+        default=[],
+        metavar="key=v1,v2",
+        help="train every combination of these values",
+    )
+    command.add_argument(
+        "--joint", action="store_true", help="train all the tasks in one model, mixed by their size"
+    )
+    command.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="random weights instead of the pretrained ones, to compare with",
+    )
+    command.add_argument("--checkpoint", type=int, metavar="STEP", help="a kept step; the last")
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave bad examples out and count them"
+    )
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings, as num_train_epochs=5; task.key=value for one task alone",
+    )
+
+
+def _add_predict(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add_command(
+        subparsers,
+        "predict",
+        commands.predict,
+        summary="Label new data with a fine-tuned model.",
+    )
+    command.add_argument("--model", required=True, help="a fine-tuned model, or its task's folder")
+    command.add_argument(
+        "--input",
+        required=True,
+        help="a file in the task's form, or .txt with one example a line; - is standard input",
+    )
+    command.add_argument(
+        "--output", required=True, help="the file of JSON lines; - is standard output"
+    )
+    command.add_argument("--task", help="which task, for a model of several")
+    command.add_argument("--reader", help="the form of the input, where it is another")
+    command.add_argument("--batch-size", type=int, default=64, help="(%(default)s)")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave bad examples out and count them"
+    )
+
+
+def _add_submission(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add_command(
+        subparsers,
+        "submission",
+        commands.submission,
+        summary="Check the test predictions and pack them as the CLUE leaderboard takes them.",
+    )
+    command.add_argument("results", metavar="OUTPUT", help="the folder of `electra-zh finetune`")
+    command.add_argument("--team", required=True, help="the team's name, in the zip's name")
+    command.add_argument("--task", help="only these tasks, with commas between them")
+    command.add_argument("--output", help="the zip to write; submit_TEAM_DATE.zip in OUTPUT")
 
 
 def _add_demo(subparsers: argparse._SubParsersAction[_Parser]) -> None:

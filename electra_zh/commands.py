@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from electra_zh.config import UserError, load_recipe, parse_overrides
+from electra_zh.config import UsageError, UserError, load_recipe, parse_overrides
 
 if TYPE_CHECKING:
     from electra_zh.pretraining.folder import Run
@@ -159,6 +159,99 @@ def detect(args: argparse.Namespace) -> int:
             print(" ".join(_coloured(token, probability) for token, probability in pairs))
         else:
             print(" ".join(f"{token}:{probability:.2f}" for token, probability in pairs))
+    return 0
+
+
+def tasks(args: argparse.Namespace) -> int:
+    """Runs `electra-zh tasks`."""
+    from electra_zh.finetuning import locate, registry
+
+    rows = [("task", "kind", "metric", "data" if args.data else "", "what it is")]
+    folders = locate.folders_below(args.data) if args.data else []
+    for name in registry.task_names():
+        task = registry.load([name])[0]
+        found = locate.find(task, folders) if args.data else None
+        place = (found.folder if found else "-") if args.data else ""
+        rows.append((name, task.kind, task.metric, place, task.title))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True) if width]
+        print("  ".join([*cells, row[4]]))
+    print("\ngroups")
+    for name in registry.group_names():
+        print(f"{name}: {', '.join(task.name for task in registry.load([name]))}")
+    return 0
+
+
+def finetune(args: argparse.Namespace) -> int:
+    """Runs `electra-zh finetune`; exit code 1 when a signal stopped it before its end."""
+    from electra_zh.finetuning import registry
+
+    overrides = parse_overrides(args.overrides)
+    grid: dict[str, list[str]] = {}
+    for key, values in parse_overrides(args.grid).items():
+        if key in overrides:
+            raise UsageError(f"{key} is in --grid and beside it")
+        grid[key] = [value for value in values.split(",") if value]
+    names = [name for name in args.task.split(",") if name]
+    registry.load(names, {**overrides, **{key: values[0] for key, values in grid.items()}})
+    _load_tensorflow()
+    from electra_zh.finetuning import results, run
+
+    request = run.Request(
+        model=args.model,
+        tasks=names,
+        data=args.data,
+        output=args.output,
+        overrides=overrides,
+        grid=grid,
+        trials=args.trials,
+        joint=args.joint,
+        from_scratch=args.from_scratch,
+        checkpoint=args.checkpoint,
+        skip_bad=args.skip_bad,
+    )
+    finished = run.finetune(request)
+    for line in results.report(args.output):
+        print(line)
+    return 0 if finished else 1
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Runs `electra-zh predict`."""
+    from electra_zh import files
+
+    if args.output != "-" and files.exists(args.output) and not args.overwrite:
+        raise UserError(f"{args.output} exists; --overwrite replaces it")
+    if args.input != "-" and not files.exists(args.input):
+        raise UserError(f"No such file: {args.input}")
+    _load_tensorflow()
+    from electra_zh.finetuning.predict import predict as label
+
+    count, problems = label(
+        args.model,
+        args.input,
+        args.output,
+        task=args.task,
+        reader=args.reader,
+        batch_size=args.batch_size,
+        skip_bad=args.skip_bad,
+    )
+    for line in problems.lines():
+        print(line, file=sys.stderr)
+    if args.output != "-":
+        print(f"{count:,} predictions in {args.output}")
+    return 0
+
+
+def submission(args: argparse.Namespace) -> int:
+    """Runs `electra-zh submission`."""
+    from electra_zh.finetuning.submission import submission as pack
+
+    names = [name for name in (args.task or "").split(",") if name]
+    report = pack(args.results, team=args.team, date=None, target=args.output, task_names=names)
+    for line in report.lines():
+        print(line)
     return 0
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from runner import electra
 
-COMMANDS = ("build-vocab", "build-data", "pretrain", "evaluate", "fill-mask", "detect", "demo")
+COMMANDS = (
+    *("build-vocab", "build-data", "pretrain", "evaluate", "fill-mask", "detect", "demo"),
+    *("tasks", "finetune", "predict", "submission"),
+)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("build_tfrecords",)])

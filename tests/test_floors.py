@@ -20,13 +20,25 @@ FLOORS = {
     "models": 2,
     "training": 2,
     "pretraining": 3,
+    "finetuning": 3,
     "commands": 4,
     "demo": 4,
     "cli": 4,
     "__main__": 4,
 }
 # These start without TensorFlow: a command's --help and build-data on local files must be quick.
-WITHOUT_TENSORFLOW = ("cli", "commands", "config", "progress", "text", "data.build", "data.packing")
+WITHOUT_TENSORFLOW = (
+    *("cli", "commands", "config", "progress", "text", "data.build", "data.packing"),
+    *(
+        "finetuning.tasks",
+        "finetuning.registry",
+        "finetuning.locate",
+        "finetuning.examples",
+        "finetuning.readers",
+        "finetuning.rows",
+    ),
+    *("finetuning.scorers", "finetuning.reading_scores", "finetuning.submission"),
+)
 
 
 def _room(module: str) -> str:

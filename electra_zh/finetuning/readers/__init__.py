@@ -1,0 +1,58 @@
+"""Files to examples: one function a file form, named as the tasks' YAML files name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from electra_zh.finetuning.examples import Problems
+from electra_zh.finetuning.readers import (
+    choices,
+    cluener,
+    columns,
+    idioms,
+    plain,
+    questions,
+    tables,
+    wsc,
+)
+from electra_zh.finetuning.tasks import Task
+
+
+class Reader(Protocol):
+    """Yields the examples of a file; what is wrong with one goes to `problems`.
+
+    `split` is train or dev (labels required), test (labels taken where there are any), or new.
+    """
+
+    def __call__(
+        self, path: str, task: Task, *, split: str, problems: Problems
+    ) -> Iterator[Any]: ...
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "json_lines": tables.json_lines,
+        "table": tables.table,
+        "wsc": wsc.wsc,
+        "plain_texts": plain.plain_texts,
+        "plain_sentences": columns.plain_sentences,
+        "columns": columns.columns,
+        "cluener": cluener.cluener,
+        "squad": questions.squad,
+        "cjrc": questions.cjrc,
+        "mrqa": questions.mrqa,
+        "c3": choices.c3,
+        "chid": idioms.chid,
+        "chid_fewclue": idioms.chid_fewclue,
+    }
+)
+# The reader of new data that is plain lines, for kinds of task that can be given so.
+PLAIN_READERS: Mapping[str, str] = MappingProxyType(
+    {
+        "classification": "plain_texts",
+        "regression": "plain_texts",
+        "tagging": "plain_sentences",
+    }
+)

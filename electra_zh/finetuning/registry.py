@@ -1,0 +1,115 @@
+"""Tasks by name: the shipped ones, groups of them, YAML files of one's own, and overrides.
+
+A group's YAML file has one key besides its title: `tasks`, a list of names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from electra_zh import config
+from electra_zh.config import UsageError, UserError
+from electra_zh.finetuning.tasks import SPLITS, Reading, Task, Training
+
+
+def task_names() -> list[str]:
+    """Returns the names of the shipped tasks, groups left out."""
+    return [name for name in config.recipe_names("finetune") if not _is_group(name)]
+
+
+def group_names() -> list[str]:
+    """Returns the names of the shipped groups."""
+    return [name for name in config.recipe_names("finetune") if _is_group(name)]
+
+
+def _is_group(name: str) -> bool:
+    return set(config.load_recipe(name, kind="finetune")) <= {"tasks", "title"}
+
+
+def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> list[Task]:
+    """Loads tasks by name, group or YAML path, each once, in the order given.
+
+    Args:
+      names: as the command line has them.
+      overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
+        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file`.
+
+    Raises:
+      UsageError: an unknown task or key; the message names the nearest.
+      UserError: a value that is not allowed.
+    """
+    overrides = overrides or {}
+    found: dict[str, Task] = {}
+    for name in names:
+        for each in _members(name, chain=()):
+            task = _load(each, overrides)
+            found.setdefault(task.name, task)
+    _check_prefixes(overrides, found)
+    return list(found.values())
+
+
+def _members(name: str, chain: tuple[str, ...]) -> list[str]:
+    if name in chain:
+        raise UserError(f"group {name} holds itself: {' -> '.join(chain)}")
+    values = _recipe(name)
+    if "tasks" not in values:
+        return [name]
+    return [task for member in values["tasks"] for task in _members(str(member), (*chain, name))]
+
+
+def _recipe(name: str) -> dict[str, Any]:
+    if not name.endswith((".yaml", ".yml")):
+        known = config.recipe_names("finetune")
+        if name not in known:
+            raise UsageError(
+                f'No task is named "{name}".{config.did_you_mean(name, known)} '
+                "`electra-zh tasks` lists them; or give the path of a .yaml file."
+            )
+    return config.load_recipe(name, kind="finetune")
+
+
+def _load(name: str, overrides: Mapping[str, str]) -> Task:
+    values = _recipe(name)
+    short = re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])
+    values.setdefault("name", short)
+    own = {
+        key.removeprefix(f"{values['name']}."): value
+        for key, value in overrides.items()
+        if "." not in key or key.startswith(f"{values['name']}.")
+    }
+    for key, value in own.items():
+        _override(values, key, value)
+    return Task.from_dict(values, where=f"task {short}")
+
+
+def _names_of(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+_PLAIN_KEYS = ("metric", "max_seq_length", "double_unordered", "head", "reader", "title")
+_FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
+
+
+def _override(values: dict[str, Any], key: str, value: str) -> None:
+    if key in _FILE_KEYS:
+        values["files"] = {**(values.get("files") or {}), key.removesuffix("_file"): [value]}
+        return
+    for section, cls in (("training", Training), ("reading", Reading)):
+        if key in _names_of(cls):
+            values[section] = {**(values.get(section) or {}), key: value}
+            return
+    if key not in _PLAIN_KEYS:
+        known = [*_names_of(Training), *_names_of(Reading), *_PLAIN_KEYS, *_FILE_KEYS]
+        raise UsageError(f'Unknown setting "{key}".{config.did_you_mean(key, known)}')
+    values[key] = value
+
+
+def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, Task]) -> None:
+    for key in overrides:
+        task, dot, _ = key.partition(".")
+        if dot and task not in found:
+            hint = config.did_you_mean(task, found)
+            raise UsageError(f'"{key}": no task "{task}" is asked for.{hint}')

@@ -1,0 +1,244 @@
+"""Results on disk and on the terminal: predictions, confusion tables, results.json, the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_zh import __version__, config, files
+from electra_zh.config import UserError
+from electra_zh.finetuning.splits import TaskData
+from electra_zh.finetuning.start import Start
+from electra_zh.models.config import ModelConfig
+
+RESULTS = "results.json"
+
+
+def check_folder(output: str) -> None:
+    """Refuses a folder that holds something else than fine-tuning results.
+
+    Raises:
+      UserError: the folder is not empty and has no results of this tool.
+    """
+    if not files.exists(output):
+        return
+    if not files.is_dir(output):
+        raise UserError(f"--output {output} is a file; a folder is needed")
+    names = set(files.list_dir(output)) - {files.LOCK}
+    ours = RESULTS in names or any(
+        files.exists(files.join(output, name, "task.json")) for name in names
+    )
+    if names and not ours:
+        raise UserError(f"{output} exists and is not a fine-tuning folder: choose another --output")
+
+
+def write_predictions(folder: str, split: str, data: TaskData, predictions: Sequence[Any]) -> None:
+    """Writes `predictions.SPLIT.jsonl`, in the order of the file, and `confusion.SPLIT.tsv`."""
+    examples = data.splits[split]  # type: ignore[index]
+    kind = data.kind
+    lines = (
+        json.dumps(kind.to_json(example, prediction), ensure_ascii=False)
+        for example, prediction in zip(examples, predictions, strict=True)
+    )
+    files.write_text(
+        files.join(folder, f"predictions.{split}.jsonl"), "".join(f"{line}\n" for line in lines)
+    )
+    if split == "test" and not data.test_labelled:
+        return
+    table = kind.confusion(examples, predictions)
+    if table is not None:
+        labels, counts = table
+        rows = ["\t".join(["gold \\ predicted", *labels])]
+        rows += [
+            "\t".join([label, *map(str, row)]) for label, row in zip(labels, counts, strict=True)
+        ]
+        text = "".join(f"{row}\n" for row in rows)
+        files.write_text(files.join(folder, f"confusion.{split}.tsv"), text)
+
+
+def _trial_folders(folder: str) -> Iterator[str]:
+    for name in files.list_dir(folder):
+        path = files.join(folder, name)
+        if name.startswith("trial-"):
+            if files.exists(files.join(path, "result.json")):
+                yield path
+        elif "=" in name:
+            yield from _trial_folders(path)
+
+
+def read_trials(folder: str) -> list[dict[str, Any]]:
+    """Returns the results of a unit's finished trials, each with its `folder`."""
+    if not files.exists(folder):
+        return []
+    return [
+        {**files.read_json(files.join(path, "result.json")), "folder": path}
+        for path in _trial_folders(folder)
+    ]
+
+
+def size_name(model: ModelConfig) -> str:
+    """Returns the name of the shipped size that a model has, or "" for a size of one's own."""
+    for name in config.recipe_names("model"):
+        values = config.load_recipe(name, kind="model")
+        keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        if all(values[key] == getattr(model, key) for key in keys):
+            return name
+    return ""
+
+
+def summarise(output: str, start: Start) -> dict[str, Any]:
+    """Writes results.json from all finished trials below `output` and returns it."""
+    found: dict[str, Any] = {}
+    for name in files.list_dir(output):
+        path = files.join(output, name, "task.json")
+        if not files.exists(path):
+            continue
+        unit = files.read_json(path)
+        trials = read_trials(files.join(output, name))
+        for task, settings in unit["tasks"].items():
+            if trials:
+                key = task if len(unit["tasks"]) == 1 else f"{task} ({name})"
+                found[key] = _summary(task, settings, unit, trials, output)
+    summary = {
+        "version": __version__,
+        "model": start.path,
+        "size": size_name(start.model),
+        "from_scratch": not start.checkpoint,
+        "tasks": found,
+    }
+    files.write_json(files.join(output, RESULTS), summary)
+    return summary
+
+
+def _summary(
+    task: str,
+    settings: Mapping[str, Any],
+    unit: Mapping[str, Any],
+    trials: Sequence[Mapping[str, Any]],
+    output: str,
+) -> dict[str, Any]:
+    metric = settings["metric"]
+    joint = len(unit["tasks"]) > 1
+
+    def folder_of(trial: Mapping[str, Any]) -> str:
+        path = str(trial["folder"])[len(output) :].lstrip("/")
+        return f"{path}/{task}" if joint else path
+
+    listed = [
+        {
+            "folder": folder_of(trial),
+            "setting": trial["setting"],
+            "seed": trial["seed"],
+            "best_epoch": trial["best_epoch"],
+            "examples_per_second": trial["examples_per_second"],
+            **{split: trial["tasks"][task].get(split) for split in ("dev", "test")},
+        }
+        for trial in trials
+    ]
+    by_setting: dict[str, list[dict[str, Any]]] = {}
+    for trial in listed:
+        by_setting.setdefault(json.dumps(trial["setting"]), []).append(trial)
+    best = max(
+        by_setting.values(), key=lambda group: np.mean([each["dev"][metric] for each in group])
+    )
+    return {
+        "title": settings["title"],
+        "kind": settings["kind"],
+        "metric": metric,
+        "setting": best[0]["setting"],
+        "dev": _spread(best, "dev", metric),
+        "test": _spread(best, "test", metric),
+        "best_trial": max(best, key=lambda trial: trial["dev"][metric])["folder"],
+        "published": settings["published"],
+        "submission": settings["submission"],
+        "test_files": unit["files"][task].get("test", []),
+        "trials": listed,
+    }
+
+
+def _spread(
+    trials: Sequence[Mapping[str, Any]], split: str, metric: str
+) -> dict[str, float] | None:
+    values = [trial[split][metric] for trial in trials if trial[split]]
+    if not values:
+        return None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "max": round(max(values), 3),
+        "mean": round(float(np.mean(values)), 3),
+        "std": round(deviation, 3),
+        "trials": len(values),
+    }
+
+
+class _Row(NamedTuple):
+    task: str
+    metric: str
+    dev: str
+    test: str
+    published: str
+
+
+def report(output: str) -> list[str]:
+    """Returns what the terminal shows of a folder: trials, the table, where the rest is."""
+    path = files.join(output, RESULTS)
+    if not files.exists(path):
+        return []
+    summary = files.read_json(path)
+    return [
+        *trial_lines(summary),
+        *table(summary),
+        f"Everything is in {output}/, summed up in {RESULTS}",
+    ]
+
+
+def table(summary: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the table: task, metric, dev, test, and published scores of the size.
+
+    Scores of several trials are shown as max (mean ± standard deviation), as the published tables
+    of ten runs are.
+    """
+    size = summary["size"]
+    rows = [_Row("task", "metric", "dev", "test", f"published ({size or 'no such size'})")]
+    for name, each in summary["tasks"].items():
+        published = each["published"].get(size, {})
+        shown = ", ".join(f"{who} {score:g}" for who, score in published.items()) or "-"
+        rows.append(_Row(name, each["metric"], _show(each["dev"]), _show(each["test"]), shown))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]
+        )
+        for row in rows
+    ]
+
+
+def trial_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Returns one line for each trial of tasks that have several."""
+    lines = []
+    for name, each in summary["tasks"].items():
+        if len(each["trials"]) < 2:
+            continue
+        for trial in each["trials"]:
+            setting = " ".join(f"{key}={value}" for key, value in trial["setting"].items())
+            scores = ", ".join(
+                f"{split} {trial[split][each['metric']]:.2f}"
+                for split in ("dev", "test")
+                if trial[split]
+            )
+            lines.append(
+                f"{name}  {setting + '  ' if setting else ''}seed {trial['seed']}  "
+                f"epoch {trial['best_epoch']}  {scores}"
+            )
+    return lines
+
+
+def _show(spread: Mapping[str, float] | None) -> str:
+    if spread is None:
+        return "-"
+    if spread["trials"] == 1:
+        return f"{spread['max']:.2f}"
+    return f"{spread['max']:.2f} ({spread['mean']:.2f} ± {spread['std']:.2f})"

@@ -1,0 +1,171 @@
+"""Tokenised sequences of a split, and the batches that they are cut into.
+
+Sequences of like length go into one batch, padded to the next of a few lengths (`LENGTHS`): each
+pair of batch size and length is one static shape, compiled once, and short pairs do not pay for
+128 positions. The order is a pure function of (seed, epoch), so a resumed run is the run.
+
+Shapes: G groups of a batch (examples), S sequences of a group, R = G * S rows, L length.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+# Lengths that batches are padded to. Finer steps pad less, but each one is compiled once.
+LENGTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# So many batches are sorted by length together.
+_POOL = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Sequences of a split, flat. Rows of one group stand side by side and share a batch.
+
+    Attributes:
+      ids: integers [T], the token ids of all rows, [CLS] and [SEP] included.
+      ends: int64 [rows], row i is ids[ends[i - 1]:ends[i]].
+      segments: integers [T].
+      group: rows of a group: 1, or the number of choices.
+      example: int64 [rows / group], the example that a group was made of; an example may have
+        several groups (windows), one after the other, or none.
+      per_token: name to int32 or float32 [T]; padded with 0 in batches, [R, L].
+      per_group: name to [rows / group, ...]; in batches [G, ...].
+    """
+
+    ids: np.ndarray
+    ends: np.ndarray
+    segments: np.ndarray
+    example: np.ndarray
+    group: int = 1
+    per_token: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    per_group: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert len(self.ends) == len(self.example) * self.group
+        assert len(self.ids) == len(self.segments) == (self.ends[-1] if len(self.ends) else 0)
+        assert all(len(values) == len(self.ids) for values in self.per_token.values())
+        assert all(len(values) == len(self.example) for values in self.per_group.values())
+
+    @property
+    def groups(self) -> int:
+        """The number of groups."""
+        return len(self.example)
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """int64 [rows], where each row begins in `ids`."""
+        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])[: len(self.ends)]
+
+    @functools.cached_property
+    def group_lengths(self) -> np.ndarray:
+        """int64 [groups], the longest row of each group."""
+        lengths = (self.ends - self.starts).reshape(-1, self.group)
+        return lengths.max(1) if len(lengths) else np.zeros(0, np.int64)
+
+
+class Batch(NamedTuple):
+    """One batch of static shape.
+
+    Attributes:
+      groups: int64 [real groups], which groups of the rows it holds, in order; filler follows.
+      features: `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and
+        0 for filler that makes the batch whole), and the rows' own per_token and per_group.
+    """
+
+    groups: np.ndarray
+    features: dict[str, np.ndarray]
+
+
+def bucket(length: int, max_seq_length: int) -> int:
+    """Returns the length that a batch whose longest row has `length` tokens is padded to."""
+    assert length <= max_seq_length
+    return min([size for size in LENGTHS if size >= length] + [max_seq_length], default=length)
+
+
+def steps_per_epoch(rows: Rows, batch_size: int) -> int:
+    """Returns the number of training batches of an epoch; the last may be filled up."""
+    return -(-rows.groups // batch_size)
+
+
+def training_plan(
+    rows: Rows, *, batch_size: int, seed: int, epoch: int, by_length: bool = True
+) -> list[np.ndarray]:
+    """Returns the groups of each batch of an epoch, shuffled.
+
+    All groups are shuffled, pools of batches are sorted by length and cut, and the batches are
+    shuffled; the same (seed, epoch) gives the same plan.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(rows.groups)
+    lengths = rows.group_lengths
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), _POOL * batch_size):
+        pool = order[start : start + _POOL * batch_size]
+        if by_length:
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches.extend(pool[at : at + batch_size] for at in range(0, len(pool), batch_size))
+    generator.shuffle(batches)
+    return batches
+
+
+def evaluation_plan(rows: Rows, *, batch_size: int) -> list[np.ndarray]:
+    """Returns the groups of each batch, longest first, so that memory runs out at once or never."""
+    order = np.argsort(-rows.group_lengths, kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def make_batch(
+    rows: Rows, groups: np.ndarray, *, batch_size: int, max_seq_length: int, by_length: bool = True
+) -> Batch:
+    """Returns the batch of these groups, filled up to `batch_size` groups.
+
+    Args:
+      rows: the sequences.
+      groups: int64, at most `batch_size` of them.
+      batch_size: G.
+      max_seq_length: no row is longer.
+      by_length: pad to the bucket of the longest row; otherwise to `max_seq_length`.
+    """
+    filled = np.resize(groups, batch_size)
+    longest = int(rows.group_lengths[groups].max())
+    length = bucket(longest, max_seq_length) if by_length else max_seq_length
+    numbers = (filled[:, None] * rows.group + np.arange(rows.group)).reshape(-1)  # [R]
+    starts, ends = rows.starts[numbers], rows.ends[numbers]
+    columns = np.arange(length)
+    real = columns < (ends - starts)[:, None]  # [R, L]
+    places = np.where(real, starts[:, None] + columns, 0)
+
+    def gather(values: np.ndarray) -> np.ndarray:
+        return np.where(real, values[places], values.dtype.type(0))
+
+    features = {name: gather(values) for name, values in rows.per_token.items()}
+    features |= {name: values[filled] for name, values in rows.per_group.items()}
+    features["input_ids"] = gather(rows.ids).astype(np.int32)
+    features["segment_ids"] = gather(rows.segments).astype(np.int32)
+    features["input_mask"] = real.astype(np.int32)
+    features["weight"] = (np.arange(batch_size) < len(groups)).astype(np.float32)
+    return Batch(np.asarray(groups), features)
+
+
+def batches(
+    rows: Rows,
+    plan: list[np.ndarray],
+    *,
+    batch_size: int,
+    max_seq_length: int,
+    by_length: bool = True,
+) -> Iterator[Batch]:
+    """Yields the batches of a plan."""
+    for groups in plan:
+        yield make_batch(
+            rows,
+            groups,
+            batch_size=batch_size,
+            max_seq_length=max_seq_length,
+            by_length=by_length,
+        )

@@ -1,0 +1,260 @@
+"""One fine-tuning command: tasks, settings of a grid, trials; what is finished is not done again.
+
+Layout of the output folder:
+
+    results.json                    everything below, summed up
+    TASK/task.json                  the task's settings and what it was started from
+    TASK/[SETTING/]trial-SEED/      result.json, predictions, confusion table, metrics.jsonl
+    TASK/model/                     the best trial's model
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from electra_zh import files
+from electra_zh.config import UserError
+from electra_zh.finetuning import locate, registry, results, splits, store
+from electra_zh.finetuning.locate import Found
+from electra_zh.finetuning.splits import TaskData
+from electra_zh.finetuning.start import Start, load_start
+from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.trials import Trials
+from electra_zh.training.loop import Interrupt
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+      model: folder of a pretraining run or of a fine-tuned model.
+      tasks: names of tasks and groups, or paths of YAML files.
+      data: the folder below which the data sets are.
+      output: the folder to write.
+      overrides: `key=value`, and `task.key=value` for one task.
+      grid: key to its values; every combination is trained.
+      trials: seeds of each setting.
+      joint: train all tasks in one model.
+      from_scratch: start from random weights.
+      checkpoint: step of the run's checkpoint to start from; None: the newest.
+      skip_bad: leave bad examples out and count them.
+    """
+
+    model: str
+    tasks: Sequence[str]
+    data: str
+    output: str
+    overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    grid: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    trials: int = 1
+    joint: bool = False
+    from_scratch: bool = False
+    checkpoint: int | None = None
+    skip_bad: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What one model is trained for: one task, or several jointly.
+
+    Attributes:
+      name: of its folder.
+      found: each task with its files.
+    """
+
+    name: str
+    found: tuple[tuple[Task, Found], ...]
+
+
+def finetune(request: Request) -> bool:
+    """Trains what is asked for and is not finished yet; returns False after a signal.
+
+    Every file of every task is read and checked before anything is trained.
+
+    Raises:
+      UserError: settings, model or data that do not fit; nothing has been written then.
+    """
+    if request.trials < 1:
+        raise UserError(f"--trials must be at least 1; received {request.trials}")
+    settings = [
+        dict(zip(request.grid, values, strict=True))
+        for values in itertools.product(*request.grid.values())
+    ]
+    for setting in settings:
+        registry.load(request.tasks, {**request.overrides, **setting})
+    start = load_start(
+        request.model, checkpoint=request.checkpoint, from_scratch=request.from_scratch
+    )
+    units = plan(request)
+    results.check_folder(request.output)
+    for unit in units:
+        _check_started(request, unit, start)
+        _load(unit, start, skip_bad=request.skip_bad)
+    with files.locked(request.output), Interrupt() as interrupt:
+        for unit in units:
+            _Runner(request, unit, start, settings, interrupt).run()
+            if interrupt.signal_name is not None:
+                logging.info(
+                    "%s: saved. The same command goes on from there.", interrupt.signal_name
+                )
+                return False
+    return True
+
+
+def plan(request: Request) -> list[Unit]:
+    """Returns the units of a request; tasks of a group without files are left out with a warning.
+
+    Raises:
+      UserError: a task that was asked for by its own name has no files, or none has.
+    """
+    found: list[tuple[Task, Found]] = []
+    missing: list[str] = []
+    folders = locate.folders_below(request.data)
+    for task in registry.load(request.tasks, request.overrides):
+        place = locate.find(task, folders)
+        if place is not None:
+            found.append((task, place))
+            continue
+        wanted = ", ".join((*task.folders, *task.files.train[:1]))
+        if task.name in request.tasks or any(name.endswith(".yaml") for name in request.tasks):
+            raise UserError(
+                f"task {task.name}: no files below {request.data} (looked for {wanted})"
+            )
+        missing.append(task.name)
+    if not found:
+        raise UserError(f"no files of {', '.join(missing)} below --data {request.data}")
+    if missing:
+        logging.warning("No files below %s, left out: %s", request.data, ", ".join(missing))
+    if not request.joint:
+        return [Unit(task.name, ((task, place),)) for task, place in found]
+    return [Unit("+".join(task.name for task, _ in found), tuple(found))]
+
+
+def _load(unit: Unit, start: Start, *, skip_bad: bool) -> dict[str, TaskData]:
+    limit = start.model.max_position_embeddings
+    return {
+        task.name: splits.load(task, place, max_position_embeddings=limit, skip_bad=skip_bad)
+        for task, place in unit.found
+    }
+
+
+def _identity(request: Request, unit: Unit, start: Start) -> dict[str, Any]:
+    return {
+        "start": {**start.identity(), "from_scratch": request.from_scratch},
+        "tasks": {task.name: task.to_dict() for task, _ in unit.found},
+        "files": {
+            task.name: {split: list(paths) for split, paths in place.paths.items()}
+            for task, place in unit.found
+        },
+        "skip_bad": request.skip_bad,
+    }
+
+
+def _check_started(request: Request, unit: Unit, start: Start) -> None:
+    """Refuses to mix trials of other settings into a task's folder."""
+    path = files.join(request.output, unit.name, "task.json")
+    if not files.exists(path):
+        return
+    old = _flat(files.read_json(path))
+    new = _flat(json.loads(json.dumps(_identity(request, unit, start))))
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if changed:
+        shown = "; ".join(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed[:3])
+        raise UserError(
+            f"{files.join(request.output, unit.name)} was started with other settings: {shown}. "
+            "Use the same to go on, or choose another --output"
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        key: leaf
+        for name, item in value.items()
+        for key, leaf in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+class _Runner:
+    """Runs the settings and trials of one unit."""
+
+    def __init__(
+        self,
+        request: Request,
+        unit: Unit,
+        start: Start,
+        settings: Sequence[Mapping[str, str]],
+        interrupt: Interrupt,
+    ) -> None:
+        self._request, self._unit, self._start = request, unit, start
+        self._settings, self._interrupt = settings, interrupt
+        self._folder = files.join(request.output, unit.name)
+
+    def run(self) -> None:
+        """Runs what is not finished, and sums up."""
+        request = self._request
+        left = [
+            (setting, seed)
+            for setting in self._settings
+            for seed in self._seeds(setting)
+            if not files.exists(files.join(self._trial_folder(setting, seed), "result.json"))
+        ]
+        if not left:
+            logging.info("%s is finished.", self._unit.name)
+        else:
+            files.make_dirs(self._folder)
+            identity = _identity(request, self._unit, self._start)
+            files.write_json(files.join(self._folder, "task.json"), identity)
+            self._train(left)
+        results.summarise(request.output, self._start)
+
+    def _tasks(self, setting: Mapping[str, str]) -> dict[str, Task]:
+        loaded = registry.load(self._request.tasks, {**self._request.overrides, **setting})
+        names = {task.name for task, _ in self._unit.found}
+        return {task.name: task for task in loaded if task.name in names}
+
+    def _seeds(self, setting: Mapping[str, str]) -> range:
+        first = next(iter(self._tasks(setting).values())).training.seed
+        return range(first, first + self._request.trials)
+
+    def _trial_folder(self, setting: Mapping[str, str], seed: int) -> str:
+        name = ",".join(f"{key}={value}" for key, value in setting.items())
+        parts = [part for part in (name.replace("/", "_"), f"trial-{seed}") if part]
+        return files.join(self._folder, *parts)
+
+    def _train(self, left: Sequence[tuple[Mapping[str, str], int]]) -> None:
+        for setting, group in itertools.groupby(left, key=lambda pair: pair[0]):
+            unit = dataclasses.replace(
+                self._unit,
+                found=tuple(
+                    (self._tasks(setting)[task.name], place) for task, place in self._unit.found
+                ),
+            )
+            data = _load(unit, self._start, skip_bad=self._request.skip_bad)
+            trials = Trials(self._start, self._unit.name, data)
+            for _, seed in group:
+                folder = self._trial_folder(setting, seed)
+                files.make_dirs(folder)
+                result = trials.run(seed, folder, self._interrupt, setting=setting)
+                if result is None:
+                    return
+                if result["dev_score"] > self._best_score():
+                    kinds = {name: each.kind for name, each in data.items()}
+                    model = files.join(self._folder, "model")
+                    store.save(model, self._start, kinds, trials.trainer.model)
+                files.write_json(files.join(folder, "result.json"), result)
+                if files.exists(files.join(folder, "state")):
+                    files.remove_tree(files.join(folder, "state"))
+
+    def _best_score(self) -> float:
+        found = [each["dev_score"] for each in results.read_trials(self._folder)]
+        return max(found, default=-np.inf)

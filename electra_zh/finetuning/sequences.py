@@ -1,0 +1,145 @@
+"""Rows "[CLS] a [SEP] b [SEP]" of many texts at once, flat, in NumPy.
+
+A split has hundreds of thousands of pairs, so nothing here loops over rows: the lengths that remain
+after the cut follow from a closed form, and one `repeat` says what every position of every row is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+# What may be cut from a pair that is too long.
+Cut = Literal["longer", "first"]
+
+
+class Segments(NamedTuple):
+    """Tokens of many texts, one text behind the other.
+
+    Attributes:
+      ids: int32 [T]; text i is `ids[ends[i - 1]:ends[i]]`.
+      ends: int64 [texts].
+    """
+
+    ids: np.ndarray
+    ends: np.ndarray
+
+    def lengths(self) -> np.ndarray:
+        """Returns int64 [texts], the number of tokens of each text."""
+        return np.diff(self.ends, prepend=0)
+
+    def slices(self, texts: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Segments:
+        """Returns stretches of texts, in the order given.
+
+        Args:
+          texts: int64 [N], which texts; any may come several times.
+          starts: int64 [N], the first token of each stretch, counted within its text.
+          lengths: int64 [N], tokens of each stretch.
+        """
+        ends = np.cumsum(lengths)
+        begins = (self.ends - self.lengths())[texts] + starts
+        places = np.repeat(begins - (ends - lengths), lengths)
+        places += np.arange(len(places))
+        return Segments(self.ids[places], ends)
+
+    def take(self, texts: np.ndarray) -> Segments:
+        """Returns the texts of the numbers int64 [N], in their order."""
+        return self.slices(texts, np.zeros_like(texts), self.lengths()[texts])
+
+
+class Sequences(NamedTuple):
+    """Rows as `rows.Rows` has them.
+
+    Attributes:
+      ids: int32 [T], with [CLS] and [SEP]; row i is `ids[ends[i - 1]:ends[i]]`.
+      ends: int64 [rows].
+      segments: int32 [T], 0 for "[CLS] a [SEP]" and 1 for "b [SEP]".
+    """
+
+    ids: np.ndarray
+    ends: np.ndarray
+    segments: np.ndarray
+
+
+def concatenate(*parts: Segments) -> Segments:
+    """Returns text i of each part joined to one text, for all i; the parts have equal numbers."""
+    lengths = np.stack([part.lengths() for part in parts], 1)  # [texts, parts]
+    of = np.repeat(np.tile(np.arange(len(parts), dtype=np.int8), len(lengths)), lengths.ravel())
+    ids = np.empty(len(of), np.int32)
+    for index, part in enumerate(parts):
+        ids[of == index] = part.ids
+    return Segments(ids, np.cumsum(lengths.sum(1)))
+
+
+def cut_pair_lengths(
+    a: np.ndarray, b: np.ndarray, limit: int, *, cut: Cut = "longer"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how many tokens of each pair remain when both together have at most `limit`.
+
+    With "longer", tokens go one by one from the longer text, from b where both are equal: BERT's
+    `_truncate_seq_pair`, in closed form. With "first", a gives all there is to give before b does.
+
+    Args:
+      a: int64 [pairs], tokens of the first texts.
+      b: int64 [pairs], tokens of the second texts.
+      limit: tokens of a pair, special ones not counted.
+      cut: which text gives.
+    """
+    keep = limit if cut == "first" else limit // 2
+    b = np.minimum(b, np.maximum(limit - a, keep))
+    return np.minimum(a, limit - b), b
+
+
+def build_pairs(
+    a: Segments,
+    b: Segments | None,
+    *,
+    cls_id: int,
+    sep_id: int,
+    max_seq_length: int,
+    cut: Cut = "longer",
+) -> Sequences:
+    """Returns the rows "[CLS] a [SEP]", or "[CLS] a [SEP] b [SEP]" where b has tokens.
+
+    A b without tokens adds no [SEP] (reference: classification_tasks.py, `_create_single_example`).
+
+    Args:
+      a: the first texts; cut from their end where they are too long.
+      b: as many second texts; None for single texts.
+      cls_id: id of [CLS].
+      sep_id: id of [SEP].
+      max_seq_length: tokens of a row, special ones counted.
+      cut: which text of a pair that is too long gives up tokens, see `cut_pair_lengths`.
+    """
+    assert max_seq_length >= 5
+    of_a = a.lengths()
+    of_b = b.lengths() if b is not None else np.zeros_like(of_a)
+    assert len(of_a) == len(of_b)
+    paired = (of_b > 0).astype(np.int64)
+    kept_a, kept_b = cut_pair_lengths(of_a, of_b, max_seq_length - 3, cut=cut)
+    kept_a = np.where(paired, kept_a, np.minimum(of_a, max_seq_length - 2))
+    one = np.ones_like(of_a)
+    counts = np.stack([one, kept_a, one, kept_b, paired], 1)
+    # What each position is: 0 [CLS], 1 of a, 2 [SEP], 3 of b, 4 the last [SEP].
+    what = np.repeat(np.tile(np.arange(5, dtype=np.int8), len(one)), counts.ravel())
+    ids = np.full(len(what), sep_id, np.int32)
+    ids[what == 0] = cls_id
+    ids[what == 1] = a.ids[_kept(of_a, kept_a)]
+    if b is not None:
+        ids[what == 3] = b.ids[_kept(of_b, kept_b)]
+    return Sequences(ids, np.cumsum(counts.sum(1)), (what > 2).astype(np.int32))
+
+
+def _kept(lengths: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Returns bool [T], which tokens are among the first `kept` of their text."""
+    counts = np.stack([kept, lengths - kept], 1).ravel()
+    return np.repeat(np.tile(np.array([True, False]), len(kept)), counts)
+
+
+def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """Returns each text once, and for all texts the number of theirs, int64 [texts]."""
+    numbers: dict[str, int] = {}
+    indices = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), np.array(indices, np.int64)

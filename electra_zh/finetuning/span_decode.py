@@ -1,0 +1,274 @@
+"""The best spans: of each window on the device, of each question from all of its windows.
+
+Shapes: G windows, L length, M tokens of the longest answer, N spans kept, B starts of a beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# The score of what must not be chosen. Sums of a few are still finite.
+NEGATIVE = -1e9
+# Scores below are those of spans that had a part that must not be chosen.
+_LEAST = -1e8
+
+
+class Pairs(NamedTuple):
+    """The best spans of each window, best first; filled up with scores below any real one.
+
+    Attributes:
+      scores: float32 [G, N], the sum of the start's and the end's score.
+      starts: int32 [G, N], positions in the row.
+      ends: int32 [G, N], of the last token.
+    """
+
+    scores: tf.Tensor
+    starts: tf.Tensor
+    ends: tf.Tensor
+
+
+class Slice(NamedTuple):
+    """A stretch of a context.
+
+    Attributes:
+      text: as it stands in the context.
+      start: its first character.
+      end: one behind the last.
+      score: as in `Pairs`.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+def best_pairs(start: tf.Tensor, end: tf.Tensor, *, max_length: int, count: int) -> Pairs:
+    """Returns the best spans where start and end have scores of their own; none is missed.
+
+    A span among the best `count` has a start that is among the best `count` by its own best span,
+    so it is enough to look at these.
+
+    Args:
+      start: float32 [G, L], NEGATIVE where no answer may begin.
+      end: float32 [G, L], NEGATIVE where no answer may end.
+      max_length: tokens of an answer at most.
+      count: spans to return.
+    """
+    length = start.shape[1]
+    band = min(max_length, length)
+    best = tf.nn.max_pool1d(_padded(end, band)[..., None], band, 1, "VALID")[..., 0]  # [G, L]
+    _, places = tf.math.top_k(start + best, min(count, length))
+    return _pairs(tf.gather(start, places, batch_dims=1), places, end, band=band, count=count)
+
+
+def pairs_of_beam(
+    scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, max_length: int, count: int
+) -> Pairs:
+    """Returns the best spans where each start has end scores of its own.
+
+    Args:
+      scores: float32 [G, B], the scores of the starts.
+      places: int32 [G, B], their positions.
+      ends: float32 [G, B, L], NEGATIVE where no answer may end.
+      max_length: tokens of an answer at most.
+      count: spans to return.
+    """
+    return _pairs(scores, places, ends, band=min(max_length, ends.shape[2]), count=count)
+
+
+def _pairs(
+    scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, band: int, count: int
+) -> Pairs:
+    """Returns the best spans from B starts; `ends` are [G, L] for all of them or [G, B, L]."""
+    beam = places.shape[1]
+    columns = places[:, :, None] + tf.range(band)  # [G, B, band], the last tokens of the spans
+    following = tf.gather(_padded(ends, band), columns, batch_dims=len(ends.shape) - 1)
+    totals = tf.reshape(scores[:, :, None] + following, [-1, beam * band])
+    kept = min(count, beam * band)
+    totals, numbers = tf.math.top_k(totals, kept)
+    starts = tf.gather(places, numbers // band, batch_dims=1)
+    fill = [[0, 0], [0, count - kept]]
+    totals = tf.pad(totals, fill, constant_values=2 * NEGATIVE)
+    return Pairs(totals, tf.pad(starts, fill), tf.pad(starts + numbers % band, fill))
+
+
+def _padded(ends: tf.Tensor, band: int) -> tf.Tensor:
+    """Returns the end scores with room for a span that begins at the last token."""
+    room = [[0, 0]] * (len(ends.shape) - 1) + [[0, band - 1]]
+    return tf.pad(ends, room, constant_values=NEGATIVE)
+
+
+class Candidates(NamedTuple):
+    """Spans of all windows, flat; numbers of questions never fall.
+
+    Attributes:
+      question: int64 [spans].
+      scores: float32 [spans].
+      starts: int32 [spans], characters.
+      ends: int32 [spans].
+    """
+
+    question: np.ndarray
+    scores: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+def gather_candidates(
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    question: np.ndarray,
+    row_starts: np.ndarray,
+    characters: tuple[np.ndarray, np.ndarray],
+) -> Candidates:
+    """Returns the spans that windows offer, as characters, those of each question best first.
+
+    Args:
+      pairs: `Pairs` as arrays, [G, N] each.
+      question: int64 [G], the question of each window.
+      row_starts: int64 [G], where each window begins in the flat tokens.
+      characters: int32 [T] each, the first character of each token and one behind its last.
+    """
+    scores, starts, ends = pairs
+    real = scores > _LEAST
+    of = np.broadcast_to(question[:, None], scores.shape)[real]
+    first = (row_starts[:, None] + starts)[real]
+    last = (row_starts[:, None] + ends)[real]
+    scores = scores[real]
+    order = np.lexsort((-scores, of))
+    first, last = first[order], last[order]
+    return Candidates(of[order], scores[order], characters[0][first], characters[1][last])
+
+
+def n_best(candidates: Candidates, contexts: list[str], count: int) -> list[list[Slice]]:
+    """Returns the best spans of each question, each text once.
+
+    Args:
+      candidates: those of each question best first.
+      contexts: the context of each question.
+      count: spans of a question at most.
+    """
+    bounds = np.searchsorted(candidates.question, np.arange(len(contexts) + 1)).tolist()
+    scores, starts, ends = (values.tolist() for values in candidates[1:])
+    found: list[list[Slice]] = []
+    for number, context in enumerate(contexts):
+        spans: dict[str, Slice] = {}
+        for at in range(bounds[number], bounds[number + 1]):
+            text = context[starts[at] : ends[at]]
+            if text not in spans:
+                spans[text] = Slice(text, starts[at], ends[at], scores[at])
+                if len(spans) == count:
+                    break
+        found.append(list(spans.values()))
+    return found
+
+
+class Alternative(NamedTuple):
+    """One of the best spans."""
+
+    text: str
+    probability: float
+
+
+class SpanPrediction(NamedTuple):
+    """The answer to a question.
+
+    Attributes:
+      text: a slice of the context; YES, NO, or "" for no answer.
+      start: its first character in the context; -1 where it is no span.
+      end: one behind the last; -1 where it is no span.
+      score: of the best span: the sum of its logits, or its log-probability with joint prediction.
+      no_answer_score: higher where no answer is likelier: the logit of the answerability head, the
+        log-odds of NONE, or the score of [CLS] minus that of the best span.
+      nbest: the best spans, whatever `text` is; their probabilities sum to 1.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    no_answer_score: float
+    nbest: tuple[Alternative, ...]
+
+
+def make_prediction(
+    spans: Sequence[Slice], no_answer_score: float, other: str | None
+) -> SpanPrediction:
+    """Returns the best of the spans, or `other` in its place if there is one.
+
+    Args:
+      spans: best first; there are none where the context has no tokens.
+      no_answer_score: see `SpanPrediction`.
+      other: YES, NO or "".
+    """
+    best = spans[0] if spans else Slice("", -1, -1, 0.0)
+    shown = best if other is None else Slice(other, -1, -1, best.score)
+    scores = np.array([span.score for span in spans])
+    weights = np.exp(scores - best.score)
+    shares = (weights / weights.sum()).tolist()
+    nbest = tuple(Alternative(s.text, share) for s, share in zip(spans, shares, strict=True))
+    return SpanPrediction(shown.text, shown.start, shown.end, best.score, no_answer_score, nbest)
+
+
+class OtherAnswers(NamedTuple):
+    """What each question has beside its spans.
+
+    Attributes:
+      no_answer_scores: see `SpanPrediction`.
+      answers: YES, NO or "", None where the answer is a span.
+    """
+
+    no_answer_scores: list[float]
+    answers: list[str | None]
+
+
+def other_answers(
+    outputs: Mapping[str, np.ndarray],
+    question: np.ndarray,
+    *,
+    best_scores: Sequence[float],
+    names: Sequence[str],
+    threshold: float,
+) -> OtherAnswers:
+    """Decides from all windows of a question whether it is answered by a span.
+
+    Args:
+      outputs: `verdicts` [G, 1 + len(names)] if there are names; else `unanswerable` [G] if the
+        head has it, else `null` [G].
+      question: int64 [G]; every question has a window.
+      best_scores: of each question's best span.
+      names: some of YES, NO, NONE.
+      threshold: without names, answers with a no-answer score above are "".
+    """
+    if not best_scores:
+        return OtherAnswers([], [])
+    first = np.searchsorted(question, np.arange(len(best_scores)))
+    if names:
+        return _likeliest(outputs["verdicts"], first, ("", *names))
+    # Parity: the least of all windows, as the reference and BERT have it.
+    if "unanswerable" in outputs:
+        scores = np.minimum.reduceat(outputs["unanswerable"], first)
+    else:
+        scores = np.minimum.reduceat(outputs["null"], first) - np.array(best_scores)
+    empty = (scores > threshold).tolist()
+    return OtherAnswers(scores.tolist(), ["" if each else None for each in empty])
+
+
+def _likeliest(verdicts: np.ndarray, first: np.ndarray, names: Sequence[str]) -> OtherAnswers:
+    """Returns the likeliest of the names for each question; the first name, "", is a span.
+
+    A window that shows an answer is enough; there is none only where all windows say so.
+    """
+    scores = np.maximum.reduceat(verdicts, first)
+    no_answer = np.full(len(first), -np.inf)
+    if "NONE" in names:
+        none = names.index("NONE")
+        scores[:, none] = np.minimum.reduceat(verdicts[:, none], first)
+        no_answer = scores[:, none] - np.delete(scores, none, 1).max(1)
+    texts = [None, *(name.replace("NONE", "") for name in names[1:])]
+    return OtherAnswers(no_answer.tolist(), [texts[i] for i in scores.argmax(1)])

@@ -1,0 +1,138 @@
+"""A task's splits in memory: files read, labels complete, every example checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from electra_zh.config import UserError
+from electra_zh.finetuning.examples import (
+    ChoiceExample,
+    ClozeExample,
+    Problems,
+    QuestionExample,
+    TaggedExample,
+    TextExample,
+)
+from electra_zh.finetuning.kind import Kind, with_labels
+from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.locate import Found
+from electra_zh.finetuning.readers import READERS
+from electra_zh.finetuning.readers.tables import label_names
+from electra_zh.finetuning.tasks import Split, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+    """What one task is trained and scored on.
+
+    Attributes:
+      task: with complete labels.
+      kind: its way from examples to scores.
+      splits: split to examples; `train` and `dev` always, `test` where there is a file.
+      test_labelled: the test examples have labels, so they are scored.
+      files: split to the paths read.
+      problems: split to what was left out.
+    """
+
+    task: Task
+    kind: Kind[Any, Any]
+    splits: Mapping[Split, list[Any]]
+    test_labelled: bool
+    files: Mapping[Split, tuple[str, ...]]
+    problems: Mapping[Split, Problems]
+
+
+def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) -> list[Any]:
+    """Reads the examples of files that make a split.
+
+    Raises:
+      UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
+        without any example.
+    """
+    reader = READERS[task.reader]
+    examples = [
+        example for path in paths for example in reader(path, task, split=split, problems=problems)
+    ]
+    if not examples:
+        raise UserError(f"{', '.join(paths)}: no example could be read")
+    return examples
+
+
+def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bool) -> TaskData:
+    """Reads and checks all splits of a task.
+
+    Raises:
+      UserError: no train or dev file, or bad examples that are not skipped.
+    """
+    for split in ("train", "dev"):
+        if split not in found.paths:
+            wanted = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
+            raise UserError(f"task {task.name}: no {split} file in {found.folder} ({wanted})")
+    problems: dict[Split, Problems] = {split: Problems(skip=skip_bad) for split in found.paths}
+    splits = {
+        split: read(task, paths, split=split, problems=problems[split])
+        for split, paths in found.paths.items()
+    }
+    task = complete_labels(task, found, splits["train"])
+    kind = make_kind(task, max_position_embeddings=max_position_embeddings)
+    test_labelled = has_labels(splits.get("test", []))
+    for split in splits:
+        if split != "test" or test_labelled:
+            splits[split] = kind.check(splits[split], problems[split])
+            if not splits[split]:
+                raise UserError(f"{', '.join(found.paths[split])}: no good example is left")
+    most = task.training.max_train_examples
+    if 0 < most < len(splits["train"]):
+        chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
+        splits["train"] = [splits["train"][index] for index in sorted(chosen)]
+    return TaskData(task, kind, splits, test_labelled, found.paths, problems)
+
+
+def complete_labels(task: Task, found: Found, train: Sequence[Any]) -> Task:
+    """Returns the task with its labels: as given, from their file, or those of the training set."""
+    if task.labels.names:
+        return task
+    if found.labels:
+        return with_labels(task, label_names(task, found.labels))
+    seen: set[str] = set()
+    for example in train:
+        if isinstance(example, TextExample) and example.label is not None:
+            seen.add(example.label)
+        elif isinstance(example, TaggedExample):
+            seen.update(entity.type for entity in example.entities or ())
+    if task.kind == "regression":
+        low, high = _range(task, seen)
+        return with_labels(task, (low, high))
+    return with_labels(task, sorted(seen))
+
+
+def _range(task: Task, seen: set[str]) -> tuple[str, str]:
+    try:
+        values = sorted(float(label) for label in seen)
+    except ValueError:
+        raise UserError(f"task {task.name}: a training label is not a number") from None
+    if len(values) < 2:
+        raise UserError(f"task {task.name}: the training labels are all the same number")
+    return f"{values[0]:g}", f"{values[-1]:g}"
+
+
+def has_labels(examples: Sequence[Any]) -> bool:
+    """Returns whether all examples have labels."""
+    return bool(examples) and all(_has_label(example) for example in examples)
+
+
+def _has_label(example: Any) -> bool:
+    if isinstance(example, TextExample):
+        return example.label is not None
+    if isinstance(example, TaggedExample):
+        return example.entities is not None
+    if isinstance(example, QuestionExample):
+        return example.answers is not None
+    if isinstance(example, ChoiceExample):
+        return example.answer is not None
+    assert isinstance(example, ClozeExample)
+    return all(blank.answer is not None for blank in example.blanks)

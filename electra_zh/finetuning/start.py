@@ -1,0 +1,109 @@
+"""What a fine-tuning starts from: a pretraining run, or a fine-tuned model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from electra_zh import config, files
+from electra_zh.config import UserError
+from electra_zh.models.config import ModelConfig
+from electra_zh.models.encoder import Encoder
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.training import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A pretrained encoder on disk.
+
+    Attributes:
+      path: the folder.
+      model: the encoder's size.
+      vocabulary: its tokens.
+      tokenizer: how its text was tokenized.
+      checkpoint: the checkpoint's path; "" for random weights.
+      fine_tuned: the folder is a fine-tuned model's, not a pretraining run's.
+    """
+
+    path: str
+    model: ModelConfig
+    vocabulary: Vocabulary
+    tokenizer: TokenizerSettings
+    checkpoint: str
+    fine_tuned: bool
+
+    def make_tokenizer(self) -> WordPieceTokenizer:
+        """Returns the tokenizer of its vocabulary and settings."""
+        return WordPieceTokenizer(self.vocabulary, self.tokenizer)
+
+    def restore(self, encoder: Encoder) -> None:
+        """Puts the pretrained weights into the encoder; does nothing for random weights.
+
+        Raises:
+          UserError: the checkpoint cannot be read or does not fit.
+        """
+        if not self.checkpoint:
+            return
+        state = tf.Module()
+        if self.fine_tuned:
+            state.model = tf.Module()
+            state.model.encoder = encoder
+        else:
+            state.objective = tf.Module()
+            state.objective.encoder = encoder
+        checkpoints.restore(tf.train.Checkpoint(state=state), self.checkpoint)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells this start from another, as a run's settings keep it."""
+        return {
+            "path": self.path,
+            "checkpoint": self.checkpoint.rpartition("/")[2],
+            "vocabulary": self.vocabulary.sha256,
+            "model": dataclasses.asdict(self.model),
+        }
+
+
+def load_start(path: str, *, checkpoint: int | None = None, from_scratch: bool = False) -> Start:
+    """Reads the folder of a pretraining run or of a fine-tuned model.
+
+    Args:
+      path: the folder.
+      checkpoint: step of a kept checkpoint; the newest unless given.
+      from_scratch: leave the weights random: the same network without pretraining, to compare with.
+
+    Raises:
+      UserError: the folder is neither, or has no such checkpoint.
+    """
+    settings = files.join(path, "config.json")
+    if not files.exists(settings):
+        what = "is not the folder of a run or model: it has no config.json"
+        raise UserError(f"--model {path} {what if files.exists(path) else 'does not exist'}")
+    saved = files.read_json(settings)
+    sizes = _model_settings(saved)
+    if sizes is None:
+        raise UserError(
+            f"{settings} is not the settings of a pretraining run or of a fine-tuned model "
+            "of this tool"
+        )
+    folder = files.join(path, "checkpoints")
+    return Start(
+        path=path,
+        model=config.build(ModelConfig, sizes, where=settings),
+        vocabulary=Vocabulary.load(files.join(path, "vocab.txt")),
+        tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
+        checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
+        fine_tuned="finetuned" in saved,
+    )
+
+
+def _model_settings(saved: Any) -> Mapping[str, Any] | None:
+    if not isinstance(saved, dict):
+        return None
+    section = saved.get("finetuned") or saved.get("pretrain")
+    model = section.get("model") if isinstance(section, dict) else None
+    return model if isinstance(model, dict) else None

@@ -1,0 +1,111 @@
+"""Fine-tuned models on disk: settings, vocabulary and weights in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from electra_zh import __version__, files
+from electra_zh.config import UserError
+from electra_zh.finetuning.kind import Kind
+from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.model import Kinds, TaskModel
+from electra_zh.finetuning.start import Start, load_start
+from electra_zh.finetuning.tasks import Task
+from electra_zh.training import checkpoints
+
+
+class FineTuned(NamedTuple):
+    """A fine-tuned model in memory."""
+
+    start: Start
+    kinds: dict[str, Kind[Any, Any]]
+    model: TaskModel
+
+
+def save(folder: str, start: Start, kinds: Kinds, model: TaskModel) -> None:
+    """Writes the folder of a fine-tuned model; one that was there before is replaced at the end.
+
+    Layout: `config.json` (section `finetuned`: model size, tasks with labels), `vocab.txt`,
+    `checkpoints/ckpt-1`.
+    """
+    fresh, old = f"{folder}.new", f"{folder}.old"
+    for path in (fresh, old):
+        if files.exists(path):
+            files.remove_tree(path)
+    files.make_dirs(fresh)
+    start.vocabulary.save(files.join(fresh, "vocab.txt"))
+    settings = {
+        "version": __version__,
+        "finetuned": {
+            "model": dataclasses.asdict(start.model),
+            "tasks": [kind.task.to_dict() for kind in kinds.values()],
+            "start": start.path,
+        },
+        "tokenizer": dataclasses.asdict(start.tokenizer),
+    }
+    state = tf.Module()
+    state.model = model
+    store = checkpoints.CheckpointStore(files.join(fresh, "checkpoints"), state, keep=1)
+    store.save(1)
+    files.write_json(files.join(fresh, "config.json"), settings)
+    if files.exists(folder):
+        files.rename(folder, old)
+    files.rename(fresh, folder)
+    if files.exists(old):
+        files.remove_tree(old)
+
+
+def find(path: str) -> str:
+    """Returns the folder of the fine-tuned model that `path` means.
+
+    That is the folder itself, its `model`, or that of its only task.
+
+    Raises:
+      UserError: there is none, or several; the message names them.
+    """
+    if files.exists(files.join(path, "config.json")):
+        return path
+    if not files.is_dir(path):
+        raise UserError(f"--model {path} does not exist")
+    if files.exists(files.join(path, "model", "config.json")):
+        return files.join(path, "model")
+    found = [
+        name
+        for name in files.list_dir(path)
+        if files.exists(files.join(path, name, "model", "config.json"))
+    ]
+    if len(found) == 1:
+        return files.join(path, found[0], "model")
+    if found:
+        raise UserError(f"{path} holds several models; give one of: {', '.join(found)} below it")
+    raise UserError(f"{path} holds no fine-tuned model (no config.json, no model/config.json)")
+
+
+def load(path: str) -> FineTuned:
+    """Reads a fine-tuned model.
+
+    Raises:
+      UserError: there is none at `path`, or its files are damaged.
+    """
+    folder = find(path)
+    start = load_start(folder)
+    if not start.fine_tuned:
+        raise UserError(
+            f"{folder} is a pretraining run, not a fine-tuned model: "
+            "run `electra-zh finetune` first"
+        )
+    where = files.join(folder, "config.json")
+    tasks = [
+        Task.from_dict(values, where=where)
+        for values in files.read_json(where)["finetuned"]["tasks"]
+    ]
+    limit = start.model.max_position_embeddings
+    kinds = {task.name: make_kind(task, max_position_embeddings=limit) for task in tasks}
+    model = TaskModel(dataclasses.replace(start, checkpoint=""), kinds, seed=0)
+    state = tf.Module()
+    state.model = model
+    checkpoints.restore(tf.train.Checkpoint(state=state), start.checkpoint)
+    return FineTuned(start, kinds, model)

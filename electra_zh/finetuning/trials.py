@@ -1,0 +1,132 @@
+"""The trials of one setting: rows, steps and predictors made once, a result for each seed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from electra_zh import files
+from electra_zh.finetuning import results
+from electra_zh.finetuning.evaluate import Evaluation, Predictor
+from electra_zh.finetuning.rows import Rows
+from electra_zh.finetuning.splits import TaskData
+from electra_zh.finetuning.start import Start
+from electra_zh.finetuning.tasks import Split
+from electra_zh.finetuning.train import Trainer
+from electra_zh.training.loop import Interrupt
+
+
+class Trials:
+    """The trials of one setting: rows are encoded once, the steps are traced once."""
+
+    def __init__(self, start: Start, name: str, data: Mapping[str, TaskData]) -> None:
+        tokenizer = start.make_tokenizer()
+        self._data = data
+        self._rows: dict[tuple[str, str], Rows] = {
+            (task, split): each.kind.encode(examples, tokenizer, training=split == "train")
+            for task, each in data.items()
+            for split, examples in each.splits.items()
+        }
+        kinds = {task: each.kind for task, each in data.items()}
+        # Joint training has one optimizer: its settings are those of the first task.
+        training = next(iter(data.values())).task.training
+        train_rows = {task: self._rows[task, "train"] for task in data}
+        self.trainer = Trainer(start, kinds, train_rows, training, what=name)
+        self._predictors = {
+            task: Predictor(
+                self.trainer.model,
+                each.kind,
+                batch_size=training.eval_batch_size,
+                precision=training.precision,
+                by_length=training.bucket_by_length,
+            )
+            for task, each in data.items()
+        }
+        self._announce(name)
+
+    def _announce(self, name: str) -> None:
+        trainer = self.trainer
+        sizes = ", ".join(
+            f"{task}: " + ", ".join(f"{split} {len(each.splits[split]):,}" for split in each.splits)
+            for task, each in self._data.items()
+        )
+        logging.info(
+            "%s: %s examples; %d steps of %d, learning rate %g, layer-wise decay %g, %s",
+            name,
+            sizes.removeprefix(f"{name}: "),
+            trainer.num_train_steps,
+            trainer.training.train_batch_size,
+            trainer.hyper.learning_rate,
+            trainer.hyper.layerwise_lr_decay,
+            trainer.training.precision,
+        )
+        for task, each in self._data.items():
+            for line in (*each.kind.notes(), *_problem_lines(each)):
+                logging.info("%s: %s", task, line)
+
+    def _dev_scores(self) -> dict[str, float]:
+        return {
+            task: self._evaluate(task, "dev").scores[each.task.metric]
+            for task, each in self._data.items()
+        }
+
+    def _evaluate(self, task: str, split: Split) -> Evaluation:
+        each = self._data[task]
+        labelled = split != "test" or each.test_labelled
+        return self._predictors[task].evaluate(
+            self._rows[task, split], each.splits[split], labelled=labelled
+        )
+
+    def run(
+        self, seed: int, folder: str, interrupt: Interrupt, *, setting: Mapping[str, str]
+    ) -> dict[str, Any] | None:
+        """Runs one trial and writes its predictions; its result, or None after a signal."""
+        start = time.monotonic()
+        trial = self.trainer.run(
+            seed=seed, folder=folder, evaluate=self._dev_scores, interrupt=interrupt
+        )
+        if not trial.finished:
+            return None
+        per_task = {task: self._finish(task, folder) for task in self._data}
+        dev = [scores["dev"][self._data[task].task.metric] for task, scores in per_task.items()]
+        return {
+            "seed": seed,
+            "setting": dict(setting),
+            "dev_score": float(np.mean(dev)),
+            "best_epoch": trial.best_epoch,
+            "dev_score_by_epoch": trial.dev,
+            "examples_per_second": round(trial.examples_per_second, 2),
+            "seconds": round(time.monotonic() - start, 1),
+            "learning_rate": self.trainer.hyper.learning_rate,
+            "tasks": per_task,
+        }
+
+    def _finish(self, task: str, folder: str) -> dict[str, Any]:
+        """Writes a task's predictions and confusion table; its scores."""
+        each = self._data[task]
+        found: dict[str, Any] = {}
+        if len(self._data) > 1:
+            folder = files.join(folder, task)
+            files.make_dirs(folder)
+        for split in each.splits:
+            if split == "train":
+                continue
+            evaluation = self._evaluate(task, split)
+            results.write_predictions(folder, split, each, evaluation.predictions)
+            if evaluation.scores:
+                found[split] = {name: round(value, 4) for name, value in evaluation.scores.items()}
+        found["left_out"] = {
+            split: problems.to_dict()
+            for split, problems in each.problems.items()
+            if problems.counts
+        }
+        found["notes"] = each.kind.notes()
+        return found
+
+
+def _problem_lines(data: TaskData) -> list[str]:
+    return [line for problems in data.problems.values() for line in problems.lines()]

@@ -1,0 +1,496 @@
+"""Readers of texts and pairs: every public layout, and what is said of files that are wrong."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from electra_zh.config import UsageError, UserError
+from electra_zh.finetuning import registry
+from electra_zh.finetuning.examples import Problems, TextExample
+from electra_zh.finetuning.readers import READERS
+from electra_zh.finetuning.readers.tables import label_names
+from electra_zh.finetuning.tasks import Labels, Task
+
+
+def read(
+    path: Path, task: Task | str, split: str = "train", *, problems: Problems | None = None
+) -> list[TextExample]:
+    if isinstance(task, str):
+        task = registry.load([task])[0]
+    found = READERS[task.reader](
+        str(path), task, split=split, problems=problems or Problems(skip=False)
+    )
+    return list(found)
+
+
+def short(examples: Sequence[TextExample]) -> list[tuple[Any, str, str | None, str | None]]:
+    return [(each.id, each.text_a, each.text_b, each.label) for each in examples]
+
+
+def write(folder: Path, name: str, *lines: str, end: str = "\n") -> Path:
+    path = folder / name
+    path.write_bytes("".join(line + end for line in lines).encode())
+    return path
+
+
+def write_json(folder: Path, *rows: dict[str, Any]) -> Path:
+    return write(folder, "rows.json", *(json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def single(**changes: Any) -> Task:
+    task = Task(
+        "own",
+        "classification",
+        "table",
+        "accuracy",
+        fields={"text_a": "text|1", "label": "label|0"},
+    )
+    return dataclasses.replace(task, **changes)
+
+
+# JSON lines.
+
+
+def test_pairs_of_json_with_a_number_each(tmp_path: Path) -> None:
+    rows = [{"sentence1": "甲", "sentence2": "乙", "label": "0"}] * 2
+    assert short(read(write_json(tmp_path, *rows), "afqmc")) == [
+        (0, "甲", "乙", "0"),
+        (1, "甲", "乙", "0"),
+    ]
+
+
+def test_ids_of_json_stay_what_they_are(tmp_path: Path) -> None:
+    rows = [{"id": number, "sentence": "甲"} for number in (7, "a", 0)]
+    assert [each.id for each in read(write_json(tmp_path, *rows), "tnews", "test")] == [7, "a", 0]
+
+
+def test_test_files_have_no_labels(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"id": 3, "sentence": "甲", "keywords": ""})
+    assert short(read(path, "tnews", "test")) == [(3, "甲", None, None)]
+
+
+def test_labels_of_a_test_file_are_taken(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"sentence": "甲", "label": "101"})
+    assert read(path, "tnews", "test")[0].label == "101"
+
+
+def test_keywords_are_joined_by_spaces(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"id": 5, "abst": "摘要", "keyword": ["甲", "乙"], "label": "1"})
+    assert short(read(path, "csl")) == [(5, "甲 乙", "摘要", "1")]
+
+
+@pytest.mark.parametrize(("label", "text"), [(True, "true"), (0, "0"), (2.5, "2.5"), (" x ", "x")])
+def test_labels_of_any_type_become_text(tmp_path: Path, label: Any, text: str) -> None:
+    path = write_json(tmp_path, {"sentence": "甲", "label": label})
+    assert read(path, "iflytek")[0].label == text
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"sentence": "甲\u2028乙\x85丙", "label": "1"})
+    assert [each.text_a for each in read(path, "iflytek")] == ["甲\u2028乙\x85丙"]
+
+
+def test_the_diagnostics_are_new_data_of_inference(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"index": 4, "premise": "甲", "hypothesis": "乙"})
+    assert short(read(path, "cmnli", "new")) == [(4, "甲", "乙", None)]
+
+
+def test_undecided_pairs_are_left_out_of_train_and_dev(tmp_path: Path) -> None:
+    rows = [{"sentence1": "甲", "sentence2": "乙", "label": label} for label in ("-", "neutral")]
+    path = write_json(tmp_path, *rows)
+    for split in ("train", "dev"):
+        assert short(read(path, "ocnli", split)) == [(1, "甲", "乙", "neutral")]
+
+
+def test_undecided_pairs_of_a_test_file_stay_without_a_label(tmp_path: Path) -> None:
+    rows = [{"sentence1": "甲", "sentence2": "乙", "label": label} for label in ("-", "neutral")]
+    found = read(write_json(tmp_path, *rows), "ocnli", "test")
+    assert [each.label for each in found] == [None, "neutral"]
+
+
+def test_a_missing_field_names_itself_and_what_there_is(tmp_path: Path) -> None:
+    path = write_json(
+        tmp_path,
+        {"sentence1": "甲", "sentence2": "乙", "label": "0"},
+        {"sentence1": "甲", "s2": "乙"},
+    )
+    with pytest.raises(
+        UserError, match=r'rows.json, line 2: no field "sentence2": the fields are sentence1, s2'
+    ):
+        read(path, "afqmc")
+
+
+def test_a_field_that_is_no_text(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"sentence": {"a": 1}, "label": "100"})
+    with pytest.raises(UserError, match=r'line 1: field "sentence" is not text: received {"a": 1}'):
+        read(path, "tnews")
+
+
+@pytest.mark.parametrize("label", [{}, {"label": ""}, {"label": None}])
+def test_a_training_file_without_labels(tmp_path: Path, label: dict[str, Any]) -> None:
+    path = write_json(tmp_path, {"id": 0, "sentence": "甲", **label})
+    with pytest.raises(
+        UserError, match=r"line 1: no label: is this a test file\? It has id, sentence"
+    ):
+        read(path, "tnews", "dev")
+
+
+def test_bad_lines_are_counted_where_they_are_skipped(tmp_path: Path) -> None:
+    good = json.dumps({"sentence": "甲", "label": "100"})
+    path = write(tmp_path, "x.json", good, "{", "[]", '{"sentence": "甲"}', '{"label": "1"}', good)
+    problems = Problems(skip=True)
+    assert [each.place for each in read(path, "tnews", problems=problems)] == [
+        f"{path}, line 1",
+        f"{path}, line 6",
+    ]
+    assert sum(problems.counts.values()) == 4
+    assert problems.first['no field "sentence"'] == f"{path}, line 5"
+
+
+# Tables of the Chinese sets.
+
+
+@pytest.mark.parametrize("header", [["label\ttext_a"], []])
+def test_chnsenticorp(tmp_path: Path, header: list[str]) -> None:
+    path = write(tmp_path, "train.tsv", *header, '1\t"很好', "0\t不好")
+    assert short(read(path, "chnsenticorp")) == [(0, '"很好', None, "1"), (1, "不好", None, "0")]
+
+
+@pytest.mark.parametrize("header", [["text_a\ttext_b\tlabel"], ["sentence1\tsentence2\tlabel"], []])
+def test_lcqmc_with_and_without_a_header(tmp_path: Path, header: list[str]) -> None:
+    path = write(tmp_path, "train.tsv", *header, "甲\t乙\t1")
+    assert short(read(path, "lcqmc")) == [(0, "甲", "乙", "1")]
+
+
+def test_two_columns_of_a_test_file_are_the_pair(tmp_path: Path) -> None:
+    path = write(tmp_path, "test.tsv", "甲\t乙", "丙\t丁")
+    assert short(read(path, "lcqmc", "test")) == [(0, "甲", "乙", None), (1, "丙", "丁", None)]
+
+
+def test_bq_corpus_as_csv_with_quotes(tmp_path: Path) -> None:
+    path = write(tmp_path, "train.csv", "sentence1,sentence2,label", '"甲,""乙""",丙,1', "丁,戊,0")
+    assert short(read(path, "bq_corpus")) == [(0, '甲,"乙"', "丙", "1"), (1, "丁", "戊", "0")]
+
+
+def test_bq_corpus_as_tsv(tmp_path: Path) -> None:
+    path = write(tmp_path, "train.tsv", "sentence1\tsentence2\tlabel", '"甲,乙\t丙\t1')
+    assert short(read(path, "bq_corpus")) == [(0, '"甲,乙', "丙", "1")]
+
+
+def test_a_quoted_field_of_csv_may_go_over_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "sentence1,sentence2,label", '"甲\n\n乙",丙,1', "丁,戊,0")
+    assert [(each.text_a, each.place) for each in read(path, "bq_corpus")] == [
+        ("甲\n\n乙", f"{path}, line 2"),
+        ("丁", f"{path}, line 5"),
+    ]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")), min_size=1)
+)
+def test_csv_gives_back_what_was_written(tmp_path_factory: Any, texts: list[str]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows([("text", "label"), *((text, "1") for text in texts)])
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    path.write_bytes(buffer.getvalue().encode())
+    assert [each.text_a for each in read(path, single())] == texts
+
+
+@pytest.mark.parametrize("header", [["text\tlabel"], []])
+def test_thucnews_text_then_label(tmp_path: Path, header: list[str]) -> None:
+    path = write(tmp_path, "train.txt", *header, "词汇阅读是关键\t3", "中华女子学院\t3")
+    assert [(each.text_a, each.label) for each in read(path, "thucnews")] == [
+        ("词汇阅读是关键", "3"),
+        ("中华女子学院", "3"),
+    ]
+
+
+def test_thucnews_label_then_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "cnews.train.txt", "体育\t马晓旭意外受伤", "财经\t股市\t上涨")
+    assert [(each.text_a, each.label) for each in read(path, "thucnews")] == [
+        ("马晓旭意外受伤", "体育"),
+        ("股市\t上涨", "财经"),
+    ]
+
+
+def test_known_labels_tell_which_column_they_stand_in(tmp_path: Path) -> None:
+    fields = {"text_a": "1|0", "label": "0|1"}
+    task = single(fields=fields, labels=Labels(names=("一个很长的标签的名字", "坏")))
+    path = write(tmp_path, "a.tsv", "短\t一个很长的标签的名字", "文\t坏")
+    assert [each.text_a for each in read(path, task)] == ["短", "文"]
+
+
+def test_xnli_in_its_short_form(tmp_path: Path) -> None:
+    path = write(tmp_path, "dev.tsv", "text_a\ttext_b\tlabel", "甲\t乙\tneutral")
+    assert short(read(path, "xnli", "dev")) == [(0, "甲", "乙", "neutral")]
+
+
+def test_the_training_set_of_xnli_says_contradictory(tmp_path: Path) -> None:
+    path = write(tmp_path, "multinli.train.zh.tsv", "premise\thypo\tlabel", "甲\t乙\tcontradictory")
+    assert short(read(path, "xnli")) == [(0, "甲", "乙", "contradiction")]
+
+
+def test_of_the_official_xnli_only_chinese_is_read(tmp_path: Path) -> None:
+    header = "language\tgold_label\tsentence1_parse\tsentence1\tsentence2\tpairID\tlabel1"
+    path = write(
+        tmp_path, "xnli.dev.tsv", header, "en\tneutral\t\ta\tb\t1\tx", "zh\tneutral\t\t甲\t乙\t2\tx"
+    )
+    assert short(read(path, "xnli", "dev")) == [(0, "甲", "乙", "neutral")]
+
+
+@pytest.mark.parametrize(
+    "line", ["1-main||甲||乙||3.8", "甲\t乙\t3.8"], ids=["between bars", "between TABs"]
+)
+def test_sts_b_in_chinese(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, "train.txt", line, line)
+    assert [(each.text_a, each.text_b, each.label) for each in read(path, "stsb_zh")] == [
+        ("甲", "乙", "3.8")
+    ] * 2
+
+
+# GLUE.
+
+
+def test_cola_has_no_header_but_in_test(tmp_path: Path) -> None:
+    train = write(tmp_path, "train.tsv", "gj04\t1\t\tThey drank.", "gj04\t0\t*\tThey drank pub.")
+    test = write(tmp_path, "test.tsv", "index\tsentence", "0\tBill ran.")
+    assert short(read(train, "cola")) == [
+        (0, "They drank.", None, "1"),
+        (1, "They drank pub.", None, "0"),
+    ]
+    assert short(read(test, "cola", "test")) == [(0, "Bill ran.", None, None)]
+
+
+def test_sst2(tmp_path: Path) -> None:
+    train = write(tmp_path, "train.tsv", "sentence\tlabel", "so good \t1")
+    test = write(tmp_path, "test.tsv", "index\tsentence", "9\tso bad")
+    assert short(read(train, "sst2")) == [(0, "so good ", None, "1")]
+    assert short(read(test, "sst2", "test")) == [(9, "so bad", None, None)]
+
+
+@pytest.mark.parametrize("name", ["train.tsv", "msr_paraphrase_train.txt"])
+def test_mrpc_with_a_byte_order_mark_and_lone_quotes(tmp_path: Path, name: str) -> None:
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+    path = write(tmp_path, name, header, '1\t70\t71\tHe said "no.\t"She said yes.', end="\r\n")
+    assert short(read(path, "mrpc")) == [(0, 'He said "no.', '"She said yes.', "1")]
+
+
+def test_sts_b(tmp_path: Path) -> None:
+    header = (
+        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore"
+    )
+    path = write(
+        tmp_path, "train.tsv", header, "5\tm\tf\t2012\t1\tn\tn\tA plane.\tAn air plane.\t5.0"
+    )
+    assert short(read(path, "stsb")) == [(5, "A plane.", "An air plane.", "5.0")]
+
+
+def test_qqp_names_the_lines_that_break_off(tmp_path: Path) -> None:
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    path = write(tmp_path, "train.tsv", header, "8\t1\t2\tWhy?\tHow?\t0", "9\t3\t4\tWhat")
+    with pytest.raises(
+        UserError, match=r"train.tsv, line 3: too few columns: expected at least 6, found 4"
+    ):
+        read(path, "qqp")
+    problems = Problems(skip=True)
+    assert short(read(path, "qqp", problems=problems)) == [(8, "Why?", "How?", "0")]
+    assert problems.counts == {"too few columns": 1}
+
+
+def test_mnli(tmp_path: Path) -> None:
+    header = "index\tpromptID\tsentence1_parse\tsentence1\tsentence2\tlabel1\tgold_label"
+    path = write(tmp_path, "dev_matched.tsv", header, "2\t1\t(\tA\tB\tneutral\tentailment")
+    assert short(read(path, "mnli", "dev")) == [(2, "A", "B", "entailment")]
+
+
+@pytest.mark.parametrize(
+    ("task", "names"), [("qnli", "question\tsentence"), ("rte", "sentence1\tsentence2")]
+)
+def test_qnli_and_rte(tmp_path: Path, task: str, names: str) -> None:
+    path = write(tmp_path, "dev.tsv", f"index\t{names}\tlabel", "0\tA\tB\tnot_entailment")
+    assert short(read(path, task, "dev")) == [(0, "A", "B", "not_entailment")]
+
+
+# Tables in general.
+
+
+def test_a_last_column_of_text_keeps_its_tabs(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "label\ttext", "1\t甲\t乙")
+    assert read(path, single())[0].text_a == "甲\t乙"
+
+
+def test_empty_lines_are_no_examples(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "", "label\ttext", "", "1\t甲", " ", "0\t乙", "")
+    assert [(each.id, each.place[-6:]) for each in read(path, single())] == [
+        (0, "line 4"),
+        (1, "line 6"),
+    ]
+
+
+def test_a_table_may_be_json_lines(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"text": "甲", "label": 1})
+    assert short(read(path, single())) == [(0, "甲", None, "1")]
+
+
+def test_a_header_without_the_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "label\tcontents", "1\t甲")
+    with pytest.raises(
+        UserError, match=r'line 1: no column "text" \(text_a\); the columns are label, contents'
+    ):
+        read(path, single())
+
+
+def test_a_header_without_the_label(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "index\tsentence", "1\tA")
+    with pytest.raises(
+        UserError, match=r'no column "label".*index, sentence. Is this a test file\?'
+    ):
+        read(path, "sst2", "dev")
+
+
+def test_no_header_where_only_names_are_known(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "A\t1", "B\t0")
+    with pytest.raises(
+        UserError, match=r'line 1: no header: none of the 2 columns is named "sentence" \(text_a\)'
+    ):
+        read(path, "sst2")
+
+
+def test_a_first_line_that_breaks_off_is_the_only_bad_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "1", "0\t甲", "1\t乙")
+    problems = Problems(skip=True)
+    assert [each.text_a for each in read(path, single(), problems=problems)] == ["甲", "乙"]
+    assert problems.first == {"too few columns": f"{path}, line 1"}
+
+
+def test_an_empty_label_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "label\ttext", "\t甲")
+    with pytest.raises(
+        UserError, match=r"line 2: no label: is this a test file\? It has columns label, text"
+    ):
+        read(path, single())
+
+
+def test_a_quote_of_csv_that_never_ends(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "text,label", "甲,1", '"乙,0', "丙,1")
+    with pytest.raises(UserError, match=r"a.csv, line 3: not valid CSV: unexpected end of data"):
+        read(path, single())
+
+
+def test_fields_with_an_unknown_key(tmp_path: Path) -> None:
+    task = single(fields={"text_a": "text", "lable": "y"})
+    with pytest.raises(UsageError, match=r'unknown key "lable". Did you mean "label"\?'):
+        read(write(tmp_path, "a.tsv", "x"), task)
+
+
+def test_fields_without_a_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="task own: fields: text_a is missing"):
+        read(write(tmp_path, "a.tsv", "x"), single(fields={}))
+
+
+# Files of labels.
+
+
+def test_label_names_from_json_lines(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"label": "100", "label_desc": "a"}, {"label": 101})
+    assert label_names(registry.load(["tnews"])[0], str(path)) == ("100", "101")
+
+
+def test_label_names_one_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "class.txt", "体育", "", "财经 ")
+    assert label_names(single(), str(path)) == ("体育", "财经")
+
+
+def test_a_label_name_that_stands_there_twice(tmp_path: Path) -> None:
+    path = write(tmp_path, "class.txt", "体育", "体育")
+    with pytest.raises(UserError, match=r'class.txt, line 2: label "体育" stands there twice'):
+        label_names(single(), str(path))
+
+
+def test_a_line_of_labels_without_the_field(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"label": "1"}, {"name": "2"})
+    with pytest.raises(UserError, match=r'line 2: no label in the field "label"'):
+        label_names(single(), str(path))
+
+
+# CLUEWSC2020.
+
+
+def wsc_row(
+    text: str, first: tuple[str, int], second: tuple[str, int], **more: Any
+) -> dict[str, Any]:
+    target = {
+        "span1_text": first[0],
+        "span1_index": first[1],
+        "span2_text": second[0],
+        "span2_index": second[1],
+    }
+    return {"target": target, "text": text, **more}
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second", "marked"),
+    [
+        ("小明说他累。", ("小明", 0), ("他", 3), "_小明_说[他]累。"),
+        ("他说小明累。", ("小明", 2), ("他", 0), "[他]说_小明_累。"),
+        ("小明他累", ("小明", 0), ("他", 2), "_小明_[他]累"),
+        ("他的书好", ("他的书", 0), ("他", 0), "[_他]的书_好"),
+        ("我的他", ("我的他", 0), ("他", 2), "_我的[他]_"),
+    ],
+)
+def test_both_spans_are_marked(
+    tmp_path: Path, text: str, first: tuple[str, int], second: tuple[str, int], marked: str
+) -> None:
+    path = write_json(tmp_path, wsc_row(text, first, second, idx=9, label="true"))
+    assert short(read(path, "cluewsc2020")) == [(9, marked, None, "true")]
+
+
+def test_a_wsc_test_file(tmp_path: Path) -> None:
+    path = write_json(tmp_path, wsc_row("小明说他累。", ("小明", 0), ("他", 3), id=4))
+    assert short(read(path, "cluewsc2020", "test")) == [(4, "_小明_说[他]累。", None, None)]
+
+
+def test_a_span_near_its_index_is_found(tmp_path: Path) -> None:
+    path = write_json(tmp_path, wsc_row("小明说他累。", ("小明", 2), ("他", 1), label=True))
+    assert short(read(path, "cluewsc2020")) == [(0, "_小明_说[他]累。", None, "true")]
+
+
+@pytest.mark.parametrize("text", ["他说小明他累", "小明说小明累累累累他"], ids=["twice", "too far"])
+def test_a_span_that_is_not_at_its_index(tmp_path: Path, text: str) -> None:
+    path = write_json(tmp_path, wsc_row(text, ("小明", 2), ("他", 1), label="true"))
+    with pytest.raises(
+        UserError, match=r'line 1: span [12] is not at its index: "(他|小明)" at index'
+    ):
+        read(path, "cluewsc2020")
+
+
+def test_a_line_without_spans(tmp_path: Path) -> None:
+    path = write_json(tmp_path, {"text": "甲", "label": "true"})
+    with pytest.raises(UserError, match=r'line 1: no span 1: "target" must have span1_text'):
+        read(path, "cluewsc2020")
+
+
+@given(st.data())
+def test_marks_leave_the_text_and_hold_the_spans(
+    tmp_path_factory: Any, data: st.DataObject
+) -> None:
+    text = data.draw(st.text("甲乙丙丁", min_size=2, max_size=12))
+    cuts = [data.draw(st.integers(0, len(text) - 1)) for _ in range(2)]
+    spans = [text[cut : data.draw(st.integers(cut + 1, len(text)))] for cut in cuts]
+    row = wsc_row(text, (spans[0], cuts[0]), (spans[1], cuts[1]), label="true")
+    marked = read(write_json(tmp_path_factory.mktemp("wsc"), row), "cluewsc2020")[0].text_a
+    without = str.maketrans("", "", "_[]")
+    assert marked.translate(without) == text
+    assert marked.split("_")[1].translate(without) == spans[0]
+    assert marked[marked.index("[") : marked.index("]")].translate(without) == spans[1]

@@ -1,0 +1,132 @@
+"""Tasks as data: loading, overriding, finding their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from electra_zh.config import UsageError, UserError
+from electra_zh.finetuning import locate, registry, tasks
+from electra_zh.finetuning.tasks import Task
+
+OWN = """
+kind: classification
+reader: json_lines
+files: {train: train.json, dev: dev.json}
+fields: {text_a: text}
+labels: [yes, 0]
+metric: accuracy
+training: {num_train_epochs: 2}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    return str(path)
+
+
+def make_files(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+
+
+def test_a_task_of_ones_own_is_a_yaml_file(own: str) -> None:
+    task = registry.load([own])[0]
+    assert task.name == "own"
+    assert task.labels.names == ("true", "0")
+    assert task.files.train == ("train.json",)
+    assert task.training.num_train_epochs == 2
+
+
+def test_overrides_for_all_and_for_one(own: str) -> None:
+    overrides = {"learning_rate": "1e-3", "afqmc.num_train_epochs": "7", "dev_file": "d.json"}
+    first, second = registry.load([own, "afqmc"], overrides)
+    assert (first.training.learning_rate, second.training.learning_rate) == (1e-3, 1e-3)
+    assert first.training.num_train_epochs == 2
+    assert second.training.num_train_epochs == 7
+    assert second.files.dev == ("d.json",)
+
+
+def test_a_group_is_its_tasks_each_once() -> None:
+    names = [task.name for task in registry.load(["clue-classification", "afqmc"])]
+    assert names == ["afqmc", "tnews", "iflytek", "cmnli", "ocnli", "cluewsc2020", "csl"]
+
+
+@pytest.mark.parametrize(
+    ("names", "overrides", "message"),
+    [
+        (["afqcm"], {}, 'No task is named "afqcm". Did you mean "afqmc"?'),
+        (["afqmc"], {"learning_rat": "1"}, 'Unknown setting "learning_rat". Did you mean "learn'),
+        (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": no task "tnews" is asked for'),
+        (["afqmc"], {"seed": "x"}, "task afqmc: training: seed must be a whole number"),
+        (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
+        (["afqmc"], {"warmup_proportion": "2"}, "warmup_proportion must lie in 0 to 1"),
+        (["missing.yaml"], {}, "No such recipe file: missing.yaml"),
+    ],
+)
+def test_mistakes_are_named(names: list[str], overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        registry.load(names, overrides)
+    assert message in str(error.value)
+
+
+def test_an_unknown_key_of_a_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN + "metrik: f1\n")
+    with pytest.raises(UsageError, match=r'unknown setting "metrik". Did you mean "metric"'):
+        registry.load([str(path)])
+
+
+def found_paths(task: Task, data: Path) -> dict[str, list[str]]:
+    found = locate.find(task, locate.folders_below(str(data)))
+    assert found is not None
+    return {
+        split: [str(Path(path).relative_to(data)) for path in paths]
+        for split, paths in found.paths.items()
+    }
+
+
+@pytest.mark.parametrize("folder", ["", "afqmc", "AFQMC", "clue/afqmc_public", "a/b/afqmc"])
+def test_files_are_found_wherever_a_zip_puts_them(tmp_path: Path, folder: str) -> None:
+    make_files(tmp_path / folder, "train.json", "dev.json", "test.json")
+    found = found_paths(registry.load(["afqmc"])[0], tmp_path)
+    assert found == {split: [str(Path(folder) / f"{split}.json")] for split in tasks.SPLITS}
+
+
+def test_a_named_folder_wins_over_the_data_folder_itself(tmp_path: Path) -> None:
+    make_files(tmp_path, "train.json", "dev.json", "test.json", "tnews/train.json")
+    make_files(tmp_path / "afqmc", "train.json", "dev.json", "test.json")
+    assert found_paths(registry.load(["afqmc"])[0], tmp_path)["dev"] == ["afqmc/dev.json"]
+
+
+def test_the_most_wanted_name_wins(tmp_path: Path) -> None:
+    make_files(tmp_path / "ocnli", "train.3k.json", "train.10k.json", "dev.json")
+    assert found_paths(registry.load(["ocnli"])[0], tmp_path)["train"] == ["ocnli/train.10k.json"]
+
+
+def test_a_split_may_be_several_files(tmp_path: Path) -> None:
+    make_files(tmp_path / "c3", "c3-m-train.json", "c3-d-train.json", "c3-m-dev.json")
+    found = found_paths(registry.load(["c3"])[0], tmp_path)
+    assert sorted(found["train"]) == ["c3/c3-d-train.json", "c3/c3-m-train.json"]
+    assert "dev" not in found
+
+
+def test_a_file_may_be_given_by_its_path(tmp_path: Path) -> None:
+    make_files(tmp_path, "afqmc/train.json", "afqmc/dev.json", "else/where.json")
+    task = registry.load(["afqmc"], {"dev_file": str(tmp_path / "else/where.json")})[0]
+    assert found_paths(task, tmp_path)["dev"] == ["else/where.json"]
+
+
+def test_nothing_found_is_none(tmp_path: Path) -> None:
+    make_files(tmp_path / "tnews", "train.txt")
+    assert locate.find(registry.load(["afqmc"])[0], locate.folders_below(str(tmp_path))) is None
+
+
+def test_data_must_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        locate.folders_below(str(tmp_path / "nothing"))

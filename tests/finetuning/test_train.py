@@ -1,0 +1,203 @@
+"""A trial: it learns, repeats, stops and goes on, keeps its best epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from electra_zh import progress
+from electra_zh.config import UserError
+from electra_zh.finetuning.evaluate import Predictor
+from electra_zh.finetuning.tasks import Training
+from electra_zh.finetuning.train import Trainer, TrialResult, fill_defaults
+from electra_zh.models.config import ModelConfig
+from electra_zh.training.loop import Interrupt
+from tuning import make_classification, make_start, make_texts
+
+START = make_start()
+KIND = make_classification()
+TOKENIZER = START.make_tokenizer()
+TRAIN, DEV = make_texts(96), make_texts(40, seed=1)
+ROWS = KIND.encode(TRAIN, TOKENIZER, training=True)
+DEV_ROWS = KIND.encode(DEV, TOKENIZER, training=False)
+
+
+class StopAfter(Interrupt):
+    """A signal that comes after so many questions whether there was one."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    @property
+    def signal_name(self) -> str | None:  # type: ignore[override]
+        self._left -= 1
+        return "SIGTERM" if self._left < 0 else None
+
+
+class Fixture:
+    """A trainer and its evaluation on the development set."""
+
+    def __init__(self, **changes: object) -> None:
+        training = dataclasses.replace(KIND.task.training, **changes)  # type: ignore[arg-type]
+        self.trainer = Trainer(START, {"texts": KIND}, {"texts": ROWS}, training, what="texts")
+        self.predictor = Predictor(self.trainer.model, KIND, batch_size=16)
+        self.scripted: list[float] = []
+
+    def evaluate(self) -> dict[str, float]:
+        if self.scripted:
+            return {"texts": self.scripted.pop(0)}
+        scores = self.predictor.evaluate(DEV_ROWS, DEV, labelled=True).scores
+        return {"texts": scores["accuracy"]}
+
+    def run(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> TrialResult:
+        folder.mkdir(exist_ok=True)
+        interrupt = Interrupt() if stop_after is None else StopAfter(stop_after)
+        return self.trainer.run(
+            seed=seed,
+            folder=str(folder),
+            evaluate=self.evaluate,
+            interrupt=interrupt,
+            show=progress.silent,
+        )
+
+    def weights(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self.trainer.model.trainable_variables]
+
+
+Whole = tuple[Fixture, TrialResult, list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Whole:
+    """A trial that nothing stopped, and its weights."""
+    fixture = Fixture(num_train_epochs=3)
+    result = fixture.run(tmp_path_factory.mktemp("whole"))
+    return fixture, result, fixture.weights()
+
+
+def test_it_learns(whole: Whole) -> None:
+    _, result, _ = whole
+    assert result.finished
+    assert len(result.dev) == 3
+    assert max(result.dev) > 90
+
+
+def test_a_second_trial_of_the_same_seed_is_the_same(whole: Whole, tmp_path: Path) -> None:
+    fixture, result, weights = whole
+    other = fixture.run(tmp_path / "other", seed=1)
+    assert any((a != b).any() for a, b in zip(weights, fixture.weights(), strict=True))
+    again = fixture.run(tmp_path / "again")
+    assert again.dev == result.dev
+    assert other.dev != result.dev or other.best_epoch == result.best_epoch
+    for first, second in zip(weights, fixture.weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("steps", [5, 12, 20])
+def test_a_stopped_trial_goes_on_as_if_it_had_not_been(
+    whole: Whole, tmp_path: Path, steps: int
+) -> None:
+    _, result, weights = whole
+    stopped = Fixture(num_train_epochs=3)
+    assert not stopped.run(tmp_path, stop_after=steps).finished
+    resumed = Fixture(num_train_epochs=3)
+    went_on = resumed.run(tmp_path)
+    assert went_on.finished
+    assert went_on.dev == result.dev
+    assert went_on.best_epoch == result.best_epoch
+    for first, second in zip(weights, resumed.weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    fixture = Fixture(num_train_epochs=3)
+    seen: list[list[np.ndarray]] = []
+    fixture.scripted = [50.0, 70.0, 60.0]
+    plain = fixture.evaluate
+
+    def evaluate() -> dict[str, float]:
+        seen.append(fixture.weights())
+        return plain()
+
+    fixture.evaluate = evaluate  # type: ignore[method-assign]
+    assert fixture.run(tmp_path).best_epoch == 2
+    for kept, second_epoch in zip(fixture.weights(), seen[1], strict=True):
+        np.testing.assert_array_equal(kept, second_epoch)
+
+
+def test_early_stopping_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
+    fixture = Fixture(num_train_epochs=6, early_stopping=2)
+    fixture.scripted = [50.0, 70.0, 60.0, 65.0, 99.0, 99.0]
+    assert fixture.run(tmp_path).dev == [50.0, 70.0, 60.0, 65.0]
+
+
+def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
+    other = make_classification(name="other")
+    kinds = {"texts": KIND, "other": other}
+    training = dataclasses.replace(KIND.task.training, num_train_epochs=1)
+    rows = {"texts": ROWS, "other": other.encode(TRAIN[:24], TOKENIZER, training=True)}
+    trainer = Trainer(START, kinds, rows, training, what="both")
+    assert trainer.num_train_steps == 12 + 3
+    mixed = [task for task, _ in trainer.plan(0, 0)]
+    assert mixed.count("other") == 3
+    assert mixed != sorted(mixed)
+    before = [variable.numpy() for variable in trainer.model.trainable_variables]
+    result = trainer.run(
+        seed=0,
+        folder=str(tmp_path),
+        evaluate=lambda: {"texts": 1.0, "other": 2.0},
+        interrupt=Interrupt(),
+        show=progress.silent,
+    )
+    assert result.dev == [1.5]
+    names = [variable.name for variable in trainer.model.trainable_variables]
+    for name, old, variable in zip(names, before, trainer.model.trainable_variables, strict=True):
+        if name.endswith("kernel:0"):
+            assert (old != variable.numpy()).any(), name
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    fixture = Fixture()
+    fixture.trainer.reset(0)
+    reset = fixture.trainer.reset
+
+    def broken(seed: int) -> None:
+        reset(seed)
+        head = fixture.trainer.model.heads["texts"]
+        head.output.bias.assign([np.nan, 0.0])
+
+    fixture.trainer.reset = broken  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="loss became nan in step 1"):
+        fixture.run(tmp_path)
+
+
+def test_metrics_are_written_for_every_epoch(whole: Whole, tmp_path: Path) -> None:
+    fixture, _, _ = whole
+    fixture.run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "eval"] * 3
+    assert [line["step"] for line in lines[::2]] == [12, 24, 36]
+
+
+@pytest.mark.parametrize(
+    ("width", "rate", "decay"), [(256, 3e-4, 0.8), (768, 1e-4, 0.8), (1024, 5e-5, 0.9)]
+)
+def test_defaults_follow_the_size(width: int, rate: float, decay: float) -> None:
+    size = ModelConfig(100, 128, width, 12, 4, 4 * width)
+    assert fill_defaults(Training(), size) == (rate, decay)
+    assert fill_defaults(Training(learning_rate=1.0, layerwise_lr_decay=0.5), size) == (1.0, 0.5)
+
+
+def test_predictions_do_not_depend_on_the_batch() -> None:
+    fixture = Fixture()
+    one = Predictor(fixture.trainer.model, KIND, batch_size=1)
+    many = Predictor(fixture.trainer.model, KIND, batch_size=64, by_length=False)
+    first, second = one.outputs(DEV_ROWS), many.outputs(DEV_ROWS)
+    tf.debugging.assert_near(first["probabilities"], second["probabilities"], atol=1e-6)
