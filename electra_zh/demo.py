@@ -1,4 +1,4 @@
-"""The whole job on the sample corpus: text, vocabulary, data, pretraining, evaluation, a look.
+"""The whole job on the samples: vocabulary, data, pretraining, a look, fine-tuning, predictions.
 
 Every step is a real command in a process of its own, printed before it runs, so that the demo's
 output is also how to do the same with one's own corpus.
@@ -28,6 +28,10 @@ _DETECT = (
     "请先关闭电源，再打开机箱。",
     "请先关闭电源，再打开机云。",
 )
+_SAMPLES = (
+    *("corpus.txt", "heldout.txt"),
+    *("topics.yaml", "topics_train.tsv", "topics_dev.tsv", "topics_new.txt"),
+)
 _MARK = "electra-zh demo\n"
 
 
@@ -45,7 +49,7 @@ def run(output: str) -> None:
     files.write_text(files.join(output, "demo.txt"), _MARK)
     start = time.monotonic()
     sample = importlib.resources.files("electra_zh.sample")
-    for name in ("corpus.txt", "heldout.txt"):
+    for name in _SAMPLES:
         files.write_text(files.join(output, name), sample.joinpath(name).read_text("utf-8"))
     for title, words in _steps():
         _command(title, words, folder=output)
@@ -74,6 +78,17 @@ def _steps() -> list[tuple[str, list[str]]]:
         ),
         ("5. What the generator fills in", ["fill-mask", "run", "--top", "5", *_FILL]),
         ("6. Which tokens the discriminator finds replaced", ["detect", "run", *_DETECT]),
+        (
+            "7. Fine-tune on 300 labelled sentences, three seeds",
+            [
+                *("finetune", "--model", "run", "--task", "topics.yaml", "--data", "."),
+                *("--output", "tuned", "--trials", "3"),
+            ],
+        ),
+        (
+            "8. Label new sentences",
+            ["predict", "--model", "tuned", "--input", "topics_new.txt", "--output", "-"],
+        ),
     ]
 
 
