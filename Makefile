@@ -42,6 +42,7 @@ check: $(VENV)/installed-check
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench_step.py
+	$(BIN)/python benchmarks/bench_finetune.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

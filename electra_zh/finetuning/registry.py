@@ -35,7 +35,7 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
     Args:
       names: as the command line has them.
       overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
-        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file`.
+        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: no test set).
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
@@ -95,7 +95,8 @@ _FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
 
 def _override(values: dict[str, Any], key: str, value: str) -> None:
     if key in _FILE_KEYS:
-        values["files"] = {**(values.get("files") or {}), key.removesuffix("_file"): [value]}
+        names = [] if value == "none" else [value]
+        values["files"] = {**(values.get("files") or {}), key.removesuffix("_file"): names}
         return
     for section, cls in (("training", Training), ("reading", Reading)):
         if key in _names_of(cls):

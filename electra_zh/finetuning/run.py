@@ -120,22 +120,32 @@ def plan(request: Request) -> list[Unit]:
     folders = locate.folders_below(request.data)
     for task in registry.load(request.tasks, request.overrides):
         place = locate.find(task, folders)
-        if place is not None:
+        lack = _lack(task, place, request.data)
+        if place is not None and not lack:
             found.append((task, place))
             continue
-        wanted = ", ".join((*task.folders, *task.files.train[:1]))
         if task.name in request.tasks or any(name.endswith(".yaml") for name in request.tasks):
-            raise UserError(
-                f"task {task.name}: no files below {request.data} (looked for {wanted})"
-            )
-        missing.append(task.name)
+            raise UserError(f"task {task.name}: {lack}")
+        missing.append(f"{task.name} ({lack})")
     if not found:
-        raise UserError(f"no files of {', '.join(missing)} below --data {request.data}")
-    if missing:
-        logging.warning("No files below %s, left out: %s", request.data, ", ".join(missing))
+        raise UserError(f"no data of any task: {'; '.join(missing)}")
+    for each in missing:
+        logging.warning("Left out: %s", each)
     if not request.joint:
         return [Unit(task.name, ((task, place),)) for task, place in found]
     return [Unit("+".join(task.name for task, _ in found), tuple(found))]
+
+
+def _lack(task: Task, place: Found | None, data: str) -> str:
+    """Returns what a task lacks to be trained on, or ""."""
+    if place is None:
+        wanted = ", ".join((*task.folders, *task.files.train[:1]))
+        return f"no files below {data} (looked for {wanted})"
+    for split in ("train", "dev"):
+        if split not in place.paths:
+            names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
+            return f"no {split} file in {place.folder} ({names})"
+    return ""
 
 
 def _load(unit: Unit, start: Start, *, skip_bad: bool) -> dict[str, TaskData]:

@@ -46,6 +46,7 @@ class Trials:
             )
             for task, each in data.items()
         }
+        self._last_dev: dict[str, Evaluation] = {}
         self._announce(name)
 
     def _announce(self, name: str) -> None:
@@ -69,9 +70,9 @@ class Trials:
                 logging.info("%s: %s", task, line)
 
     def _dev_scores(self) -> dict[str, float]:
+        self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}
         return {
-            task: self._evaluate(task, "dev").scores[each.task.metric]
-            for task, each in self._data.items()
+            task: self._last_dev[task].scores[each.task.metric] for task, each in self._data.items()
         }
 
     def _evaluate(self, task: str, split: Split) -> Evaluation:
@@ -86,11 +87,15 @@ class Trials:
     ) -> dict[str, Any] | None:
         """Runs one trial and writes its predictions; its result, or None after a signal."""
         start = time.monotonic()
+        self._last_dev = {}
         trial = self.trainer.run(
             seed=seed, folder=folder, evaluate=self._dev_scores, interrupt=interrupt
         )
         if not trial.finished:
             return None
+        if trial.best_epoch != len(trial.dev):
+            # The model is that of an earlier epoch than was evaluated last.
+            self._last_dev = {}
         per_task = {task: self._finish(task, folder) for task in self._data}
         dev = [scores["dev"][self._data[task].task.metric] for task, scores in per_task.items()]
         return {
@@ -115,7 +120,8 @@ class Trials:
         for split in each.splits:
             if split == "train":
                 continue
-            evaluation = self._evaluate(task, split)
+            known = self._last_dev.get(task) if split == "dev" else None
+            evaluation = known or self._evaluate(task, split)
             results.write_predictions(folder, split, each, evaluation.predictions)
             if evaluation.scores:
                 found[split] = {name: round(value, 4) for name, value in evaluation.scores.items()}

@@ -1,0 +1,354 @@
+"""Fine-tuning on short text pairs against transformers' Trainer, and against padding to 128.
+
+    python benchmarks/bench_finetune.py [--models tiny,small] [--pairs train.json] [--rounds 5]
+        [--examples 2000] [--batch 32] [--precision bfloat16]
+
+The work is the same for all: the same pairs and token ids, a classifier of two labels with random
+weights of the same size, dropout 0.1, batch 32, weights float32, forward, backward, clip, update.
+Variants: batches of like length padded to one of a few lengths (the default of `electra-zh
+finetune`), everything padded to 128, and transformers' Trainer, which pads to a batch's longest,
+with batches at random and of like length; with bfloat16 the Trainer runs in float32 too.
+
+Pairs are JSON lines with sentence1, sentence2, label, as CLUE's AFQMC has them, or are made of
+random Chinese characters, as long as AFQMC's. A turn is one variant in a process of its own; in
+each round every variant has one. A turn has two figures:
+
+- from the start: everything from making the network to the end of the first epoch, what is traced
+  and compiled on the way included; imports and tokenization are left out;
+- warm: the epochs after it, every shape having been met before. `start` is what the first epoch
+  took longer.
+
+Printed: medians of the rounds, and ratios within this run. PyTorch's threads wait for each other by
+spinning, so that on a busy machine the Trainer is slowed down most; OMP_WAIT_POLICY=passive helps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from electra_zh.finetuning.kind import Kind
+    from electra_zh.finetuning.rows import Rows
+    from electra_zh.finetuning.start import Start
+
+# A gamma distribution with the quantiles of AFQMC's training pairs, special tokens included: mean
+# 29.6, and 19, 23, 27, 33, 48, 67 tokens at 5, 25, 50, 75, 95, 99 %; none is longer than 128.
+SHAPE, SCALE, LEAST, LONGEST = 1.218, 9.114, 18.46, 128
+VOCAB = 21128
+BUCKETED, PADDED = "electra-zh, by length", "electra-zh, padded to 128"
+RANDOM, GROUPED = "Trainer", "Trainer, by length"
+
+
+class Setting(NamedTuple):
+    """What a turn is given, beside its variant."""
+
+    model: str  # name of a model recipe
+    rows: str  # path of the tokenized pairs
+    examples: int  # pairs of an epoch
+    batch: int  # pairs of a step
+    epochs: int  # warm epochs of a turn
+
+
+class Turn(NamedTuple):
+    """What a turn measures."""
+
+    first: float  # seconds from making the network to the end of the first epoch
+    warm: float  # median seconds of the epochs after it
+    positions: float  # computed for an example, padding included, on average
+    shapes: int  # different lengths of batches
+
+
+def vocabulary_tokens() -> list[str]:
+    """Returns 21128 tokens: the special ones, ASCII alone and as pieces, and Chinese characters."""
+    ascii_tokens = [chr(code) for code in range(0x21, 0x7F) if not chr(code).isupper()]
+    pieces = [f"##{token}" for token in ascii_tokens if token.isalnum()]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ascii_tokens, *pieces]
+    chinese = [chr(code) for code in range(0x4E00, 0x9FA6)]
+    tokens = [*tokens, "，", "。", "？", "！", *chinese][:VOCAB]
+    return [*tokens, *(f"[unused{number}]" for number in range(VOCAB - len(tokens)))]
+
+
+def make_pairs(count: int) -> list[tuple[str, str, int]]:
+    """Returns pairs of texts of random characters, and labels."""
+    generator = np.random.default_rng(0)
+    lengths = np.rint(LEAST + generator.gamma(SHAPE, SCALE, count)).astype(int)
+    pairs = []
+    for length in np.minimum(lengths, LONGEST) - 3:
+        text = "".join(map(chr, generator.integers(0x4E00, 0x9FA6, length)))
+        cut = int(np.clip(generator.binomial(length, 0.5), 1, length - 1))
+        pairs.append((text[:cut], text[cut:], int(generator.integers(2))))
+    return pairs
+
+
+def read_pairs(path: str, count: int) -> list[tuple[str, str, int]]:
+    """Returns the first pairs of a file of JSON lines."""
+    pairs = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            fields = json.loads(line)
+            pairs.append((fields["sentence1"], fields["sentence2"], int(fields["label"])))
+            if len(pairs) == count:
+                return pairs
+    raise SystemExit(f"{path} has {len(pairs):,} pairs; --examples asks for {count:,}")
+
+
+def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
+    """Tokenizes pairs and writes them, so that no turn has to."""
+    from electra_zh.finetuning.sequences import Segments, build_pairs
+    from electra_zh.text.offsets import tokenize_texts
+    from electra_zh.text.vocabulary import Vocabulary
+    from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+
+    vocabulary = Vocabulary(vocabulary_tokens())
+    tokenizer = WordPieceTokenizer(vocabulary, TokenizerSettings())
+    first, second, labels = zip(*pairs, strict=True)
+    sides = [tokenize_texts(tokenizer, side) for side in (first, second)]
+    built = build_pairs(
+        *(Segments(side.ids, side.text_ends) for side in sides),
+        cls_id=vocabulary.cls_id,
+        sep_id=vocabulary.sep_id,
+        max_seq_length=LONGEST,
+    )
+    label = np.array(labels, np.int32)
+    np.savez(path, **built._asdict(), example=np.arange(len(label)), label=label)
+
+
+def read_rows(path: str) -> Rows:
+    """Returns the rows that `write_rows` wrote."""
+    from electra_zh.finetuning.rows import Rows
+
+    with np.load(path) as saved:
+        arrays = {name: saved[name] for name in saved.files}
+    return Rows(per_group={"label": arrays.pop("label")}, **arrays)
+
+
+def make_start(name: str) -> tuple[Start, Kind[Any, Any]]:
+    """Returns a start with random weights, and the kind of a task of pairs."""
+    from electra_zh import config
+    from electra_zh.finetuning.classification import Classification
+    from electra_zh.finetuning.start import Start
+    from electra_zh.finetuning.tasks import Labels, Task
+    from electra_zh.models.config import ModelConfig
+    from electra_zh.text.vocabulary import Vocabulary
+    from electra_zh.text.wordpiece import TokenizerSettings
+
+    size = {**config.load_recipe(name, kind="model"), "vocab_size": VOCAB}
+    model = config.build(ModelConfig, size, where=name)
+    vocabulary = Vocabulary(vocabulary_tokens())
+    start = Start("", model, vocabulary, TokenizerSettings(), checkpoint="", fine_tuned=False)
+    task = Task("pairs", "classification", "", "accuracy", labels=Labels(("0", "1")))
+    return start, Classification(task, max_seq_length=LONGEST)
+
+
+def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
+    """Trains as `electra-zh finetune` does, evaluation left out."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from electra_zh.finetuning.rows import bucket
+    from electra_zh.finetuning.tasks import Training
+    from electra_zh.finetuning.train import Trainer
+
+    start, kind = make_start(setting.model)
+    rows, name = read_rows(setting.rows), kind.task.name
+    training = Training(
+        train_batch_size=setting.batch,
+        num_train_epochs=1 + setting.epochs,
+        bucket_by_length=by_length,
+        precision=precision,  # type: ignore[arg-type]
+        keep_best=False,
+    )
+
+    def padded(groups: np.ndarray) -> int:
+        longest = int(rows.group_lengths[groups].max())
+        return bucket(longest, kind.max_seq_length) if by_length else kind.max_seq_length
+
+    begin = time.perf_counter()
+    trainer = Trainer(start, {name: kind}, {name: rows}, training, what="benchmark")
+    trainer.reset(0)
+    seconds: list[float] = []
+    lengths: list[int] = []
+    for epoch in range(1 + setting.epochs):
+        plan = trainer.plan(0, epoch)
+        if epoch:
+            # Lengths that no epoch before this one had are traced before the clock starts.
+            new = {padded(groups): groups for _, groups in plan if padded(groups) not in lengths}
+            for groups in new.values():
+                trainer.train_step(name, groups)
+            begin = time.perf_counter()
+        for task, groups in plan:
+            trainer.train_step(task, groups)
+        seconds.append(time.perf_counter() - begin)
+        lengths.extend(padded(groups) for _, groups in plan)
+    warm = statistics.median(seconds[1:])
+    return Turn(seconds[0], warm, statistics.mean(lengths), len(set(lengths)))
+
+
+def trainer_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
+    """Trains with transformers' Trainer, which logs, saves and evaluates nothing."""
+    from transformers import (
+        BertTokenizer,
+        DataCollatorWithPadding,
+        ElectraConfig,
+        ElectraForSequenceClassification,
+        Trainer,
+        TrainerCallback,
+    )
+
+    from electra_zh import config
+
+    size = config.load_recipe(setting.model, kind="model")
+    examples = peer_examples(read_rows(setting.rows))
+    pad = DataCollatorWithPadding(BertTokenizer())  # only its [PAD] is used, which is 0
+    lengths: list[int] = []
+    begins: list[float] = []
+    ends: list[float] = []
+
+    def collate(features: list[dict[str, Any]]) -> Any:
+        batch = pad(features)
+        lengths.append(batch["input_ids"].shape[1])
+        return batch
+
+    class Clock(TrainerCallback):
+        """Notes when each epoch begins and ends."""
+
+        def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+            begins.append(time.perf_counter())
+
+        def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+            ends.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = peer_arguments(setting, precision, by_length=by_length, folder=folder)
+        begin = time.perf_counter()
+        settings = ElectraConfig(vocab_size=VOCAB, attn_implementation="sdpa", **size)
+        model = ElectraForSequenceClassification(settings)
+        Trainer(model, arguments, collate, train_dataset=examples, callbacks=[Clock()]).train()
+    seconds = [end - start for start, end in zip(begins, ends, strict=True)]
+    warm = statistics.median(seconds[1:])
+    return Turn(ends[0] - begin, warm, statistics.mean(lengths), len(set(lengths)))
+
+
+def peer_examples(rows: Rows) -> list[dict[str, Any]]:
+    """Returns the rows as the Trainer takes them; a plain list is its fastest data set."""
+    return [
+        {
+            "input_ids": rows.ids[begin:end].tolist(),
+            "token_type_ids": rows.segments[begin:end].tolist(),
+            "attention_mask": [1] * int(end - begin),
+            "label": int(label),
+        }
+        for begin, end, label in zip(rows.starts, rows.ends, rows.per_group["label"], strict=True)
+    ]
+
+
+def peer_arguments(setting: Setting, precision: str, *, by_length: bool, folder: str) -> Any:
+    """Returns the Trainer's arguments: its own AdamW, clip and schedule, and nothing but steps."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=setting.batch,
+        num_train_epochs=1 + setting.epochs,
+        learning_rate=3e-4,
+        weight_decay=0.01,
+        bf16=precision == "bfloat16",
+        use_cpu=True,
+        train_sampling_strategy="group_by_length" if by_length else "random",
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+def measure(
+    variants: list[tuple[str, str]], setting: Setting, *, rounds: int
+) -> dict[tuple[str, str], Turn]:
+    """Returns the medians of each variant over rounds in which they take turns."""
+    turns: dict[tuple[str, str], list[Turn]] = {variant: [] for variant in variants}
+    for number in range(rounds):
+        for variant in variants:
+            task = json.dumps([*variant, setting])
+            command = [sys.executable, __file__, "--work", task]
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode:
+                raise SystemExit(f"{', '.join(variant)}: the process ended\n{result.stderr}")
+            turn = Turn(*json.loads(result.stdout.splitlines()[-1]))
+            print(f"round {number + 1}: {', '.join(variant)}: {turn}", file=sys.stderr, flush=True)
+            turns[variant].append(turn)
+    return {
+        variant: Turn(*(statistics.median(values) for values in zip(*taken, strict=True)))
+        for variant, taken in turns.items()
+    }
+
+
+def report(setting: Setting, precision: str, turns: dict[tuple[str, str], Turn]) -> None:
+    """Prints one model's table."""
+    peers = [turn for (name, _), turn in turns.items() if name in (RANDOM, GROUPED)]
+    padded = turns[PADDED, precision]
+    print(f"\n{setting.model}: {setting.examples:,} pairs an epoch, batch {setting.batch}")
+    print(f"{'':37s} {'examples/s':>10s} {'from the start':>14s} {'start':>8s} {'positions':>9s}")
+    for (name, own), turn in turns.items():
+        print(
+            f"  {name:26s}{own:8s} {setting.examples / turn.warm:10.1f} "
+            f"{setting.examples / turn.first:14.1f} {turn.first - turn.warm:6.1f} s "
+            f"{turn.positions:9.1f}  ({turn.shapes:g} lengths)"
+        )
+    bucketed = turns[BUCKETED, precision]
+    for what, warm, first in (
+        (PADDED, padded.warm, padded.first),
+        ("fastest Trainer", min(t.warm for t in peers), min(t.first for t in peers)),
+    ):
+        print(
+            f"  {BUCKETED} is {warm / bucketed.warm:.2f} x {what} "
+            f"({first / bucketed.first:.2f} x from the start)"
+        )
+
+
+def main() -> None:
+    """Measures the models one after the other and prints a table for each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default="tiny")
+    parser.add_argument("--pairs", default="", help="JSON lines; made pairs unless given")
+    parser.add_argument("--examples", type=int, default=2000, help="pairs of an epoch")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=1, help="warm epochs of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        variant, precision, setting = json.loads(args.work)
+        take = tensorflow_turn if variant in (BUCKETED, PADDED) else trainer_turn
+        by_length = variant in (BUCKETED, GROUPED)
+        print(json.dumps(take(Setting(*setting), precision, by_length=by_length)))
+        return
+    if (load := os.getloadavg()[0]) > 0.5:
+        print(f"The load is {load:.1f}: this machine is not quiet.", file=sys.stderr)
+    variants = [(BUCKETED, args.precision), (PADDED, args.precision)]
+    for precision in dict.fromkeys(("float32", args.precision)):
+        variants += [(RANDOM, precision), (GROUPED, precision)]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = f"{folder}/rows.npz"
+        count = args.examples
+        write_rows(rows, read_pairs(args.pairs, count) if args.pairs else make_pairs(count))
+        for model in args.models.split(","):
+            setting = Setting(model, rows, count, args.batch, args.epochs)
+            report(setting, args.precision, measure(variants, setting, rounds=args.rounds))
+
+
+if __name__ == "__main__":
+    main()
