@@ -10,6 +10,7 @@ Shapes: G groups of a batch (examples), S choices, R = G * S rows, D hidden widt
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from electra_zh.finetuning import scorers
 from electra_zh.finetuning.examples import ChoiceExample, Problems
-from electra_zh.finetuning.kind import Hidden, Kind
+from electra_zh.finetuning.kind import ExampleT, Hidden, Kind, PredictionT
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.sequences import Segments, build_pairs, concatenate, distinct
 from electra_zh.models import layers
@@ -53,17 +54,34 @@ class ChoiceHead(tf.Module):
         return tf.where(choice_mask > 0, logits, _ABSENT)
 
 
-def choice_losses(head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Returns the cross-entropy over the choices that there are, float32 [G]."""
-    logits = head(hidden, features["choice_mask"])
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], logits)
+class OneOfSeveral(Kind[ExampleT, PredictionT]):
+    """What kinds of task have in common where one of S rows is the right one.
+
+    Their rows have `choice_mask` float32 [G, S] and, in training, `label` int32 [G].
+    """
+
+    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
+        """Returns the head."""
+        return ChoiceHead(model, path, seed=seed)
+
+    def losses(
+        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the cross-entropy over the choices that there are, float32 [G]."""
+        logits = head(hidden, features["choice_mask"])
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], logits)
+
+    def outputs(
+        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `log_probabilities` float32 [G, S]."""
+        return {"log_probabilities": tf.nn.log_softmax(head(hidden, features["choice_mask"]))}
 
 
-def choice_outputs(
-    head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    """Returns `log_probabilities` float32 [G, S]."""
-    return {"log_probabilities": tf.nn.log_softmax(head(hidden, features["choice_mask"]))}
+def with_answers(rows: Rows, answers: Sequence[int | None]) -> Rows:
+    """Returns the rows of a training set, `label` int32 [G] among them."""
+    features = {**rows.per_group, "label": np.array(answers, np.int32)}
+    return dataclasses.replace(rows, per_group=features)
 
 
 def _choice_rows(
@@ -125,7 +143,7 @@ class ChoicePrediction(NamedTuple):
     probabilities: np.ndarray
 
 
-class Choice(Kind[ChoiceExample, ChoicePrediction]):
+class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     """One right choice of those that an example has."""
 
     def check(self, examples: Sequence[ChoiceExample], problems: Problems) -> list[ChoiceExample]:
@@ -147,27 +165,7 @@ class Choice(Kind[ChoiceExample, ChoicePrediction]):
         rows = _choice_rows(examples, tokenizer, self.max_seq_length)
         if not training:
             return rows
-        labels = np.array([example.answer for example in examples], np.int32)
-        features = {**rows.per_group, "label": labels}
-        return Rows(
-            rows.ids, rows.ends, rows.segments, rows.example, group=rows.group, per_group=features
-        )
-
-    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
-        """Returns the head."""
-        return ChoiceHead(model, path, seed=seed)
-
-    def losses(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """Returns the cross-entropy, [G]."""
-        return choice_losses(head, hidden, features)
-
-    def outputs(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        """Returns `log_probabilities` [G, S]."""
-        return choice_outputs(head, hidden, features)
+        return with_answers(rows, [example.answer for example in examples])
 
     def predictions(
         self, outputs: Mapping[str, np.ndarray], rows: Rows, examples: Sequence[ChoiceExample]

@@ -5,6 +5,7 @@ Shapes: G examples of a batch (one row each), D hidden width, C classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from electra_zh.finetuning.examples import Problems, TextExample
 from electra_zh.finetuning.kind import Hidden, Kind
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.sequences import Segments, build_pairs
+from electra_zh.finetuning.tasks import Task
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
@@ -69,21 +71,22 @@ def _rows(
     return Rows(built.ids, built.ends, built.segments, example=np.arange(len(examples)))
 
 
-def _training_order(
-    examples: Sequence[TextExample], *, both: bool
-) -> tuple[list[TextExample], np.ndarray]:
-    """Returns the examples to train on and the number of each; with `both`, pairs in both orders.
+def _training_rows(
+    task: Task, examples: Sequence[TextExample], tokenizer: WordPieceTokenizer, length: int
+) -> tuple[Rows, list[str]]:
+    """Returns the rows to train on and the label of each; unordered pairs in both orders.
 
     Source: the reference's `double_unordered`, for pairs whose order says nothing.
     """
-    numbers = np.arange(len(examples))
-    if not both:
-        return list(examples), numbers
-    turned = [
-        TextExample(each.id, each.text_b or "", each.text_a, each.label, each.place)
-        for each in examples
-    ]
-    return [*examples, *turned], np.concatenate([numbers, numbers])
+    ordered, numbers = list(examples), np.arange(len(examples))
+    if task.double_unordered:
+        ordered += [
+            dataclasses.replace(each, text_a=each.text_b or "", text_b=each.text_a)
+            for each in examples
+        ]
+        numbers = np.concatenate([numbers, numbers])
+    rows = dataclasses.replace(_rows(ordered, tokenizer, length), example=numbers)
+    return rows, [str(example.label) for example in ordered]
 
 
 class LabelPrediction(NamedTuple):
@@ -117,11 +120,10 @@ class Classification(Kind[TextExample, LabelPrediction]):
         """Returns one row an example; with `training`, `label` int32 [G]."""
         if not training:
             return _rows(examples, tokenizer, self.max_seq_length)
-        ordered, numbers = _training_order(examples, both=self.task.double_unordered)
-        rows = _rows(ordered, tokenizer, self.max_seq_length)
+        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
         index = {name: number for number, name in enumerate(self.task.labels.names)}
-        labels = np.array([index[str(example.label)] for example in ordered], np.int32)
-        return Rows(rows.ids, rows.ends, rows.segments, numbers, per_group={"label": labels})
+        numbers = np.array([index[label] for label in labels], np.int32)
+        return dataclasses.replace(rows, per_group={"label": numbers})
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
         """Returns the head, with a class for each label."""
@@ -219,12 +221,10 @@ class Regression(Kind[TextExample, float]):
         """Returns one row an example; with `training`, `target` float32 [G] in 0 to 1."""
         if not training:
             return _rows(examples, tokenizer, self.max_seq_length)
-        ordered, numbers = _training_order(examples, both=self.task.double_unordered)
-        rows = _rows(ordered, tokenizer, self.max_seq_length)
+        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
         low, high = self._range()
-        values = np.array([float(example.label or "nan") for example in ordered], np.float64)
-        targets = ((values - low) / (high - low)).astype(np.float32)
-        return Rows(rows.ids, rows.ends, rows.segments, numbers, per_group={"target": targets})
+        targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
+        return dataclasses.replace(rows, per_group={"target": targets})
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
         """Returns the head, with one output."""

@@ -20,13 +20,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 
 from electra_zh.finetuning import scorers
-from electra_zh.finetuning.choice import ChoiceHead, choice_losses, choice_outputs
+from electra_zh.finetuning.choice import OneOfSeveral, with_answers
 from electra_zh.finetuning.examples import ClozeExample, Problems
-from electra_zh.finetuning.kind import Hidden, Kind
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.sequences import (
     Segments,
@@ -34,7 +32,6 @@ from electra_zh.finetuning.sequences import (
     concatenate,
     distinct,
 )
-from electra_zh.models.config import ModelConfig
 from electra_zh.text.offsets import tokenize_texts
 from electra_zh.text.wordpiece import WordPieceTokenizer
 
@@ -200,7 +197,7 @@ class ClozePrediction(NamedTuple):
     probabilities: np.ndarray
 
 
-class Cloze(Kind[ClozeExample, ClozePrediction]):
+class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     """Blanks that share a list of candidates."""
 
     def check(self, examples: Sequence[ClozeExample], problems: Problems) -> list[ClozeExample]:
@@ -227,27 +224,8 @@ class Cloze(Kind[ClozeExample, ClozePrediction]):
         rows = _cloze_rows(examples, tokenizer, self.max_seq_length)
         if not training:
             return rows
-        labels = [blank.answer for example in examples for blank in example.blanks]
-        features = {**rows.per_group, "label": np.array(labels, np.int32)}
-        return Rows(
-            rows.ids, rows.ends, rows.segments, rows.example, group=rows.group, per_group=features
-        )
-
-    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
-        """Returns the head of multiple choice."""
-        return ChoiceHead(model, path, seed=seed)
-
-    def losses(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """Returns the cross-entropy, [G]."""
-        return choice_losses(head, hidden, features)
-
-    def outputs(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        """Returns `log_probabilities` [G, S]."""
-        return choice_outputs(head, hidden, features)
+        blanks = [blank for example in examples for blank in example.blanks]
+        return with_answers(rows, [blank.answer for blank in blanks])
 
     def predictions(
         self, outputs: Mapping[str, np.ndarray], rows: Rows, examples: Sequence[ClozeExample]

@@ -35,7 +35,7 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
     Args:
       names: as the command line has them.
       overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
-        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: no test set).
+        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without).
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
