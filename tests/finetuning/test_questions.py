@@ -249,7 +249,11 @@ def test_mrqa_reads_gzip(tmp_path: Path) -> None:
     assert found.question == "Which snake?"
 
 
-@pytest.mark.parametrize("broken", [b"no gzip", gzip.compress(b"{}" * 1000)[:-20]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"no gzip", gzip.compress(b"{}" * 1000, mtime=0)[:-20]],
+    ids=["not packed", "cut short"],
+)
 def test_mrqa_damaged_gzip(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "NewsQA.jsonl.gz"
     path.write_bytes(broken)
