@@ -12,7 +12,7 @@ import tensorflow as tf
 from electra_zh import config, files
 from electra_zh.config import UserError
 from electra_zh.convert import tensor_files
-from electra_zh.convert.huggingface import read_vocabulary
+from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, sizes_of
 from electra_zh.models import names
 from electra_zh.models.config import ModelConfig

@@ -15,13 +15,11 @@ import numpy as np
 
 from electra_zh import config, files
 from electra_zh.config import UserError
-from electra_zh.convert import tensor_files
+from electra_zh.convert import tensor_files, tokenizer_files
 from electra_zh.convert.weights import TaskHead, Weights, check
 from electra_zh.models import names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.names import Naming
-from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
 _TYPES = ("electra", "bert")
@@ -93,8 +91,8 @@ def read(folder: str, settings: Mapping[str, Any]) -> Weights:
             kind=f"{'ELECTRA' if base == 'electra' else 'BERT'} of Hugging Face",
             model=size,
             tensors=tensors,
-            vocabulary=read_vocabulary(folder),
-            tokenizer=_tokenizer_settings(folder),
+            vocabulary=tokenizer_files.read_vocabulary(folder),
+            tokenizer=tokenizer_files.read_settings(folder),
             unused=tuple(unused),
         )
     )
@@ -190,31 +188,6 @@ def _take_tied(found: dict[str, np.ndarray]) -> list[str]:
     return different
 
 
-def read_vocabulary(folder: str) -> Vocabulary | None:
-    """Returns the vocabulary of vocab.txt, or else of tokenizer.json; None without both."""
-    path = files.join(folder, "vocab.txt")
-    if files.exists(path):
-        return Vocabulary.load(path)
-    path = files.join(folder, "tokenizer.json")
-    if not files.exists(path):
-        return None
-    model = tensor_files.read_settings(path).get("model")
-    ids = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
-        raise UserError(f"{path} has no WordPiece vocabulary")
-    return Vocabulary(sorted(ids, key=ids.__getitem__), origin=path)
-
-
-def _tokenizer_settings(folder: str) -> TokenizerSettings:
-    path = files.join(folder, "tokenizer_config.json")
-    if not files.exists(path):
-        return TokenizerSettings()
-    saved = tensor_files.read_settings(path)
-    lower_case = bool(saved.get("do_lower_case", True))
-    strips = saved.get("strip_accents")
-    return TokenizerSettings(lower_case, lower_case if strips is None else bool(strips))
-
-
 def write(weights: Weights, output: str) -> list[str]:
     """Writes the folders of a model; nothing is left where that fails.
 
@@ -241,9 +214,11 @@ def write(weights: Weights, output: str) -> list[str]:
             tensor_files.write_safetensors(path, model.tensors)
             settings = {**_settings(model.size, model.class_name), **model.settings}
             files.write_json(files.join(target, "config.json"), settings)
-            _write_tokenizer(target, weights.vocabulary, weights.tokenizer, model.size)
+            length = model.size.max_position_embeddings
+            tokenizer_files.write(target, weights.vocabulary, weights.tokenizer, max_length=length)
             shown = files.join(output, model.folder) if model.folder else output
             lines.append(f"{shown}: {model.class_name}")
+    lines.extend(_scale(task) for task in weights.tasks if task.kind == "regression")
     if weights.tokenizer.map_punctuation:
         lines.append(
             "note: tokenizers of transformers do not map punctuation that the vocabulary lacks, as "
@@ -312,6 +287,11 @@ def _labels(task: TaskHead) -> dict[str, Any]:
     }
 
 
+def _scale(task: TaskHead) -> str:
+    low, high = task.outputs
+    return f"note: 0 to 1 of the output of {task.name} stand for {low} to {high}"
+
+
 def _settings(size: ModelConfig, class_name: str) -> dict[str, Any]:
     return {
         "model_type": "electra",
@@ -327,26 +307,3 @@ def _settings(size: ModelConfig, class_name: str) -> dict[str, Any]:
         "tie_word_embeddings": True,
         "dtype": "float32",
     }
-
-
-def _write_tokenizer(
-    folder: str, vocabulary: Vocabulary, settings: TokenizerSettings, size: ModelConfig
-) -> None:
-    special = {
-        "unk_token": UNK,
-        "sep_token": SEP,
-        "pad_token": PAD,
-        "cls_token": CLS,
-        "mask_token": MASK,
-    }
-    vocabulary.save(files.join(folder, "vocab.txt"))
-    files.write_json(files.join(folder, "special_tokens_map.json"), special)
-    tokenizer = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": settings.lower_case,
-        "strip_accents": settings.strips,
-        "tokenize_chinese_chars": True,
-        "model_max_length": size.max_position_embeddings,
-        **special,
-    }
-    files.write_json(files.join(folder, "tokenizer_config.json"), tokenizer)

@@ -87,7 +87,7 @@ def _task(saved: Mapping[str, Any]) -> TaskHead:
     outputs: tuple[str, ...] = ()
     if kind == "tagging":
         outputs = ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BIES"))
-    elif kind == "classification":
+    elif kind in ("classification", "regression"):
         outputs = labels
     if kind != "span":
         more = ()

@@ -27,7 +27,8 @@ class TaskHead(NamedTuple):
     Attributes:
       name: of the task; its tensors are `heads/NAME/...`.
       kind: classification, regression, tagging, span, choice or cloze.
-      outputs: names of the head's outputs in their order; none for kinds without classes.
+      outputs: names of the head's outputs in their order; the least and the greatest value of
+        regression; nothing for kinds without classes.
       reference: the head has the official code's form.
       more: names of layers that a plain head of the kind does not have.
     """

@@ -121,9 +121,9 @@ def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> 
         raise UserError(f"--model {path} has no vocabulary: put its vocab.txt beside it")
     for line in weights.lines():
         logging.info("%s", line)
-    encoder = len(weights.part("encoder"))
-    others = len(weights.tensors) - encoder
-    logging.info("the encoder's %d tensors are used, %d others are not", encoder, others)
+    encoder = weights.part("encoder")
+    others = len(weights.tensors) - len(encoder)
+    logging.info("the encoder's %d tensors are used, %d others are not", len(encoder), others)
     return Start(
         path=path,
         model=weights.model,
@@ -131,7 +131,7 @@ def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> 
         tokenizer=weights.tokenizer,
         checkpoint="" if from_scratch else weights.path,
         fine_tuned=False,
-        weights=weights,
+        weights=dataclasses.replace(weights, tensors=encoder, generator=None),
     )
 
 

@@ -222,7 +222,7 @@ def test_a_folder_of_something_else_is_left_alone(job: Job, afqmc: Path, tmp_pat
 def test_data_is_no_model(afqmc: Path, tmp_path: Path) -> None:
     words = ["--data", str(afqmc), "--output", str(tmp_path / "out"), "--task", "afqmc"]
     line = refused(electra("finetune", "--model", str(afqmc), *words))
-    assert "has no config.json" in line
+    assert "holds no model; needed is a run" in line
 
 
 # --- Trials, grids, going on -----------------------------------------------------------------
