@@ -225,6 +225,22 @@ def test_data_is_no_model(afqmc: Path, tmp_path: Path) -> None:
     assert "holds no model; needed is a run" in line
 
 
+def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None:
+    hf, out = str(tmp_path / "hf"), tmp_path / "out"
+    done(electra("convert", str(job.run), "--to", "huggingface", "--output", hf))
+    words = ["--data", str(afqmc), "--output", str(out), "--task", "afqmc", *QUICK]
+    result = electra("finetune", "--model", hf, *words)
+    done(result)
+    assert "ELECTRA of Hugging Face, both networks" in result.stderr
+    tuned = str(tmp_path / "tuned")
+    words = ["convert", str(out / "afqmc" / "model"), "--to", "huggingface", "--output", tuned]
+    assert f"{tuned}: ElectraForSequenceClassification" in done(electra(*words))
+    # What comes back from there is an encoder to start from, and nothing to predict with.
+    words = ["--input", "-", "--output", "-"]
+    line = refused(electra("predict", "--model", tuned, *words, stdin="天地".encode()))
+    assert "is not a fine-tuned model of this tool" in line
+
+
 # --- Trials, grids, going on -----------------------------------------------------------------
 
 
