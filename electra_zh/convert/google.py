@@ -18,7 +18,7 @@ from electra_zh.models import names
 from electra_zh.models.config import ModelConfig
 
 _INDEX = ".index"
-# What a checkpoint's settings are called in the released zips, most wanted first.
+# Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
 _SETTINGS = ("discriminator.json", "electra_config.json", "bert_config.json")
 _GENERATOR_SETTINGS = ("generator.json",)
 
