@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test interop check bench clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
 	@echo "make test    unit, golden and end-to-end tests"
+	@echo "make interop conversions against transformers and torch"
 	@echo "make check   lint and types"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
 	@echo "make clean   remove what the other targets made"
@@ -25,6 +26,10 @@ $(VENV)/installed-check: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[check]'
 	@touch $@
 
+$(VENV)/installed-interop: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[interop]'
+	@touch $@
+
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@
@@ -33,7 +38,10 @@ demo: $(VENV)/installed
 	$(BIN)/electra-zh demo --output demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow and not interop" -n 2
+
+interop: $(VENV)/installed-interop
+	$(BIN)/python -m pytest -m interop tests/interop
 
 check: $(VENV)/installed-check
 	$(BIN)/ruff check .

@@ -128,6 +128,7 @@ def _make_parser() -> _Parser:
     _add_finetune(subparsers)
     _add_predict(subparsers)
     _add_submission(subparsers)
+    _add_convert(subparsers)
     _add_demo(subparsers)
     return parser
 
@@ -301,7 +302,12 @@ def _add_finetune(subparsers: argparse._SubParsersAction[_Parser]) -> None:
         commands.finetune,
         summary="Fine-tune on tasks and score them; started again, it goes on.",
     )
-    command.add_argument("--model", required=True, help="a pretraining run, or a fine-tuned model")
+    command.add_argument(
+        "--model",
+        required=True,
+        help="a run, a fine-tuned model, or a model of another tool: a folder of Hugging Face "
+        "or a TF1 checkpoint, ELECTRA or BERT",
+    )
     command.add_argument(
         "--task",
         required=True,
@@ -373,6 +379,29 @@ def _add_submission(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--team", required=True, help="the team's name, in the zip's name")
     command.add_argument("--task", help="only these tasks, with commas between them")
     command.add_argument("--output", help="the zip to write; submit_TEAM_DATE.zip in OUTPUT")
+
+
+def _add_convert(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    command = _add_command(
+        subparsers,
+        "convert",
+        commands.convert,
+        summary="Write a model in the form of another tool.",
+    )
+    command.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a run, a fine-tuned model, a folder of Hugging Face (ELECTRA or BERT), or a TF1 "
+        "checkpoint of Google's code (folder or prefix)",
+    )
+    command.add_argument(
+        "--to",
+        required=True,
+        choices=["huggingface", "google"],
+        help="folders that transformers loads, or a TF1 checkpoint under the reference's names",
+    )
+    command.add_argument("--output", required=True, help="the folder to write; must not exist")
+    command.add_argument("--checkpoint", type=int, metavar="STEP", help="a kept step; the last")
 
 
 def _add_demo(subparsers: argparse._SubParsersAction[_Parser]) -> None:

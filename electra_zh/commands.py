@@ -255,6 +255,25 @@ def submission(args: argparse.Namespace) -> int:
     return 0
 
 
+def convert(args: argparse.Namespace) -> int:
+    """Runs `electra-zh convert`."""
+    from electra_zh import files
+
+    if files.exists(args.output):
+        raise UserError(f"{args.output} exists; choose another --output")
+    _load_tensorflow()
+    from electra_zh.convert import google, huggingface
+    from electra_zh.convert.source import open_source
+
+    weights = open_source(args.source, step=args.checkpoint)
+    for line in weights.lines():
+        print(line)
+    write = huggingface.write if args.to == "huggingface" else google.write
+    for line in write(weights, args.output):
+        print(line)
+    return 0
+
+
 def _coloured(token: str, probability: float) -> str:
     """Returns a token on a background that goes from none over yellow to red."""
     if probability < 0.1:

@@ -170,6 +170,28 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
+def new_folder(path: str) -> Iterator[str]:
+    """Gives a folder to fill that appears under its name only when the `with` block is through.
+
+    An error inside the block removes what was written.
+
+    Raises:
+      UserError: `path` exists.
+    """
+    if exists(path):
+        raise UserError(f"{path} exists; choose another --output")
+    partial = f"{path.rstrip('/')}{_PARTIAL}{os.getpid()}"
+    make_dirs(partial)
+    try:
+        yield partial
+        rename(partial, path.rstrip("/"))
+    except BaseException:
+        with contextlib.suppress(Exception):
+            remove_tree(partial)
+        raise
+
+
+@contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
     """Holds a folder, made if missing, so that two processes never write to the same run.
 

@@ -62,3 +62,22 @@ def test_remote_paths_go_through_gfile() -> None:
     assert files.glob("ram://electra-zh-test/*") == [path]
     files.remove(path)
     assert not files.exists(path)
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "new"
+
+    def fail() -> None:
+        with files.new_folder(str(target)) as folder:
+            files.write_text(files.join(folder, "a"), "a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list((tmp_path / "deep").iterdir()) == []
+    with files.new_folder(f"{target}/") as folder:
+        files.write_text(files.join(folder, "a"), "a")
+        assert not target.exists()
+    assert (target / "a").read_text() == "a"
+    with pytest.raises(UserError, match="new exists; choose another --output"):
+        files.new_folder(str(target)).__enter__()

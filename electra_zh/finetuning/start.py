@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a pretraining run, or a fine-tuned model."""
+"""What a fine-tuning starts from: a run, a fine-tuned model, or a model of another tool."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from electra_zh import config, files
 from electra_zh.config import UserError
+from electra_zh.convert import source
+from electra_zh.convert.weights import Weights
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
+from electra_zh.models.names import variable_name
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
 from electra_zh.training import checkpoints
@@ -22,12 +26,13 @@ class Start:
     """A pretrained encoder on disk.
 
     Attributes:
-      path: the folder.
+      path: the folder, or the prefix of a TF1 checkpoint.
       model: the encoder's size.
       vocabulary: its tokens.
       tokenizer: how its text was tokenized.
       checkpoint: the checkpoint's path; "" for random weights.
       fine_tuned: the folder is a fine-tuned model's, not a pretraining run's.
+      weights: of a model of another tool; None for our own, which `checkpoint` holds.
     """
 
     path: str
@@ -36,6 +41,7 @@ class Start:
     tokenizer: TokenizerSettings
     checkpoint: str
     fine_tuned: bool
+    weights: Weights | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def make_tokenizer(self) -> WordPieceTokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
@@ -48,6 +54,10 @@ class Start:
           UserError: the checkpoint cannot be read or does not fit.
         """
         if not self.checkpoint:
+            return
+        if self.weights is not None:
+            for variable in encoder.trainable_variables:
+                variable.assign(self.weights.tensors[variable_name(variable.name)])
             return
         state = tf.Module()
         if self.fine_tuned:
@@ -69,20 +79,20 @@ class Start:
 
 
 def load_start(path: str, *, checkpoint: int | None = None, from_scratch: bool = False) -> Start:
-    """Reads the folder of a pretraining run or of a fine-tuned model.
+    """Reads what a fine-tuning starts from.
 
     Args:
-      path: the folder.
+      path: the folder of a run or of a fine-tuned model, or a model of another tool
+        (`convert.source.open_source`).
       checkpoint: step of a kept checkpoint; the newest unless given.
       from_scratch: leave the weights random: the same network without pretraining, to compare with.
 
     Raises:
-      UserError: the folder is neither, or has no such checkpoint.
+      UserError: it is none of these, or has no such checkpoint.
     """
+    if not source.is_own_folder(path):
+        return _foreign_start(path, checkpoint=checkpoint, from_scratch=from_scratch)
     settings = files.join(path, "config.json")
-    if not files.exists(settings):
-        what = "is not the folder of a run or model: it has no config.json"
-        raise UserError(f"--model {path} {what if files.exists(path) else 'does not exist'}")
     saved = files.read_json(settings)
     sizes = _model_settings(saved)
     if sizes is None:
@@ -98,6 +108,30 @@ def load_start(path: str, *, checkpoint: int | None = None, from_scratch: bool =
         tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
         checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
         fine_tuned="finetuned" in saved,
+    )
+
+
+def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> Start:
+    """Returns the encoder of a model of another tool; the log says what of it is used."""
+    try:
+        weights = source.open_source(path, step=checkpoint)
+    except UserError as error:
+        raise UserError(f"--model {error}") from None
+    if weights.vocabulary is None:
+        raise UserError(f"--model {path} has no vocabulary: put its vocab.txt beside it")
+    for line in weights.lines():
+        logging.info("%s", line)
+    encoder = weights.part("encoder")
+    others = len(weights.tensors) - len(encoder)
+    logging.info("the encoder's %d tensors are used, %d others are not", len(encoder), others)
+    return Start(
+        path=path,
+        model=weights.model,
+        vocabulary=weights.vocabulary,
+        tokenizer=weights.tokenizer,
+        checkpoint="" if from_scratch else weights.path,
+        fine_tuned=False,
+        weights=dataclasses.replace(weights, tensors=encoder, generator=None),
     )
 
 

@@ -94,7 +94,7 @@ def load(path: str) -> FineTuned:
     start = load_start(folder)
     if not start.fine_tuned:
         raise UserError(
-            f"{folder} is a pretraining run, not a fine-tuned model: "
+            f"{folder} is not a fine-tuned model of this tool, only what one can start from: "
             "run `electra-zh finetune` first"
         )
     where = files.join(folder, "config.json")

@@ -222,7 +222,23 @@ def test_a_folder_of_something_else_is_left_alone(job: Job, afqmc: Path, tmp_pat
 def test_data_is_no_model(afqmc: Path, tmp_path: Path) -> None:
     words = ["--data", str(afqmc), "--output", str(tmp_path / "out"), "--task", "afqmc"]
     line = refused(electra("finetune", "--model", str(afqmc), *words))
-    assert "has no config.json" in line
+    assert "holds no model; needed is a run" in line
+
+
+def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None:
+    hf, out = str(tmp_path / "hf"), tmp_path / "out"
+    done(electra("convert", str(job.run), "--to", "huggingface", "--output", hf))
+    words = ["--data", str(afqmc), "--output", str(out), "--task", "afqmc", *QUICK]
+    result = electra("finetune", "--model", hf, *words)
+    done(result)
+    assert "ELECTRA of Hugging Face, both networks" in result.stderr
+    tuned = str(tmp_path / "tuned")
+    words = ["convert", str(out / "afqmc" / "model"), "--to", "huggingface", "--output", tuned]
+    assert f"{tuned}: ElectraForSequenceClassification" in done(electra(*words))
+    # What comes back from there is an encoder to start from, and nothing to predict with.
+    words = ["--input", "-", "--output", "-"]
+    line = refused(electra("predict", "--model", tuned, *words, stdin="天地".encode()))
+    assert "is not a fine-tuned model of this tool" in line
 
 
 # --- Trials, grids, going on -----------------------------------------------------------------

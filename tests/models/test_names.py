@@ -7,7 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
+from electra_zh import config
 from electra_zh.models import names
+from electra_zh.models.names import Naming
 from electra_zh.pretraining.objectives import build_objective
 from networks import GOLDEN, SPECIAL, tiny
 
@@ -89,6 +91,60 @@ def test_unknown_names_raise() -> None:
             names.from_google(name)
 
 
+NAMINGS = {
+    "google electra": names.GOOGLE_ELECTRA,
+    "google bert": names.GOOGLE_BERT,
+    "discriminator": names.DISCRIMINATOR,
+    "generator": names.GENERATOR,
+    "masked lm": names.MASKED_LM_ELECTRA,
+    "bert": names.BERT,
+    **{name: names.head_naming("tnews", name) for name in names.HEADS},
+}
+
+
+@pytest.mark.parametrize("size", config.recipe_names("model"))
+@pytest.mark.parametrize("naming", NAMINGS.values(), ids=NAMINGS)
+def test_every_variable_of_every_size_goes_there_and_back(naming: Naming, size: str) -> None:
+    recipe = config.load_recipe(size, kind="model")
+    ours = {
+        name.replace("{layer}", str(layer))
+        for name in naming.pairs
+        for layer in range(recipe["num_hidden_layers"])
+    }
+    theirs = {naming.theirs(name): name for name in ours}
+    assert len(theirs) == len(ours)
+    assert all(naming.ours(name) == our for name, our in theirs.items())
+
+
+def test_names_of_transformers() -> None:
+    expected = {
+        "encoder/embeddings/layer_norm/gamma": "electra.embeddings.LayerNorm.weight",
+        "encoder/projection/kernel": "electra.embeddings_project.weight",
+        "encoder/layers/11/attention/key/bias": "electra.encoder.layer.11.attention.self.key.bias",
+        "encoder/layers/0/attention/layer_norm/beta": (
+            "electra.encoder.layer.0.attention.output.LayerNorm.bias"
+        ),
+        "encoder/layers/0/layer_norm/gamma": "electra.encoder.layer.0.output.LayerNorm.weight",
+        "rtd_head/output/kernel": "discriminator_predictions.dense_prediction.weight",
+    }
+    for ours, theirs in expected.items():
+        assert names.DISCRIMINATOR.theirs(ours) == theirs
+    assert names.GENERATOR.theirs("masked_lm_head/output_bias") == "generator_lm_head.bias"
+    assert (
+        names.BERT.ours("cls.predictions.transform.dense.weight") == "masked_lm_head/dense/kernel"
+    )
+    assert names.GOOGLE_BERT.ours("cls/predictions/transform/LayerNorm/beta") == (
+        "masked_lm_head/layer_norm/beta"
+    )
+
+
+def test_only_kernels_are_transposed_and_only_in_torch() -> None:
+    kernel, table = "encoder/layers/0/output/kernel", "encoder/embeddings/word_embeddings"
+    assert names.BERT.is_transposed(kernel)
+    assert not names.BERT.is_transposed(table)
+    assert not names.GOOGLE_BERT.is_transposed(kernel)
+
+
 def test_large_layer_numbers() -> None:
     name = "generator/encoder/layer_23/output/LayerNorm/gamma"
     assert names.from_google(name) == "generator/layers/23/layer_norm/gamma"
@@ -98,8 +154,8 @@ def test_large_layer_numbers() -> None:
 def test_initial_values_of_no_two_variables_share_a_stream() -> None:
     """Start values follow from a checksum of the name: none of 24 layers' may collide."""
     ours = {
-        weight.ours.replace("{layer}", str(layer))
-        for weight in names.WEIGHTS
+        name.replace("{layer}", str(layer))
+        for name in names.GOOGLE_ELECTRA.pairs
         for layer in range(24)
     }
     assert len({zlib.crc32(name.encode()) % 2**31 for name in ours}) == len(ours)

@@ -1,0 +1,1 @@
+"""Models from and to other tools: Hugging Face's transformers, Google's TF1 code."""

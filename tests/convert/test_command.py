@@ -1,0 +1,21 @@
+"""`electra-zh convert` in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from converting import make_run
+
+from runner import done, electra, refused
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    printed = done(electra("convert", "run", "--to", "google", "--output", "tf1", cwd=tmp_path))
+    assert "run: pretraining run, 2 layers of 16" in printed
+    assert "tf1/model.ckpt-7: " in printed
+    words = ("convert", "tf1", "--to", "huggingface", "--output", "hf")
+    printed = done(electra(*words, cwd=tmp_path))
+    assert "hf/discriminator: ElectraForPreTraining" in printed
+    assert "hf/generator: ElectraForMaskedLM" in printed
+    assert "hf exists" in refused(electra(*words, cwd=tmp_path))

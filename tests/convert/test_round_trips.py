@@ -1,0 +1,132 @@
+"""What is written and read again is the same, bit for bit, in every direction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from converting import make_fine_tuned, make_run, make_vocabulary
+
+from electra_zh.convert import google, huggingface
+from electra_zh.convert.source import open_source
+from electra_zh.convert.weights import Weights
+from electra_zh.models.names import variable_name
+
+RUNS: dict[str, dict[str, object]] = {
+    "shared": {},
+    "untied embeddings": {"untied_generator_embeddings": True},
+    "one network for both": {"untied_generator": False},
+    "uniform generator": {"uniform_generator": True},
+    "masked lm": {"electra_objective": False},
+    "no projection": {"model": {"embedding_size": 16}},
+}
+
+
+def _same(one: Weights, other: Weights) -> None:
+    assert set(one.tensors) == set(other.tensors)
+    for name, value in one.tensors.items():
+        np.testing.assert_array_equal(value, other.tensors[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_through_all_forms(kind: str, tmp_path: Path) -> None:
+    run, state = make_run(tmp_path / "run", **RUNS[kind])  # type: ignore[arg-type]
+    source = open_source(run.folder)
+    assert source.step == 7
+    ours = {variable_name(v.name): v.numpy() for v in state.objective.trainable_variables}
+    assert set(ours) == set(source.tensors)
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, source.tensors[name], err_msg=name)
+
+    google.write(source, str(tmp_path / "google"))
+    back = open_source(str(tmp_path / "google"))
+    _same(source, back)
+    assert (back.model, back.generator, back.step) == (source.model, source.generator, 7)
+    assert back.vocabulary == source.vocabulary
+
+    huggingface.write(back, str(tmp_path / "hf"))
+    again = open_source(str(tmp_path / "hf"))
+    if kind == "one network for both":
+        # Two folders are two networks: the generator comes back as a copy.
+        copies = {name for name in again.tensors if name.startswith("generator/")}
+        assert copies == {
+            name.replace("encoder/layers", "generator/layers").replace(
+                "encoder/projection", "generator/projection"
+            )
+            for name in source.tensors
+            if name.startswith(("encoder/layers", "encoder/projection"))
+        }
+    else:
+        _same(source, again)
+        assert (again.model, again.generator) == (source.model, source.generator)
+    assert again.vocabulary == make_vocabulary()
+
+
+def test_sizes_are_told_by_the_shapes(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run", model={"num_attention_heads": 1})
+    source = open_source(run.folder)
+    google.write(source, str(tmp_path / "google"))
+    for name in ("discriminator.json", "generator.json", "vocab.txt", "checkpoint"):
+        (tmp_path / "google" / name).unlink()
+    for path in ("google", "google/model.ckpt-7", "google/model.ckpt-7.index"):
+        back = open_source(str(tmp_path / path))
+        _same(source, back)
+        assert (back.model, back.generator) == (source.model, source.generator)
+        assert back.vocabulary is None
+        assert any("attention heads" in note for note in back.notes)
+
+
+TASKS: dict[str, dict[str, object]] = {
+    "classes": {"kind": "classification", "labels": ["a", "b", "c"]},
+    "number": {"kind": "regression", "labels": ["0", "5"]},
+    "tags": {"kind": "tagging", "labels": ["PER", "ORG"]},
+    "spans": {"kind": "span"},
+    "choices": {"kind": "choice"},
+    "blanks": {"kind": "cloze"},
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_fine_tuned_model_keeps_encoder_and_labels(name: str, tmp_path: Path) -> None:
+    tuned = make_fine_tuned(tmp_path / "model", {"name": name, **TASKS[name]})
+    source = open_source(str(tmp_path / "model"))
+    ours = {variable_name(v.name): v.numpy() for v in tuned.model.trainable_variables}
+    assert set(ours) == set(source.tensors)
+    written = huggingface.write(source, str(tmp_path / "hf"))
+    assert len(written) == (2 if name == "number" else 1)
+    if name == "number":
+        assert written[1] == "note: 0 to 1 of the output of number stand for 0 to 5"
+    back = open_source(str(tmp_path / "hf"))
+    assert back.part("encoder").keys() == source.part("encoder").keys()
+    assert len(back.unused) == len(source.part("heads"))
+    if name == "tags":
+        assert source.tasks[0].outputs == tuned.kinds[name].tags  # type: ignore[attr-defined]
+
+
+def test_several_tasks_are_several_folders(tmp_path: Path) -> None:
+    tasks = [{"name": name, **TASKS[name]} for name in ("classes", "tags")]
+    make_fine_tuned(tmp_path / "model", *tasks)
+    huggingface.write(open_source(str(tmp_path / "model")), str(tmp_path / "hf"))
+    assert sorted(path.name for path in (tmp_path / "hf").iterdir()) == ["classes", "tags"]
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        ({"kind": "classification", "labels": ["a", "b"], "head": "reference"}, "one-layer head"),
+        ({"kind": "span", "reading": {"joint_prediction": True}}, "joint_prediction"),
+        ({"kind": "span", "reading": {"answerability": True}}, "answerability"),
+        ({"kind": "span", "labels": ["YES", "NO"]}, "verdict"),
+    ],
+)
+def test_heads_without_a_class_are_refused(
+    task: dict[str, object], what: str, tmp_path: Path
+) -> None:
+    make_fine_tuned(tmp_path / "model", {"name": "t", **task})
+    source = open_source(str(tmp_path / "model"))
+    with pytest.raises(ValueError, match=f"task t has .*{what}, which no class"):
+        huggingface.write(source, str(tmp_path / "hf"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    with pytest.raises(ValueError, match="is a fine-tuned model"):
+        google.write(source, str(tmp_path / "google"))
