@@ -31,6 +31,7 @@ FLOORS = {
 WITHOUT_TENSORFLOW = (
     *("cli", "commands", "config", "progress", "text", "data.build", "data.packing"),
     *("convert.weights", "convert.huggingface", "convert.tensor_files", "models.names"),
+    *("convert.adapt", "pretraining.config", "pretraining.folder"),
     *(
         "finetuning.tasks",
         "finetuning.registry",
