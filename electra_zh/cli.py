@@ -238,6 +238,15 @@ def _add_pretrain(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--eval-data", help="held-out data, evaluated at every checkpoint")
     command.add_argument("--vocab", help="vocabulary file, for shards without a manifest")
     command.add_argument(
+        "--init",
+        metavar="SOURCE",
+        help="a new run starts with the weights of a run, a fine-tuned model, a folder of "
+        "Hugging Face or a TF1 checkpoint, ELECTRA or BERT; model=source takes its size too",
+    )
+    command.add_argument(
+        "--init-layers", metavar="LAYERS", help="only these of its layers: first:3, or 0,5,11"
+    )
+    command.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings, as mask_prob=0.2"
     )
 

@@ -98,6 +98,9 @@ def pretrain(args: argparse.Namespace) -> int:
     overrides = parse_overrides(args.overrides)
     if args.config is not None:
         load_recipe(args.config, kind="pretrain")
+    from electra_zh.pretraining.config import parse_init
+
+    start = parse_init(args.init, args.init_layers)
     _load_tensorflow()
     from electra_zh.pretraining import run
 
@@ -108,6 +111,7 @@ def pretrain(args: argparse.Namespace) -> int:
         overrides=overrides,
         eval_data=args.eval_data,
         vocab=args.vocab,
+        start=start,
     )
     return 0 if finished else 1
 

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectG
 
 from electra_zh import config, files
 from electra_zh.config import UserError
-from electra_zh.convert.weights import TaskHead, Weights, check
+from electra_zh.convert.weights import TaskHead, Trained, Weights, check
 from electra_zh.models.config import ModelConfig, generator_config
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings
@@ -62,6 +62,7 @@ def read(folder: str, settings: Mapping[str, Any], *, step: int | None = None) -
             tokenizer=config.build(TokenizerSettings, settings.get("tokenizer", {}), where=where),
             tasks=tuple(map(_task, section["tasks"])) if fine_tuned else (),
             step=None if fine_tuned else checkpoints.step_of(path),
+            trained=None if fine_tuned else _trained(section, settings.get("init") or {}),
         )
     )
 
@@ -76,6 +77,15 @@ def _generator(
         generator_layers=section["generator_layers"],
         generator_hidden_size=section["generator_hidden_size"],
         untied_embeddings=section["untied_generator_embeddings"],
+    )
+
+
+def _trained(section: Mapping[str, Any], init: Mapping[str, Any]) -> Trained:
+    """Returns how a run was trained; what it started from may have had longer sequences."""
+    return Trained(
+        length=max(section["max_seq_length"], init.get("positions", 0)),
+        batch=section["train_batch_size"],
+        learning_rate=section["learning_rate"],
     )
 
 

@@ -40,6 +40,20 @@ class TaskHead(NamedTuple):
     more: tuple[str, ...] = ()
 
 
+class Trained(NamedTuple):
+    """How a model was pretrained, where its source says.
+
+    Attributes:
+      length: positions that have been trained.
+      batch: sequences a step.
+      learning_rate: the peak.
+    """
+
+    length: int
+    batch: int
+    learning_rate: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Weights:
     """A model in memory.
@@ -55,6 +69,7 @@ class Weights:
       tokenizer: how text is normalised.
       tasks: of a fine-tuned model.
       step: training steps, if the source says.
+      trained: how it was pretrained, if the source says.
       unused: names of the source's tensors that nothing here corresponds to.
       notes: what had to be assumed, in sentences.
     """
@@ -68,6 +83,7 @@ class Weights:
     tokenizer: TokenizerSettings = TokenizerSettings()
     tasks: tuple[TaskHead, ...] = ()
     step: int | None = None
+    trained: Trained | None = None
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -144,26 +160,34 @@ def network_shapes(size: ModelConfig, part: str, *, embeddings: bool) -> dict[st
     return shapes
 
 
+def masked_lm_shapes(size: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the masked LM's head on a network of `size`."""
+    return {
+        "masked_lm_head/dense/kernel": (size.hidden_size, size.embedding_size),
+        "masked_lm_head/dense/bias": (size.embedding_size,),
+        "masked_lm_head/layer_norm/gamma": (size.embedding_size,),
+        "masked_lm_head/layer_norm/beta": (size.embedding_size,),
+        "masked_lm_head/output_bias": (size.vocab_size,),
+    }
+
+
+def detection_shapes(size: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the detection head on a discriminator of `size`."""
+    return {
+        "rtd_head/dense/kernel": (size.hidden_size, size.hidden_size),
+        "rtd_head/dense/bias": (size.hidden_size,),
+        "rtd_head/output/kernel": (size.hidden_size, 1),
+        "rtd_head/output/bias": (1,),
+    }
+
+
 def head_shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the pretraining heads that the model has any variable of."""
     shapes: dict[str, tuple[int, ...]] = {}
     if weights.has("masked_lm_head"):
-        size = weights.generator or weights.model
-        shapes |= {
-            "masked_lm_head/dense/kernel": (size.hidden_size, size.embedding_size),
-            "masked_lm_head/dense/bias": (size.embedding_size,),
-            "masked_lm_head/layer_norm/gamma": (size.embedding_size,),
-            "masked_lm_head/layer_norm/beta": (size.embedding_size,),
-            "masked_lm_head/output_bias": (size.vocab_size,),
-        }
+        shapes |= masked_lm_shapes(weights.generator or weights.model)
     if weights.has("rtd_head"):
-        width = weights.model.hidden_size
-        shapes |= {
-            "rtd_head/dense/kernel": (width, width),
-            "rtd_head/dense/bias": (width,),
-            "rtd_head/output/kernel": (width, 1),
-            "rtd_head/output/bias": (1,),
-        }
+        shapes |= detection_shapes(weights.model)
     return shapes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from electra_zh import config
 from electra_zh.config import UsageError, UserError
@@ -144,13 +144,88 @@ class PretrainConfig:
         return config.build(cls, values, where=where)
 
 
-def resolve(recipe: str, overrides: Mapping[str, str], *, vocab_size: int) -> PretrainConfig:
+@dataclasses.dataclass(frozen=True)
+class Init:
+    """What a run's first weights come from. Two are the same if source and layers are.
+
+    Attributes:
+      source: path of the model, as given.
+      layers: which of its layers are taken; all unless given.
+      kind: what the source is, in words.
+      step: its training steps, if it says.
+      positions: positions that it was trained on.
+      sha256: of its weights.
+    """
+
+    source: str
+    layers: tuple[int, ...] = ()
+    kind: str = dataclasses.field(default="", compare=False)
+    step: int | None = dataclasses.field(default=None, compare=False)
+    positions: int = dataclasses.field(default=0, compare=False)
+    sha256: str = dataclasses.field(default="", compare=False)
+
+    def __str__(self) -> str:
+        layers = ",".join(map(str, self.layers))
+        return f"--init {self.source}" + (f" --init-layers {layers}" if layers else "")
+
+
+class SourceSize(NamedTuple):
+    """What `model=source` stands for.
+
+    Attributes:
+      model: size of the encoder.
+      generator: settings of the run that give its generator; none without one.
+    """
+
+    model: ModelConfig
+    generator: Mapping[str, Any]
+
+
+def parse_init(source: str | None, layers: str | None) -> Init | None:
+    """Reads the flags --init and --init-layers; None without them.
+
+    Args:
+      source: the path.
+      layers: `first:3`, or numbers from 0 with commas between them.
+
+    Raises:
+      UsageError: layers without a source, or in another form.
+    """
+    if source is None:
+        if layers is not None:
+            raise UsageError("--init-layers needs --init: of which model?")
+        return None
+    source = source.rstrip("/") or source
+    if layers is None:
+        return Init(source)
+    first, colon, count = layers.partition(":")
+    if colon and first == "first" and count.isdecimal() and int(count) > 0:
+        return Init(source, tuple(range(int(count))))
+    words = [word.strip() for word in layers.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(
+            f'--init-layers is "{layers}"; allowed: first:3, or numbers from 0 on as 0,5,11'
+        )
+    return Init(source, tuple(map(int, words)))
+
+
+def resolve(
+    recipe: str,
+    overrides: Mapping[str, str],
+    *,
+    vocab_size: int,
+    source: SourceSize | None = None,
+    init: Init | None = None,
+) -> PretrainConfig:
     """Resolves a recipe and `key=value` overrides into settings.
 
     Args:
       recipe: name of a shipped recipe or path of a YAML file.
       overrides: from the command line; they win over the recipe.
       vocab_size: number of tokens of the data's vocabulary, unless the recipe gives it.
+      source: what `model=source` stands for: its size, and its generator's; of a run that has
+        none, None.
+      init: what the run starts from; its chosen layers give the number of layers.
 
     Raises:
       UsageError: an unknown recipe or key.
@@ -159,12 +234,26 @@ def resolve(recipe: str, overrides: Mapping[str, str], *, vocab_size: int) -> Pr
     values = config.load_recipe(recipe, kind="pretrain")
     overrides = dict(overrides)
     model = overrides.pop("model", values.get("model"))
-    if isinstance(model, str):
+    if model == "source":
+        if source is None:
+            raise UsageError("model=source takes the size of the model that --init names")
+        values.update(source.generator)
+        model = dataclasses.asdict(source.model) | {"vocab_size": vocab_size}
+    elif isinstance(model, str):
         model = config.load_recipe(model, kind="model")
     elif not isinstance(model, Mapping):
         raise UserError(f"Recipe {recipe}: `model` must name a model size or give its settings")
     values["model"] = {"vocab_size": vocab_size, **model}
-    return override(values, overrides, where=recipe)
+    depth = len(init.layers) if init else 0
+    if depth:
+        values["model"]["num_hidden_layers"] = depth
+    resolved = override(values, overrides, where=recipe)
+    if depth and resolved.model.num_hidden_layers != depth:
+        raise UsageError(
+            f"num_hidden_layers is {resolved.model.num_hidden_layers} but --init-layers takes "
+            f"{depth}: leave num_hidden_layers out"
+        )
+    return resolved
 
 
 def override(

@@ -15,7 +15,7 @@ from typing import Any
 
 from electra_zh import __version__, config, files
 from electra_zh.config import UsageError, UserError
-from electra_zh.pretraining.config import PretrainConfig, override, resolve
+from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
 
@@ -40,6 +40,7 @@ class Run:
       vocabulary: the run's own copy.
       tokenizer: how its data was tokenized.
       data_fingerprint: identifies the data that it trains on.
+      init: what its first weights come from; None where they are random.
     """
 
     folder: str
@@ -47,6 +48,7 @@ class Run:
     vocabulary: Vocabulary
     tokenizer: TokenizerSettings
     data_fingerprint: str
+    init: Init | None = None
 
     @property
     def checkpoints(self) -> str:
@@ -61,13 +63,20 @@ class Run:
         """Writes config.json and vocab.txt."""
         files.make_dirs(self.folder)
         self.vocabulary.save(files.join(self.folder, "vocab.txt"))
-        saved = {
+        saved: dict[str, Any] = {
             "version": __version__,
             "pretrain": self.config.to_dict(),
             "tokenizer": dataclasses.asdict(self.tokenizer),
             "data_fingerprint": self.data_fingerprint,
         }
+        if self.init is not None:
+            saved["init"] = dataclasses.asdict(self.init)
         files.write_json(files.join(self.folder, "config.json"), saved)
+
+
+def is_run(folder: str) -> bool:
+    """Returns whether the folder has been a run's before."""
+    return files.exists(files.join(folder, "config.json"))
 
 
 def load(folder: str) -> Run:
@@ -89,6 +98,7 @@ def load(folder: str) -> Run:
         vocabulary=Vocabulary.load(files.join(folder, "vocab.txt")),
         tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=path),
         data_fingerprint=str(saved.get("data_fingerprint", "")),
+        init=config.build(Init, saved["init"], where=path) if saved.get("init") else None,
     )
 
 
@@ -100,30 +110,51 @@ def open_or_create(
     vocabulary: Vocabulary,
     tokenizer: TokenizerSettings,
     data_fingerprint: str,
+    init: Init | None = None,
+    source: SourceSize | None = None,
 ) -> Run:
     """Opens the run in `folder` to go on with it, or creates it; writes nothing.
 
     A run goes on only with the settings, vocabulary and data that it was started with, since
     anything else would not be that run. The settings that only say what is saved or shown are free.
+    What it started from may be left out, but not be another.
+
+    Args:
+      folder: the run's folder.
+      recipe: name or path of a recipe; None only to go on.
+      overrides: `key=value` settings.
+      vocabulary: of the data.
+      tokenizer: of the data.
+      data_fingerprint: of the data.
+      init: what the run's first weights come from.
+      source: the size of that, for a new run.
 
     Raises:
       UsageError: a new run without a recipe.
       UserError: the folder holds something else, or a run of other settings, vocabulary or data.
     """
-    if not files.exists(files.join(folder, "config.json")):
+    if not is_run(folder):
         if files.exists(folder) and set(files.list_dir(folder)) - {files.LOCK}:
             raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
         if recipe is None:
             names = ", ".join(config.recipe_names("pretrain"))
             raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
-        wanted = resolve(recipe, overrides, vocab_size=vocabulary.size)
+        size = vocabulary.size
+        wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init)
         _check_vocabulary(wanted, vocabulary)
-        return Run(folder, wanted, vocabulary, tokenizer, data_fingerprint)
+        return Run(folder, wanted, vocabulary, tokenizer, data_fingerprint, init)
     saved = load(folder)
+    _check_init(saved, init)
     if recipe is None:
         wanted = override(saved.config.to_dict(), overrides, where=folder)
     else:
-        wanted = resolve(recipe, overrides, vocab_size=vocabulary.size)
+        wanted = resolve(
+            recipe,
+            overrides,
+            vocab_size=vocabulary.size,
+            source=_source_size(saved),
+            init=saved.init,
+        )
     _check_same(saved, wanted)
     if saved.vocabulary.tokens != vocabulary.tokens:
         raise UserError(
@@ -137,6 +168,23 @@ def open_or_create(
             "start a new run in another --output."
         )
     return dataclasses.replace(saved, config=wanted)
+
+
+def _source_size(saved: Run) -> SourceSize | None:
+    """Returns what `model=source` meant when the run was started: the source need not be there."""
+    if saved.init is None:
+        return None
+    values = saved.config.to_dict()
+    keys = ("generator_layers", "generator_hidden_size", "untied_generator_embeddings")
+    return SourceSize(saved.config.model, {key: values[key] for key in keys})
+
+
+def _check_init(saved: Run, init: Init | None) -> None:
+    if init is not None and init != saved.init:
+        raise UserError(
+            f"The run in {saved.folder} was started with {saved.init or 'random weights'}, not "
+            f"with {init}: leave --init out to go on, or start a new run in another --output."
+        )
 
 
 def _check_vocabulary(wanted: PretrainConfig, vocabulary: Vocabulary) -> None:

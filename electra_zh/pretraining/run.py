@@ -13,10 +13,11 @@ from absl import logging
 from electra_zh import files, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_source
-from electra_zh.pretraining import folder, metrics
-from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining import folder, init, metrics
+from electra_zh.pretraining.config import Init, PretrainConfig
 from electra_zh.pretraining.evaluate import make_evaluation
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.init import FirstWeights
 from electra_zh.pretraining.state import TrainState
 from electra_zh.training import checkpoints, devices, loop
 from electra_zh.training.logs import MetricsLog
@@ -57,6 +58,7 @@ def pretrain(
     overrides: Mapping[str, str],
     eval_data: str | None = None,
     vocab: str | None = None,
+    start: Init | None = None,
 ) -> bool:
     """Starts a run, or goes on with it from its newest checkpoint.
 
@@ -69,6 +71,7 @@ def pretrain(
       overrides: `key=value` settings.
       eval_data: folder of shards kept apart, evaluated at every checkpoint and at the end.
       vocab: vocabulary file, for shards without a manifest.
+      start: what a new run's first weights come from; random unless given.
 
     Returns:
       Whether the run reached its last step; False after SIGINT or SIGTERM.
@@ -77,6 +80,10 @@ def pretrain(
       UserError: settings, data and run that do not fit each other, or a loss that became NaN.
     """
     source = open_source(data, vocab=vocab)
+    weights = None
+    if start is not None and not folder.is_run(output):
+        weights = init.read(start)
+        start = init.describe(start, weights)
     run = folder.open_or_create(
         output,
         recipe=recipe,
@@ -84,7 +91,12 @@ def pretrain(
         vocabulary=source.vocabulary,
         tokenizer=source.tokenizer,
         data_fingerprint=source.fingerprint,
+        init=start,
+        source=init.size_of(weights) if weights else None,
     )
+    first_weights = None
+    if run.init is not None and checkpoints.is_empty(run.checkpoints):
+        first_weights = init.first_weights(weights or init.read(run.init), run)
     length = run.config.max_seq_length
     shards = pipeline.open_shards(data, max_seq_length=length)
     eval_shards = None
@@ -93,11 +105,14 @@ def pretrain(
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length)
     with files.locked(run.folder):
-        return _train(run, shards, eval_shards)
+        return _train(run, shards, eval_shards, first_weights)
 
 
 def _train(
-    run: Run, shards: tuple[pipeline.Shard, ...], eval_shards: tuple[pipeline.Shard, ...] | None
+    run: Run,
+    shards: tuple[pipeline.Shard, ...],
+    eval_shards: tuple[pipeline.Shard, ...] | None,
+    first_weights: FirstWeights | None,
 ) -> bool:
     config = run.config
     state = TrainState(config, run.vocabulary)
@@ -108,6 +123,8 @@ def _train(
         return True
     with loop.Interrupt() as interrupt:
         run.save()
+        if first_weights is not None:
+            _begin(state, store, first_weights)
         _announce(run, state, shards, first_step)
         last_step = _loop(run, state, store, shards, eval_shards, first_step, interrupt)
     if last_step < config.num_train_steps:
@@ -120,6 +137,15 @@ def _train(
         return False
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
     return True
+
+
+def _begin(
+    state: TrainState, store: checkpoints.CheckpointStore, first_weights: FirstWeights
+) -> None:
+    """Puts the first weights in and saves them: from here on their source is not needed."""
+    init.log(first_weights)
+    first_weights.assign(state.objective)
+    store.save(0)
 
 
 def _loop(

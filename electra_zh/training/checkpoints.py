@@ -75,6 +75,11 @@ def step_of(path: str) -> int:
     return int(match[1])
 
 
+def is_empty(folder: str) -> bool:
+    """Returns whether no checkpoint has been saved in the folder."""
+    return tf.train.latest_checkpoint(folder) is None
+
+
 def find(folder: str, *, step: int | None = None) -> str:
     """Returns the path of the newest checkpoint in a folder, or of the one of `step`.
 
