@@ -30,6 +30,7 @@ class TaskHead(NamedTuple):
       outputs: names of the head's outputs in their order; none for kinds without classes.
       reference: the head has the official code's form.
       more: names of layers that a plain head of the kind does not have.
+      max_seq_length: tokens of a row at most; None for as many as the model has positions.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TaskHead(NamedTuple):
     outputs: tuple[str, ...] = ()
     reference: bool = False
     more: tuple[str, ...] = ()
+    max_seq_length: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
