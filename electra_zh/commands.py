@@ -262,7 +262,7 @@ def convert(args: argparse.Namespace) -> int:
     if files.exists(args.output):
         raise UserError(f"{args.output} exists; choose another --output")
     _load_tensorflow()
-    from electra_zh.convert import google, huggingface, saved_model
+    from electra_zh.convert import google, huggingface, onnx_file, saved_model
     from electra_zh.convert.source import open_source
 
     weights = open_source(args.source, step=args.checkpoint)
@@ -272,6 +272,7 @@ def convert(args: argparse.Namespace) -> int:
         "huggingface": huggingface.write,
         "google": google.write,
         "saved-model": saved_model.write,
+        "onnx": onnx_file.write,
     }
     for line in writers[args.to](weights, args.output):
         print(line)
