@@ -41,7 +41,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2
 
 interop: $(VENV)/installed-interop
-	$(BIN)/python -m pytest -m interop tests/interop
+	$(BIN)/python -m pytest -m interop
 
 check: $(VENV)/installed-check
 	$(BIN)/ruff check .

@@ -406,8 +406,9 @@ def _add_convert(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument(
         "--to",
         required=True,
-        choices=["huggingface", "google"],
-        help="folders that transformers loads, or a TF1 checkpoint under the reference's names",
+        choices=["huggingface", "google", "saved-model", "onnx"],
+        help="folders that transformers loads, a TF1 checkpoint under the reference's names, "
+        "a SavedModel or an ONNX file to serve",
     )
     command.add_argument("--output", required=True, help="the folder to write; must not exist")
     command.add_argument("--checkpoint", type=int, metavar="STEP", help="a kept step; the last")

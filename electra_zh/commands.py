@@ -266,14 +266,19 @@ def convert(args: argparse.Namespace) -> int:
     if files.exists(args.output):
         raise UserError(f"{args.output} exists; choose another --output")
     _load_tensorflow()
-    from electra_zh.convert import google, huggingface
+    from electra_zh.convert import google, huggingface, onnx_file, saved_model
     from electra_zh.convert.source import open_source
 
     weights = open_source(args.source, step=args.checkpoint)
     for line in weights.lines():
         print(line)
-    write = huggingface.write if args.to == "huggingface" else google.write
-    for line in write(weights, args.output):
+    writers = {
+        "huggingface": huggingface.write,
+        "google": google.write,
+        "saved-model": saved_model.write,
+        "onnx": onnx_file.write,
+    }
+    for line in writers[args.to](weights, args.output):
         print(line)
     return 0
 

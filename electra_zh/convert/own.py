@@ -104,7 +104,8 @@ def _task(saved: Mapping[str, Any]) -> TaskHead:
     elif labels:
         more = (*more, "verdict")
     reference = saved.get("head") == "reference" and kind in ("classification", "regression")
-    return TaskHead(saved["name"], kind, outputs, reference, more)
+    length = saved.get("max_seq_length")
+    return TaskHead(saved["name"], kind, outputs, reference, more, length)
 
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:

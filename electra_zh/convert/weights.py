@@ -31,6 +31,7 @@ class TaskHead(NamedTuple):
         regression; nothing for kinds without classes.
       reference: the head has the official code's form.
       more: names of layers that a plain head of the kind does not have.
+      max_seq_length: tokens of a row at most; None for as many as the model has positions.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TaskHead(NamedTuple):
     outputs: tuple[str, ...] = ()
     reference: bool = False
     more: tuple[str, ...] = ()
+    max_seq_length: int | None = None
 
 
 class Trained(NamedTuple):

@@ -102,7 +102,7 @@ class WordPieceTokenizer:
         self.unknowns: Counter[str] = Counter()
         self._ids = dict(vocabulary.ids)
         self._longest = max(map(len, vocabulary.tokens))  # Longer pieces need no look.
-        self._mapping = _punctuation_mapping(vocabulary) if settings.map_punctuation else {}
+        self._mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         self._table = self._character_codes()
         self._store = WordStore(self._encode_run)
         _keep_freed_memory()
@@ -256,7 +256,8 @@ def _keep_freed_memory() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-def _punctuation_mapping(vocabulary: Vocabulary) -> dict[int, int]:
+def punctuation_mapping(vocabulary: Vocabulary) -> dict[int, int]:
+    """Returns the code points that `map_punctuation` gives another, for this vocabulary."""
     return {
         ord(source): ord(target)
         for source, target in PUNCTUATION_MAP.items()

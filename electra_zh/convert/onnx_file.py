@@ -1,0 +1,77 @@
+"""ONNX files, by the exporter of torch: from the model as transformers has it.
+
+No exporter from TensorFlow is kept up (tf2onnx is looking for a maintainer and is tested up to
+TensorFlow 2.15); torch's is, and what transformers computes is tested to be what this tool does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from typing import Any
+
+from electra_zh import files
+from electra_zh.config import UserError
+from electra_zh.convert import huggingface, tensor_files
+from electra_zh.convert.weights import Weights
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def write(weights: Weights, output: str) -> list[str]:
+    """Writes the folders of `huggingface.write` with `model.onnx` in place of the weights.
+
+    Inputs are int64 [batch, length], of multiple choice [batch, choices, length], all free.
+
+    Raises:
+      UserError: as `huggingface.write`; or torch, transformers, onnx or onnxscript is missing.
+    """
+    try:
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"--to onnx needs {error.name}: pip install 'electra-zh[onnx]'") from None
+    with files.new_folder(output) as folder, tempfile.TemporaryDirectory() as scratch:
+        made = files.join(scratch, "models")
+        lines = huggingface.write(weights, made)
+        for path in files.walk(made):
+            target = files.join(folder, path[len(made) + 1 :])
+            files.make_dirs(target.rpartition("/")[0])
+            if path.endswith(tensor_files.SAFETENSORS):
+                source = path.rpartition("/")[0]
+                _export(source, files.join(target.rpartition("/")[0], "model.onnx"))
+            else:
+                with files.atomic_write(target) as file:
+                    file.write(files.read_bytes(path))
+    return [line.replace(made, output) for line in lines]
+
+
+def _export(source: str, target: str) -> None:
+    import torch
+    import transformers
+
+    settings = tensor_files.read_settings(files.join(source, "config.json"))
+    (name,) = settings["architectures"]
+    model: Any = getattr(transformers, name).from_pretrained(source).eval()
+    # The exporter would take a size of 1 for a fixed one.
+    sizes = (2, 3, 16) if name.endswith("MultipleChoice") else (2, 16)
+    labels = ("batch", "choices")[: len(sizes) - 1]
+    dims = [torch.export.Dim(label) for label in labels]
+    dims.append(torch.export.Dim("length", max=settings["max_position_embeddings"]))
+    kwargs = {each: torch.ones(sizes, dtype=torch.int64) for each in _INPUTS}
+    with torch.no_grad():
+        outputs = list(model(**kwargs).keys())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (),
+            target,
+            kwargs=kwargs,
+            input_names=list(_INPUTS),
+            output_names=outputs,
+            dynamo=True,
+            dynamic_shapes={each: dict(enumerate(dims)) for each in _INPUTS},
+            verbose=False,
+        )

@@ -1,0 +1,202 @@
+"""The tokenizer as TensorFlow operations: strings to exactly the ids of `WordPieceTokenizer`.
+
+The normalisers of tensorflow-text follow other rules (NFKC case folding, their own version of
+Unicode), so only its search for pieces is used. What stands before it is `characters.split_words`
+as tables over the code points, made by the Python that writes the graph. Each character becomes
+its normal form on its own, with two exceptions, both computed here: a capital sigma at the end of
+a word, and combining marks that decomposing puts in another order.
+
+Shapes: B texts of the batch, C their characters.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.text import characters
+from electra_zh.text.characters import CAPITAL_SIGMA, TokenizerSettings
+from electra_zh.text.vocabulary import UNK, Vocabulary
+from electra_zh.text.wordpiece import MAX_WORD_CHARACTERS, punctuation_mapping
+
+# The tables end here. What lies behind vanishes, and so do some variation selectors (marks).
+_END = 0x40000
+_SELECTORS = (0xE0100, 0xE01EF)
+_A_SELECTOR = 0xFE00
+_FINAL_SIGMA = 0x3C2
+_SPACE = 0x20
+# Words have no white space, so this can stand for a token that no text has.
+_NO_TOKEN = "\u2028"
+_SUFFIX = "##"
+
+
+class TextGraph:
+    """Makes the operations; tensorflow-text must be imported where the graph is loaded."""
+
+    def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
+        """Makes the tables, which takes a second."""
+        import tensorflow_text
+
+        self._vocabulary = vocabulary
+        self._settings = settings
+        mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
+        chars = [chr(mapping.get(point, point)) for point in range(_END)]
+        forms = [_form(char, settings) for char in chars]
+        self._forms = np.array([ord(char) for form in forms for char in form], np.int32)
+        self._ends = np.cumsum([0, *map(len, forms)], dtype=np.int64)
+        self._cased, self._ignorable = _sigma_classes(chars)
+        every = list(map(chr, range(_END)))
+        self._classes = np.fromiter(map(unicodedata.combining, every), np.uint8, _END)
+        self._is_mark = np.fromiter(
+            (unicodedata.category(c) == "Mn" for c in every), np.bool_, _END
+        )
+        self._pieces: Any = tensorflow_text.FastWordpieceTokenizer(
+            _tokens(vocabulary),
+            token_out_type=tf.int32,
+            unknown_token=UNK,
+            no_pretokenization=True,
+            max_bytes_per_word=4 * MAX_WORD_CHARACTERS,
+        )
+
+    @functools.cached_property
+    def ids(self) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+        """Returns int32 [B, (tokens)] of strings [B]; invalid UTF-8 vanishes."""
+        texts = tf.TensorSpec([None], tf.string)
+        return tf.function(self._ids, input_signature=[texts], autograph=False)
+
+    def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        decoded = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
+        # A space behind each text, so that no rule looks beyond it.
+        codes = tf.concat([decoded, tf.fill([tf.shape(texts)[0], 1], _SPACE)], 1)
+        codes = codes.with_flat_values(_in_table(codes.flat_values))
+        if self._settings.lower_case:
+            codes = codes.with_flat_values(self._with_final_sigmas(codes.flat_values))
+        table = tf.RaggedTensor.from_row_splits(self._forms, self._ends, validate=False)
+        codes = tf.gather(table, codes).merge_dims(1, 2)
+        if self._settings.strips:
+            codes = codes.with_flat_values(self._in_canonical_order(codes.flat_values))
+            is_mark = tf.gather(self._is_mark, codes.flat_values)
+            codes = tf.ragged.boolean_mask(codes, codes.with_flat_values(~is_mark))
+        words = tf.strings.split(tf.strings.unicode_encode(codes, "UTF-8"))
+        words = words.with_flat_values(_without_long(words.flat_values))
+        return self._pieces.tokenize(words).merge_dims(1, 2)
+
+    def _with_final_sigmas(self, codes: tf.Tensor) -> tf.Tensor:
+        """Returns the codes [C] with final sigmas for the capital ones that end a word.
+
+        Unicode's rule: a cased letter stands before, none behind, not counting ignorable ones.
+        """
+        counts = tf.cast(~tf.gather(self._ignorable, codes), tf.int32)
+        letters = tf.gather(self._cased, tf.boolean_mask(codes, counts > 0))
+        letters = tf.concat([[False], letters, [False]], 0)
+        number = tf.cumsum(counts)  # of each character that counts, from 1
+        is_sigma = codes == ord(CAPITAL_SIGMA)
+        before = tf.gather(letters, tf.maximum(number - 1, 0))
+        behind = tf.gather(letters, tf.minimum(number + 1, tf.size(letters) - 1))
+        return tf.where(is_sigma & before & ~behind, _FINAL_SIGMA, codes)
+
+    def _in_canonical_order(self, codes: tf.Tensor) -> tf.Tensor:
+        """Returns the codes [C] with combining marks sorted as decomposing sorts them."""
+        class_of = tf.cast(tf.gather(self._classes, codes), tf.int64)
+        keys = tf.cumsum(tf.cast(class_of == 0, tf.int64)) * 256 + class_of
+        # Sorting is slow, and nearly all text is in order.
+        return tf.cond(
+            tf.reduce_all(keys[1:] >= keys[:-1]),
+            lambda: codes,
+            lambda: tf.gather(codes, tf.argsort(keys, stable=True)),
+        )
+
+    def rows(
+        self, first: tf.Tensor, second: tf.Tensor | None, *, max_seq_length: int
+    ) -> dict[str, tf.Tensor]:
+        """Returns `input_ids`, `input_mask` and `segment_ids`, int32 [B, longest row].
+
+        Args:
+          first: strings [B].
+          second: strings [B], "" for a text alone; None where all are.
+          max_seq_length: what is longer is cut from the end, of pairs token by token the longer.
+        """
+        cls, sep = self._vocabulary.cls_id, self._vocabulary.sep_id
+        a = self.ids(first)
+        b = a[:, :0] if second is None else self.ids(second)
+        has_second = tf.cast(b.row_lengths() > 0, tf.int64)
+        room = max_seq_length - 2 - has_second
+        kept = tf.minimum(a.row_lengths(), tf.maximum((room + 1) // 2, room - b.row_lengths()))
+        a, b = _cut(a, kept), _cut(b, room - kept)
+        column = tf.fill([tf.shape(first)[0], 1], sep)
+        last = tf.RaggedTensor.from_row_lengths(
+            tf.fill([tf.reduce_sum(has_second)], sep), has_second
+        )
+        head = tf.concat([tf.fill(tf.shape(column), cls), a, column], 1)
+        tail = tf.concat([b, last], 1)
+        ids = tf.concat([head, tail], 1)
+        segments = tf.concat([tf.zeros_like(head), tf.ones_like(tail)], 1)
+        return {
+            "input_ids": ids.to_tensor(self._vocabulary.pad_id),
+            "input_mask": tf.ones_like(ids).to_tensor(0),
+            "segment_ids": segments.to_tensor(0),
+        }
+
+
+def _cut(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """Returns the first tokens of each row, at most int64 [B]."""
+    places = tf.ragged.range(rows.row_lengths())
+    limits = tf.gather(lengths, places.value_rowids())
+    return tf.ragged.boolean_mask(rows, places.with_flat_values(places.flat_values < limits))
+
+
+def _tokens(vocabulary: Vocabulary) -> list[str]:
+    """Returns the tokens, with those that no word can be replaced by what tensorflow-text takes."""
+    return [
+        token if token not in ("", _SUFFIX) else f"{_NO_TOKEN}{number}"
+        for number, token in enumerate(vocabulary.tokens)
+    ]
+
+
+def _form(char: str, settings: TokenizerSettings) -> str:
+    """Returns what a character alone becomes, with spaces where words are cut.
+
+    Combining marks that accents decompose to are kept: they are dropped once they are in order.
+    """
+    if characters.is_dropped(char):
+        return ""
+    form = char.lower() if settings.lower_case else char
+    if settings.strips:
+        form = unicodedata.normalize("NFD", form)
+    parts = (
+        " " if each.isspace() else f" {each} " if characters.is_punctuation(each) else each
+        for each in form
+    )
+    joined = "".join(parts)
+    return f" {joined} " if characters.is_cjk(ord(char)) else joined
+
+
+def _in_table(codes: tf.Tensor) -> tf.Tensor:
+    is_selector = (codes >= _SELECTORS[0]) & (codes <= _SELECTORS[1])
+    return tf.minimum(tf.where(is_selector, _A_SELECTOR, codes), _END - 1)
+
+
+def _sigma_classes(chars: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of each character whether it is a cased letter, and whether it is passed over.
+
+    Both are asked of `str.lower`, whose rule is the one to follow.
+    """
+    cased, ignorable = np.zeros(len(chars), np.bool_), np.zeros(len(chars), np.bool_)
+    for number, char in enumerate(chars):
+        if characters.is_dropped(char):
+            ignorable[number] = True
+        elif f"{char}{CAPITAL_SIGMA}".lower().endswith(chr(_FINAL_SIGMA)):
+            cased[number] = True
+        elif f"A{char}{CAPITAL_SIGMA}".lower().endswith(chr(_FINAL_SIGMA)):
+            ignorable[number] = True
+    return cased, ignorable
+
+
+def _without_long(words: tf.Tensor) -> tf.Tensor:
+    is_long = tf.strings.length(words, "UTF8_CHAR") > MAX_WORD_CHARACTERS
+    return tf.where(is_long, UNK, words)
