@@ -15,7 +15,6 @@ from electra_zh.convert.weights import Weights
 from electra_zh.models.names import variable_name
 
 
-
 def _size(name: str) -> dict[str, object]:
     """A shipped size with its layers and heads, and widths of two a head."""
     values = config.load_recipe(name, kind="model")
