@@ -31,6 +31,8 @@ SENTENCES = (
 _CHARACTERS = "".join(dict.fromkeys(c for s in SENTENCES for c in s.lower() if c != "é"))
 _PIECES = (*("##" + c for c in "abcdefghijklmnopqrstuvwxyz0123456789"), "hello", "bert")
 
+_METRICS = {"tagging": "f1", "span": "f1", "regression": "spearman"}
+
 
 def make_vocabulary() -> Vocabulary:
     """A small vocabulary that has the sentences' characters."""
@@ -74,7 +76,12 @@ def make_fine_tuned(folder: Path, *tasks: dict[str, object]) -> store.FineTuned:
     start = make_start()
     read = [
         Task.from_dict(
-            {"reader": "json_lines", "metric": "f1", "max_seq_length": 32, **task},
+            {
+                "reader": "json_lines",
+                "metric": _METRICS.get(str(task["kind"]), "accuracy"),
+                "max_seq_length": 32,
+                **task,
+            },
             where="test",
         )
         for task in tasks

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -150,22 +150,3 @@ def make_batch(
     features["input_mask"] = real.astype(np.int32)
     features["weight"] = (np.arange(batch_size) < len(groups)).astype(np.float32)
     return Batch(np.asarray(groups), features)
-
-
-def batches(
-    rows: Rows,
-    plan: list[np.ndarray],
-    *,
-    batch_size: int,
-    max_seq_length: int,
-    by_length: bool = True,
-) -> Iterator[Batch]:
-    """Yields the batches of a plan."""
-    for groups in plan:
-        yield make_batch(
-            rows,
-            groups,
-            batch_size=batch_size,
-            max_seq_length=max_seq_length,
-            by_length=by_length,
-        )

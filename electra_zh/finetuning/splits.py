@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_zh.config import UserError
+from electra_zh.config import UserError, did_you_mean
 from electra_zh.finetuning.examples import (
     ChoiceExample,
     ClozeExample,
@@ -53,7 +53,12 @@ def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) ->
       UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
         without any example.
     """
-    reader = READERS[task.reader]
+    reader = READERS.get(task.reader)
+    if reader is None:
+        raise UserError(
+            f'task {task.name}: no reader is named "{task.reader}".'
+            f"{did_you_mean(task.reader, READERS)} Known: {', '.join(READERS)}"
+        )
     examples = [
         example for path in paths for example in reader(path, task, split=split, problems=problems)
     ]

@@ -190,7 +190,7 @@ class Trainer:
             variable.assign(tf.zeros_like(variable))
         self._seed.assign(seed)
 
-    def _plan(self, seed: int, epoch: int) -> list[tuple[str, np.ndarray]]:
+    def plan(self, seed: int, epoch: int) -> list[tuple[str, np.ndarray]]:
         """Returns the (task, groups) of each step of an epoch; tasks are mixed by their size."""
         plan = [
             (task, groups)
@@ -244,10 +244,6 @@ class Trainer:
         )
         features = {name: tf.constant(value) for name, value in batch.features.items()}
         return float(self._steps[task](features)) / len(groups)
-
-    def plan(self, seed: int, epoch: int) -> Sequence[tuple[str, np.ndarray]]:
-        """Returns the (task, groups) of each step of epoch number `epoch`, from 0."""
-        return self._plan(seed, epoch)
 
 
 class _Trial:

@@ -96,7 +96,12 @@ def test_sorting_by_length_saves_most_of_the_padding() -> None:
 
     def padded(by_length: bool) -> int:
         plan = batching.training_plan(rows, batch_size=32, seed=0, epoch=0, by_length=by_length)
-        made = batching.batches(rows, plan, batch_size=32, max_seq_length=128, by_length=by_length)
+        made = (
+            batching.make_batch(
+                rows, groups, batch_size=32, max_seq_length=128, by_length=by_length
+            )
+            for groups in plan
+        )
         return sum(batch.features["input_ids"].size for batch in made)
 
     assert padded(False) == 63 * 32 * 128
