@@ -1,0 +1,139 @@
+"""Commands from text to pretraining data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from electra_zh.commands.flags import (
+    add_command,
+    add_input_flags,
+    add_tokenizer_flags,
+    tokenizer_settings,
+)
+from electra_zh.config import UserError
+
+if TYPE_CHECKING:
+    from electra_zh.commands.flags import Subparsers
+
+
+def add(subparsers: Subparsers) -> None:
+    """Adds the commands of this group."""
+    _add_build_vocab(subparsers)
+    _add_build_data(subparsers)
+
+
+def _add_build_vocab(subparsers: Subparsers) -> None:
+    command = add_command(
+        subparsers,
+        "build-vocab",
+        build_vocab,
+        summary="Learn a WordPiece vocabulary from text.",
+    )
+    add_input_flags(command)
+    command.add_argument("--output", required=True, help="the vocabulary file to write")
+    command.add_argument("--size", type=int, default=21128, help="number of tokens (%(default)s)")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    add_tokenizer_flags(command)
+
+
+def build_vocab(args: argparse.Namespace) -> int:
+    """Runs `electra-zh build-vocab`."""
+    from electra_zh import files, progress
+    from electra_zh.data import documents
+    from electra_zh.text import learn
+
+    if files.exists(args.output) and not args.overwrite:
+        raise UserError(f"{args.output} exists; --overwrite replaces it")
+    units = documents.plan_units(documents.find_inputs(args.input))
+    readers = [
+        documents.UnitReader(unit, text_field=args.text_field, strict=args.strict) for unit in units
+    ]
+    total = sum(unit.size for unit in units)
+    with progress.show("build-vocab", total=total, unit=progress.BYTES) as bar:
+
+        def blocks() -> Iterator[str]:
+            for reader in readers:
+                for block in reader:
+                    yield block.text
+                    bar.update(block.stored_bytes)
+
+        learnt = learn.build_vocab(blocks(), size=args.size, settings=tokenizer_settings(args))
+    learnt.vocabulary.save(args.output)
+    print(
+        f"{learnt.vocabulary.size:,} tokens in {args.output}: {learnt.ideographs:,} ideographs, "
+        f"{learnt.punctuation:,} punctuation, {learnt.letters:,} letters, {learnt.pieces:,} "
+        f"pieces, {learnt.unused:,} unused; they cover {learnt.covered:.2%} of the characters"
+    )
+    for reader in readers:
+        for reason, count in reader.bad_lines.items():
+            place = documents.show_place(reader.bad_places[reason][0])
+            print(f"left out: {count:,} lines, {reason}, first {place}")
+    return 0
+
+
+def _add_build_data(subparsers: Subparsers) -> None:
+    command = add_command(
+        subparsers,
+        "build-data",
+        build_data,
+        summary="Build pretraining data (TFRecord shards) from text.",
+        aliases=["build_tfrecords"],
+    )
+    add_input_flags(command)
+    command.add_argument("--vocab", required=True, help="the vocabulary file")
+    command.add_argument("--output", required=True, help="the folder to write")
+    command.add_argument(
+        "--max-seq-length", type=int, default=128, help="tokens of a sequence (%(default)s)"
+    )
+    command.add_argument(
+        "--packing",
+        choices=["full", "reference"],
+        default="full",
+        help="full keeps every token; reference is the official example builder, which cuts off",
+    )
+    command.add_argument("--num-shards", type=int, help="chosen from the corpus unless given")
+    command.add_argument("--gzip", action="store_true", help="compress the shards")
+    command.add_argument(
+        "--seed", type=int, default=0, help="same input and seed, same bytes (%(default)s)"
+    )
+    command.add_argument("--processes", type=int, help="worker processes; unless given, the cores")
+    command.add_argument(
+        "--holdout-every", type=int, help="keep one document in so many apart, in OUTPUT/heldout"
+    )
+    command.add_argument(
+        "--map-punctuation",
+        action="store_true",
+        help="map punctuation that the vocabulary lacks (curly quotes, dashes, ellipsis) to ASCII",
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace a finished folder")
+    add_tokenizer_flags(command)
+
+
+def build_data(args: argparse.Namespace) -> int:
+    """Runs `electra-zh build-data`."""
+    from electra_zh import progress
+    from electra_zh.data import build
+    from electra_zh.data.settings import BuildSettings
+
+    settings = BuildSettings(
+        inputs=tuple(args.input),
+        output=args.output,
+        vocabulary=args.vocab,
+        max_seq_length=args.max_seq_length,
+        packing=args.packing,
+        num_shards=args.num_shards,
+        gzip=args.gzip,
+        seed=args.seed,
+        tokenizer=tokenizer_settings(args),
+        text_field=args.text_field,
+        strict=args.strict,
+        num_processes=args.processes,
+        overwrite=args.overwrite,
+        holdout_every=args.holdout_every,
+    )
+    manifest = build.build(settings, show=progress.show)
+    for line in build.summary_lines(manifest):
+        print(line)
+    return 0
