@@ -15,7 +15,7 @@ import tensorflow as tf
 from electra_zh.config import did_you_mean
 from electra_zh.finetuning import scorers
 from electra_zh.finetuning.examples import Problems, TextExample
-from electra_zh.finetuning.kind import Hidden, Kind
+from electra_zh.finetuning.kind import Hidden, Kind, Table
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.sequences import Segments, build_pairs
 from electra_zh.finetuning.tasks import Task
@@ -179,13 +179,15 @@ class Classification(Kind[TextExample, LabelPrediction]):
         }
         return line if example.label is None else {**line, "gold": example.label}
 
-    def confusion(
+    def table(
         self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]
-    ) -> tuple[Sequence[str], np.ndarray]:
-        """Returns the labels and the counts [gold, predicted]."""
+    ) -> Table:
+        """Returns the confusion table: counts of each gold label's predicted labels."""
         names = self.task.labels.names
         gold = [str(example.label) for example in examples]
-        return names, scorers.confusion(gold, [each.label for each in predictions], names)
+        counts = scorers.confusion(gold, [each.label for each in predictions], names)
+        rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
+        return Table("confusion", ["gold \\ predicted", *names], rows)
 
 
 class Regression(Kind[TextExample, float]):

@@ -58,6 +58,20 @@ class Hidden(NamedTuple):
         return layers.dropout(x, drop)
 
 
+class Table(NamedTuple):
+    """A table beside the scores.
+
+    Attributes:
+      name: what its file is called: `confusion` of labels, `types` of entities.
+      header: names of the columns.
+      rows: a row's cells, as many as the header's.
+    """
+
+    name: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 class Kind(abc.ABC, Generic[ExampleT, PredictionT]):
     """One task's way from examples to scores.
 
@@ -127,10 +141,10 @@ class Kind(abc.ABC, Generic[ExampleT, PredictionT]):
         """Returns lines about what `encode` had to repair, as counts of repaired answers."""
         return []
 
-    def confusion(
+    def table(
         self, examples: Sequence[ExampleT], predictions: Sequence[PredictionT]
-    ) -> tuple[Sequence[str], np.ndarray] | None:
-        """Returns labels and counts [gold, predicted], for kinds that have such a table."""
+    ) -> Table | None:
+        """Returns where the predictions are wrong, for kinds that have such a table."""
         del examples, predictions
         return None
 

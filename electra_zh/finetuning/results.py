@@ -36,7 +36,7 @@ def check_folder(output: str) -> None:
 
 
 def write_predictions(folder: str, split: str, data: TaskData, predictions: Sequence[Any]) -> None:
-    """Writes `predictions.SPLIT.jsonl`, in the order of the file, and `confusion.SPLIT.tsv`."""
+    """Writes `predictions.SPLIT.jsonl`, in the order of the file, and the kind's table."""
     examples = data.splits[split]  # type: ignore[index]
     kind = data.kind
     lines = (
@@ -48,15 +48,10 @@ def write_predictions(folder: str, split: str, data: TaskData, predictions: Sequ
     )
     if split == "test" and not data.test_labelled:
         return
-    table = kind.confusion(examples, predictions)
+    table = kind.table(examples, predictions)
     if table is not None:
-        labels, counts = table
-        rows = ["\t".join(["gold \\ predicted", *labels])]
-        rows += [
-            "\t".join([label, *map(str, row)]) for label, row in zip(labels, counts, strict=True)
-        ]
-        text = "".join(f"{row}\n" for row in rows)
-        files.write_text(files.join(folder, f"confusion.{split}.tsv"), text)
+        text = "".join("\t".join(row) + "\n" for row in (table.header, *table.rows))
+        files.write_text(files.join(folder, f"{table.name}.{split}.tsv"), text)
 
 
 def _trial_folders(folder: str) -> Iterator[str]:

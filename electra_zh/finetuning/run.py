@@ -4,7 +4,7 @@ Layout of the output folder:
 
     results.json                    everything below, summed up
     TASK/task.json                  the task's settings and what it was started from
-    TASK/[SETTING/]trial-SEED/      result.json, predictions, confusion table, metrics.jsonl
+    TASK/[SETTING/]trial-SEED/      result.json, predictions, tables of errors, metrics.jsonl
     TASK/model/                     the best trial's model
 """
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from electra_zh.config import did_you_mean
 from electra_zh.finetuning import scorers
 from electra_zh.finetuning.examples import Entity, Problems, TaggedExample
-from electra_zh.finetuning.kind import Hidden, Kind
+from electra_zh.finetuning.kind import Hidden, Kind, Table
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.sequences import build_pairs
 from electra_zh.finetuning.tag_schemes import tag_names, tags_to_entities
@@ -250,12 +250,17 @@ class Tagging(Kind[TaggedExample, TagPrediction]):
             "macro_f1": scorers.mention_scores(texts, gold, predicted=found).macro_f1,
         }
 
-    def type_table(
+    def table(
         self, examples: Sequence[TaggedExample], predictions: Sequence[TagPrediction]
-    ) -> tuple[scorers.TypeScore, ...]:
+    ) -> Table:
         """Returns strict precision, recall, F1 and counts, one row for each type."""
         gold = [example.entities or () for example in examples]
-        return scorers.entity_scores(gold, [each.entities for each in predictions]).types
+        types = scorers.entity_scores(gold, [each.entities for each in predictions]).types
+        rows = [
+            [str(cell) if isinstance(cell, str | int) else f"{cell:.2f}" for cell in each]
+            for each in types
+        ]
+        return Table("types", scorers.TypeScore._fields, rows)
 
     def to_json(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
         """Returns `id`, `text`, `entities`, and `gold` where there are labels."""

@@ -111,7 +111,7 @@ class Trials:
         }
 
     def _finish(self, task: str, folder: str) -> dict[str, Any]:
-        """Writes a task's predictions and confusion table; its scores."""
+        """Writes a task's predictions and table of errors; its scores."""
         each = self._data[task]
         found: dict[str, Any] = {}
         if len(self._data) > 1:

@@ -111,10 +111,11 @@ def test_predictions_scores_and_confusion() -> None:
     predictions = kind.predictions({"probabilities": probabilities}, rows, examples)
     scores = kind.scores(examples, predictions)
     assert scores["accuracy"] == 75.0
-    names, counts = kind.confusion(examples, predictions)
-    assert list(names) == list(LABELS)
-    assert counts.sum() == 4
-    assert counts.trace() == 3
+    table = kind.table(examples, predictions)
+    assert (table.name, list(table.header[1:])) == ("confusion", list(LABELS))
+    counts = np.array([row[1:] for row in table.rows], np.int64)
+    assert [row[0] for row in table.rows] == list(LABELS)
+    assert (counts.sum(), counts.trace()) == (4, 3)
     line = kind.to_json(examples[0], predictions[0])
     assert line == {
         "id": 0,

@@ -271,10 +271,9 @@ def test_scores_are_strict_but_for_the_mentions() -> None:
     kind, found = make_kind(), [TagPrediction((Entity("A", 2, 4), Entity("B-C", 2, 3)))]
     scores = kind.scores([example], found)
     assert scores == {"f1": 50.0, "precision": 50.0, "recall": 50.0, "macro_f1": 100.0}
-    assert [(row.type, row.f1) for row in kind.type_table([example], found)] == [
-        ("A", 0.0),
-        ("B-C", 100.0),
-    ]
+    table = kind.table([example], found)
+    assert (table.name, table.header[0], table.header[3]) == ("types", "type", "f1")
+    assert [(row[0], row[3]) for row in table.rows] == [("A", "0.00"), ("B-C", "100.00")]
 
 
 # --- Network ---------------------------------------------------------------------------------
