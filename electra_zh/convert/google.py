@@ -158,7 +158,7 @@ def write(weights: Weights, output: str) -> list[str]:
             f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n',
         )
         if weights.vocabulary is not None:
-            weights.vocabulary.save(files.join(folder, "vocab.txt"))
+            weights.vocabulary.save(files.join(folder, weights.vocabulary.file_name))
         settings = {_SETTINGS[0]: weights.model, _GENERATOR_SETTINGS[0]: weights.generator}
         for file, size in settings.items():
             if size is not None:

@@ -202,7 +202,9 @@ def write(weights: Weights, output: str) -> list[str]:
       UserError: the folder exists, the model has no vocabulary, or a head has no counterpart.
     """
     if weights.vocabulary is None:
-        raise UserError(f"{weights.path} has no vocabulary (vocab.txt): put its file there")
+        raise UserError(
+            f"{weights.path} has no vocabulary (vocab.txt or spm.model): put its file there"
+        )
     for task in weights.tasks:
         _check_head(task, weights.path)
     lines = []

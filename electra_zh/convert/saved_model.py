@@ -23,7 +23,7 @@ def write(weights: Weights, output: str) -> list[str]:
     """Writes a SavedModel, or one folder for each task of several; nothing is left if that fails.
 
     Signatures: `ids`; where the rows are their texts `texts` and `text_pairs`, which also return
-    the ids. Assets: `vocab.txt`, `labels.txt`.
+    the ids. Assets: the vocabulary's file, `labels.txt`.
 
     Args:
       weights: the model.
@@ -126,7 +126,7 @@ def _assets(weights: Weights, task: TaskHead | None, folder: str) -> list[tf.sav
     """Writes the files that go with the graph to a folder, and returns them."""
     found = []
     if weights.vocabulary is not None:
-        path = files.join(folder, "vocab.txt")
+        path = files.join(folder, weights.vocabulary.file_name)
         weights.vocabulary.save(path)
         found.append(tf.saved_model.Asset(path))
     if task is not None and task.outputs:

@@ -15,6 +15,7 @@ all of them are there, and the manifest comes last: it is what makes the folder 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import signal
@@ -30,7 +31,6 @@ from electra_zh.data.folder import prepare_folder, remove_finished, remove_work
 from electra_zh.data.manifest import (
     FORMAT,
     TOP_UNKNOWNS,
-    VOCABULARY,
     BadLines,
     CorpusInfo,
     Manifest,
@@ -42,6 +42,7 @@ from electra_zh.data.manifest import (
 )
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, run_tasks
+from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 
@@ -72,7 +73,9 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
       UserError: wrong input, a folder that must not be written to, a full disk, an interruption;
         after the last two the same call goes on where it stopped.
     """
-    vocabulary = Vocabulary.load(settings.vocabulary)
+    vocabulary = load_vocabulary(settings.vocabulary)
+    tokenizer = settings_of(vocabulary, settings.tokenizer)
+    settings = dataclasses.replace(settings, tokenizer=tokenizer)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
     with _interruptible():
         prepare_folder(settings, inputs, vocabulary)
@@ -101,12 +104,12 @@ def _build(
     for split in settings.splits:
         own = [shard for task, shard in zip(tasks, written, strict=True) if task.split == split]
         manifests[split] = _manifest(settings, split, vocabulary, corpus, counts, own)
-    remove_finished(settings)
+    remove_finished(settings, vocabulary=vocabulary.file_name)
     shards.move_shards(settings, tasks)
     # The folder's own manifest comes last.
     for split in reversed(settings.splits):
         folder = shards.split_folder(settings, split)
-        vocabulary.save(files.join(folder, VOCABULARY))
+        vocabulary.save(files.join(folder, vocabulary.file_name))
         manifests[split].save(folder)
     files.remove_tree(settings.work_folder)
     return manifests[units.TRAIN]
@@ -191,7 +194,7 @@ def _manifest(
         version=__version__,
         split=split,
         settings=settings.recorded(),
-        vocabulary=VocabularyInfo(VOCABULARY, vocabulary.size, vocabulary.sha256),
+        vocabulary=VocabularyInfo(vocabulary.file_name, vocabulary.size, vocabulary.sha256),
         unicode_version=UNICODE_VERSION,
         corpus=corpus,
         documents=numbers["documents"],

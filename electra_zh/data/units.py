@@ -21,8 +21,9 @@ import numpy as np
 from electra_zh import files
 from electra_zh.data import documents, packing, records
 from electra_zh.data.workers import Report
+from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizerSettings
 
 TRAIN, HELDOUT = "train", "heldout"
 SEGMENT_BYTES = 32 << 20
@@ -47,7 +48,7 @@ class UnitSettings:
     """
 
     vocabulary: Vocabulary
-    tokenizer: TokenizerSettings
+    tokenizer: tokenizers.TokenizerSettings
     max_seq_length: int
     packing: packing.Packing
     seed: int
@@ -124,9 +125,9 @@ def counts_path(folder: str, unit: int) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> WordPieceTokenizer:
+def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """Returns the tokenizer; a process makes it once, and forked workers share it."""
-    return WordPieceTokenizer(vocabulary, settings)
+    return tokenizers.make_tokenizer(vocabulary, settings)
 
 
 def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) -> UnitCounts:
@@ -293,7 +294,7 @@ class _Spill:
         self,
         file: BinaryIO,
         packer: packing.Packer,
-        tokenizer: WordPieceTokenizer,
+        tokenizer: tokenizers.Tokenizer,
         order_generator: random.Random,
         max_length: int,
     ) -> None:
@@ -345,7 +346,7 @@ class _Spill:
 
 @contextlib.contextmanager
 def _open_spill(
-    split: str, unit: int, tokenizer: WordPieceTokenizer, settings: UnitSettings
+    split: str, unit: int, tokenizer: tokenizers.Tokenizer, settings: UnitSettings
 ) -> Iterator[_Spill]:
     seed = settings.seed
     # The first unit packs as the reference does after random.seed(seed).
