@@ -16,6 +16,8 @@ from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, sizes_of
 from electra_zh.models import names
 from electra_zh.models.config import ModelConfig
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.tokenizer import settings_of
 
 _INDEX = ".index"
 # Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
@@ -70,6 +72,10 @@ def read(prefix: str) -> Weights:
     generator = None
     if any(name.startswith("generator/layers/") for name in tensors):
         generator = _size(folder, _GENERATOR_SETTINGS, tensors, "generator", prefix, notes)
+    vocabulary = read_vocabulary(folder)
+    settings = TokenizerSettings()
+    if vocabulary is not None:
+        settings = settings_of(vocabulary, settings)
     return check(
         Weights(
             path=prefix,
@@ -77,7 +83,8 @@ def read(prefix: str) -> Weights:
             model=_size(folder, _SETTINGS, tensors, "encoder", prefix, notes),
             tensors=tensors,
             generator=generator,
-            vocabulary=read_vocabulary(folder),
+            vocabulary=vocabulary,
+            tokenizer=settings,
             step=None if step is None else int(step),
             unused=tuple(unused),
             notes=tuple(notes),

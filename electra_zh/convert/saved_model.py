@@ -10,7 +10,7 @@ import tensorflow as tf
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.convert.serving import ServedModel
-from electra_zh.convert.text_graph import TextGraph
+from electra_zh.convert.text_graph import TextGraph, make_text_graph
 from electra_zh.convert.weights import TaskHead, Weights
 
 # The rows of these are no more than their texts, cut at the end where they are too long. Rows of
@@ -50,7 +50,7 @@ def write(weights: Weights, output: str) -> list[str]:
             missing = _no_texts(weights, task)
             if not missing and text is None:
                 assert weights.vocabulary is not None
-                text = TextGraph(weights.vocabulary, weights.tokenizer)
+                text = make_text_graph(weights.vocabulary, weights.tokenizer)
             target = files.join(folder, name) if name else folder
             _write_one(weights, task, target, text=None if missing else text)
             shown = files.join(output, name) if name else output
@@ -94,6 +94,7 @@ def _write_one(
 
     signatures: dict[str, Any] = {"ids": of_ids, "serving_default": of_ids}
     if text is not None:
+        holder.text = text
         signatures |= _text_signatures(weights, model, text)
     with tempfile.TemporaryDirectory() as sources:
         holder.assets = _assets(weights, task, sources)

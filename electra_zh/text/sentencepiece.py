@@ -30,6 +30,7 @@ from electra_zh.text.wordpiece import TokenizedText
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _MAX_SHOWN = 40
+_FEW = 16
 
 
 class Pieces(NamedTuple):
@@ -141,7 +142,7 @@ class SentencePieceTokenizer:
         return self._processors[prefix]
 
     def _pieces(self, processor: Any, texts: list[str]) -> Pieces:
-        encoded = processor.Encode(texts, out_type="numpy", num_threads=1)
+        encoded = _encoded(processor, texts, "numpy")
         counts = np.fromiter(map(len, encoded), np.int64, len(texts))
         text_ends = np.cumsum(counts)
         none = np.zeros(0, np.int32)
@@ -174,13 +175,20 @@ class SentencePieceTokenizer:
             return
         of = np.repeat(np.arange(len(texts)), counts)
         with_unknown = np.unique(of[unknown])
-        shown = processor.Encode([texts[index] for index in with_unknown.tolist()], out_type=str)
+        shown = _encoded(processor, [texts[index] for index in with_unknown.tolist()], str)
         places = np.flatnonzero(np.isin(of, with_unknown))
         text_of = list(itertools.chain.from_iterable(shown))
         for place in np.searchsorted(places, unknown).tolist():
             piece = text_of[place]
             widths[places[place]] = len(piece)
             self.unknowns[piece if len(piece) <= _MAX_SHOWN else piece[:_MAX_SHOWN] + "..."] += 1
+
+
+def _encoded(processor: Any, texts: list[str], form: Any) -> list[Any]:
+    """Returns what the library makes of each text; for many at once it starts a thread."""
+    if len(texts) <= _FEW:
+        return [processor.Encode(text, out_type=form) for text in texts]
+    return list(processor.Encode(texts, out_type=form, num_threads=1))
 
 
 def _width(piece: str, kind: str) -> int:
@@ -228,15 +236,17 @@ def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
     offsets = begins + stripped - (np.cumsum(lengths) - lengths) - len(mark)
     starts = np.arange(int(lengths.sum())) + np.repeat(offsets, lengths)
     ends = starts + 1
+    first = (np.cumsum(lengths) - lengths)[lengths > 0]
     if prefix:
-        # The space put before a text covers nothing.
-        first = (np.cumsum(lengths) - lengths)[lengths > 0]
         starts[first] += 1
     others = np.flatnonzero(~is_plain)
     if len(others):
         moved = np.repeat(~is_plain, lengths)
         asked = [texts[index] for index in others.tolist()]
         starts[moved], ends[moved] = _moved(processor, asked, begins[others])
+    if prefix:
+        # The space put before a text covers nothing.
+        ends[first] = starts[first]
     return _Sources(starts, ends)
 
 
