@@ -47,7 +47,7 @@ from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, run_tasks
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
-from electra_zh.text.words import RECUT
+from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 __all__ = [
     "BuildSettings",
@@ -227,7 +227,14 @@ def _words_info(
         return None
     counted = sum((each.words for each in counts), Counter[str]())
     words = sum(each.splits[split].numbers["words"] for each in counts)
-    return WordsInfo(words, counted[RECUT])
+    differences = [text for each in counts for text in each.differences]
+    return WordsInfo(
+        count=words,
+        recut_stretches=counted[RECUT],
+        checked_lines=counted[CHECKED],
+        different_lines=counted[DIFFERENT],
+        differences=tuple(differences[:MAX_DIFFERENCES]),
+    )
 
 
 def _corpus_info(
