@@ -82,6 +82,14 @@ def test_max_predictions_is_the_reference_s() -> None:
     assert _resolve(max_seq_length="512", mask_prob="0.999").max_predictions_per_seq == 512
 
 
+def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
+    for masking in ("whole_word", "ngram"):
+        assert _resolve(masking=masking, max_seq_length="128").max_predictions_per_seq == 22
+        assert _resolve(masking=masking, mask_prob="0.999").max_predictions_per_seq == 64
+        assert _resolve(masking=masking).needs_words
+    assert not _resolve().needs_words
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -105,6 +113,12 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"precision": "bf16"}, 'precision is "bf16"; allowed: float32, bfloat16. Did you mean'),
         ({"hidden_size": "130", "num_attention_heads": "4"}, "not a multiple"),
         ({"mask_prob": "0.001"}, "masks no position"),
+        ({"masking": "words"}, 'masking is "words"; allowed: uniform, whole_word, ngram.'),
+        ({"masking": "wholeword"}, 'Did you mean "whole_word"'),
+        ({"masking": "ngram", "mask_prob": "0.01"}, "mask_prob 0.01 masks no position of 64"),
+        ({"masking": "whole_word", "mask_prob": "1"}, "mask_prob must lie between 0 and 1"),
+        ({"mask_keep_prob": "0.9", "mask_random_prob": "0.2"}, "at most 1; received 0.9 and 0.2"),
+        ({"mask_random_prob": "-0.1"}, "shares of the masked positions"),
         ({"uniform_generator": "yes", "untied_generator": "no"}, "uniform_generator"),
     ],
 )

@@ -16,6 +16,7 @@ KINDS: dict[str, dict[str, object]] = {
     "one network": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
     "masked LM": {"electra_objective": False},
+    "n-grams": {"masking": "ngram", "mask_random_prob": 0.1},
     "bfloat16": {"precision": "bfloat16"},
 }
 
