@@ -23,6 +23,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+import numpy as np
+
 from electra_zh import __version__, files, progress
 from electra_zh.config import UserError
 from electra_zh.data import documents, records, shards, units
@@ -36,6 +38,7 @@ from electra_zh.data.manifest import (
     Manifest,
     Shard,
     VocabularyInfo,
+    WordsInfo,
     find_shards,
     load_manifest,
     summary_lines,
@@ -44,6 +47,7 @@ from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, run_tasks
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
+from electra_zh.text.words import RECUT
 
 __all__ = [
     "BuildSettings",
@@ -92,7 +96,7 @@ def _build(
     vocabulary: Vocabulary,
     show: progress.Show,
 ) -> Manifest:
-    dtype = records.row_dtype(vocabulary.size, settings.max_seq_length)
+    dtype = _row_dtype(settings, vocabulary)
     counts = _build_units(settings, inputs, vocabulary, show)
     tasks = shards.plan_shards(settings, counts)
     written = shards.write_shards(settings, tasks, dtype=dtype, show=show)
@@ -110,6 +114,11 @@ def _build(
         manifests[split].save(folder)
     files.remove_tree(settings.work_folder)
     return manifests[units.TRAIN]
+
+
+def _row_dtype(settings: BuildSettings, vocabulary: Vocabulary) -> np.dtype:
+    words = settings.words is not None
+    return records.row_dtype(vocabulary.size, settings.max_seq_length, words=words)
 
 
 @contextlib.contextmanager
@@ -146,8 +155,9 @@ def _build_units(
     """Does the units that are not done, and returns the counts of all, in their order."""
     plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
     unit_settings = settings.for_units(vocabulary)
-    dtype = records.row_dtype(vocabulary.size, settings.max_seq_length)
-    row_bytes = dtype.itemsize * records.row_width(settings.max_seq_length)
+    row_bytes = _row_dtype(settings, vocabulary).itemsize * records.row_width(
+        settings.max_seq_length
+    )
     counts: dict[int, units.UnitCounts] = {}
     for unit in plan:
         done = units.load_counts(unit_settings, unit.index, row_bytes=row_bytes)
@@ -157,6 +167,8 @@ def _build_units(
     if left:
         # Before workers are forked, so that they share it.
         units.make_tokenizer(vocabulary, settings.tokenizer)
+        if settings.words is not None:
+            units.make_segmenter(settings.words)
     # The largest first, so that no process is left with one at the end.
     left.sort(key=lambda unit: (-unit.size, unit.index))
     total = sum(unit.size for unit in plan)
@@ -204,7 +216,18 @@ def _manifest(
         padding_share=1 - numbers["positions"] / (examples * settings.max_seq_length),
         unknown_share=numbers["unknown_tokens"] / numbers["tokens"],
         shards=tuple(own_shards),
+        words=_words_info(settings, split, counts),
     )
+
+
+def _words_info(
+    settings: BuildSettings, split: str, counts: Sequence[units.UnitCounts]
+) -> WordsInfo | None:
+    if settings.words is None:
+        return None
+    counted = sum((each.words for each in counts), Counter[str]())
+    words = sum(each.splits[split].numbers["words"] for each in counts)
+    return WordsInfo(words, counted[RECUT])
 
 
 def _corpus_info(

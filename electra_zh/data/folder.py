@@ -20,7 +20,7 @@ from electra_zh.text.wordpiece import UNICODE_VERSION
 
 _FINGERPRINT = "build.json"
 # Settings whose values are short enough to be shown where they differ.
-_SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every")
+_SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every", "words")
 
 
 def prepare_folder(
@@ -104,9 +104,13 @@ def _difference(path: str, fingerprint: Mapping[str, Any]) -> str:
     if not files.exists(path):
         return ""
     found = files.read_json(path)
-    different = [name for name in fingerprint if found.get(name) != fingerprint[name]]
+    # Some settings are named only where they are asked for.
+    names = {**fingerprint, **found}
+    different = [name for name in names if found.get(name) != fingerprint.get(name)]
     return ", ".join(
-        f"{name} ({found.get(name)} there, {fingerprint[name]} here)" if name in _SHOWN else name
+        f"{name} ({found.get(name)} there, {fingerprint.get(name)} here)"
+        if name in _SHOWN
+        else name
         for name in different
     )
 
