@@ -55,6 +55,7 @@ class PretrainConfig:
       uniform_generator: replacements are drawn uniformly from the vocabulary, no generator.
       disallow_correct: the generator never draws the original token.
       temperature: divides the generator's logits before drawing.
+      optimizer: the reference's Adam with weight decay, or LAMB for large batches.
       learning_rate: the peak rate, after warm-up.
       lr_decay_power: power of the polynomial decay to 0 at `num_train_steps`.
       weight_decay_rate: decoupled weight decay.
@@ -87,6 +88,7 @@ class PretrainConfig:
     uniform_generator: bool = False
     disallow_correct: bool = False
     temperature: float = 1.0
+    optimizer: Literal["adamw", "lamb"] = "adamw"
     learning_rate: float = 5e-4
     lr_decay_power: float = 1.0
     weight_decay_rate: float = 0.01
