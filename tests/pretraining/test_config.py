@@ -64,6 +64,42 @@ def test_published_sizes(name: str) -> None:
     )
 
 
+# HFL's published settings: (optimizer, rate, batch, length, steps, masking, layers, width).
+BERT_LIKE = {
+    "bert-wwm": ("lamb", 1e-4, 2560, 128, 100_000, "whole_word", 12, 768),
+    "bert-wwm-512": ("lamb", 1e-4, 384, 512, 100_000, "whole_word", 12, 768),
+    "roberta-wwm-ext": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 12, 768),
+    "roberta-wwm-ext-large": ("adamw", 5e-5, 512, 512, 2_000_000, "whole_word", 24, 1024),
+    "bert-ngram": ("adamw", 1e-4, 384, 512, 1_000_000, "ngram", 12, 768),
+    "rbt3": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 3, 768),
+    "rbt4": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 4, 768),
+    "rbt6": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 6, 768),
+    "rbtl3": ("adamw", 5e-5, 384, 512, 1_000_000, "whole_word", 3, 1024),
+}
+
+
+@pytest.mark.parametrize("name", BERT_LIKE)
+def test_recipes_of_bert(name: str) -> None:
+    found = _resolve(name)
+    assert BERT_LIKE[name] == (
+        found.optimizer,
+        found.learning_rate,
+        found.train_batch_size,
+        found.max_seq_length,
+        found.num_train_steps,
+        found.masking,
+        found.model.num_hidden_layers,
+        found.model.hidden_size,
+    )
+    assert found.model.embedding_size == found.model.hidden_size
+    assert (found.mask_prob, found.mask_keep_prob, found.mask_random_prob) == (0.15, 0.1, 0.1)
+    assert not found.electra_objective
+
+
+def test_small_with_whole_words_is_small_otherwise() -> None:
+    assert _resolve("small-wwm") == _resolve("small", masking="whole_word")
+
+
 def test_overrides_reach_the_run_and_the_model() -> None:
     settings = _resolve(learning_rate="1e-4", hidden_size="64", **{"model.num_hidden_layers": "3"})
     assert settings.learning_rate == 1e-4
