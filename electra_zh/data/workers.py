@@ -111,13 +111,8 @@ class _Pool:
                 kind, value = self._receive(pipe)
                 if kind == _PROGRESS:
                     report(value)
-                elif kind == _USER_ERROR:
-                    raise UserError(value)
-                elif kind == _FILE_ERROR:
-                    raise Interrupted(value)
-                elif kind == _CRASH:
-                    raise WorkerError(value)
                 else:
+                    value = unwrap(kind, value)
                     busy.discard(pipe)
                     if waiting:
                         self._send(pipe, waiting.pop())
@@ -170,7 +165,7 @@ def _serve(pipe: Any, others: Sequence[Any], work: Callable[[Any, Report], Any])
                 task = pipe.recv()
             except EOFError:
                 break
-            pipe.send(_attempt(work, task, lambda amount: pipe.send((_PROGRESS, amount))))
+            pipe.send(attempt(work, task, lambda amount: pipe.send((_PROGRESS, amount))))
     except BrokenPipeError:
         # The parent is gone.
         pass
@@ -180,7 +175,8 @@ def _serve(pipe: Any, others: Sequence[Any], work: Callable[[Any, Report], Any])
         os._exit(0)
 
 
-def _attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> tuple[int, object]:
+def attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> tuple[int, Any]:
+    """Does a task in a worker; how it ended and what came of it can be sent to another process."""
     try:
         return _DONE, work(task, report)
     except BrokenPipeError:
@@ -190,3 +186,21 @@ def _attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> t
     except Exception as error:
         line = files.describe_error(error)
         return (_CRASH, traceback.format_exc()) if line is None else (_FILE_ERROR, line)
+
+
+def unwrap(kind: int, value: Any) -> Any:
+    """Returns the result of an `attempt`, or raises its error.
+
+    Raises:
+      UserError: the task raised it.
+      Interrupted: the task had an error of the file system.
+      WorkerError: the task raised something else.
+    """
+    if kind == _USER_ERROR:
+        raise UserError(value)
+    if kind == _FILE_ERROR:
+        raise Interrupted(value)
+    if kind == _CRASH:
+        raise WorkerError(value)
+    assert kind == _DONE
+    return value
