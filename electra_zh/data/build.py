@@ -14,14 +14,9 @@ all of them are there, and the manifest comes last: it is what makes the folder 
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 from electra_zh import __version__, files, progress
 from electra_zh.config import UserError
@@ -41,7 +36,7 @@ from electra_zh.data.manifest import (
     summary_lines,
 )
 from electra_zh.data.settings import BuildSettings
-from electra_zh.data.workers import Interrupted, run_tasks
+from electra_zh.data.workers import Interrupted, interruptible, run_tasks
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 
@@ -74,7 +69,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
     """
     vocabulary = Vocabulary.load(settings.vocabulary)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
-    with _interruptible():
+    with interruptible():
         prepare_folder(settings, inputs, vocabulary)
         try:
             return _build(settings, inputs, vocabulary, show)
@@ -110,31 +105,6 @@ def _build(
         manifests[split].save(folder)
     files.remove_tree(settings.work_folder)
     return manifests[units.TRAIN]
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted") from None
-    except UserError:
-        raise
-    except Exception as error:
-        line = files.describe_error(error)
-        if line is None:
-            raise
-        raise Interrupted(line) from None
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def _build_units(
@@ -221,7 +191,7 @@ def _corpus_info(
         for reason, found in each.bad_places.items():
             places.setdefault(reason, []).extend(found)
         numbers["documents"] += sum(of.numbers["documents"] for of in each.splits.values())
-    name = _short_names([file.path for file in inputs])
+    name = files.short_names([file.path for file in inputs])
     bad = tuple(
         BadLines(
             reason,
@@ -243,11 +213,3 @@ def _corpus_info(
         bad_lines=bad,
         unknown_characters=dict(units.most_common(unknowns, TOP_UNKNOWNS)),
     )
-
-
-def _short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns what shortens a path by the folder that all inputs are in."""
-    if any(files.is_remote(path) for path in paths):
-        return lambda path: path
-    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return lambda path: os.path.relpath(os.path.abspath(path), parent)
