@@ -29,8 +29,6 @@ _RULES = (
 
 def add(subparsers: Subparsers) -> None:
     """Adds the commands of this group."""
-    from electra_zh.data.cleaning.settings import CleanSettings
-
     command = add_command(subparsers, "clean", clean, summary="Clean a corpus before build-data.")
     add_input_flags(command)
     command.add_argument("--output", required=True, help="the folder to write")
@@ -45,6 +43,14 @@ def add(subparsers: Subparsers) -> None:
     command.add_argument(
         "--to-simplified", action="store_true", help="turn traditional characters simplified"
     )
+    _add_rules(command)
+    command.add_argument("--processes", type=int, help="worker processes; unless given, the cores")
+    command.add_argument("--overwrite", action="store_true", help="replace cleaned text")
+
+
+def _add_rules(command: argparse.ArgumentParser) -> None:
+    from electra_zh.data.cleaning.settings import CleanSettings
+
     rules = command.add_argument_group(
         "rules",
         "A length or count of 0, a min share of 0 and a max share of 1 switch the rule off.",
@@ -71,8 +77,6 @@ def add(subparsers: Subparsers) -> None:
     rules.add_argument(
         "--ngram", type=int, default=13, help="characters of that stretch (%(default)s)"
     )
-    command.add_argument("--processes", type=int, help="worker processes; unless given, the cores")
-    command.add_argument("--overwrite", action="store_true", help="replace cleaned text")
 
 
 def clean(args: argparse.Namespace) -> int:

@@ -78,10 +78,7 @@ def judge_lines(stretch: Stretch, figures: Figures, settings: CleanSettings) -> 
         Rule.LINE_SYMBOLS: figures.symbols > settings.max_line_symbols * solid,
         Rule.LINE_RUN: figures.run > (settings.max_run or np.inf),
     }
-    verdicts = np.full(len(lines), Rule.STAYS, np.uint8)
-    for rule in reversed(hits):
-        verdicts[hits[rule]] = rule
-    return verdicts
+    return _first(hits, len(lines))
 
 
 def _which(lines: list[str], char: str) -> np.ndarray:
@@ -123,13 +120,17 @@ def judge_documents(
         Rule.DOCUMENT_SHORT: solid < settings.min_document,
         Rule.DOCUMENT_CHINESE: chinese < settings.min_document_chinese * solid,
     }
+    # A document that goes for its repeated lines goes with them.
+    lines[repeats[documents] & (lines == Rule.LINE_REPEATED)] = Rule.STAYS
+    return Verdicts(lines, _first(hits, count))
+
+
+def _first(hits: dict[Rule, np.ndarray], count: int) -> np.ndarray:
+    """Returns of each line or document the first rule that hits it, uint8 [count]."""
     verdicts = np.full(count, Rule.STAYS, np.uint8)
     for rule in reversed(hits):
         verdicts[hits[rule]] = rule
-    # A document that goes for its repeated lines goes as a whole.
-    whole = repeats[documents] & (lines == Rule.LINE_REPEATED)
-    lines[whole] = Rule.STAYS
-    return Verdicts(lines, verdicts)
+    return verdicts
 
 
 def document_sums(values: np.ndarray, documents: np.ndarray, count: int) -> np.ndarray:
@@ -164,7 +165,12 @@ def describe(settings: CleanSettings) -> dict[Rule, str]:
         Rule.LINE_DUPLICATE: "lines that stood in the corpus before",
         Rule.DOCUMENT_REMAINS: f"documents left with under {settings.min_document} characters",
     }
-    off = {
+    off = _switched_off(settings)
+    return {rule: text for rule, text in texts.items() if not off.get(rule, False)}
+
+
+def _switched_off(settings: CleanSettings) -> dict[Rule, bool]:
+    return {
         Rule.LINE_SHORT: not settings.min_line,
         Rule.LINE_REPLACEMENT: settings.max_replacement == 1,
         Rule.LINE_LONG: not settings.max_line,
@@ -182,4 +188,3 @@ def describe(settings: CleanSettings) -> dict[Rule, str]:
         Rule.LINE_DUPLICATE: not settings.duplicate_lines,
         Rule.DOCUMENT_REMAINS: not (settings.boilerplate or settings.duplicate_lines),
     }
-    return {rule: text for rule, text in texts.items() if not off.get(rule, False)}

@@ -114,7 +114,7 @@ def _filter_units(
     show: progress.Show,
 ) -> list[Filtered]:
     plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
-    do = functools.partial(filter_unit, settings=settings, contamination_data=evaluation, work=work)
+    do = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
     # The largest first, so that no process is left with one at the end.
     order = sorted(plan, key=lambda unit: (-unit.size, unit.index))
     total = sum(unit.size for unit in plan)

@@ -92,7 +92,7 @@ def filter_unit(
     report: Report,
     *,
     settings: CleanSettings,
-    contamination_data: Contamination | None,
+    evaluation: Contamination | None,
     work: str,
 ) -> Filtered:
     """Normalises the text of a unit and applies the rules on lines and documents.
@@ -101,7 +101,7 @@ def filter_unit(
       unit: what to read.
       report: is told how many bytes were read.
       settings: the rules.
-      contamination_data: evaluation data that no document may hold.
+      evaluation: data that no document may hold.
       work: the folder for what the second task reads.
     """
     reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
@@ -113,19 +113,15 @@ def filter_unit(
     offset = lines = 0
     with files.atomic_write(text_path(work, unit.index), durable=False) as file:
         for stretch in stretches(_normalized(reader, report, settings, numbers)):
-            left, left_hashes = _filter(stretch, settings, contamination_data, tally)
-            if not left.lines:
-                continue
-            file.write("\n".join([*left.lines, ""]).encode())
+            left, left_hashes = _filter(stretch, settings, evaluation, tally)
+            file.write("".join(f"{line}\n" for line in left.lines).encode())
             records.append(_records(left, left_hashes, offset))
             hashes.append(hash_documents(left_hashes, left.documents))
             if settings.near_duplicates is not None:
                 rows.append(near.signatures(left.lines, left.documents, left.num_documents))
             offset += left.num_documents
             lines += len(left.lines)
-    with files.atomic_write(records_path(work, unit.index), durable=False) as file:
-        for each in records:
-            file.write(each.tobytes())
+    _save_records(records, work, unit.index)
     numbers["bytes"] = reader.text_bytes
     return Filtered(
         unit.index,
@@ -193,6 +189,12 @@ def _records(stretch: Stretch, hashes: np.ndarray, offset: int) -> np.ndarray:
     records["length"] = list(map(len, stretch.lines))
     records["solid"] = records["length"] - [line.count(" ") for line in stretch.lines]
     return records
+
+
+def _save_records(records: list[np.ndarray], work: str, unit: int) -> None:
+    with files.atomic_write(records_path(work, unit), durable=False) as file:
+        for each in records:
+            file.write(each.tobytes())
 
 
 def text_path(work: str, unit: int) -> str:
