@@ -75,7 +75,16 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
         help="evaluation data (.json, .jsonl, .tsv, .txt): documents with a stretch of it go",
     )
     rules.add_argument(
-        "--ngram", type=int, default=13, help="characters of that stretch (%(default)s)"
+        "--ngram",
+        type=int,
+        default=13,
+        help="length of that stretch in ideographs and words (%(default)s)",
+    )
+    rules.add_argument(
+        "--common-ngrams",
+        type=int,
+        default=10,
+        help="stretches in more documents of the corpus are ignored (%(default)s)",
     )
 
 
@@ -107,6 +116,7 @@ def clean(args: argparse.Namespace) -> int:
         near_duplicates=args.near_duplicates,
         decontaminate=tuple(args.decontaminate),
         ngram=args.ngram,
+        common_ngrams=args.common_ngrams,
         compress=args.compress,
         text_field=args.text_field,
         strict=args.strict,

@@ -47,7 +47,7 @@ def test_two_processes_write_what_one_writes_and_say_what_went(folder: Path) -> 
     assert rows["read"][:2] == ["64", "260"]
     assert rows["lines under 5 characters"][:2] == ["0", "1"]
     assert rows["lines under 20% Chinese"][:2] == ["0", "1"]
-    assert rows["documents with 13 characters of test data"][:2] == ["1", "4"]
+    assert rows["documents with 13-grams of evaluation data"][:2] == ["1", "4"]
     assert rows["documents that are the same as an earlier one"][:2] == ["3", "12"]
     assert rows["kept"][:2] == ["60", "241"]
 

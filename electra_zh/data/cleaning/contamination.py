@@ -11,7 +11,8 @@ import numpy as np
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.data import archives
-from electra_zh.data.cleaning.grams import grams
+from electra_zh.data.cleaning.duplicates import document_counts
+from electra_zh.data.cleaning.grams import Grams, grams
 
 _JSON = (".json", ".jsonl", ".ndjson")
 _TABLES = (".tsv", ".csv")
@@ -26,7 +27,7 @@ class Contamination(NamedTuple):
 
     Attributes:
       hashes: uint64 [G], sorted, each once.
-      n: characters of a gram.
+      n: units of a gram.
       filter: bool [2 ** bits], whether a hash starts with these bits.
     """
 
@@ -42,18 +43,18 @@ def load_contamination(
 
     Args:
       paths: JSON, JSON lines, tables of tab-separated cells, plain text; also compressed.
-      n: characters of a gram.
+      n: units of a gram.
       convert: does to the strings what is done to the corpus's text.
 
     Raises:
-      UserError: no such file, it cannot be read, or it has no string of n characters.
+      UserError: no such file, it cannot be read, or it has no string of n units.
     """
     found: list[np.ndarray] = []
     for path in paths:
         strings = convert([string for string in strings_of(path) if len(string) >= n])
         hashes = grams(strings, np.arange(len(strings)), n=n).hashes
         if not len(hashes):
-            raise UserError(f"{path} has no string of {n} letters, digits or ideographs")
+            raise UserError(f"{path} has no string of {n} ideographs and words")
         found.append(np.unique(hashes))
     return index(np.unique(np.concatenate(found)), n=n)
 
@@ -66,26 +67,45 @@ def index(hashes: np.ndarray, *, n: int) -> Contamination:
     return Contamination(hashes, n, seen)
 
 
-def contaminated(
-    lines: Sequence[str], documents: np.ndarray, count: int, *, contamination: Contamination
-) -> np.ndarray:
-    """Returns which documents hold an n-gram of the evaluation data, bool [count].
+def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Contamination) -> Grams:
+    """Returns which n-grams of the evaluation data stand in which documents, each pair once.
 
     Args:
       lines: the lines [L].
       documents: int64 [L], the number of each line's document, ascending.
-      count: number of documents.
-      contamination: the evaluation data.
+      evaluation: the evaluation data.
+
+    Returns:
+      The grams, ordered by their documents.
     """
-    found = grams(lines, documents, n=contamination.n)
-    bits = len(contamination.filter).bit_length() - 1
-    maybe = np.flatnonzero(contamination.filter.take(found.hashes >> np.uint64(64 - bits)))
-    places = np.searchsorted(contamination.hashes, found.hashes[maybe])
-    places = np.minimum(places, len(contamination.hashes) - 1)
-    sure = maybe[contamination.hashes[places] == found.hashes[maybe]]
-    hit = np.zeros(count, np.bool_)
-    hit[found.documents[sure]] = True
-    return hit
+    found = grams(lines, documents, n=evaluation.n)
+    bits = len(evaluation.filter).bit_length() - 1
+    maybe = np.flatnonzero(evaluation.filter.take(found.hashes >> np.uint64(64 - bits)))
+    hashes, numbers = found.hashes[maybe], found.documents[maybe]
+    places = np.minimum(np.searchsorted(evaluation.hashes, hashes), len(evaluation.hashes) - 1)
+    sure = evaluation.hashes[places] == hashes
+    hashes, numbers = hashes[sure], numbers[sure]
+    order = np.lexsort((hashes, numbers))
+    hashes, numbers = hashes[order], numbers[order]
+    new = np.ones(len(hashes), np.bool_)
+    new[1:] = (hashes[1:] != hashes[:-1]) | (numbers[1:] != numbers[:-1])
+    return Grams(hashes[new], numbers[new])
+
+
+def contaminated(hits: Grams, *, common: int) -> np.ndarray:
+    """Returns the numbers of the documents that hold an n-gram of the evaluation data.
+
+    An n-gram in many documents is a common phrase, or the name of a law, and says nothing of where
+    a document comes from (Brown et al., 2020, appendix C, ignore those in over 10 documents).
+
+    Args:
+      hits: of all documents that are looked at, ordered by them.
+      common: n-grams in more documents than this are ignored; 0: none is.
+    """
+    if not common:
+        return np.unique(hits.documents)
+    rare = document_counts(hits.hashes, hits.documents) <= common
+    return np.unique(hits.documents[rare])
 
 
 def strings_of(path: str) -> Iterator[str]:

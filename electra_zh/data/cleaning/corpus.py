@@ -1,8 +1,8 @@
 """The rules on the whole corpus: what stood in it before, and what stands everywhere.
 
 They look at what the rules on lines and documents left, in this order: documents that are the same
-as an earlier one, documents near an earlier one, then the lines of the documents that stay. Of what
-is the same, the first in the order of the input stays.
+as an earlier one, documents with evaluation data in them, documents near an earlier one, then the
+lines of the documents that stay. Of what is the same, the first in the order of the input stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_zh.data.cleaning.contamination import contaminated
 from electra_zh.data.cleaning.duplicates import CorpusLines, find_repeats, later_occurrences
+from electra_zh.data.cleaning.grams import Grams
 from electra_zh.data.cleaning.near import near_duplicates
 from electra_zh.data.cleaning.rules import Rule, Verdicts, document_sums
 from electra_zh.data.cleaning.settings import CleanSettings
@@ -86,12 +88,29 @@ def _judge_documents(filtered: Sequence[Filtered], settings: CleanSettings) -> n
     rules = np.full(len(hashes), Rule.STAYS, np.uint8)
     if not settings.keep_duplicates:
         rules[later_occurrences(hashes)] = Rule.DOCUMENT_DUPLICATE
+    if settings.decontaminate:
+        hits = _hits(filtered, np.flatnonzero(rules == Rule.STAYS))
+        found = contaminated(hits, common=settings.common_ngrams)
+        rules[found] = Rule.DOCUMENT_CONTAMINATED
     if settings.near_duplicates is not None:
         left = np.flatnonzero(rules == Rule.STAYS)
         rows = np.concatenate([unit.signatures for unit in filtered])[left]
         near = near_duplicates(rows, settings.near_duplicates)
         rules[left[near]] = Rule.DOCUMENT_NEAR_DUPLICATE
     return rules
+
+
+def _hits(filtered: Sequence[Filtered], looked_at: np.ndarray) -> Grams:
+    """Returns the n-grams of evaluation data in some documents, numbered over the corpus."""
+    offset = 0
+    numbers: list[np.ndarray] = []
+    for unit in filtered:
+        numbers.append(unit.hits.documents + offset)
+        offset += len(unit.document_hashes)
+    documents = np.concatenate(numbers)
+    hashes = np.concatenate([unit.hits.hashes for unit in filtered])
+    inside = np.isin(documents, looked_at)
+    return Grams(hashes[inside], documents[inside])
 
 
 def _judge_remains(

@@ -1,7 +1,8 @@
-"""Hashes of n-grams: stretches of n letters, digits and ideographs.
+"""Hashes of n-grams: stretches of n ideographs and words.
 
-Case, width, punctuation, white space and line ends make no difference: what is compared is the
-characters that are left when all of those are taken away.
+An ideograph is a unit, and so is a run of other letters and digits, which say less one by one: 13
+Latin letters are no more than a word. Case, width, punctuation, white space and line ends between
+units make no difference.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.text.characters import CJK_RANGES, CODE_POINTS, to_codepoints
+from electra_zh.text.characters import CODE_POINTS, is_cjk, to_codepoints
 
 # An odd number: multiplying by it loses nothing. 2 ** 64 over the golden ratio.
 _BASE = 0x9E3779B97F4A7C15
-_WORD = (1 << 64) - 1
+# Marks the letters and digits that are no ideographs.
+_LETTER = 1 << 31
 _PLANES_IN_USE = ((0, 0x40000), (0xE0000, 0xE1000))
 
 
@@ -39,18 +41,33 @@ def grams(lines: Sequence[str], documents: np.ndarray, *, n: int) -> Grams:
     Args:
       lines: their lines [L].
       documents: int64 [L], the number of each line's document, ascending.
-      n: characters of a gram.
+      n: units of a gram.
     """
     lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-    codes = _plain_forms().take(to_codepoints("".join(lines)))
-    kept = codes > 0
-    codes = codes[kept]
-    of_code = np.repeat(documents, lengths)[kept]
-    if len(codes) < n:
+    # The line ends part the words.
+    codes = _plain_forms().take(to_codepoints("\n".join(lines)))
+    kept = np.flatnonzero(codes)
+    values, starts = _units(codes, kept)
+    if len(values) < n:
         return Grams(np.empty(0, np.uint64), np.empty(0, np.int64))
-    hashes = _rolling(scramble(codes.astype(np.uint64)), n)
-    inside = of_code[n - 1 :] == of_code[: len(of_code) - n + 1]
-    return Grams(scramble(hashes[inside]), of_code[: len(inside)][inside])
+    ends = np.cumsum(lengths + 1)
+    of_unit = np.repeat(documents, np.diff(np.searchsorted(kept[starts], ends), prepend=0))
+    hashes = _rolling(values, n)
+    inside = of_unit[n - 1 :] == of_unit[: len(of_unit) - n + 1]
+    return Grams(scramble(hashes[inside]), of_unit[: len(inside)][inside])
+
+
+def _units(codes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a hash of each ideograph and each run of letters, and where it starts in `kept`."""
+    letter = codes >= _LETTER
+    # A letter behind a letter goes on with its word.
+    goes_on = np.zeros(len(codes), np.bool_)
+    goes_on[1:] = letter[1:] & letter[:-1]
+    starts = np.flatnonzero(~goes_on[kept])
+    sizes = np.diff(np.append(starts, len(kept)))
+    within = np.arange(len(kept)) - np.repeat(starts, sizes)
+    values = scramble(codes[kept] + (within.astype(np.uint64) << np.uint64(32)))
+    return (np.add.reduceat(values, starts) if len(starts) else values), starts
 
 
 def _rolling(values: np.ndarray, n: int) -> np.ndarray:
@@ -88,17 +105,18 @@ def scramble(values: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _plain_forms() -> np.ndarray:
-    """Returns uint32 [0x110000]: what each character is compared as; 0 where it is left out."""
+    """Returns uint32 [0x110000]: what each character is compared as; 0 where it is left out.
+
+    Those of letters and digits are marked with `_LETTER`.
+    """
     forms = np.zeros(CODE_POINTS, np.uint32)
     for first, end in _PLANES_IN_USE:
         for code in range(first, end):
             char = chr(code)
             if char.isalnum():
                 plain = unicodedata.normalize("NFKC", char).lower()
-                forms[code] = ord(plain) if len(plain) == 1 else code
-    for first, last in CJK_RANGES:
-        ideographs = forms[first : last + 1]
-        ideographs[ideographs == 0] = np.arange(first, last + 1, dtype=np.uint32)[ideographs == 0]
+                form = plain if len(plain) == 1 else char
+                forms[code] = ord(form) | (0 if is_cjk(ord(form)) else _LETTER)
     return forms
 
 

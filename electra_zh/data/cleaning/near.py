@@ -98,7 +98,7 @@ def near_duplicates(rows: np.ndarray, threshold: float) -> np.ndarray:
     """
     near = np.zeros(len(rows), np.bool_)
     width = band_width(threshold)
-    # Documents of under five characters have no 5-gram, and are not near to anything.
+    # Documents of under five units have no 5-gram, and are not near to anything.
     some = np.flatnonzero((rows != _NO_GRAMS).any(axis=1))
     for start in range(0, SIGNATURE - width + 1, width):
         keys = np.zeros(len(some), np.uint64)

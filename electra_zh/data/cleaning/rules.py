@@ -33,8 +33,8 @@ class Rule(enum.IntEnum):
     DOCUMENT_EMPTIED = 10
     DOCUMENT_SHORT = 11
     DOCUMENT_CHINESE = 12
-    DOCUMENT_CONTAMINATED = 13
-    DOCUMENT_DUPLICATE = 14
+    DOCUMENT_DUPLICATE = 13
+    DOCUMENT_CONTAMINATED = 14
     DOCUMENT_NEAR_DUPLICATE = 15
     LINE_BOILERPLATE = 16
     LINE_DUPLICATE = 17
@@ -156,8 +156,8 @@ def describe(settings: CleanSettings) -> dict[Rule, str]:
         Rule.DOCUMENT_EMPTIED: "documents without a line left",
         Rule.DOCUMENT_SHORT: f"documents under {settings.min_document} characters",
         Rule.DOCUMENT_CHINESE: f"documents under {settings.min_document_chinese:.0%} Chinese",
-        Rule.DOCUMENT_CONTAMINATED: f"documents with {settings.ngram} characters of test data",
         Rule.DOCUMENT_DUPLICATE: "documents that are the same as an earlier one",
+        Rule.DOCUMENT_CONTAMINATED: f"documents with {settings.ngram}-grams of evaluation data",
         Rule.DOCUMENT_NEAR_DUPLICATE: (
             f"documents at least {settings.near_duplicates or 1:.0%} like an earlier one"
         ),

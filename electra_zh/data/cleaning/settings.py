@@ -13,7 +13,7 @@ Compression = Literal["none", "gz", "zst"]
 
 _COUNTS = (
     *("min_line", "max_line", "max_run", "repeated_lines", "boilerplate", "duplicate_lines"),
-    "min_document",
+    *("min_document", "common_ngrams"),
 )
 _SHARES = (
     *("max_replacement", "min_line_chinese", "max_line_symbols"),
@@ -52,7 +52,9 @@ class CleanSettings:
       keep_duplicates: keep documents that are the same as an earlier one.
       near_duplicates: documents at least so similar to an earlier one go; None: they stay.
       decontaminate: files of evaluation data; documents that share a stretch of text with it go.
-      ngram: length of that stretch, in letters, digits and ideographs.
+      ngram: length of that stretch, in ideographs and words of other letters (13: Brown et al.,
+        2020, appendix C).
+      common_ngrams: stretches in more documents of the corpus than this are ignored (10: the same).
       compress: how the output is compressed.
       text_field: the field of `.jsonl` records that holds the text.
       strict: stop at the first line that cannot be read instead of leaving it out.
@@ -81,6 +83,7 @@ class CleanSettings:
     near_duplicates: float | None = None
     decontaminate: tuple[str, ...] = ()
     ngram: int = 13
+    common_ngrams: int = 10
     compress: Compression = "none"
     text_field: str = "text"
     strict: bool = False

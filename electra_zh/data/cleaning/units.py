@@ -17,6 +17,7 @@ from electra_zh import files
 from electra_zh.data import archives, documents
 from electra_zh.data.cleaning import contamination, near, normalization
 from electra_zh.data.cleaning.contamination import Contamination
+from electra_zh.data.cleaning.grams import Grams
 from electra_zh.data.cleaning.report import OutputFile, Tally
 from electra_zh.data.cleaning.rules import Rule, Verdicts, judge_documents, judge_lines
 from electra_zh.data.cleaning.settings import CleanSettings
@@ -42,7 +43,8 @@ class Filtered(NamedTuple):
       unit: its number.
       lines: how many lines are left.
       document_hashes: uint64 [D], of the documents that are left.
-      signatures: uint32 [D, SIGNATURE]; without columns where none are wanted.
+      signatures: uint32 [D, SIGNATURE]; no rows where none are wanted.
+      hits: n-grams of evaluation data, and the numbers of the documents that hold them.
       tally: what was removed; what is left is not counted.
       numbers: counts of characters and bytes, by name.
       bad_lines: lines that could not be read, by reason.
@@ -53,6 +55,7 @@ class Filtered(NamedTuple):
     lines: int
     document_hashes: np.ndarray
     signatures: np.ndarray
+    hits: Grams
     tally: Tally
     numbers: Counter[str]
     bad_lines: Counter[str]
@@ -101,7 +104,7 @@ def filter_unit(
       unit: what to read.
       report: is told how many bytes were read.
       settings: the rules.
-      evaluation: data that no document may hold.
+      evaluation: data that is looked for.
       work: the folder for what the second task reads.
     """
     reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
@@ -110,13 +113,17 @@ def filter_unit(
     records: list[np.ndarray] = []
     hashes: list[np.ndarray] = []
     rows: list[np.ndarray] = []
+    hits = [Grams(np.empty(0, np.uint64), np.empty(0, np.int64))]
     offset = lines = 0
     with files.atomic_write(text_path(work, unit.index), durable=False) as file:
         for stretch in stretches(_normalized(reader, report, settings, numbers)):
-            left, left_hashes = _filter(stretch, settings, evaluation, tally)
+            left, left_hashes = _filter(stretch, settings, tally)
             file.write("".join(f"{line}\n" for line in left.lines).encode())
             records.append(_records(left, left_hashes, offset))
             hashes.append(hash_documents(left_hashes, left.documents))
+            if evaluation is not None:
+                hit = contamination.find_hits(left.lines, left.documents, evaluation)
+                hits.append(Grams(hit.hashes, hit.documents + offset))
             if settings.near_duplicates is not None:
                 rows.append(near.signatures(left.lines, left.documents, left.num_documents))
             offset += left.num_documents
@@ -128,6 +135,7 @@ def filter_unit(
         lines,
         np.concatenate([np.empty(0, np.uint64), *hashes]),
         np.concatenate([np.empty((0, near.SIGNATURE), np.uint32), *rows]),
+        Grams(*map(np.concatenate, zip(*hits, strict=True))),
         tally,
         numbers,
         reader.bad_lines,
@@ -151,9 +159,7 @@ def _normalized(
         report(block.stored_bytes)
 
 
-def _filter(
-    stretch: Stretch, settings: CleanSettings, data: Contamination | None, tally: Tally
-) -> tuple[Stretch, np.ndarray]:
+def _filter(stretch: Stretch, settings: CleanSettings, tally: Tally) -> tuple[Stretch, np.ndarray]:
     """Returns what is left of some documents, and the hashes of the lines; counts the rest."""
     figures = measure(stretch.lines, runs=settings.max_run > 0)
     hashes = hash_lines(stretch.lines)
@@ -165,14 +171,6 @@ def _filter(
         settings=settings,
     )
     rules = verdicts.final(stretch.documents)
-    if data is not None:
-        left = stretch.select(rules == Rule.STAYS)
-        numbers = stretch.documents[rules == Rule.STAYS]
-        hit = contamination.contaminated(
-            left.lines, numbers, stretch.num_documents, contamination=data
-        )
-        verdicts.documents[hit] = Rule.DOCUMENT_CONTAMINATED
-        rules = verdicts.final(stretch.documents)
     # What is left is counted when it is sure to stay.
     gone = np.flatnonzero(rules != Rule.STAYS)
     lines = [stretch.lines[index] for index in gone.tolist()]

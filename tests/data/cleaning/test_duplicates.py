@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.cleaning.duplicates import (
@@ -22,12 +22,14 @@ HASHES = st.lists(st.sampled_from([index * (2**64 // 7) + 5 for index in range(7
 UNITS = st.lists(st.lists(st.tuples(HASHES, st.booleans()), max_size=4), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(HASHES)
 def test_later_occurrences(hashes: list[int]) -> None:
     expected = [value in hashes[:index] for index, value in enumerate(hashes)]
     assert later_occurrences(np.array(hashes, np.uint64)).tolist() == expected
 
 
+@settings(deadline=None)
 @given(HASHES, st.integers(1, 10))
 def test_later_in_document(hashes: list[int], size: int) -> None:
     documents = np.arange(len(hashes)) // size
@@ -42,6 +44,7 @@ def test_a_line_counts_once_in_each_document() -> None:
 
 
 @pytest.mark.parametrize("part_hashes", [1, 3, 1000])
+@settings(deadline=None)
 @given(units=UNITS)
 def test_repeats_of_the_corpus(units: list[list[tuple[list[int], bool]]], part_hashes: int) -> None:
     # A document is its lines' hashes, and whether it is looked at; even hashes are long lines.

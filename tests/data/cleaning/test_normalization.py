@@ -6,7 +6,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.config import UserError
@@ -60,6 +60,7 @@ def test_what_is_taken_out_is_counted() -> None:
     )
 
 
+@settings(deadline=None)
 @given(TEXT, st.sampled_from(["nfc", "nfkc", "none"]))
 def test_twice_is_once(text: str, form: UnicodeForm) -> None:
     once = normalize(text, form).text
@@ -67,6 +68,7 @@ def test_twice_is_once(text: str, form: UnicodeForm) -> None:
     assert normalize(once, form).text == once
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_lines_stay_lines_and_blank_ones_alone_are_empty(text: str) -> None:
     before, after = text.split("\n"), normalize(text, "nfc").text.split("\n")
@@ -75,6 +77,7 @@ def test_lines_stay_lines_and_blank_ones_alone_are_empty(text: str) -> None:
         assert (not new) == (not old or old.isspace())
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("a \n")))
 def test_spaces_as_split_and_join(text: str) -> None:
     lines = (" ".join(part for part in line.split(" ") if part) for line in text.split("\n"))

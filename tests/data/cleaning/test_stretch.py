@@ -6,7 +6,7 @@ import itertools
 import unicodedata
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.cleaning.stretch import (
@@ -29,6 +29,7 @@ def _documents(found: list[Stretch]) -> list[list[str]]:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["一", "二二", ""]), max_size=30), st.randoms())
 def test_documents_do_not_depend_on_the_blocks(lines: list[str], random: object) -> None:
     cuts = sorted(random.randint(0, len(lines)) for _ in range(4))  # type: ignore[attr-defined]
@@ -44,6 +45,7 @@ def test_a_very_long_document_comes_in_parts() -> None:
     assert _documents(found) == [["字字字字", "字字字字"], ["字字"], ["尾"]]
 
 
+@settings(deadline=None)
 @given(LINES)
 def test_figures_as_counted_one_by_one(lines: list[str]) -> None:
     figures = measure(lines)
@@ -68,6 +70,7 @@ def _longest_run(line: str) -> int:
     return best
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("哈啊。"), min_size=1, max_size=30), min_size=1))
 def test_repetitions_as_found_one_by_one(lines: list[str]) -> None:
     assert measure(lines).run.tolist() == list(map(_longest_run, lines))
