@@ -15,15 +15,11 @@ all of them are there, and the manifest comes last: it is what makes the folder 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +46,7 @@ from electra_zh.data.manifest import (
 from electra_zh.data.parts import Left, count_left
 from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
-from electra_zh.data.workers import Interrupted
+from electra_zh.data.workers import Interrupted, interruptible
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
@@ -88,7 +84,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
     assert settings.part is None
     vocabulary = Vocabulary.load(settings.vocabulary)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
-    with _interruptible(), prepared_folder(settings, inputs, vocabulary):
+    with interruptible(), prepared_folder(settings, inputs, vocabulary):
         try:
             built = _do_tasks(settings, inputs, vocabulary, show)
             assert isinstance(built, _Built)
@@ -122,7 +118,7 @@ def build_part(
     joined = _find_joined(settings, inputs, vocabulary)
     if joined is not None:
         return joined
-    with _interruptible(), prepared_folder(settings, inputs, vocabulary) as lock:
+    with interruptible(), prepared_folder(settings, inputs, vocabulary) as lock:
         built = _do_tasks(settings, inputs, vocabulary, show)
         if isinstance(built, Left):
             return built
@@ -212,31 +208,6 @@ def _join(
 def _row_dtype(settings: BuildSettings, vocabulary: Vocabulary) -> np.dtype:
     words = settings.words is not None
     return records.row_dtype(vocabulary.size, settings.max_seq_length, words=words)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted") from None
-    except UserError:
-        raise
-    except Exception as error:
-        line = files.describe_error(error)
-        if line is None:
-            raise
-        raise Interrupted(line) from None
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def _build_units(
@@ -346,7 +317,7 @@ def _corpus_info(
         for reason, found in each.bad_places.items():
             places.setdefault(reason, []).extend(found)
         numbers["documents"] += sum(of.numbers["documents"] for of in each.splits.values())
-    name = _short_names([file.path for file in inputs])
+    name = files.short_names([file.path for file in inputs])
     # Workers of other machines have been given whole paths.
     given = {_whole_path(file.path): file.path for file in inputs}
     bad = tuple(
@@ -374,11 +345,3 @@ def _corpus_info(
 
 def _whole_path(path: str) -> str:
     return path if files.is_remote(path) else os.path.abspath(path)
-
-
-def _short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns what shortens a path by the folder that all inputs are in."""
-    if any(files.is_remote(path) for path in paths):
-        return lambda path: path
-    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return lambda path: os.path.relpath(os.path.abspath(path), parent)
