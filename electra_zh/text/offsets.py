@@ -31,10 +31,10 @@ from electra_zh.text.characters import (
 )
 from electra_zh.text.sentencepiece import SentencePieceTokenizer
 from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizedText, WordPieceTokenizer
 from electra_zh.text.wordstore import Encoded, WordStore
 
-__all__ = ["TokenizedTexts", "tokenize_texts"]
+__all__ = ["Covered", "TokenizedTexts", "find_covered", "tokenize_texts"]
 
 # Large enough for array speed, small enough for caches: about a megabyte of Chinese.
 _BLOCK_CHARACTERS = 1 << 18
@@ -144,23 +144,49 @@ def _pieces_block(
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     counts = np.diff(found.text_ends, prepend=0)
     begins = np.repeat(np.cumsum(lengths + 1) - lengths - 1, counts)
-    # With a line end before each text, so that none goes on where the one before it ended.
-    codepoints = to_codepoints("\n" + "\n".join(texts))
-    in_word = _character_classes(TokenizerSettings()).take(codepoints) < SPACE
-    first = found.starts + begins
-    continues = in_word[first] & in_word[np.minimum(first + 1, len(in_word) - 1)]
-    # Several pieces of one character.
-    same_text = np.diff(np.repeat(np.arange(len(texts)), counts), prepend=-1) == 0
-    continues |= same_text & (np.roll(found.ends, 1) > found.starts)
+    codepoints = to_codepoints("\n".join(texts))
+    continues = _continues(codepoints, found.starts + begins, found.ends + begins)
     return TokenizedTexts(found.ids, found.text_ends, found.starts, found.ends, continues)
 
 
-class _Covered(NamedTuple):
-    """What the tokens of a block cover, in characters of the block."""
+def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Returns which pieces of a block begin inside a word, or inside a character."""
+    # With a space before the block, which begins with a word.
+    in_word = np.zeros(len(codepoints) + 1, np.bool_)
+    in_word[1:] = _character_classes(TokenizerSettings()).take(codepoints) < SPACE
+    continues = in_word[starts] & in_word[np.minimum(starts + 1, len(codepoints))]
+    continues[1:] |= ends[:-1] > starts[1:]
+    return continues
 
-    starts: np.ndarray  # int32 [T]
-    ends: np.ndarray  # int32 [T]
-    continues: np.ndarray  # bool [T]
+
+class Covered(NamedTuple):
+    """What the tokens of a block cover, in characters of the block, as in `TokenizedTexts`.
+
+    Attributes:
+      starts: int32 [T], the first character; it never falls.
+      ends: int32 [T], one behind the last.
+      continues: bool [T], whether the token is a "##" continuation.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    continues: np.ndarray
+
+
+def find_covered(tokenizer: Tokenizer, text: str, tokenized: TokenizedText) -> Covered:
+    """Returns what the tokens of a block of text cover that was already tokenized.
+
+    Args:
+      tokenizer: what it was tokenized with.
+      text: the block.
+      tokenized: its tokens.
+    """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        starts, ends = tokenized.starts, tokenized.ends
+        assert starts is not None
+        assert ends is not None
+        return Covered(starts, ends, _continues(tokenized.codepoints, starts, ends))
+    return _places_of(tokenizer).find(text, tokenized.codepoints, len(tokenized.ids))
 
 
 class _Places:
@@ -174,7 +200,7 @@ class _Places:
         # U+0000 at the end of a stretch for no character: no token covers it, so that is right.
         self._store = WordStore(lambda text: Encoded(self._cover(text), []))
 
-    def find(self, text: str, codepoints: np.ndarray, num_tokens: int) -> _Covered:
+    def find(self, text: str, codepoints: np.ndarray, num_tokens: int) -> Covered:
         """Returns what the tokens of a block cover; `codepoints` are the text's characters."""
         classes = self._classes.take(codepoints)
         if self._tokenizer.settings.lower_case:
@@ -183,7 +209,7 @@ class _Places:
         alone = np.flatnonzero(classes == 0).astype(np.int32)
         if not len(run_starts):
             assert len(alone) == num_tokens
-            return _Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
+            return Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
         entries = self._store.lookup(text, codepoints, run_starts, run_ends)
         counts = self._store.counts[entries] >> 1
         # Row i of the store's pairs is token i of all stretches known.
@@ -207,7 +233,7 @@ class _Places:
         starts[in_word] = begin + (found[:, 0] >> 1)
         ends[in_word] = begin + found[:, 1]
         continues[in_word] = (found[:, 0] & 1).astype(np.bool_)
-        return _Covered(starts, ends, continues)
+        return Covered(starts, ends, continues)
 
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""

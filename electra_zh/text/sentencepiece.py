@@ -105,6 +105,7 @@ class SentencePieceTokenizer:
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
         counts = np.diff(found.text_ends, prepend=0)
         begins = np.repeat(np.cumsum(lengths + 1) - lengths - 1, counts)
+        begins = begins.astype(np.int32)
         starts, ends = found.starts + begins, found.ends + begins
         codepoints = to_codepoints(text)
         # A piece that covers nothing, before a line, is counted at the line's first character.

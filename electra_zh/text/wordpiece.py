@@ -71,7 +71,7 @@ class TokenizedText(NamedTuple):
         that needs the word path (a word, or all between two spaces or ideographs where that has a
         capital sigma) counts its k tokens at its last k characters, or one at each character and
         the rest at the last one where it has more tokens than characters.
-      starts, ends: int [T], the characters of the block that each token covers, where the
+      starts, ends: int32 [T], the characters of the block that each token covers, where the
         tokenizer has them at hand (SentencePiece); else None, see `offsets`.
     """
 
