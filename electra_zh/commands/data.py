@@ -109,6 +109,7 @@ def _add_build_data(subparsers: Subparsers) -> None:
         help="map punctuation that the vocabulary lacks (curly quotes, dashes, ellipsis) to ASCII",
     )
     command.add_argument("--overwrite", action="store_true", help="replace a finished folder")
+    _add_cluster_flags(command)
     add_tokenizer_flags(command)
     _add_word_flags(command)
 
@@ -164,10 +165,31 @@ def _word_settings(args: argparse.Namespace) -> WordSettings | None:
     )
 
 
+def _add_cluster_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runner",
+        metavar="{local,dask}",
+        default="local",
+        help="who does the work: processes of this machine, or a Dask cluster (%(default)s)",
+    )
+    command.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a running Dask scheduler (tcp://host:8786) or its scheduler file (.json); unless "
+        "given, --runner dask starts --processes workers on this machine",
+    )
+    command.add_argument(
+        "--part",
+        metavar="i/n",
+        help="do the i-th of n shares, for machines that share the output folder but no engine",
+    )
+
+
 def build_data(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-data`."""
     from electra_zh import progress
     from electra_zh.data import build
+    from electra_zh.data.parts import Left, left_lines, parse_part
     from electra_zh.data.settings import BuildSettings
 
     settings = BuildSettings(
@@ -186,8 +208,18 @@ def build_data(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         holdout_every=args.holdout_every,
         words=_word_settings(args),
+        runner=args.runner,
+        scheduler=args.scheduler,
+        part=None if args.part is None else parse_part(args.part),
     )
-    manifest = build.build(settings, show=progress.show)
-    for line in build.summary_lines(manifest):
+    if settings.part is None:
+        lines = build.summary_lines(build.build(settings, show=progress.show))
+    else:
+        outcome = build.build_part(settings, show=progress.show)
+        if isinstance(outcome, Left):
+            lines = left_lines(outcome, settings.part)
+        else:
+            lines = build.summary_lines(outcome)
+    for line in lines:
         print(line)
     return 0

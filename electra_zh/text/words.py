@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import os
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -58,6 +59,13 @@ class WordSettings:
             _check_file(self.kind, f"words are {JIEBA}, none, {SPACES} or a file of words.{hint}")
         for path in self.dictionaries:
             _check_file(path, "it was given as a dictionary of words")
+
+    def with_paths(self, change: Callable[[str], str]) -> WordSettings:
+        """Returns the same settings with every file's path changed."""
+        kind = self.kind if self.kind in (JIEBA, SPACES) else change(self.kind)
+        return dataclasses.replace(
+            self, kind=kind, dictionaries=tuple(map(change, self.dictionaries))
+        )
 
     def recorded(self) -> dict[str, Any]:
         """Returns what the words depend on, as a manifest shows it: no paths, but checksums."""

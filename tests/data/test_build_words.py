@@ -163,9 +163,9 @@ def test_an_unfinished_build_goes_on_with_the_same_words_only(
     with_words = make_settings(corpus, vocabulary, output, words=words)
     without = make_settings(corpus, vocabulary, output)
     begun, other = (with_words, without) if first else (without, with_words)
-    build.prepare_folder(
-        begun, build.documents.find_inputs(begun.inputs), Vocabulary.load(vocabulary)
-    )
+    inputs = build.documents.find_inputs(begun.inputs)
+    with build.prepared_folder(begun, inputs, Vocabulary.load(vocabulary)):
+        pass
     assert (output / WORK).is_dir()
     here, there = ("None", "words.txt") if first else ("words.txt", "None")
     with pytest.raises(UserError, match=rf"other words \({there} there, {here} here\)"):
