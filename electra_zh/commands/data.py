@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,15 @@ from electra_zh.commands.flags import (
     add_tokenizer_flags,
     tokenizer_settings,
 )
+from electra_zh.commands.loading import load_tensorflow
 from electra_zh.config import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
+    from electra_zh.text.learn_pieces import PieceSettings
     from electra_zh.text.words import WordSettings
+
+_KINDS = ("wordpiece", "wordpiece-words", "sentencepiece")
 
 
 def add(subparsers: Subparsers) -> None:
@@ -30,21 +35,51 @@ def _add_build_vocab(subparsers: Subparsers) -> None:
         subparsers,
         "build-vocab",
         build_vocab,
-        summary="Learn a WordPiece vocabulary from text.",
+        summary="Learn a WordPiece vocabulary or a SentencePiece model from text.",
     )
     add_input_flags(command)
     command.add_argument("--output", required=True, help="the vocabulary file to write")
     command.add_argument("--size", type=int, default=21128, help="number of tokens (%(default)s)")
+    command.add_argument(
+        "--kind",
+        choices=_KINDS,
+        default=_KINDS[0],
+        help="wordpiece: a token for each ideograph (%(default)s is the default); wordpiece-words: "
+        "the same, with pieces by tensorflow-text's learner, for text rich in Latin (minutes); "
+        "sentencepiece: a model whose pieces are words and parts of phrases, Chinese too",
+    )
+    _add_sentencepiece_flags(command)
     command.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_tokenizer_flags(command)
+
+
+def _add_sentencepiece_flags(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("for --kind sentencepiece")
+    group.add_argument("--model-type", choices=["unigram", "bpe"], help="(unigram)")
+    group.add_argument(
+        "--character-coverage",
+        type=float,
+        metavar="SHARE",
+        help="share of the text's characters that get pieces, 0.98 to 1 (0.9995)",
+    )
+    group.add_argument(
+        "--byte-fallback",
+        action="store_true",
+        default=None,
+        help="the other characters become bytes instead of [UNK]; takes 256 of the pieces",
+    )
+    group.add_argument(
+        "--sentences", type=int, help="learn from so many, drawn at random (500000): bounds memory"
+    )
+    group.add_argument("--seed", type=int, help="what is drawn follows from it (0)")
 
 
 def build_vocab(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-vocab`."""
     from electra_zh import files, progress
     from electra_zh.data import documents
-    from electra_zh.text import learn
 
+    pieces = _piece_settings(args)
     if files.exists(args.output) and not args.overwrite:
         raise UserError(f"{args.output} exists; --overwrite replaces it")
     units = documents.plan_units(documents.find_inputs(args.input))
@@ -60,18 +95,66 @@ def build_vocab(args: argparse.Namespace) -> int:
                     yield block.text
                     bar.update(block.stored_bytes)
 
-        learnt = learn.build_vocab(blocks(), size=args.size, settings=tokenizer_settings(args))
-    learnt.vocabulary.save(args.output)
-    print(
-        f"{learnt.vocabulary.size:,} tokens in {args.output}: {learnt.ideographs:,} ideographs, "
-        f"{learnt.punctuation:,} punctuation, {learnt.letters:,} letters, {learnt.pieces:,} "
-        f"pieces, {learnt.unused:,} unused; they cover {learnt.covered:.2%} of the characters"
-    )
+        if pieces is None:
+            line = _learn_wordpieces(args, blocks())
+        else:
+            line = _learn_pieces(args, pieces, blocks())
+    print(line)
     for reader in readers:
         for reason, count in reader.bad_lines.items():
             place = documents.show_place(reader.bad_places[reason][0])
             print(f"left out: {count:,} lines, {reason}, first {place}")
     return 0
+
+
+def _piece_settings(args: argparse.Namespace) -> PieceSettings | None:
+    """Returns what SentencePiece is to learn; None for another kind, which has no such flags."""
+    names = ("model_type", "character_coverage", "byte_fallback", "sentences", "seed")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.kind != "sentencepiece":
+        if given:
+            flag = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{flag} is for --kind sentencepiece; received --kind {args.kind}")
+        return None
+    from electra_zh.text.learn_pieces import PieceSettings
+
+    return PieceSettings(args.size, tokenizer=tokenizer_settings(args))._replace(**given)
+
+
+def _learn_wordpieces(args: argparse.Namespace, blocks: Iterator[str]) -> str:
+    """Writes a WordPiece vocabulary and returns a line on it."""
+    from electra_zh.text import learn
+
+    settings = tokenizer_settings(args)
+    if args.kind == "wordpiece":
+        learnt = learn.build_vocab(blocks, size=args.size, settings=settings)
+    else:
+        load_tensorflow()
+        learnt = learn.build_vocab(
+            blocks, size=args.size, settings=settings, piece_share=0.5, learner="longest-match"
+        )
+    learnt.vocabulary.save(args.output)
+    return (
+        f"{learnt.vocabulary.size:,} tokens in {args.output}: {learnt.ideographs:,} ideographs, "
+        f"{learnt.punctuation:,} punctuation, {learnt.letters:,} letters, {learnt.pieces:,} "
+        f"pieces, {learnt.unused:,} unused; they cover {learnt.covered:.2%} of the characters"
+    )
+
+
+def _learn_pieces(args: argparse.Namespace, settings: PieceSettings, blocks: Iterator[str]) -> str:
+    """Writes a SentencePiece model and returns a line on it."""
+    from electra_zh.text import learn_pieces
+
+    def say(line: str) -> None:
+        print(f"build-vocab: {line}", file=sys.stderr, flush=True)
+
+    learnt = learn_pieces.build_pieces(blocks, settings, say=say)
+    learnt.vocabulary.save(args.output)
+    return (
+        f"{learnt.vocabulary.size:,} pieces in {args.output}: {learnt.longer:,} of several "
+        f"characters, learnt from {learnt.used:,} of {learnt.seen:,} sentences; "
+        f"{learnt.characters_a_token:.2f} characters a token, {learnt.unknown:.2%} of tokens [UNK]"
+    )
 
 
 def _add_build_data(subparsers: Subparsers) -> None:
@@ -83,7 +166,9 @@ def _add_build_data(subparsers: Subparsers) -> None:
         aliases=["build_tfrecords"],
     )
     add_input_flags(command)
-    command.add_argument("--vocab", required=True, help="the vocabulary file")
+    command.add_argument(
+        "--vocab", required=True, help="the vocabulary file, or a SentencePiece model"
+    )
     command.add_argument("--output", required=True, help="the folder to write")
     command.add_argument(
         "--max-seq-length", type=int, default=128, help="tokens of a sequence (%(default)s)"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from electra_zh.config import UserError
+from electra_zh.convert import token_rows
 from electra_zh.convert.weights import Weights
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import Vocabulary
@@ -23,8 +24,6 @@ from electra_zh.text.vocabulary import Vocabulary
 RANDOM_STDDEV = 0.02
 
 _LAYER = re.compile(r"^(encoder|generator)/layers/(\d+)/(.*)$")
-# [PAD], [unused7]: their letters mean nothing.
-_BRACKETED = re.compile(r"^\[.+\]$")
 
 
 class TokenCounts(NamedTuple):
@@ -85,11 +84,12 @@ def with_vocabulary(
 ) -> tuple[Weights, TokenCounts]:
     """Returns the model for another vocabulary, and where its rows come from.
 
-    The row of a token that the source has, by its text, is the source's. A new token gets the mean
-    of the source's rows of its pieces, as the source's vocabulary would cut the token
-    (longest match first); where that fails, of those of its characters that the source has, as
-    beginnings or as continuations; and where it has none, numbers drawn from a normal distribution
-    of deviation 0.02 by `seed`. The output bias of a new token is the mean of all of the source's.
+    The row of a token that the source has, by its text, is the source's; what is the same between
+    WordPiece and SentencePiece says `token_rows`. A new token gets the mean of the source's rows of
+    its pieces, as the source's vocabulary would cut the token (longest match first); where that
+    fails, of those of its characters that the source has, as beginnings or as continuations; and
+    where it has none, numbers drawn from a normal distribution of deviation 0.02 by `seed`. The
+    output bias of a new token is the mean of all of the source's.
 
     Args:
       weights: a model with a vocabulary.
@@ -98,22 +98,25 @@ def with_vocabulary(
     """
     assert weights.vocabulary is not None
     old = weights.vocabulary
-    sources = [_sources(token, old.ids) for token in vocabulary.tokens]
-    shared = sum(token in old.ids for token in vocabulary.tokens)
+    same = token_rows.same_tokens(vocabulary, old)
+    sources = [
+        [index] if index >= 0 else token_rows.parts(token, vocabulary, old)
+        for token, index in zip(vocabulary.tokens, same, strict=True)
+    ]
+    shared = sum(index >= 0 for index in same)
     random = sum(not found for found in sources)
     counts = TokenCounts(
         shared=shared,
         composed=vocabulary.size - shared - random,
         random=random,
-        dropped=old.size - shared,
+        dropped=old.size - len({index for index in same if index >= 0}),
     )
     tensors = dict(weights.tensors)
     for name, value in weights.tensors.items():
         if name.endswith("/word_embeddings"):
             tensors[name] = _rows(value, sources, seed=[seed, zlib.crc32(name.encode())])
         elif name.endswith("/output_bias"):
-            known = [old.ids.get(token, -1) for token in vocabulary.tokens]
-            tensors[name] = _biases(value[: old.size], np.array(known))
+            tensors[name] = _biases(value[: old.size], np.array(same))
     size = vocabulary.size
     generator = weights.generator
     if generator is not None:
@@ -123,42 +126,6 @@ def with_vocabulary(
         weights, model=model, generator=generator, tensors=tensors, vocabulary=vocabulary
     )
     return fitted, counts
-
-
-def _sources(token: str, ids: Mapping[str, int]) -> list[int]:
-    """Returns the ids whose rows make a token's row; none for a token of unknown parts."""
-    if token in ids:
-        return [ids[token]]
-    if _BRACKETED.match(token):
-        return []
-    body = token.removeprefix("##")
-    continues = body != token and bool(body)
-    pieces = _cut(body if continues else token, ids, continues=continues)
-    if pieces:
-        return pieces
-    found = []
-    for character in body:
-        number = ids.get(character, ids.get(f"##{character}"))
-        if number is not None:
-            found.append(number)
-    return found
-
-
-def _cut(word: str, ids: Mapping[str, int], *, continues: bool) -> list[int]:
-    """Returns the word's pieces by longest match first; none where a stretch is unknown."""
-    pieces: list[int] = []
-    start = 0
-    while start < len(word):
-        prefix = "##" if continues or start else ""
-        for end in range(len(word), start, -1):
-            number = ids.get(prefix + word[start:end])
-            if number is not None:
-                pieces.append(number)
-                start = end
-                break
-        else:
-            return []
-    return pieces
 
 
 def _rows(

@@ -16,6 +16,8 @@ from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, sizes_of
 from electra_zh.models import names
 from electra_zh.models.config import ModelConfig
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.tokenizer import settings_of
 
 _INDEX = ".index"
 # Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
@@ -71,6 +73,10 @@ def read(prefix: str) -> Weights:
     generator = None
     if any(name.startswith("generator/layers/") for name in tensors):
         generator = _size(folder, _GENERATOR_SETTINGS, tensors, "generator", prefix, notes)
+    vocabulary = read_vocabulary(folder)
+    settings = TokenizerSettings()
+    if vocabulary is not None:
+        settings = settings_of(vocabulary, settings)
     return check(
         Weights(
             path=prefix,
@@ -78,7 +84,8 @@ def read(prefix: str) -> Weights:
             model=_size(folder, _SETTINGS, tensors, "encoder", prefix, notes),
             tensors=tensors,
             generator=generator,
-            vocabulary=read_vocabulary(folder),
+            vocabulary=vocabulary,
+            tokenizer=settings,
             step=None if step is None else int(step),
             unused=tuple(unused),
             notes=tuple(notes),
@@ -160,7 +167,7 @@ def write(weights: Weights, output: str) -> list[str]:
             f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n',
         )
         if weights.vocabulary is not None:
-            weights.vocabulary.save(files.join(folder, "vocab.txt"))
+            weights.vocabulary.save(files.join(folder, weights.vocabulary.file_name))
         for file, values in _written_settings(weights).items():
             files.write_json(files.join(folder, file), values)
     owner = "BERT" if weights.is_bert else "the reference"

@@ -85,14 +85,15 @@ def read(folder: str, settings: Mapping[str, Any]) -> Weights:
         for name in [name for name in tensors if name.startswith("masked_lm_head/")]:
             unused.append(naming.theirs(name))
             del tensors[name]
+    vocabulary = tokenizer_files.read_vocabulary(folder)
     return check(
         Weights(
             path=path,
             kind=f"{'ELECTRA' if base == 'electra' else 'BERT'} of Hugging Face",
             model=size,
             tensors=tensors,
-            vocabulary=tokenizer_files.read_vocabulary(folder),
-            tokenizer=tokenizer_files.read_settings(folder),
+            vocabulary=vocabulary,
+            tokenizer=tokenizer_files.read_settings(folder, vocabulary),
             unused=tuple(unused),
         )
     )
@@ -202,7 +203,9 @@ def write(weights: Weights, output: str) -> list[str]:
       UserError: the folder exists, the model has no vocabulary, or a head has no counterpart.
     """
     if weights.vocabulary is None:
-        raise UserError(f"{weights.path} has no vocabulary (vocab.txt): put its file there")
+        raise UserError(
+            f"{weights.path} has no vocabulary (vocab.txt or spm.model): put its file there"
+        )
     for task in weights.tasks:
         _check_head(task, weights.path)
     lines = []

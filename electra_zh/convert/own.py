@@ -19,7 +19,7 @@ from electra_zh import config, files
 from electra_zh.config import UserError
 from electra_zh.convert.weights import TaskHead, Trained, Weights, check
 from electra_zh.models.config import ModelConfig, generator_config
-from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.tokenizer import vocabulary_of
 from electra_zh.text.wordpiece import TokenizerSettings
 from electra_zh.training import checkpoints
 
@@ -58,7 +58,7 @@ def read(folder: str, settings: Mapping[str, Any], *, step: int | None = None) -
             model=size,
             tensors=tensors,
             generator=_generator(size, section, tensors),
-            vocabulary=Vocabulary.load(files.join(folder, "vocab.txt")),
+            vocabulary=vocabulary_of(folder),
             tokenizer=config.build(TokenizerSettings, settings.get("tokenizer", {}), where=where),
             tasks=tuple(map(_task, section["tasks"])) if fine_tuned else (),
             step=None if fine_tuned else checkpoints.step_of(path),

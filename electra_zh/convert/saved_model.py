@@ -10,7 +10,7 @@ import tensorflow as tf
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.convert.serving import ServedModel
-from electra_zh.convert.text_graph import TextGraph
+from electra_zh.convert.text_graph import TextGraph, make_text_graph
 from electra_zh.convert.weights import TaskHead, Weights
 
 # The rows of these are no more than their texts, cut at the end where they are too long. Rows of
@@ -23,7 +23,7 @@ def write(weights: Weights, output: str) -> list[str]:
     """Writes a SavedModel, or one folder for each task of several; nothing is left if that fails.
 
     Signatures: `ids`; where the rows are their texts `texts` and `text_pairs`, which also return
-    the ids. Assets: `vocab.txt`, `labels.txt`.
+    the ids. Assets: the vocabulary's file, `labels.txt`.
 
     Args:
       weights: the model.
@@ -50,7 +50,7 @@ def write(weights: Weights, output: str) -> list[str]:
             missing = _no_texts(weights, task)
             if not missing and text is None:
                 assert weights.vocabulary is not None
-                text = TextGraph(weights.vocabulary, weights.tokenizer)
+                text = make_text_graph(weights.vocabulary, weights.tokenizer)
             target = files.join(folder, name) if name else folder
             _write_one(weights, task, target, text=None if missing else text)
             shown = files.join(output, name) if name else output
@@ -94,6 +94,7 @@ def _write_one(
 
     signatures: dict[str, Any] = {"ids": of_ids, "serving_default": of_ids}
     if text is not None:
+        holder.text = text
         signatures |= _text_signatures(weights, model, text)
     with tempfile.TemporaryDirectory() as sources:
         holder.assets = _assets(weights, task, sources)
@@ -126,7 +127,7 @@ def _assets(weights: Weights, task: TaskHead | None, folder: str) -> list[tf.sav
     """Writes the files that go with the graph to a folder, and returns them."""
     found = []
     if weights.vocabulary is not None:
-        path = files.join(folder, "vocab.txt")
+        path = files.join(folder, weights.vocabulary.file_name)
         weights.vocabulary.save(path)
         found.append(tf.saved_model.Asset(path))
     if task is not None and task.outputs:

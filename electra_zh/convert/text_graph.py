@@ -1,10 +1,14 @@
-"""The tokenizer as TensorFlow operations: strings to exactly the ids of `WordPieceTokenizer`.
+"""The tokenizers as TensorFlow operations: strings to exactly their ids.
 
-The normalisers of tensorflow-text follow other rules (NFKC case folding, their own version of
-Unicode), so only its search for pieces is used. What stands before it is `characters.split_words`
-as tables over the code points, made by the Python that writes the graph. Each character becomes
-its normal form on its own, with two exceptions, both computed here: a capital sigma at the end of
-a word, and combining marks that decomposing puts in another order.
+For WordPiece the normalisers of tensorflow-text follow other rules (NFKC case folding, their own
+version of Unicode), so only its search for pieces is used. What stands before it is
+`characters.split_words` as tables over the code points, made by the Python that writes the graph.
+Each character becomes its normal form on its own, with two exceptions, both computed here: a
+capital sigma at the end of a word, and combining marks that decomposing puts in another order.
+
+A SentencePiece model holds its own rules, and tensorflow-text has the library. Where two ways of
+cutting a text are equally probable to a unigram model ("999" as 99 and 9, or 9 and 99), its release
+may take the other one: some ten in a million tokens.
 
 Shapes: B texts of the batch, C their characters.
 """
@@ -21,6 +25,7 @@ import tensorflow as tf
 
 from electra_zh.text import characters
 from electra_zh.text.characters import CAPITAL_SIGMA, TokenizerSettings
+from electra_zh.text.piece_model import SentencePieceVocabulary
 from electra_zh.text.vocabulary import UNK, Vocabulary
 from electra_zh.text.wordpiece import MAX_WORD_CHARACTERS, punctuation_mapping
 
@@ -35,14 +40,79 @@ _NO_TOKEN = "\u2028"
 _SUFFIX = "##"
 
 
-class TextGraph:
+class TextGraph(tf.Module):
     """Makes the operations; tensorflow-text must be imported where the graph is loaded."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+
+    @functools.cached_property
+    def ids(self) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+        """Returns int32 [B, (tokens)] of strings [B]; invalid UTF-8 vanishes."""
+        texts = tf.TensorSpec([None], tf.string)
+        return tf.function(self._ids, input_signature=[texts], autograph=False)
+
+    def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        raise NotImplementedError
+
+    def rows(
+        self, first: tf.Tensor, second: tf.Tensor | None, *, max_seq_length: int
+    ) -> dict[str, tf.Tensor]:
+        """Returns `input_ids`, `input_mask` and `segment_ids`, int32 [B, longest row].
+
+        Args:
+          first: strings [B].
+          second: strings [B], "" for a text alone; None where all are.
+          max_seq_length: what is longer is cut from the end, of pairs token by token the longer.
+        """
+        cls, sep = self._vocabulary.cls_id, self._vocabulary.sep_id
+        a = self.ids(first)
+        b = a[:, :0] if second is None else self.ids(second)
+        has_second = tf.cast(b.row_lengths() > 0, tf.int64)
+        room = max_seq_length - 2 - has_second
+        kept = tf.minimum(a.row_lengths(), tf.maximum((room + 1) // 2, room - b.row_lengths()))
+        a, b = _cut(a, kept), _cut(b, room - kept)
+        column = tf.fill([tf.shape(first)[0], 1], sep)
+        last = tf.RaggedTensor.from_row_lengths(
+            tf.fill([tf.reduce_sum(has_second)], sep), has_second
+        )
+        head = tf.concat([tf.fill(tf.shape(column), cls), a, column], 1)
+        tail = tf.concat([b, last], 1)
+        ids = tf.concat([head, tail], 1)
+        segments = tf.concat([tf.zeros_like(head), tf.ones_like(tail)], 1)
+        return {
+            "input_ids": ids.to_tensor(self._vocabulary.pad_id),
+            "input_mask": tf.ones_like(ids).to_tensor(0),
+            "segment_ids": segments.to_tensor(0),
+        }
+
+
+class PieceGraph(TextGraph):
+    """SentencePiece: the library's own operation, since all is in the model."""
+
+    def __init__(self, vocabulary: SentencePieceVocabulary) -> None:
+        super().__init__(vocabulary)
+        import tensorflow_text
+
+        self._tokenizer: Any = tensorflow_text.SentencepieceTokenizer(
+            vocabulary.model, out_type=tf.int32
+        )
+
+    def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        # What is no UTF-8 becomes a character that vanishes.
+        valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+        return self._tokenizer.tokenize(valid)
+
+
+class WordPieceGraph(TextGraph):
+    """WordPiece by the rules of `characters`."""
 
     def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
         """Makes the tables, which takes a second."""
+        super().__init__(vocabulary)
         import tensorflow_text
 
-        self._vocabulary = vocabulary
         self._settings = settings
         mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         chars = [chr(mapping.get(point, point)) for point in range(_END)]
@@ -62,12 +132,6 @@ class TextGraph:
             no_pretokenization=True,
             max_bytes_per_word=4 * MAX_WORD_CHARACTERS,
         )
-
-    @functools.cached_property
-    def ids(self) -> Callable[[tf.Tensor], tf.RaggedTensor]:
-        """Returns int32 [B, (tokens)] of strings [B]; invalid UTF-8 vanishes."""
-        texts = tf.TensorSpec([None], tf.string)
-        return tf.function(self._ids, input_signature=[texts], autograph=False)
 
     def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         decoded = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
@@ -111,36 +175,12 @@ class TextGraph:
             lambda: tf.gather(codes, tf.argsort(keys, stable=True)),
         )
 
-    def rows(
-        self, first: tf.Tensor, second: tf.Tensor | None, *, max_seq_length: int
-    ) -> dict[str, tf.Tensor]:
-        """Returns `input_ids`, `input_mask` and `segment_ids`, int32 [B, longest row].
 
-        Args:
-          first: strings [B].
-          second: strings [B], "" for a text alone; None where all are.
-          max_seq_length: what is longer is cut from the end, of pairs token by token the longer.
-        """
-        cls, sep = self._vocabulary.cls_id, self._vocabulary.sep_id
-        a = self.ids(first)
-        b = a[:, :0] if second is None else self.ids(second)
-        has_second = tf.cast(b.row_lengths() > 0, tf.int64)
-        room = max_seq_length - 2 - has_second
-        kept = tf.minimum(a.row_lengths(), tf.maximum((room + 1) // 2, room - b.row_lengths()))
-        a, b = _cut(a, kept), _cut(b, room - kept)
-        column = tf.fill([tf.shape(first)[0], 1], sep)
-        last = tf.RaggedTensor.from_row_lengths(
-            tf.fill([tf.reduce_sum(has_second)], sep), has_second
-        )
-        head = tf.concat([tf.fill(tf.shape(column), cls), a, column], 1)
-        tail = tf.concat([b, last], 1)
-        ids = tf.concat([head, tail], 1)
-        segments = tf.concat([tf.zeros_like(head), tf.ones_like(tail)], 1)
-        return {
-            "input_ids": ids.to_tensor(self._vocabulary.pad_id),
-            "input_mask": tf.ones_like(ids).to_tensor(0),
-            "segment_ids": segments.to_tensor(0),
-        }
+def make_text_graph(vocabulary: Vocabulary, settings: TokenizerSettings) -> TextGraph:
+    """Returns the operations that give the ids of `make_tokenizer(vocabulary, settings)`."""
+    if isinstance(vocabulary, SentencePieceVocabulary):
+        return PieceGraph(vocabulary)
+    return WordPieceGraph(vocabulary, settings)
 
 
 def _cut(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:

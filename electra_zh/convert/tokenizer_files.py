@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.convert import tensor_files
-from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
+from electra_zh.convert import piece_tokenizer, tensor_files
+from electra_zh.text.piece_model import SentencePieceVocabulary
+from electra_zh.text.tokenizer import VOCABULARY_FILES, load_vocabulary
+from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings
+
+# Our own names first; the others are those of transformers' tokenizers.
+_FILES = (*VOCABULARY_FILES, "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 
 
 def read_vocabulary(folder: str) -> Vocabulary | None:
-    """Returns the vocabulary of vocab.txt, or else of tokenizer.json; None without both."""
-    path = files.join(folder, "vocab.txt")
-    if files.exists(path):
-        return Vocabulary.load(path)
+    """Returns the vocabulary of vocab.txt or a SentencePiece model, or else of tokenizer.json.
+
+    None where there is none of them.
+    """
+    for name in _FILES:
+        path = files.join(folder, name)
+        if files.exists(path):
+            return load_vocabulary(path)
     path = files.join(folder, "tokenizer.json")
     if not files.exists(path):
         return None
     model = tensor_files.read_settings(path).get("model")
+    kind = model.get("type") if isinstance(model, dict) else None
+    if kind in ("Unigram", "BPE"):
+        raise UserError(
+            f"{path} is of type {kind} and not WordPiece: put the SentencePiece model that it was "
+            f"made from beside it as {SentencePieceVocabulary.file_name}"
+        )
     ids = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
         raise UserError(f"{path} has no WordPiece vocabulary")
     return Vocabulary(sorted(ids, key=ids.__getitem__), origin=path)
 
 
-def read_settings(folder: str) -> TokenizerSettings:
-    """Returns how text is normalised, by tokenizer_config.json; the defaults without it."""
+def read_settings(folder: str, vocabulary: Vocabulary | None) -> TokenizerSettings:
+    """Returns how text is normalised: by tokenizer_config.json, or by a SentencePiece model."""
+    if isinstance(vocabulary, SentencePieceVocabulary):
+        return vocabulary.settings
     path = files.join(folder, "tokenizer_config.json")
     if not files.exists(path):
         return TokenizerSettings()
@@ -38,26 +57,40 @@ def read_settings(folder: str) -> TokenizerSettings:
 def write(
     folder: str, vocabulary: Vocabulary, settings: TokenizerSettings, *, max_length: int
 ) -> None:
-    """Writes the files of BertTokenizer, whose ids are ours.
+    """Writes the files of a tokenizer of transformers whose ids are ours.
 
-    They differ only where no real text goes: words over 100 characters, characters that this
-    Python does not know, a final sigma, and special tokens spelt out in the text.
+    BertTokenizer for WordPiece; they differ only where no real text goes: words over 100
+    characters, characters that this Python does not know, a final sigma, and special tokens spelt
+    out in the text. For SentencePiece `tokenizer.json`, beside the model; they differ for special
+    tokens spelt out, for ways of cutting a text that are equally probable to a unigram model, and
+    where accents are kept for capitals with accents written as marks of their own.
     """
     special = {
-        "unk_token": UNK,
-        "sep_token": SEP,
-        "pad_token": PAD,
-        "cls_token": CLS,
-        "mask_token": MASK,
+        name: vocabulary.tokens[index]
+        for name, index in (
+            ("unk_token", vocabulary.unk_id),
+            ("sep_token", vocabulary.sep_id),
+            ("pad_token", vocabulary.pad_id),
+            ("cls_token", vocabulary.cls_id),
+            ("mask_token", vocabulary.mask_id),
+        )
     }
-    vocabulary.save(files.join(folder, "vocab.txt"))
+    vocabulary.save(files.join(folder, vocabulary.file_name))
     files.write_json(files.join(folder, "special_tokens_map.json"), special)
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": settings.lower_case,
         "strip_accents": settings.strips,
         "tokenize_chinese_chars": True,
-        "model_max_length": max_length,
-        **special,
     }
+    if isinstance(vocabulary, SentencePieceVocabulary):
+        tokenizer = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        }
+        files.write_json(
+            files.join(folder, "tokenizer.json"), piece_tokenizer.tokenizer_json(vocabulary)
+        )
+    tokenizer |= {"model_max_length": max_length, **special}
     files.write_json(files.join(folder, "tokenizer_config.json"), tokenizer)

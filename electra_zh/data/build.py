@@ -32,7 +32,6 @@ from electra_zh.data.manifest import (
     FORMAT,
     MANIFEST,
     TOP_UNKNOWNS,
-    VOCABULARY,
     BadLines,
     CorpusInfo,
     Manifest,
@@ -47,6 +46,7 @@ from electra_zh.data.parts import Left, count_left
 from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
 from electra_zh.data.workers import Interrupted, interruptible
+from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
@@ -82,7 +82,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
         after the last two the same call goes on where it stopped.
     """
     assert settings.part is None
-    vocabulary = Vocabulary.load(settings.vocabulary)
+    settings, vocabulary = _with_vocabulary(settings)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
     with interruptible(), prepared_folder(settings, inputs, vocabulary):
         try:
@@ -96,6 +96,13 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
             if settings.runner == LOCAL or not is_begun(settings):
                 remove_work(settings)
             raise
+
+
+def _with_vocabulary(settings: BuildSettings) -> tuple[BuildSettings, Vocabulary]:
+    """Returns the settings with how the vocabulary's text is normalised, and the vocabulary."""
+    vocabulary = load_vocabulary(settings.vocabulary)
+    tokenizer = settings_of(vocabulary, settings.tokenizer)
+    return dataclasses.replace(settings, tokenizer=tokenizer), vocabulary
 
 
 def build_part(
@@ -113,7 +120,7 @@ def build_part(
       UserError: as in `build`; what parts have done stays.
     """
     assert settings.part is not None
-    vocabulary = Vocabulary.load(settings.vocabulary)
+    settings, vocabulary = _with_vocabulary(settings)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
     joined = _find_joined(settings, inputs, vocabulary)
     if joined is not None:
@@ -194,12 +201,12 @@ def _join(
     for split in settings.splits:
         own = [shard for task, shard in zip(tasks, written, strict=True) if task.split == split]
         manifests[split] = _manifest(settings, split, vocabulary, corpus, counts, own)
-    remove_finished(settings)
+    remove_finished(settings, vocabulary=vocabulary.file_name)
     shards.move_shards(settings, tasks)
     # The folder's own manifest comes last.
     for split in reversed(settings.splits):
         folder = shards.split_folder(settings, split)
-        vocabulary.save(files.join(folder, VOCABULARY))
+        vocabulary.save(files.join(folder, vocabulary.file_name))
         manifests[split].save(folder)
     remove_work(settings)
     return manifests[units.TRAIN]
@@ -269,7 +276,7 @@ def _manifest(
         version=__version__,
         split=split,
         settings=settings.recorded(),
-        vocabulary=VocabularyInfo(VOCABULARY, vocabulary.size, vocabulary.sha256),
+        vocabulary=VocabularyInfo(vocabulary.file_name, vocabulary.size, vocabulary.sha256),
         unicode_version=UNICODE_VERSION,
         corpus=corpus,
         documents=numbers["documents"],

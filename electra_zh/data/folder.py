@@ -15,8 +15,9 @@ from typing import Any
 from electra_zh import __version__, files
 from electra_zh.config import UserError
 from electra_zh.data import documents
-from electra_zh.data.manifest import HELDOUT, MANIFEST, VOCABULARY, WORK, is_shard_name
+from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.data.settings import BuildSettings
+from electra_zh.text.tokenizer import VOCABULARY_FILES
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 
@@ -113,11 +114,16 @@ def is_begun(settings: BuildSettings) -> bool:
     return any(name.startswith("unit-") for name in files.list_dir(settings.work_folder))
 
 
-def remove_finished(settings: BuildSettings) -> None:
+def remove_finished(settings: BuildSettings, *, vocabulary: str) -> None:
     """Removes the data that is being replaced, if there is any.
 
     The manifest goes last. While it is there, this has not been finished and is done again; once it
     is gone, the shards in the folder are the new ones.
+
+    Args:
+      settings: of the new data.
+      vocabulary: the name of its vocabulary's file. A file of the other kind goes, unless the new
+        data is made with it.
     """
     output = settings.output
     if not files.exists(files.join(output, MANIFEST)):
@@ -128,7 +134,12 @@ def remove_finished(settings: BuildSettings) -> None:
         for name in files.list_dir(folder):
             if is_shard_name(name):
                 files.remove(files.join(folder, name))
-        for name in (VOCABULARY, MANIFEST) if folder != output else (MANIFEST,):
+        names = [*VOCABULARY_FILES, MANIFEST]
+        if folder == output:
+            own = os.path.realpath(settings.vocabulary)
+            names.remove(vocabulary)
+            names = [name for name in names if os.path.realpath(files.join(folder, name)) != own]
+        for name in names:
             if files.exists(files.join(folder, name)):
                 files.remove(files.join(folder, name))
         _remove_if_empty(folder)
@@ -173,9 +184,8 @@ def _refuse_foreign(settings: BuildSettings) -> None:
     output = settings.output
     for folder in (output, files.join(output, HELDOUT)):
         names = files.list_dir(folder) if files.is_dir(folder) else []
-        known = (
-            {MANIFEST, VOCABULARY, HELDOUT, WORK} if folder == output else {MANIFEST, VOCABULARY}
-        )
+        known = {MANIFEST, *VOCABULARY_FILES}
+        known |= {HELDOUT, WORK} if folder == output else set()
         foreign = [
             name
             for name in names

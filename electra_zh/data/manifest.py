@@ -12,10 +12,10 @@ from typing import Any
 
 from electra_zh import files
 from electra_zh.config import UserError
+from electra_zh.text.vocabulary import Vocabulary
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-VOCABULARY = "vocab.txt"
 HELDOUT = "heldout"
 WORK = ".work"
 # The reference's names are pretrain_data.tfrecord-0-of-2: what reads those, by the part before the
@@ -305,7 +305,9 @@ def summary_lines(manifest: Manifest) -> list[str]:
     if top:
         unknown += ", most often " + " ".join(f"{name} ({count:,})" for name, count in top)
     lines.append(unknown)
-    if any(name in _MAPPABLE for name, _ in top) and not manifest.settings.get("map_punctuation"):
+    is_wordpiece = manifest.vocabulary.file == Vocabulary.file_name
+    could_map = is_wordpiece and not manifest.settings.get("map_punctuation")
+    if could_map and any(name in _MAPPABLE for name, _ in top):
         lines.append(
             "hint: the vocabulary lacks common punctuation; --map-punctuation gives it the ids of "
             "its ASCII counterparts"

@@ -11,7 +11,8 @@ import json
 
 from electra_zh import config, files
 from electra_zh.config import UserError
-from electra_zh.data.manifest import VOCABULARY, Manifest, find_shards, load_manifest
+from electra_zh.data.manifest import Manifest, find_shards, load_manifest
+from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings
 
@@ -34,10 +35,11 @@ class Source:
 
     def check_fits(self, vocabulary: Vocabulary, tokenizer: TokenizerSettings) -> None:
         """Raises a UserError unless the data was made with this vocabulary and tokenizer."""
-        if self.vocabulary.tokens != vocabulary.tokens:
+        if self.vocabulary != vocabulary:
             raise UserError(
                 f"The data in {self.folder} has another vocabulary ({self.vocabulary.size} tokens) "
-                f"than the run ({vocabulary.size} tokens): build it with the run's vocab.txt."
+                f"than the run ({vocabulary.size} tokens): build it with the run's "
+                f"{vocabulary.file_name}."
             )
         if self.tokenizer != tokenizer:
             raise UserError(
@@ -64,23 +66,25 @@ def open_source(
         return _of_manifest(folder, manifest, vocab)
     shards = find_shards(folder)
     if vocab is not None:
-        vocabulary = Vocabulary.load(vocab)
+        vocabulary = load_vocabulary(vocab)
     elif default is not None:
         vocabulary = default
     else:
         raise UserError(f"{folder} has no manifest: name its vocabulary file with --vocab")
     sizes = [[path.rpartition("/")[2], files.size(path)] for path in shards]
-    return Source(folder, vocabulary, TokenizerSettings(), _digest(sizes))
+    settings = settings_of(vocabulary, TokenizerSettings())
+    return Source(folder, vocabulary, settings, _digest(sizes))
 
 
 def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> Source:
-    vocabulary = Vocabulary.load(files.join(folder, VOCABULARY))
+    path = files.join(folder, manifest.vocabulary.file)
+    vocabulary = load_vocabulary(path)
     if vocabulary.sha256 != manifest.vocabulary.sha256:
         raise UserError(
-            f"{files.join(folder, VOCABULARY)} is not the vocabulary that the data was built with "
+            f"{path} is not the vocabulary that the data was built with "
             "(the manifest has another SHA-256): build the data again."
         )
-    if vocab is not None and Vocabulary.load(vocab).tokens != vocabulary.tokens:
+    if vocab is not None and load_vocabulary(vocab) != vocabulary:
         raise UserError(f"--vocab {vocab} is not the vocabulary of {folder}; it may be left out")
     names = [field.name for field in dataclasses.fields(TokenizerSettings)]
     settings = {name: manifest.settings[name] for name in names if name in manifest.settings}

@@ -24,8 +24,9 @@ from electra_zh.data.heldout import HELDOUT, TRAIN, DocumentChooser
 from electra_zh.data.pieces import INSIDE_WORD
 from electra_zh.data.workers import Report
 from electra_zh.text import offsets, words
+from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizedText, TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizedText, TokenizerSettings
 
 SEGMENT_BYTES = 32 << 20
 # Of each unit, so many kinds of unknown characters are remembered: far more than are shown.
@@ -50,7 +51,7 @@ class UnitSettings:
     """
 
     vocabulary: Vocabulary
-    tokenizer: TokenizerSettings
+    tokenizer: tokenizers.TokenizerSettings
     max_seq_length: int
     packing: packing.Packing
     seed: int
@@ -133,9 +134,9 @@ def counts_path(folder: str, unit: int) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> WordPieceTokenizer:
+def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     """Returns the tokenizer; a process makes it once, and forked workers share it."""
-    return WordPieceTokenizer(vocabulary, settings)
+    return tokenizers.make_tokenizer(vocabulary, settings)
 
 
 @functools.lru_cache(maxsize=1)
@@ -201,7 +202,7 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
 
 def _word_starts(
     segmenter: words.Segmenter | None,
-    tokenizer: WordPieceTokenizer,
+    tokenizer: tokenizers.Tokenizer,
     text: str,
     tokenized: TokenizedText,
 ) -> np.ndarray | None:

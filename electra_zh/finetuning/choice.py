@@ -26,7 +26,7 @@ from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.offsets import tokenize_texts
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 # Logit of a choice that an example does not have: e to its power is 0 beside any other.
 _ABSENT = -1e9
@@ -85,7 +85,7 @@ def with_answers(rows: Rows, answers: Sequence[int | None]) -> Rows:
 
 
 def _choice_rows(
-    examples: Sequence[ChoiceExample], tokenizer: WordPieceTokenizer, max_seq_length: int
+    examples: Sequence[ChoiceExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> Rows:
     """Returns S rows an example, S being the most choices of any; `choice_mask` [G, S]."""
     counts = np.array([len(example.choices) for example in examples], np.int64)
@@ -159,7 +159,7 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
         return good
 
     def encode(
-        self, examples: Sequence[ChoiceExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns a group of rows an example; with `training`, `label` int32 [G]."""
         rows = _choice_rows(examples, tokenizer, self.max_seq_length)

@@ -23,7 +23,7 @@ from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.offsets import tokenize_texts
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 
 class PooledHead(tf.Module):
@@ -53,9 +53,7 @@ class PooledHead(tf.Module):
         return tf.cast(self.output(x), tf.float32)
 
 
-def _rows(
-    examples: Sequence[TextExample], tokenizer: WordPieceTokenizer, max_seq_length: int
-) -> Rows:
+def _rows(examples: Sequence[TextExample], tokenizer: Tokenizer, max_seq_length: int) -> Rows:
     first = tokenize_texts(tokenizer, [example.text_a for example in examples])
     second: Segments | None = None
     if any(example.text_b is not None for example in examples):
@@ -72,7 +70,7 @@ def _rows(
 
 
 def _training_rows(
-    task: Task, examples: Sequence[TextExample], tokenizer: WordPieceTokenizer, length: int
+    task: Task, examples: Sequence[TextExample], tokenizer: Tokenizer, length: int
 ) -> tuple[Rows, list[str]]:
     """Returns the rows to train on and the label of each; unordered pairs in both orders.
 
@@ -115,7 +113,7 @@ class Classification(Kind[TextExample, LabelPrediction]):
         return good
 
     def encode(
-        self, examples: Sequence[TextExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns one row an example; with `training`, `label` int32 [G]."""
         if not training:
@@ -218,7 +216,7 @@ class Regression(Kind[TextExample, float]):
         return good
 
     def encode(
-        self, examples: Sequence[TextExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns one row an example; with `training`, `target` float32 [G] in 0 to 1."""
         if not training:

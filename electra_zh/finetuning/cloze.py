@@ -33,7 +33,7 @@ from electra_zh.finetuning.sequences import (
     distinct,
 )
 from electra_zh.text.offsets import tokenize_texts
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 # [MASK]s that mark the blank itself; most idioms have four characters.
 _MARK_TOKENS = 4
@@ -57,7 +57,7 @@ class _Blanks(NamedTuple):
     ends: np.ndarray
 
 
-def _find_blanks(examples: Sequence[ClozeExample], tokenizer: WordPieceTokenizer) -> _Blanks:
+def _find_blanks(examples: Sequence[ClozeExample], tokenizer: Tokenizer) -> _Blanks:
     """Tokenises the texts between the blanks, and puts [MASK] where the blanks are."""
     parts: list[str] = []
     sizes: list[int] = []  # parts of each text
@@ -69,10 +69,11 @@ def _find_blanks(examples: Sequence[ClozeExample], tokenizer: WordPieceTokenizer
                 end = blank.end
             parts.append(text[end:])
             sizes.append(len(parts) - before)
-    found = tokenize_texts(tokenizer, parts)
     last = np.cumsum(sizes, dtype=np.int64) - 1  # the last part of each text
     follows = np.ones(len(parts), np.int64)  # whether a blank follows the part
     follows[last] = 0
+    inside = np.append(False, follows[:-1] == 1)[: len(parts)]
+    found = tokenize_texts(tokenizer, parts, inside=inside.tolist())
     masks = np.full(len(parts) - len(sizes), tokenizer.vocabulary.mask_id, np.int32)
     joined = concatenate(Segments(found.ids, found.text_ends), Segments(masks, np.cumsum(follows)))
     text_ends = joined.ends[last]
@@ -117,7 +118,7 @@ class _Candidates(NamedTuple):
 
 
 def _candidates(
-    examples: Sequence[ClozeExample], tokenizer: WordPieceTokenizer, max_seq_length: int
+    examples: Sequence[ClozeExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> _Candidates:
     texts, flat = distinct(idiom for example in examples for idiom in example.candidates)
     found = tokenize_texts(tokenizer, [*texts, ""])
@@ -133,7 +134,7 @@ def _candidates(
 
 
 def _cloze_rows(
-    examples: Sequence[ClozeExample], tokenizer: WordPieceTokenizer, max_seq_length: int
+    examples: Sequence[ClozeExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> Rows:
     """Returns a group of S rows for each blank, in their order; `choice_mask` [G, S]."""
     idioms, numbers = _candidates(examples, tokenizer, max_seq_length)
@@ -218,7 +219,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         return good
 
     def encode(
-        self, examples: Sequence[ClozeExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[ClozeExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns a group of rows a blank; with `training`, `label` int32 [G]."""
         rows = _cloze_rows(examples, tokenizer, self.max_seq_length)

@@ -23,7 +23,7 @@ from electra_zh.finetuning.tasks import Task
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import RandomKey
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 ExampleT = TypeVar("ExampleT")
 PredictionT = TypeVar("PredictionT")
@@ -93,9 +93,7 @@ class Kind(abc.ABC, Generic[ExampleT, PredictionT]):
         """
 
     @abc.abstractmethod
-    def encode(
-        self, examples: Sequence[ExampleT], tokenizer: WordPieceTokenizer, *, training: bool
-    ) -> Rows:
+    def encode(self, examples: Sequence[ExampleT], tokenizer: Tokenizer, *, training: bool) -> Rows:
         """Returns the rows of the examples; with `training`, labels are among them."""
 
     @abc.abstractmethod

@@ -39,7 +39,7 @@ from electra_zh.finetuning.span_windows import (
 )
 from electra_zh.finetuning.tasks import Reading, Task
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 _VERDICTS = ("YES", "NO", "NONE")
 
@@ -93,7 +93,7 @@ class Span(Kind[QuestionExample, SpanPrediction]):
         return good
 
     def encode(
-        self, examples: Sequence[QuestionExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[QuestionExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns one row a window, one group each.
 

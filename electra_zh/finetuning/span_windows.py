@@ -14,7 +14,7 @@ from electra_zh.finetuning.alignment import find_answer
 from electra_zh.finetuning.examples import QuestionExample
 from electra_zh.finetuning.sequences import Segments
 from electra_zh.text.offsets import TokenizedTexts, tokenize_texts
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 
 class Texts(NamedTuple):
@@ -42,7 +42,7 @@ class Texts(NamedTuple):
         return texts.slices(self.of[questions], starts, lengths)
 
 
-def tokenize(tokenizer: WordPieceTokenizer, texts: Sequence[str]) -> Texts:
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Texts:
     """Tokenises each distinct text once."""
     numbers: dict[str, int] = {}
     of = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)

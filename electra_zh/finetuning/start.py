@@ -16,8 +16,9 @@ from electra_zh.convert.weights import Weights
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.names import variable_name
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizerSettings
 from electra_zh.training import checkpoints
 
 
@@ -43,9 +44,9 @@ class Start:
     fine_tuned: bool
     weights: Weights | None = dataclasses.field(default=None, repr=False, compare=False)
 
-    def make_tokenizer(self) -> WordPieceTokenizer:
+    def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
-        return WordPieceTokenizer(self.vocabulary, self.tokenizer)
+        return make_tokenizer(self.vocabulary, self.tokenizer)
 
     def restore(self, encoder: Encoder) -> None:
         """Puts the pretrained weights into the encoder; does nothing for random weights.
@@ -104,7 +105,7 @@ def load_start(path: str, *, checkpoint: int | None = None, from_scratch: bool =
     return Start(
         path=path,
         model=config.build(ModelConfig, sizes, where=settings),
-        vocabulary=Vocabulary.load(files.join(path, "vocab.txt")),
+        vocabulary=vocabulary_of(path),
         tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
         checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
         fine_tuned="finetuned" in saved,
@@ -118,7 +119,9 @@ def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> 
     except UserError as error:
         raise UserError(f"--model {error}") from None
     if weights.vocabulary is None:
-        raise UserError(f"--model {path} has no vocabulary: put its vocab.txt beside it")
+        raise UserError(
+            f"--model {path} has no vocabulary: put its vocab.txt beside it (or spm.model)"
+        )
     for line in weights.lines():
         logging.info("%s", line)
     encoder = weights.part("encoder")

@@ -28,7 +28,7 @@ class FineTuned(NamedTuple):
 def save(folder: str, start: Start, kinds: Kinds, model: TaskModel) -> None:
     """Writes the folder of a fine-tuned model; one that was there before is replaced at the end.
 
-    Layout: `config.json` (section `finetuned`: model size, tasks with labels), `vocab.txt`,
+    Layout: `config.json` (section `finetuned`: model size, tasks with labels), the vocabulary,
     `checkpoints/ckpt-1`.
     """
     fresh, old = f"{folder}.new", f"{folder}.old"
@@ -36,7 +36,7 @@ def save(folder: str, start: Start, kinds: Kinds, model: TaskModel) -> None:
         if files.exists(path):
             files.remove_tree(path)
     files.make_dirs(fresh)
-    start.vocabulary.save(files.join(fresh, "vocab.txt"))
+    start.vocabulary.save(files.join(fresh, start.vocabulary.file_name))
     settings = {
         "version": __version__,
         "finetuned": {

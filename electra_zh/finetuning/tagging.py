@@ -33,7 +33,7 @@ from electra_zh.finetuning.tasks import Task
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.offsets import TokenizedTexts, tokenize_texts
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 
 
 class TokenHead(tf.Module):
@@ -137,7 +137,7 @@ class Tagging(Kind[TaggedExample, TagPrediction]):
         return None
 
     def encode(
-        self, examples: Sequence[TaggedExample], tokenizer: WordPieceTokenizer, *, training: bool
+        self, examples: Sequence[TaggedExample], tokenizer: Tokenizer, *, training: bool
     ) -> Rows:
         """Returns one row a window.
 

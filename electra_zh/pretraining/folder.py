@@ -1,7 +1,7 @@
 """A run's folder: its settings, vocabulary and tokenizer, and what may change when it goes on.
 
 - `RUN/config.json`: the resolved settings, the tokenizer's, and which data it trains on
-- `RUN/vocab.txt`: the vocabulary
+- `RUN/vocab.txt` or `RUN/spm.model`: the vocabulary
 - `RUN/checkpoints/`: `ckpt-STEP`, the last few
 - `RUN/metrics.jsonl`: a line of metrics every log_steps, and every evaluation
 - `RUN/tensorboard/`: the same as TensorBoard event files
@@ -16,8 +16,9 @@ from typing import Any
 from electra_zh import __version__, config, files
 from electra_zh.config import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizerSettings
 
 # Settings that change what is saved or shown but no number of the training: free on going on.
 _FREE = (
@@ -55,14 +56,14 @@ class Run:
         """The folder of the checkpoints."""
         return files.join(self.folder, "checkpoints")
 
-    def make_tokenizer(self) -> WordPieceTokenizer:
+    def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer that the run's data was made with."""
-        return WordPieceTokenizer(self.vocabulary, self.tokenizer)
+        return make_tokenizer(self.vocabulary, self.tokenizer)
 
     def save(self) -> None:
-        """Writes config.json and vocab.txt."""
+        """Writes config.json and the vocabulary."""
         files.make_dirs(self.folder)
-        self.vocabulary.save(files.join(self.folder, "vocab.txt"))
+        self.vocabulary.save(files.join(self.folder, self.vocabulary.file_name))
         saved: dict[str, Any] = {
             "version": __version__,
             "pretrain": self.config.to_dict(),
@@ -95,7 +96,7 @@ def load(folder: str) -> Run:
     return Run(
         folder=folder,
         config=PretrainConfig.from_dict(saved["pretrain"], where=path),
-        vocabulary=Vocabulary.load(files.join(folder, "vocab.txt")),
+        vocabulary=vocabulary_of(folder),
         tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=path),
         data_fingerprint=str(saved.get("data_fingerprint", "")),
         init=config.build(Init, saved["init"], where=path) if saved.get("init") else None,
@@ -156,7 +157,7 @@ def open_or_create(
             init=saved.init,
         )
     _check_same(saved, wanted)
-    if saved.vocabulary.tokens != vocabulary.tokens:
+    if saved.vocabulary != vocabulary:
         raise UserError(
             f"The run in {folder} was started with another vocabulary than that of the data "
             f"({saved.vocabulary.size} and {vocabulary.size} tokens): use its own data, or start "

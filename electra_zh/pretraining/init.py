@@ -67,7 +67,9 @@ def read(init: Init) -> Weights:
     try:
         weights = source.open_source(init.source)
         if weights.vocabulary is None:
-            raise UserError(f"{init.source} has no vocabulary: put its vocab.txt beside it")
+            raise UserError(
+                f"{init.source} has no vocabulary: put its vocab.txt beside it (or spm.model)"
+            )
         if init.layers:
             weights = adapt.select_layers(weights, init.layers)
     except UserError as error:

@@ -12,8 +12,8 @@ from electra_zh.config import UserError
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.objectives import Electra
 from electra_zh.pretraining.state import restore_objective
+from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.vocabulary import MASK
-from electra_zh.text.wordpiece import WordPieceTokenizer
 
 _BATCH = 16
 
@@ -126,7 +126,7 @@ def detect(
             yield DetectedSentence(text, tokens, [float(value) for value in values[inner]])
 
 
-def _batches(run: Run, tokenizer: WordPieceTokenizer, texts: Iterable[str]) -> Iterator[_Batch]:
+def _batches(run: Run, tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[_Batch]:
     """Yields padded batches of at most 16 sentences, in their order."""
     max_length = run.config.model.max_position_embeddings
     pending: list[tuple[str, list[int]]] = []
@@ -139,14 +139,14 @@ def _batches(run: Run, tokenizer: WordPieceTokenizer, texts: Iterable[str]) -> I
         yield _pad(pending, max_length)
 
 
-def _encode(run: Run, tokenizer: WordPieceTokenizer, text: str) -> list[int]:
+def _encode(run: Run, tokenizer: Tokenizer, text: str) -> list[int]:
     """Returns [CLS] text [SEP], every written [MASK] as the special token."""
     vocabulary = run.vocabulary
     row = [vocabulary.cls_id]
     for index, part in enumerate(text.split(MASK)):
         if index:
             row.append(vocabulary.mask_id)
-        row += tokenizer.encode(part)
+        row += tokenizer.encode(part, inside=index > 0)
     row.append(vocabulary.sep_id)
     if len(row) > run.config.model.max_position_embeddings:
         raise UserError(

@@ -1,8 +1,13 @@
 """Learning a BERT-style WordPiece vocabulary from a corpus, in one pass and bounded memory.
 
 A Chinese vocabulary is mostly a count of characters: ideographs and punctuation are tokens on
-their own. Only the words of other scripts need learning; SentencePiece's byte pair encoding does
-it, over the counts of the words as the tokenizer itself splits and normalises them.
+their own. Only the words of other scripts need learning, over the counts of the words as the
+tokenizer itself splits and normalises them. Two learners do it:
+
+- SentencePiece's byte pair encoding: quick, and its pieces are frequent parts of words;
+- tensorflow-text's learner of WordPiece vocabularies, for text that is rich in Latin: it chooses
+  pieces by how often a longest match, which is what the tokenizer does, would use them. It takes
+  minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import io
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -29,6 +34,8 @@ from electra_zh.text.characters import (
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece import MAX_WORD_CHARACTERS
 
+Learner = Literal["bpe", "longest-match"]
+
 # As in Google's vocabularies: [PAD] 0, free slots 1 to 99, [UNK] 100 to [MASK] 103.
 _FREE_SLOTS = 99
 _MAX_PIECE_CHARACTERS = 20
@@ -38,6 +45,8 @@ _WORD_START = "\u2581"
 _MAX_WORDS = 1_000_000
 # Longer stretches without a space, an ideograph or punctuation are no words (encoded files, say).
 _MAX_RUN_CHARACTERS = 2 * MAX_WORD_CHARACTERS
+# Tensorflow-text's learner is plain Python: the rarest words beyond these go.
+_MAX_MATCHED_WORDS = 200_000
 
 
 class LearnedVocabulary(NamedTuple):
@@ -76,6 +85,7 @@ def build_vocab(
     min_frequency: int = 2,
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
+    learner: Learner = "bpe",
 ) -> LearnedVocabulary:
     r"""Learns a WordPiece vocabulary of exactly `size` entries.
 
@@ -93,6 +103,7 @@ def build_vocab(
       min_frequency: a character or word that is rarer is not looked at.
       limit_alphabet: at most so many characters besides ideographs, punctuation and ASCII.
       piece_share: share of the room behind the ASCII characters kept for pieces.
+      learner: what learns the pieces, see above.
 
     Raises:
       UserError: no text, or `size` has no room for more than the ASCII characters.
@@ -115,7 +126,9 @@ def build_vocab(
     }
     room = size - least
     kept = _within(frequent, room - int(piece_share * room), limit_alphabet)
-    pieces = _learn_pieces(counts.words, {*kept, *letters}, room - _cost(kept), min_frequency)
+    words = _usable(counts.words, {*kept, *letters}, min_frequency)
+    learn = _matched_pieces if learner == "longest-match" else _merged_pieces
+    pieces = learn(words, {*kept, *letters}, room - _cost(kept))
     if _cost(kept) + len(pieces) < room:
         # Too few pieces for their share: rarer characters get the rest of it.
         kept = _within(frequent, room - len(pieces), limit_alphabet)
@@ -194,25 +207,49 @@ def _character_counts(counts: _Counts) -> dict[str, int]:
     return characters
 
 
-def _learn_pieces(
-    words: dict[str, int], alphabet: set[str], number: int, min_frequency: int
-) -> list[str]:
-    """Returns up to `number` pieces of two characters and more, the most useful first."""
+def _usable(words: dict[str, int], alphabet: set[str], min_frequency: int) -> list[tuple[str, int]]:
+    """Returns the words to learn from, the most frequent first."""
     usable = {
         word: count
         for word, count in words.items()
         if count >= min_frequency and len(word) > 1 and alphabet.issuperset(word)
     }
-    rows = [
-        f"{word}\t{count}"
-        for word, count in sorted(usable.items(), key=lambda item: (-item[1], item[0]))
-        if _WORD_START not in word
-    ]
+    return sorted(usable.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
+    """Returns up to `number` pieces of two characters and more, the most useful first."""
+    rows = [f"{word}\t{count}" for word, count in words if _WORD_START not in word]
     if not rows or number <= 0:
         return []
     # Its pieces count single characters, alone and at a word's start, too.
     wanted = number + 2 * len(alphabet) + 10
     return list(_as_wordpieces(_train(rows, wanted)))[:number]
+
+
+def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
+    """Returns up to `number` pieces by tensorflow-text's learner, the most frequent first."""
+    from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as library
+
+    words = [word for word in words if len(word[0]) <= _MAX_PIECE_CHARACTERS]
+    if not words or number <= 0:
+        return []
+    pieces: list[str] = []
+    # It looks for the least count of a piece that gives no more than are asked for; in a small
+    # corpus the next count gives far fewer.
+    for factor in (1, 2, 4):
+        tokens = library.learn(
+            words[:_MAX_MATCHED_WORDS],
+            vocab_size=factor * number + 2 * len(alphabet),
+            reserved_tokens=[],
+            lower_thresh=1,
+            max_token_length=_MAX_PIECE_CHARACTERS,
+            max_unique_chars=len(alphabet),
+        )
+        pieces = [token for token in tokens if len(token.removeprefix("##")) > 1]
+        if len(pieces) >= 0.95 * number:
+            break
+    return pieces[:number]
 
 
 def _train(rows: list[str], size: int) -> list[str]:

@@ -4,6 +4,7 @@
 `WordPieceTokenizer.tokenize_text`, many texts at once. Where a character is a token of its own,
 which is nearly all of Chinese text, the place is known from the same arrays; for the stretches of
 words between them it is worked out once for each distinct stretch, relative to its start, and kept.
+SentencePiece's tokenizer knows itself what its pieces cover.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh.text.characters import (
+    SPACE,
     TokenizerSettings,
     character_forms,
     is_dropped,
@@ -24,8 +26,11 @@ from electra_zh.text.characters import (
     join_sigma_parts,
     normalize,
     split_words,
+    to_codepoints,
     word_runs,
 )
+from electra_zh.text.sentencepiece import SentencePieceTokenizer
+from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.wordpiece import TokenizedText, WordPieceTokenizer
 from electra_zh.text.wordstore import Encoded, WordStore
 
@@ -48,6 +53,7 @@ class TokenizedTexts(NamedTuple):
     - Characters that vanish (control, zero width, unassigned) belong to no token, unless they stand
       inside a piece. White space belongs to none.
     - Marks that decomposing puts into another order count in the order of the text.
+    - Of SentencePiece's pieces see `sentencepiece.Pieces`.
 
     Within a text neither `starts` nor `ends` ever falls.
 
@@ -57,6 +63,7 @@ class TokenizedTexts(NamedTuple):
       starts: int32 [T], the first character of its text that a token covers.
       ends: int32 [T], one behind the last.
       continues: bool [T], whether the token is a "##" continuation; False for a word's first piece.
+        A SentencePiece piece is one where it begins inside a word as WordPiece would cut words.
     """
 
     ids: np.ndarray
@@ -66,14 +73,30 @@ class TokenizedTexts(NamedTuple):
     continues: np.ndarray
 
 
-def tokenize_texts(tokenizer: WordPieceTokenizer, texts: Sequence[str]) -> TokenizedTexts:
+def tokenize_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], *, inside: Sequence[bool] | None = None
+) -> TokenizedTexts:
     r"""Returns the tokens of all texts and what they cover.
 
     The ids of each text are those of `tokenizer.encode`; a "\n" in it is a space like any other.
     What became [UNK] is counted in `tokenizer.unknowns`. Not for several threads at once.
+
+    Args:
+      tokenizer: of either kind.
+      texts: the texts.
+      inside: of each text, whether it goes on where another one ended; see `tokenizer.encode`.
     """
-    places = _places_of(tokenizer)
-    blocks = [_tokenize_block(tokenizer, places, block) for block in _blocks(texts)]
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        flags = [False] * len(texts) if inside is None else inside
+        blocks = [
+            _pieces_block(tokenizer, texts[first:end], flags[first:end])
+            for first, end in _blocks(texts)
+        ]
+    else:
+        places = _places_of(tokenizer)
+        blocks = [
+            _tokenize_block(tokenizer, places, texts[first:end]) for first, end in _blocks(texts)
+        ]
     if not blocks:
         blocks = [_no_texts()]
     counts = np.cumsum([0, *(len(block.ids) for block in blocks)], dtype=np.int64)
@@ -89,13 +112,12 @@ def _no_texts() -> TokenizedTexts:
     return TokenizedTexts(none, np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yields the texts in order, as many at once as begin within one stretch of a block's size."""
+def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yields first and end of blocks of the texts: those that begin within a stretch of a size."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(lengths + 1) - lengths - 1
     firsts = np.flatnonzero(np.diff(begins // _BLOCK_CHARACTERS, prepend=-1)).tolist()
-    for first, end in itertools.pairwise([*firsts, len(texts)]):
-        yield texts[first:end]
+    yield from itertools.pairwise([*firsts, len(texts)])
 
 
 def _tokenize_block(
@@ -115,6 +137,28 @@ def _tokenize_block(
     )
 
 
+def _pieces_block(
+    tokenizer: SentencePieceTokenizer, texts: Sequence[str], inside: Sequence[bool]
+) -> TokenizedTexts:
+    found = tokenizer.pieces(texts, inside=inside)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    counts = np.diff(found.text_ends, prepend=0)
+    begins = np.repeat(np.cumsum(lengths + 1) - lengths - 1, counts)
+    codepoints = to_codepoints("\n".join(texts))
+    continues = _continues(codepoints, found.starts + begins, found.ends + begins)
+    return TokenizedTexts(found.ids, found.text_ends, found.starts, found.ends, continues)
+
+
+def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Returns which pieces of a block begin inside a word, or inside a character."""
+    # With a space before the block, which begins with a word.
+    in_word = np.zeros(len(codepoints) + 1, np.bool_)
+    in_word[1:] = _character_classes(TokenizerSettings()).take(codepoints) < SPACE
+    continues = in_word[starts] & in_word[np.minimum(starts + 1, len(codepoints))]
+    continues[1:] |= ends[:-1] > starts[1:]
+    return continues
+
+
 class Covered(NamedTuple):
     """What the tokens of a block cover, in characters of the block, as in `TokenizedTexts`.
 
@@ -129,7 +173,7 @@ class Covered(NamedTuple):
     continues: np.ndarray
 
 
-def find_covered(tokenizer: WordPieceTokenizer, text: str, tokenized: TokenizedText) -> Covered:
+def find_covered(tokenizer: Tokenizer, text: str, tokenized: TokenizedText) -> Covered:
     """Returns what the tokens of a block of text cover that was already tokenized.
 
     Args:
@@ -137,6 +181,11 @@ def find_covered(tokenizer: WordPieceTokenizer, text: str, tokenized: TokenizedT
       text: the block.
       tokenized: its tokens.
     """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        starts, ends = tokenized.starts, tokenized.ends
+        assert starts is not None
+        assert ends is not None
+        return Covered(starts, ends, _continues(tokenized.codepoints, starts, ends))
     return _places_of(tokenizer).find(text, tokenized.codepoints, len(tokenized.ids))
 
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 from electra_zh import files
 from electra_zh.config import UserError
@@ -25,10 +26,13 @@ class Vocabulary:
     the reference strips away. No text can produce that token, but its id must stay taken.
 
     Attributes:
+      file_name: the name of its file in the folders that hold a copy.
       tokens: every token; a token's position is its id.
       ids: token to id.
       pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens; `pad_id` is 0.
     """
+
+    file_name: ClassVar[str] = "vocab.txt"
 
     def __init__(self, tokens: Iterable[str], *, origin: str = "The vocabulary") -> None:
         """Checks the tokens and numbers them.
@@ -73,16 +77,7 @@ class Vocabulary:
         Raises:
           UserError: the file is missing, not UTF-8, empty, or not a vocabulary.
         """
-        if not files.exists(path):
-            raise UserError(f"No such vocabulary file: {path}")
-        if files.is_dir(path):
-            raise UserError(f"The vocabulary {path} is a folder; a file is needed")
-        if files.size(path) > _MAX_FILE_BYTES:
-            raise UserError(
-                f"{path} is no vocabulary: it has {files.size(path):,} bytes "
-                f"(a vocabulary has one token a line; at most {_MAX_FILE_BYTES:,} bytes are read)"
-            )
-        text = _decode(files.read_bytes(path), path)
+        text = _decode(read_file(path), path)
         if not text.strip():
             raise UserError(f"The vocabulary {path} is empty")
         lines = text.split("\n")
@@ -93,7 +88,7 @@ class Vocabulary:
     def save(self, path: str) -> None:
         """Writes the file, one token a line, whole or not at all."""
         with files.atomic_write(path) as file:
-            file.write(self._file_bytes())
+            file.write(self.file_bytes())
 
     @property
     def size(self) -> int:
@@ -103,9 +98,10 @@ class Vocabulary:
     @functools.cached_property
     def sha256(self) -> str:
         """SHA-256, in hexadecimal, of the file that `save` writes."""
-        return hashlib.sha256(self._file_bytes()).hexdigest()
+        return hashlib.sha256(self.file_bytes()).hexdigest()
 
-    def _file_bytes(self) -> bytes:
+    def file_bytes(self) -> bytes:
+        """Returns what `save` writes."""
         return ("\n".join(self.tokens) + "\n").encode("utf-8")
 
     def __len__(self) -> int:
@@ -118,11 +114,29 @@ class Vocabulary:
         return hash(self.tokens)
 
     def __repr__(self) -> str:
-        return f"Vocabulary(size={self.size}, sha256={self.sha256[:12]})"
+        return f"{type(self).__name__}(size={self.size}, sha256={self.sha256[:12]})"
 
-    def __reduce__(self) -> tuple[type[Vocabulary], tuple[tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[Vocabulary], tuple[Any]]:
         # The read-only view of `ids` cannot be pickled; workers get the tokens.
         return Vocabulary, (self.tokens,)
+
+
+def read_file(path: str) -> bytes:
+    """Reads a vocabulary's file.
+
+    Raises:
+      UserError: the file is missing, or too large to be a vocabulary.
+    """
+    if not files.exists(path):
+        raise UserError(f"No such vocabulary file: {path}")
+    if files.is_dir(path):
+        raise UserError(f"The vocabulary {path} is a folder; a file is needed")
+    if files.size(path) > _MAX_FILE_BYTES:
+        raise UserError(
+            f"{path} is no vocabulary: it has {files.size(path):,} bytes "
+            f"(a vocabulary has one token a line; at most {_MAX_FILE_BYTES:,} bytes are read)"
+        )
+    return files.read_bytes(path)
 
 
 def _decode(data: bytes, path: str) -> str:

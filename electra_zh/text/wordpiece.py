@@ -71,12 +71,16 @@ class TokenizedText(NamedTuple):
         that needs the word path (a word, or all between two spaces or ideographs where that has a
         capital sigma) counts its k tokens at its last k characters, or one at each character and
         the rest at the last one where it has more tokens than characters.
+      starts, ends: int32 [T], the characters of the block that each token covers, where the
+        tokenizer has them at hand (SentencePiece); else None, see `offsets`.
     """
 
     ids: np.ndarray
     line_ends: np.ndarray
     codepoints: np.ndarray
     token_ends: np.ndarray
+    starts: np.ndarray | None = None
+    ends: np.ndarray | None = None
 
 
 class _Overflow(NamedTuple):
@@ -124,8 +128,14 @@ class WordPieceTokenizer:
         forms[single] = ids[forms[single]]
         return forms
 
-    def encode(self, line: str) -> list[int]:
-        """Returns the ids of one line by the reference's plain algorithm."""
+    def encode(self, line: str, *, inside: bool = False) -> list[int]:
+        """Returns the ids of one line by the reference's plain algorithm.
+
+        Args:
+          line: the text.
+          inside: it goes on where another text ended, which makes no difference here.
+        """
+        del inside
         return self._encode_words(line).ids
 
     def tokens(self, line: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from converting import SENTENCES
 
-from electra_zh.convert.text_graph import TextGraph
+from electra_zh.convert.text_graph import WordPieceGraph
 from electra_zh.finetuning.sequences import Segments, build_pairs
 from electra_zh.text.offsets import tokenize_texts
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -65,14 +65,14 @@ def test_ids_are_the_tokenizers(name: str) -> None:
     limits = ["a" * 200, "a" * 201, "é" * 200, "é" * 201]
     special = ["", " ", "[MASK] [UNK][CLS]x", "ΑΣ ΑΣ. Α.Σ Σ ΑΣ日Σ ΑΣ'Α", "日" * 300]
     texts = [*_texts(3000), *every, *limits, *special, *SENTENCES]
-    ids = tf.function(TextGraph(vocabulary, SETTINGS[name]).ids)(tf.constant(texts)).to_list()
+    ids = tf.function(WordPieceGraph(vocabulary, SETTINGS[name]).ids)(tf.constant(texts)).to_list()
     for text, found in zip(texts, ids, strict=True):
         assert found == list(tokenizer.encode(text)), ascii(text)
 
 
 def test_what_is_not_utf8_vanishes() -> None:
     vocabulary = _vocabulary()
-    graph = TextGraph(vocabulary, TokenizerSettings())
+    graph = WordPieceGraph(vocabulary, TokenizerSettings())
     found = graph.ids(tf.constant([b"a\xffb \xe6\x97", b""])).to_list()
     assert found == [list(WordPieceTokenizer(vocabulary).encode("ab")), []]
 
@@ -82,7 +82,7 @@ def test_what_is_not_utf8_vanishes() -> None:
 def test_rows_are_those_of_fine_tuning(limit: int, pairs: bool) -> None:
     vocabulary = _vocabulary()
     tokenizer = WordPieceTokenizer(vocabulary)
-    graph = TextGraph(vocabulary, TokenizerSettings())
+    graph = WordPieceGraph(vocabulary, TokenizerSettings())
     lengths = [(a, b) for a in (0, 1, 2, 3, 4, 7, 70) for b in (0, 1, 2, 3, 4, 6, 70)]
     first, second = (["日" * pair[side] for pair in lengths] for side in (0, 1))
     a, b = (tokenize_texts(tokenizer, texts) for texts in (first, second))

@@ -1,0 +1,123 @@
+"""A SentencePiece model as the `tokenizer.json` of Hugging Face's tokenizers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from electra_zh.config import UserError
+from electra_zh.text.piece_model import SPACE_MARK, PieceModel, SentencePieceVocabulary
+
+_TOKEN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+
+
+def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
+    """Returns a tokenizer that gives the model's ids.
+
+    The model's own rules of normalisation go with it, then spaces are joined and stripped as the
+    library does. It cuts at spaces first, which changes nothing, since no piece goes over one.
+
+    Raises:
+      UserError: a model of whole words or single characters.
+    """
+    parts = vocabulary.parts
+    if parts.algorithm not in ("unigram", "bpe"):
+        raise UserError(
+            f'The SentencePiece model is of type "{parts.algorithm}"; the tokenizers of '
+            "Hugging Face have: unigram, bpe"
+        )
+    scheme = "always" if parts.dummy_prefix else "never"
+    metaspace = {"type": "Metaspace", "replacement": SPACE_MARK, "prepend_scheme": scheme}
+    special = [
+        {"id": index, "content": vocabulary.tokens[index], **_TOKEN, "special": True}
+        for index in sorted(
+            (
+                *(vocabulary.pad_id, vocabulary.unk_id, vocabulary.cls_id),
+                *(vocabulary.sep_id, vocabulary.mask_id),
+            )
+        )
+    ]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": {"type": "Sequence", "normalizers": list(_normalizers(parts))},
+        "pre_tokenizer": {**metaspace, "split": True},
+        "post_processor": _frame(vocabulary),
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]},
+        "model": _unigram(vocabulary) if parts.algorithm == "unigram" else _bpe(vocabulary),
+    }
+
+
+def _normalizers(parts: PieceModel) -> Iterator[dict[str, Any]]:
+    if parts.charsmap:
+        rules = base64.b64encode(parts.charsmap).decode("ascii")
+        yield {"type": "Precompiled", "precompiled_charsmap": rules}
+    yield {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    yield {"type": "Strip", "strip_left": True, "strip_right": True}
+
+
+def _frame(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
+    """Returns [CLS] first [SEP] second [SEP], with segments 0 and 1."""
+    cls, sep = (vocabulary.tokens[index] for index in (vocabulary.cls_id, vocabulary.sep_id))
+
+    def special(name: str, segment: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": name, "type_id": segment}}
+
+    def text(name: str, segment: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": segment}}
+
+    single = [special(cls, 0), text("A", 0), special(sep, 0)]
+    ids = {cls: vocabulary.cls_id, sep: vocabulary.sep_id}
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, text("B", 1), special(sep, 1)],
+        "special_tokens": {
+            name: {"id": name, "ids": [index], "tokens": [name]} for name, index in ids.items()
+        },
+    }
+
+
+def _unigram(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
+    parts = vocabulary.parts
+    return {
+        "type": "Unigram",
+        "unk_id": vocabulary.unk_id,
+        "vocab": [[piece, score] for piece, score in zip(parts.pieces, parts.scores, strict=True)],
+        "byte_fallback": parts.byte_fallback,
+    }
+
+
+def _bpe(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
+    parts = vocabulary.parts
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": vocabulary.tokens[vocabulary.unk_id],
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": True,
+        "byte_fallback": parts.byte_fallback,
+        "ignore_merges": False,
+        "vocab": dict(vocabulary.ids),
+        "merges": _merges(parts),
+    }
+
+
+def _merges(parts: PieceModel) -> list[Sequence[str]]:
+    """Returns all pairs of pieces that make a piece, the ones merged first before the others."""
+    score = {
+        piece: score
+        for piece, score, kind in zip(parts.pieces, parts.scores, parts.kinds, strict=True)
+        if kind == "normal"
+    }
+    pairs = [
+        (-score[piece], number, (piece[:cut], piece[cut:]))
+        for number, piece in enumerate(score)
+        for cut in range(1, len(piece))
+        if piece[:cut] in score and piece[cut:] in score
+    ]
+    return [list(pair) for _, _, pair in sorted(pairs)]
