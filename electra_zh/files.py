@@ -8,6 +8,7 @@ building data from local files must not pay for it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob as local_glob
 import hashlib
 import json
@@ -15,16 +16,21 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from electra_zh.config import UserError
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-# Written-but-not-yet-renamed files carry this mark and the writer's process number.
+# Written-but-not-yet-renamed files carry this mark and a name of their writer's own: processes of
+# several machines, or threads of one process, may write the same file at once.
 _PARTIAL = ".partial-"
 # Held by the process that writes to a folder.
 LOCK = ".lock"
+# What a file system says that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 def is_remote(path: str) -> bool:
@@ -119,6 +125,14 @@ def rename(source: str, target: str) -> None:
         os.replace(source, target)
 
 
+def short_names(paths: Sequence[str]) -> Callable[[str], str]:
+    """Returns what shortens each of the paths by the folder that all of them are in."""
+    if any(is_remote(path) for path in paths):
+        return lambda path: path
+    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return lambda path: os.path.relpath(os.path.abspath(path), parent)
+
+
 def open_read(path: str) -> BinaryIO:
     """Opens the file for reading bytes.
 
@@ -141,6 +155,10 @@ def _open_write(path: str) -> BinaryIO:
     return open(path, "wb")
 
 
+def _partial_name(path: str) -> str:
+    return f"{path}{_PARTIAL}{uuid.uuid4().hex}"
+
+
 @contextlib.contextmanager
 def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a file for writing bytes that appears under its name only when it is whole.
@@ -153,7 +171,7 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
       durable: wait until the bytes are on the disk before the file gets its name. Files that can
         be made again may do without: only the loss of power could leave them damaged.
     """
-    partial = f"{path}{_PARTIAL}{os.getpid()}"
+    partial = _partial_name(path)
     handle = _open_write(partial)
     try:
         with handle:
@@ -170,48 +188,142 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def new_folder(path: str) -> Iterator[str]:
+def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
     """Gives a folder to fill that appears under its name only when the `with` block is through.
 
     An error inside the block removes what was written.
 
+    Args:
+      path: the folder to make.
+      replace: take the place of a folder of that name, which stays until then.
+
     Raises:
-      UserError: `path` exists.
+      UserError: `path` exists and is not to be replaced.
     """
-    if exists(path):
+    if exists(path) and not replace:
         raise UserError(f"{path} exists; choose another --output")
-    partial = f"{path.rstrip('/')}{_PARTIAL}{os.getpid()}"
+    path = path.rstrip("/")
+    partial = _partial_name(path)
     make_dirs(partial)
     try:
         yield partial
-        rename(partial, path.rstrip("/"))
+        _move_folder(partial, path)
     except BaseException:
         with contextlib.suppress(Exception):
             remove_tree(partial)
         raise
 
 
+def _move_folder(source: str, target: str) -> None:
+    """Renames a folder; one that has the name gets it back if that fails, else it is removed."""
+    if not exists(target):
+        rename(source, target)
+        return
+    old = f"{source}-old"
+    rename(target, old)
+    try:
+        rename(source, target)
+    except BaseException:
+        rename(old, target)
+        raise
+    remove_tree(old)
+
+
+def create(path: str, data: bytes) -> bool:
+    """Writes a new file, whole, unless there is one: of several writers at once one succeeds.
+
+    Remote file systems cannot tell writers apart: there the last one wins.
+
+    Returns:
+      Whether the file is this call's.
+    """
+    if exists(path):
+        return False
+    if is_remote(path):
+        with atomic_write(path) as file:
+            file.write(data)
+        return True
+    partial = _partial_name(path)
+    with open(partial, "wb") as file:
+        file.write(data)
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links.
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial)
+    return True
+
+
+class Lock:
+    """A hold on a folder, from `locked`."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        """Takes the open lock file, or None where nothing can be held."""
+        self._descriptor = descriptor
+
+    def make_exclusive(self, *, seconds: float) -> bool:
+        """Turns a shared hold into an exclusive one; False, and no hold, if others do not let go.
+
+        Args:
+          seconds: how long to wait for them.
+        """
+        end = time.monotonic() + seconds
+        while self._descriptor is not None and not _take(self._descriptor, shared=False):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        return True
+
+
 @contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
+def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
     """Holds a folder, made if missing, so that two processes never write to the same run.
 
-    Remote folders are not held: object stores have no locks.
+    Remote folders are not held, nor are those of file systems without locks.
+
+    Args:
+      folder: what to hold.
+      shared: hold it together with others that do so too, against those that want it alone.
 
     Raises:
       UserError: another process holds it.
     """
     if is_remote(folder):
-        yield
+        yield Lock(None)
         return
+    path = join(folder, LOCK)
+    while True:
+        make_dirs(folder)
+        with open(path, "w") as file:
+            if not _take(file.fileno(), shared=shared):
+                raise UserError(f"Another process is at work in {folder}")
+            # A holder that has gone may have removed the file in the meantime.
+            if _is_at(file.fileno(), path):
+                yield Lock(file.fileno())
+                return
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _take(descriptor: int, *, shared: bool) -> bool:
+    """Takes a lock, or turns the one that is held into it; False if others hold it."""
     import fcntl
 
-    make_dirs(folder)
-    with open(join(folder, LOCK), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"Another process is at work in {folder}") from None
-        yield
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _NO_LOCKS
+    return True
 
 
 def describe_error(error: Exception) -> str | None:

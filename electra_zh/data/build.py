@@ -6,7 +6,8 @@ The build has two halves, and worker processes do the tasks of each in any order
 2. a stretch of every spilled segment -> one shard, shuffled once more, encoded and checksummed.
 
 What a task does follows from the inputs, the settings and the seed alone, never from the process
-that does it, so the bytes are the same for any number of processes. Memory holds one block and one
+that does it, so the bytes are the same for any number of processes, on one machine or many
+(`runners.py`; `parts.py` for machines that do a share each). Memory holds one block and one
 segment, or one shard, of each process. A task's files appear when they are whole, and a second call
 with the same settings does only the tasks whose files are missing. Shards move out of `.work` when
 all of them are there, and the manifest comes last: it is what makes the folder finished.
@@ -14,23 +15,22 @@ all of them are there, and the manifest comes last: it is what makes the folder 
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from electra_zh import __version__, files, progress
 from electra_zh.config import UserError
 from electra_zh.data import documents, records, shards, units
-from electra_zh.data.folder import prepare_folder, remove_finished, remove_work
+from electra_zh.data.folder import is_begun, prepared_folder, remove_finished, remove_work
 from electra_zh.data.manifest import (
     FORMAT,
+    MANIFEST,
     TOP_UNKNOWNS,
     VOCABULARY,
     BadLines,
@@ -43,23 +43,28 @@ from electra_zh.data.manifest import (
     load_manifest,
     summary_lines,
 )
-from electra_zh.data.settings import BuildSettings
-from electra_zh.data.workers import Interrupted, run_tasks
+from electra_zh.data.parts import Left, count_left
+from electra_zh.data.runners import Runner, open_runner
+from electra_zh.data.settings import LOCAL, BuildSettings
+from electra_zh.data.workers import Interrupted, interruptible
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
-from electra_zh.text.words import RECUT
+from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 __all__ = [
     "BuildSettings",
     "Interrupted",
     "Manifest",
     "build",
+    "build_part",
     "find_shards",
     "load_manifest",
     "summary_lines",
 ]
 
 _MAX_SHOWN_NAMES = 20
+# How long a part that joins waits for others that are through.
+_LEAVING_SECONDS = 2.0
 
 
 def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
@@ -76,30 +81,114 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
       UserError: wrong input, a folder that must not be written to, a full disk, an interruption;
         after the last two the same call goes on where it stopped.
     """
+    assert settings.part is None
     vocabulary = Vocabulary.load(settings.vocabulary)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
-    with _interruptible():
-        prepare_folder(settings, inputs, vocabulary)
+    with interruptible(), prepared_folder(settings, inputs, vocabulary):
         try:
-            return _build(settings, inputs, vocabulary, show)
+            built = _do_tasks(settings, inputs, vocabulary, show)
+            assert isinstance(built, _Built)
+            return _join(settings, inputs, vocabulary, built)
         except Interrupted:
             raise
         except UserError:
-            # The same call would only fail again.
-            remove_work(settings)
+            # The same call would only fail again; of a cluster, one machine may be at fault.
+            if settings.runner == LOCAL or not is_begun(settings):
+                remove_work(settings)
             raise
 
 
-def _build(
+def build_part(
+    settings: BuildSettings, *, show: progress.Show = progress.silent
+) -> Manifest | Left:
+    """Does the share of a build that `settings.part` names.
+
+    Parts may be at work at the same time and come in any order. Each does its units; where those
+    of all parts are done, its shards; and where these are too, it joins all into the manifest.
+
+    Returns:
+      What is left to other parts, or the manifest of the finished folder.
+
+    Raises:
+      UserError: as in `build`; what parts have done stays.
+    """
+    assert settings.part is not None
+    vocabulary = Vocabulary.load(settings.vocabulary)
+    inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
+    joined = _find_joined(settings, inputs, vocabulary)
+    if joined is not None:
+        return joined
+    with interruptible(), prepared_folder(settings, inputs, vocabulary) as lock:
+        built = _do_tasks(settings, inputs, vocabulary, show)
+        if isinstance(built, Left):
+            return built
+        if not lock.make_exclusive(seconds=_LEAVING_SECONDS):
+            return Left("shards", 0, len(built.tasks), ())
+        # Another part may have been faster.
+        joined = _find_joined(settings, inputs, vocabulary)
+        return joined or _join(settings, inputs, vocabulary, built)
+
+
+def _find_joined(
+    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+) -> Manifest | None:
+    """Returns the manifest of the finished folder, if it is what the settings ask for."""
+    if not files.exists(files.join(settings.output, MANIFEST)):
+        return None
+    manifest = load_manifest(settings.output)
+    assert manifest is not None
+    found = (manifest.version, manifest.settings, manifest.vocabulary.sha256, manifest.corpus.files)
+    wanted = (__version__, settings.recorded(), vocabulary.sha256, len(inputs))
+    return manifest if found == wanted else None
+
+
+class _Built(NamedTuple):
+    """What the tasks of a build have left: the units' counts, and the shards in `.work`."""
+
+    counts: Sequence[units.UnitCounts]
+    tasks: Sequence[shards.ShardTask]
+    written: Sequence[Shard]
+
+
+def _do_tasks(
     settings: BuildSettings,
     inputs: Sequence[documents.InputFile],
     vocabulary: Vocabulary,
     show: progress.Show,
-) -> Manifest:
+) -> _Built | Left:
+    """Does the tasks that are not done, as far as they are to be done here."""
+    if settings.runner != LOCAL:
+        # Workers of other machines are in folders of their own.
+        words = settings.words and settings.words.with_paths(_whole_path)
+        settings = dataclasses.replace(settings, output=_whole_path(settings.output), words=words)
+        inputs = [file._replace(path=_whole_path(file.path)) for file in inputs]
     dtype = _row_dtype(settings, vocabulary)
-    counts = _build_units(settings, inputs, vocabulary, show)
-    tasks = shards.plan_shards(settings, counts)
-    written = shards.write_shards(settings, tasks, dtype=dtype, show=show)
+    with open_runner(settings) as runner:
+        found = _build_units(settings, inputs, vocabulary, runner, show)
+        counts = [each for each in found if each is not None]
+        if len(counts) < len(found):
+            assert settings.part is not None
+            return count_left(settings.part, "units", found)
+        tasks = shards.plan_shards(settings, counts)
+        segments = shards.list_segments(settings, counts)
+        there = shards.write_shards(
+            settings, tasks, segments, dtype=dtype, runner=runner, show=show
+        )
+    written = [shard for shard in there if shard is not None]
+    if len(written) < len(there):
+        assert settings.part is not None
+        return count_left(settings.part, "shards", there)
+    return _Built(counts, tasks, written)
+
+
+def _join(
+    settings: BuildSettings,
+    inputs: Sequence[documents.InputFile],
+    vocabulary: Vocabulary,
+    built: _Built,
+) -> Manifest:
+    """Makes the folder finished."""
+    counts, tasks, written = built
     corpus = _corpus_info(inputs, counts)
     manifests: dict[str, Manifest] = {}
     for split in settings.splits:
@@ -112,7 +201,7 @@ def _build(
         folder = shards.split_folder(settings, split)
         vocabulary.save(files.join(folder, VOCABULARY))
         manifests[split].save(folder)
-    files.remove_tree(settings.work_folder)
+    remove_work(settings)
     return manifests[units.TRAIN]
 
 
@@ -121,49 +210,26 @@ def _row_dtype(settings: BuildSettings, vocabulary: Vocabulary) -> np.dtype:
     return records.row_dtype(vocabulary.size, settings.max_seq_length, words=words)
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted") from None
-    except UserError:
-        raise
-    except Exception as error:
-        line = files.describe_error(error)
-        if line is None:
-            raise
-        raise Interrupted(line) from None
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
-
-
 def _build_units(
     settings: BuildSettings,
     inputs: Sequence[documents.InputFile],
     vocabulary: Vocabulary,
+    runner: Runner,
     show: progress.Show,
-) -> list[units.UnitCounts]:
-    """Does the units that are not done, and returns the counts of all, in their order."""
+) -> list[units.UnitCounts | None]:
+    """Does the units that are not done, as far as they are to be done here.
+
+    Returns:
+      The counts of all units, in their order; None for those that another part has not done yet.
+    """
     plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
     unit_settings = settings.for_units(vocabulary)
-    row_bytes = _row_dtype(settings, vocabulary).itemsize * records.row_width(
-        settings.max_seq_length
-    )
-    counts: dict[int, units.UnitCounts] = {}
-    for unit in plan:
-        done = units.load_counts(unit_settings, unit.index, row_bytes=row_bytes)
-        if done is not None:
-            counts[unit.index] = done
-    left = [unit for unit in plan if unit.index not in counts]
+    dtype = _row_dtype(settings, vocabulary)
+    row_bytes = dtype.itemsize * records.row_width(settings.max_seq_length)
+    load = functools.partial(units.load_counts, unit_settings, row_bytes=row_bytes)
+    counts = {unit.index: load(unit.index) for unit in plan}
+    own = [unit for unit in plan if settings.owns(unit.index)]
+    left = [unit for unit in own if counts[unit.index] is None]
     if left:
         # Before workers are forked, so that they share it.
         units.make_tokenizer(vocabulary, settings.tokenizer)
@@ -171,13 +237,13 @@ def _build_units(
             units.make_segmenter(settings.words)
     # The largest first, so that no process is left with one at the end.
     left.sort(key=lambda unit: (-unit.size, unit.index))
-    total = sum(unit.size for unit in plan)
+    total = sum(unit.size for unit in own)
     initial = total - sum(unit.size for unit in left)
     work = functools.partial(units.build_unit, settings=unit_settings)
     with show("reading", total=total, unit=progress.BYTES, initial=initial) as bar:
-        for result in run_tasks(work, left, processes=settings.processes, report=bar.update):
+        for result in runner.run(work, left, report=bar.update):
             counts[result.unit] = result
-    return [counts[unit.index] for unit in plan]
+    return [each or load(index) for index, each in counts.items()]
 
 
 def _manifest(
@@ -227,7 +293,14 @@ def _words_info(
         return None
     counted = sum((each.words for each in counts), Counter[str]())
     words = sum(each.splits[split].numbers["words"] for each in counts)
-    return WordsInfo(words, counted[RECUT])
+    differences = [text for each in counts for text in each.differences]
+    return WordsInfo(
+        count=words,
+        recut_stretches=counted[RECUT],
+        checked_lines=counted[CHECKED],
+        different_lines=counted[DIFFERENT],
+        differences=tuple(differences[:MAX_DIFFERENCES]),
+    )
 
 
 def _corpus_info(
@@ -244,13 +317,15 @@ def _corpus_info(
         for reason, found in each.bad_places.items():
             places.setdefault(reason, []).extend(found)
         numbers["documents"] += sum(of.numbers["documents"] for of in each.splits.values())
-    name = _short_names([file.path for file in inputs])
+    name = files.short_names([file.path for file in inputs])
+    # Workers of other machines have been given whole paths.
+    given = {_whole_path(file.path): file.path for file in inputs}
     bad = tuple(
         BadLines(
             reason,
             count,
             tuple(
-                documents.show_place(place, name=name(place.path))
+                documents.show_place(place, name=name(given.get(place.path, place.path)))
                 for place in places[reason][: documents.MAX_PLACES]
             ),
         )
@@ -268,9 +343,5 @@ def _corpus_info(
     )
 
 
-def _short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns what shortens a path by the folder that all inputs are in."""
-    if any(files.is_remote(path) for path in paths):
-        return lambda path: path
-    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return lambda path: os.path.relpath(os.path.abspath(path), parent)
+def _whole_path(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)

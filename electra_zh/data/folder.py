@@ -5,9 +5,11 @@ Only files that a build writes are ever removed, and a folder that holds anythin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from electra_zh import __version__, files
@@ -19,45 +21,96 @@ from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
 
 _FINGERPRINT = "build.json"
+_REMOVALS = 5
+_REMOVAL_SECONDS = 0.2
 # Settings whose values are short enough to be shown where they differ.
 _SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every", "words")
 
 
-def prepare_folder(
+@contextlib.contextmanager
+def prepared_folder(
     settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
-) -> None:
-    """Makes the folder ready for a new build, or for going on with the same one.
+) -> Iterator[files.Lock]:
+    """Makes the folder ready for a new build, or for going on with the same one, and holds it.
 
-    Finished data that is to be replaced stays until its successor is complete.
+    Finished data that is to be replaced stays until its successor is complete. Parts hold the
+    folder together, any other build alone.
 
     Raises:
-      UserError: the folder holds something that must not be lost.
+      UserError: the folder holds something that must not be lost, or another build is at work.
     """
-    output, work = settings.output, settings.work_folder
-    if files.exists(output) and not files.is_dir(output):
-        raise UserError(f"{output} is a file; --output names a folder")
+    work = settings.work_folder
     fingerprint = _fingerprint(settings, inputs, vocabulary)
-    if files.is_dir(output):
-        _refuse_foreign(settings)
-        if files.exists(files.join(output, MANIFEST)) and not settings.overwrite:
-            raise UserError(f"{output} holds finished data; choose another folder, or --overwrite")
-        difference = _difference(files.join(work, _FINGERPRINT), fingerprint)
-        if difference and not settings.overwrite:
-            raise UserError(
-                f"{output} holds an unfinished build with other {difference}; start it with those "
-                "to go on, or --overwrite"
-            )
-        if difference:
-            remove_work(settings)
-    files.make_dirs(work)
-    files.write_json(files.join(work, _FINGERPRINT), fingerprint)
+    # Nothing is made where it is refused.
+    _check(settings, fingerprint)
+    with files.locked(work, shared=settings.part is not None) as lock:
+        try:
+            if _check(settings, fingerprint):
+                _remove_built(work)
+        except UserError:
+            # Another build ended in between.
+            if files.list_dir(work) == [files.LOCK]:
+                files.remove_tree(work)
+            raise
+        files.make_dirs(work)
+        # Parts may begin at once, each with settings of its own: the first one's are the build's.
+        text = json.dumps(fingerprint, ensure_ascii=False, indent=2) + "\n"
+        files.create(fingerprint_path(settings), text.encode())
+        _check(settings, fingerprint)
+        yield lock
+
+
+def fingerprint_path(settings: BuildSettings) -> str:
+    """Returns the file that says what an unfinished build was asked for."""
+    return files.join(settings.work_folder, _FINGERPRINT)
+
+
+def _check(settings: BuildSettings, fingerprint: Mapping[str, Any]) -> str:
+    """Raises a UserError where the folder must not be written to.
+
+    Returns:
+      In what an unfinished build differs that is to be replaced; '' if in nothing.
+    """
+    output = settings.output
+    if not files.exists(output):
+        return ""
+    if not files.is_dir(output):
+        raise UserError(f"{output} is a file; --output names a folder")
+    _refuse_foreign(settings)
+    if files.exists(files.join(output, MANIFEST)) and not settings.overwrite:
+        raise UserError(f"{output} holds finished data; choose another folder, or --overwrite")
+    difference = _difference(fingerprint_path(settings), fingerprint)
+    if difference and not settings.overwrite:
+        raise UserError(
+            f"{output} holds an unfinished build with other {difference}; start it with those "
+            "to go on, or --overwrite"
+        )
+    return difference
+
+
+def _remove_built(work: str) -> None:
+    for name in files.list_dir(work):
+        if name != files.LOCK:
+            files.remove(files.join(work, name))
 
 
 def remove_work(settings: BuildSettings) -> None:
     """Removes what an unfinished build has, and the folder where nothing else is in it."""
-    if files.is_dir(settings.work_folder):
-        files.remove_tree(settings.work_folder)
+    for left in reversed(range(_REMOVALS)):
+        try:
+            if files.is_dir(settings.work_folder):
+                files.remove_tree(settings.work_folder)
+        except OSError:
+            # A task that is still done somewhere, for an engine that has given it up, adds files.
+            if not left:
+                raise
+            time.sleep(_REMOVAL_SECONDS)
     _remove_if_empty(settings.output)
+
+
+def is_begun(settings: BuildSettings) -> bool:
+    """Returns whether an unfinished build has anything that would be lost."""
+    return any(name.startswith("unit-") for name in files.list_dir(settings.work_folder))
 
 
 def remove_finished(settings: BuildSettings) -> None:

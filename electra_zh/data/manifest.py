@@ -116,11 +116,17 @@ class WordsInfo:
 
     Attributes:
       count: words, those counted that began in the tokens read.
-      recut_stretches: stretches of the corpus that jieba itself had to cut.
+      recut_stretches: stretches of the corpus that jieba itself had to cut, as the fast way cannot.
+      checked_lines: lines of the corpus that jieba itself cut as well, as a check.
+      different_lines: those of them on which it differed; its cut was taken.
+      differences: the first of them, around the first difference.
     """
 
     count: int
     recut_stretches: int
+    checked_lines: int
+    different_lines: int
+    differences: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +225,10 @@ def _parse(values: dict[str, Any]) -> Manifest:
     info = VocabularyInfo(
         str(vocabulary["file"]), int(vocabulary["size"]), str(vocabulary["sha256"])
     )
-    words = WordsInfo(**values["words"]) if "words" in values else None
+    words = None
+    if "words" in values:
+        words = WordsInfo(**{**values["words"], "differences": ()})
+        words = dataclasses.replace(words, differences=tuple(values["words"]["differences"]))
     plain = {**values, "vocabulary": info, "corpus": CorpusInfo(**corpus), "shards": shards}
     manifest = Manifest(**{**plain, "words": words})
     int(manifest.settings["max_seq_length"])
@@ -282,6 +291,12 @@ def summary_lines(manifest: Manifest) -> list[str]:
         lines.append(
             f"words: {words.count:,}, {manifest.tokens_read / max(words.count, 1):.2f} tokens each"
         )
+        if words.checked_lines:
+            shown = "".join(f'; "{text}"' for text in words.differences[:3])
+            lines.append(
+                f"words checked against jieba itself: {words.checked_lines:,} lines, "
+                f"{words.different_lines:,} different{shown}"
+            )
     for reason, count in manifest.tokens_dropped.items():
         if count:
             lines.append(f"dropped: {count:,} tokens, {reason}")

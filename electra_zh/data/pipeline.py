@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -79,6 +80,36 @@ def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tup
     return shards
 
 
+class Form(NamedTuple):
+    """What the records of a folder are like.
+
+    Attributes:
+      max_seq_length: L.
+      words: whether they have `word_starts`.
+    """
+
+    max_seq_length: int
+    words: bool
+
+
+def form_of(folder: str) -> Form:
+    """Returns what the records of a data folder are like, by the first one.
+
+    Raises:
+      UserError: no shards, or no pretraining data in them.
+    """
+    manifest = load_manifest(folder)
+    if manifest is None:
+        shards = [Shard(path, 1, _is_gzip(path)) for path in find_shards(folder)]
+    else:
+        shards = [
+            _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
+            for shard in manifest.shards
+        ]
+    features = _first_features(shards[0])
+    return Form(features[records.INPUT_IDS], records.WORD_STARTS in features)
+
+
 def batches(
     shards: tuple[Shard, ...],
     *,
@@ -118,23 +149,42 @@ def batches(
 
 
 def one_pass(
-    shards: tuple[Shard, ...], *, batch_size: int, max_seq_length: int, words: bool = False
+    shards: tuple[Shard, ...],
+    *,
+    batch_size: int,
+    max_seq_length: int,
+    words: bool = False,
+    skip: int = 0,
+    drop_remainder: bool = True,
 ) -> tf.data.Dataset:
-    """Returns the batches of one pass in the order of the files; a last partial one is left out.
+    """Returns the batches of one pass in the order of the files.
+
+    Args:
+      shards: from `open_shards`.
+      batch_size: sequences a batch (B).
+      max_seq_length: L.
+      words: give `word_starts` too; `open_shards` has been asked for it.
+      skip: so many examples are left out at the start.
+      drop_remainder: leave out a last batch that is not full.
 
     Returns:
       Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
     compression = "GZIP" if shards[0].compressed else ""
-    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression)
-    return _decoded(rows, batch_size, max_seq_length, words)
+    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression).skip(skip)
+    return _decoded(rows, batch_size, max_seq_length, words, drop_remainder=drop_remainder)
 
 
 def _decoded(
-    rows: tf.data.Dataset, batch_size: int, max_seq_length: int, words: bool
+    rows: tf.data.Dataset,
+    batch_size: int,
+    max_seq_length: int,
+    words: bool,
+    *,
+    drop_remainder: bool = True,
 ) -> tf.data.Dataset:
     return (
-        rows.batch(batch_size, drop_remainder=True)
+        rows.batch(batch_size, drop_remainder=drop_remainder)
         .map(lambda batch: records.decode_batch(batch, max_seq_length=max_seq_length, words=words))
         .prefetch(8)
     )

@@ -6,13 +6,17 @@ import dataclasses
 from typing import Any, get_args
 
 from electra_zh import files
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.config import UsageError, UserError, did_you_mean
 from electra_zh.data import packing, units
 from electra_zh.data.manifest import WORK
+from electra_zh.data.parts import Part
 from electra_zh.data.workers import count_processors
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings
 from electra_zh.text.words import WordSettings
+
+LOCAL, DASK = "local", "dask"
+RUNNERS = (LOCAL, DASK)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,10 @@ class BuildSettings:
       holdout_every: keep one document in so many apart, in the folder's `heldout`.
       words: how text is cut into words, which examples then have too; None for data without them.
       unit_bytes: text of one task of the first half; chosen from the corpus unless given.
+      runner: who does the tasks: "local" processes, or "dask".
+      scheduler: the address of a running Dask scheduler, or the path of its scheduler file;
+        processes of this machine unless given.
+      part: the share of the tasks that is to be done; all of them unless given.
     """
 
     inputs: tuple[str, ...]
@@ -54,6 +62,9 @@ class BuildSettings:
     holdout_every: int | None = None
     words: WordSettings | None = None
     unit_bytes: int | None = None
+    runner: str = LOCAL
+    scheduler: str | None = None
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -76,6 +87,29 @@ class BuildSettings:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise UserError(f"{name} is {value}; it must be at least {lowest}")
+        self._check_runner()
+
+    def _check_runner(self) -> None:
+        if self.runner not in RUNNERS:
+            hint = did_you_mean(self.runner, RUNNERS)
+            raise UsageError(f'runner is "{self.runner}"; allowed: {", ".join(RUNNERS)}.{hint}')
+        if self.scheduler is not None and self.runner != DASK:
+            raise UsageError("--scheduler is the address of a Dask cluster: give --runner dask")
+        if self.scheduler is not None and self.num_processes is not None:
+            raise UsageError(
+                "--processes is of this machine's; the workers of a cluster (--scheduler) are as "
+                "many as were started"
+            )
+        if self.part is not None and self.runner != LOCAL:
+            raise UsageError(
+                f"--part is for machines without an engine; --runner {self.runner} "
+                "shares the tasks out by itself"
+            )
+        if self.part is not None and self.overwrite:
+            raise UsageError(
+                "--part adds to what other parts do, and --overwrite would remove it: "
+                "choose another folder, or remove the old one"
+            )
 
     def recorded(self) -> dict[str, Any]:
         """Returns the settings that the result depends on, as the manifest shows them."""
@@ -95,6 +129,10 @@ class BuildSettings:
     def work_folder(self) -> str:
         """Where an unfinished build keeps what it has."""
         return files.join(self.output, WORK)
+
+    def owns(self, index: int) -> bool:
+        """Returns whether a task, of the units or of the shards, is to be done here."""
+        return self.part is None or self.part.owns(index)
 
     @property
     def splits(self) -> tuple[str, ...]:

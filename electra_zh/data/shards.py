@@ -7,12 +7,14 @@ it moves to its place when all shards are there.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
+import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +23,9 @@ from electra_zh import files, progress
 from electra_zh.config import UserError
 from electra_zh.data import records, units
 from electra_zh.data.manifest import HELDOUT, Shard, shard_name
+from electra_zh.data.runners import Runner
 from electra_zh.data.settings import BuildSettings
-from electra_zh.data.workers import Report, run_tasks
+from electra_zh.data.workers import Report
 
 # Shards: of about this size, or more and smaller ones while they still hold enough examples, so
 # that several processes have something to write and readers something to shuffle.
@@ -40,6 +43,10 @@ class _Source(NamedTuple):
     rows: int
 
 
+# Of each split, all spilled segments: the file, and in it the first row and how many there are.
+Segments = Mapping[str, Sequence[tuple[str, tuple[int, int]]]]
+
+
 @dataclasses.dataclass(frozen=True)
 class ShardTask:
     """One shard to write.
@@ -47,43 +54,48 @@ class ShardTask:
     Attributes:
       split: `train` or `heldout`.
       index: its number among those of the split.
+      count: how many the split has.
       name: of the file.
-      sources: where its rows are.
+      examples: how many it gets.
     """
 
     split: str
     index: int
+    count: int
     name: str
-    sources: tuple[_Source, ...]
-
-    @property
-    def examples(self) -> int:
-        """Rows of all sources."""
-        return sum(source.rows for source in self.sources)
+    examples: int
 
 
 def plan_shards(settings: BuildSettings, counts: Sequence[units.UnitCounts]) -> list[ShardTask]:
-    """Says which rows make up which shard of which split.
+    """Says how many shards there are of which split.
 
     Rows are dealt to the shards in turn, as far as their numbers go, so shards differ by one
     example at most; but what a shard gets of a segment is one stretch, read at once. Segments are
     shuffled, so each shard is a random sample of the corpus.
     """
     tasks: list[ShardTask] = []
-    for split in settings.splits:
-        segments = [
-            (units.rows_path(settings.work_folder, each.unit, split), rows)
-            for each in counts
-            for rows in _segments(each.splits[split])
-        ]
+    for split, segments in list_segments(settings, counts).items():
         examples = sum(rows for _, (_, rows) in segments)
         if not examples:
             raise UserError(_nothing_left(settings, split, counts))
         shards = min(settings.num_shards or _choose_shards(settings, examples), examples)
         for index in range(shards):
             name = shard_name(index, shards, gzip=settings.gzip)
-            tasks.append(ShardTask(split, index, name, _sources(segments, index, shards)))
+            own = examples // shards + (index < examples % shards)
+            tasks.append(ShardTask(split, index, shards, name, own))
     return tasks
+
+
+def list_segments(settings: BuildSettings, counts: Sequence[units.UnitCounts]) -> Segments:
+    """Returns the segments that all units have spilled, in the units' order."""
+    return {
+        split: [
+            (units.rows_path(settings.work_folder, each.unit, split), rows)
+            for each in counts
+            for rows in _segments(each.splits[split])
+        ]
+        for split in settings.splits
+    }
 
 
 def _segments(counts: units.SplitCounts) -> Iterator[tuple[int, int]]:
@@ -140,24 +152,36 @@ def _nothing_left(settings: BuildSettings, split: str, counts: Sequence[units.Un
 def write_shards(
     settings: BuildSettings,
     tasks: Sequence[ShardTask],
+    segments: Segments,
     *,
     dtype: np.dtype,
+    runner: Runner,
     show: progress.Show,
-) -> list[Shard]:
-    """Writes the shards that are not written, in `.work`, and returns all, in the tasks' order."""
-    done: dict[tuple[str, int], Shard] = {}
-    for task in tasks:
-        shard = _load_shard(settings, task)
-        if shard is not None:
-            done[task.split, task.index] = shard
-    left = [task for task in tasks if (task.split, task.index) not in done]
-    total = sum(task.examples for task in tasks)
+) -> list[Shard | None]:
+    """Writes the shards that are not written, in `.work`, as far as they are to be written here.
+
+    Returns:
+      All shards, in the tasks' order; None for those that another part has not written yet.
+    """
+    done = _load_shards(settings, tasks)
+    own = [task for number, task in enumerate(tasks) if settings.owns(number)]
+    left = [task for task in own if (task.split, task.index) not in done]
+    total = sum(task.examples for task in own)
     initial = total - sum(task.examples for task in left)
-    work = functools.partial(_write_shard, settings=settings, dtype=dtype)
+    work = functools.partial(_write_shard, settings=settings, segments=segments, dtype=dtype)
     with show("writing", total=total, unit="example", initial=initial) as bar:
-        for key, shard in run_tasks(work, left, processes=settings.processes, report=bar.update):
+        for key, shard in runner.run(work, left, report=bar.update):
             done[key] = shard
-    return [done[task.split, task.index] for task in tasks]
+    if len(done) < len(tasks):
+        done = _load_shards(settings, tasks)
+    return [done.get((task.split, task.index)) for task in tasks]
+
+
+def _load_shards(
+    settings: BuildSettings, tasks: Sequence[ShardTask]
+) -> dict[tuple[str, int], Shard]:
+    found = {(task.split, task.index): _load_shard(settings, task) for task in tasks}
+    return {key: shard for key, shard in found.items() if shard is not None}
 
 
 def _shard_paths(settings: BuildSettings, task: ShardTask) -> tuple[str, str, str]:
@@ -183,11 +207,18 @@ def _load_shard(settings: BuildSettings, task: ShardTask) -> Shard | None:
 
 
 def _write_shard(
-    task: ShardTask, report: Report, *, settings: BuildSettings, dtype: np.dtype
+    task: ShardTask,
+    report: Report,
+    *,
+    settings: BuildSettings,
+    segments: Segments,
+    dtype: np.dtype,
 ) -> tuple[tuple[str, int], Shard]:
     """Writes one shard from its rows."""
     width = records.row_width(settings.max_seq_length)
-    rows = np.concatenate([_read_rows(source, dtype, width) for source in task.sources])
+    sources = _sources(segments[task.split], task.index, task.count)
+    rows = np.concatenate([_read_rows(source, dtype, width) for source in sources])
+    assert len(rows) == task.examples
     order = units.shard_order(len(rows), seed=settings.seed, split=task.split, shard=task.index)
     waiting, _, facts = _shard_paths(settings, task)
     digest = hashlib.sha256()
@@ -240,3 +271,6 @@ def move_shards(settings: BuildSettings, tasks: Sequence[ShardTask]) -> None:
         waiting, final, _ = _shard_paths(settings, task)
         if files.exists(waiting):
             files.rename(waiting, final)
+        elif not files.exists(final):
+            # As where a shared file system shows late what another machine has written.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), waiting)

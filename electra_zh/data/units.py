@@ -94,6 +94,7 @@ class UnitCounts:
       bad_places: the first of them.
       splits: counts of each split.
       words: what the segmenter counted.
+      differences: the first lines that jieba itself cut in another way.
     """
 
     unit: int
@@ -103,6 +104,7 @@ class UnitCounts:
     bad_places: dict[str, list[documents.Place]] = dataclasses.field(default_factory=dict)
     splits: dict[str, SplitCounts] = dataclasses.field(default_factory=dict)
     words: Counter[str] = dataclasses.field(default_factory=Counter)
+    differences: list[str] = dataclasses.field(default_factory=list)
 
 
 def make_generator(seed: int, purpose: str, *key: int) -> random.Random:
@@ -157,7 +159,7 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
     tokenizer.unknowns.clear()
     segmenter = None if settings.words is None else make_segmenter(settings.words)
     if segmenter is not None:
-        segmenter.counts.clear()
+        segmenter.clear()
     reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
     counts = UnitCounts(unit.index)
     chooser = _make_chooser(unit.index, settings)
@@ -191,7 +193,8 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
     counts.bad_places = reader.bad_places
     counts.unknowns = Counter(dict(most_common(tokenizer.unknowns, _UNKNOWNS)))
     if segmenter is not None:
-        counts.words = Counter(segmenter.counts)
+        counts.words = segmenter.counts
+        counts.differences = segmenter.differences
     _save_counts(counts, settings.folder)
     return counts
 
@@ -225,6 +228,7 @@ def _save_counts(counts: UnitCounts, folder: str) -> None:
         "bad_places": counts.bad_places,
         "splits": {split: vars(of_split) for split, of_split in counts.splits.items()},
         "words": counts.words,
+        "differences": counts.differences,
     }
     with files.atomic_write(counts_path(folder, counts.unit), durable=False) as file:
         file.write(json.dumps(values).encode())
@@ -254,7 +258,8 @@ def load_counts(settings: UnitSettings, unit: int, *, row_bytes: int) -> UnitCou
             split: SplitCounts(Counter(of["numbers"]), Counter(of["dropped"]), of["segments"])
             for split, of in values["splits"].items()
         },
-        Counter(values.get("words", {})),
+        Counter(values["words"]),
+        values["differences"],
     )
     for split in settings.splits:
         rows = rows_path(settings.folder, unit, split)

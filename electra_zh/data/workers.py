@@ -8,11 +8,14 @@ holds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, TypeVar
 
 from electra_zh import files
@@ -28,15 +31,49 @@ _END_SECONDS = 5
 
 
 class Interrupted(UserError):
-    """The work was ended before its end; what is finished is kept."""
+    """The work was ended before its end; what is finished is kept.
+
+    Attributes:
+      what: what happened, without the advice.
+    """
 
     def __init__(self, what: str) -> None:
         """Says what happened, and that nothing is lost."""
+        self.what = what
         super().__init__(f"{what}. What is finished is kept: the same command goes on from there.")
 
 
 class WorkerError(RuntimeError):
     """A bug in a worker; its traceback is the message."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
+
+    Raises:
+      Interrupted: one of these came.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted") from None
+    except UserError:
+        raise
+    except Exception as error:
+        line = files.describe_error(error)
+        if line is None:
+            raise
+        raise Interrupted(line) from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def count_processors() -> int:
@@ -111,13 +148,8 @@ class _Pool:
                 kind, value = self._receive(pipe)
                 if kind == _PROGRESS:
                     report(value)
-                elif kind == _USER_ERROR:
-                    raise UserError(value)
-                elif kind == _FILE_ERROR:
-                    raise Interrupted(value)
-                elif kind == _CRASH:
-                    raise WorkerError(value)
                 else:
+                    value = unwrap(kind, value)
                     busy.discard(pipe)
                     if waiting:
                         self._send(pipe, waiting.pop())
@@ -170,7 +202,7 @@ def _serve(pipe: Any, others: Sequence[Any], work: Callable[[Any, Report], Any])
                 task = pipe.recv()
             except EOFError:
                 break
-            pipe.send(_attempt(work, task, lambda amount: pipe.send((_PROGRESS, amount))))
+            pipe.send(attempt(work, task, lambda amount: pipe.send((_PROGRESS, amount))))
     except BrokenPipeError:
         # The parent is gone.
         pass
@@ -180,7 +212,8 @@ def _serve(pipe: Any, others: Sequence[Any], work: Callable[[Any, Report], Any])
         os._exit(0)
 
 
-def _attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> tuple[int, object]:
+def attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> tuple[int, Any]:
+    """Does a task in a worker; how it ended and what came of it can be sent to another process."""
     try:
         return _DONE, work(task, report)
     except BrokenPipeError:
@@ -190,3 +223,21 @@ def _attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> t
     except Exception as error:
         line = files.describe_error(error)
         return (_CRASH, traceback.format_exc()) if line is None else (_FILE_ERROR, line)
+
+
+def unwrap(kind: int, value: Any) -> Any:
+    """Returns the result of an `attempt`, or raises its error.
+
+    Raises:
+      UserError: the task raised it.
+      Interrupted: the task had an error of the file system.
+      WorkerError: the task raised something else.
+    """
+    if kind == _USER_ERROR:
+        raise UserError(value)
+    if kind == _FILE_ERROR:
+        raise Interrupted(value)
+    if kind == _CRASH:
+        raise WorkerError(value)
+    assert kind == _DONE
+    return value

@@ -89,6 +89,27 @@ def build_objective(config: PretrainConfig, special: SpecialIds) -> Electra | Ma
     return Electra(config, special) if config.electra_objective else MaskedLM(config, special)
 
 
+def mask_batch(
+    batch: Mapping[str, tf.Tensor], special: SpecialIds, key: RandomKey, *, config: PretrainConfig
+) -> MaskedBatch:
+    """Returns a batch with positions to predict, by the kind of masking that the settings name."""
+    shown = Shown(config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size)
+    mask_prob, slots = config.mask_prob, config.max_predictions_per_seq
+    if config.masking == "uniform":
+        return masking.uniform(
+            batch, special, key, mask_prob=mask_prob, max_predictions=slots, shown=shown
+        )
+    return masking.whole_words(
+        batch,
+        special,
+        key,
+        mask_prob=mask_prob,
+        max_predictions=slots,
+        shares=masking.NGRAM_SHARES if config.masking == "ngram" else (),
+        shown=shown,
+    )
+
+
 class _Objective(tf.Module):
     """What the objectives share: settings, masking, masked LM."""
 
@@ -110,22 +131,7 @@ class _Objective(tf.Module):
         )
 
     def _mask(self, batch: Mapping[str, tf.Tensor], key: RandomKey) -> MaskedBatch:
-        config = self.config
-        shown = Shown(config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size)
-        mask_prob, slots = config.mask_prob, config.max_predictions_per_seq
-        if config.masking == "uniform":
-            return masking.uniform(
-                batch, self.special, key, mask_prob=mask_prob, max_predictions=slots, shown=shown
-            )
-        return masking.whole_words(
-            batch,
-            self.special,
-            key,
-            mask_prob=mask_prob,
-            max_predictions=slots,
-            shares=masking.NGRAM_SHARES if config.masking == "ngram" else (),
-            shown=shown,
-        )
+        return mask_batch(batch, self.special, key, config=self.config)
 
     def _masked_lm_logits(
         self,

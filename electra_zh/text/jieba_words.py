@@ -22,27 +22,23 @@ What jieba (0.42.1, accurate mode) does with a text, and who does it here:
 
 There are stretches for which this does not hold, and they are looked for and given to jieba itself:
 those with ideographs beyond U+4E00 to U+9FD5, which rjieba takes into its stretches; and those that
-hold a dictionary word of letters and digits alone, or a word that a user's dictionary gives the
-frequency 0, which jieba treats apart. Both programs cut stretches apart, so nothing around changes.
+hold a dictionary word without ideographs, or a word that a user's dictionary gives the frequency 0,
+which jieba treats apart. Both programs cut stretches apart, so nothing around changes.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from electra_zh.text.characters import CODE_POINTS
-from electra_zh.text.markov import WordModel
-from electra_zh.text.words import RECUT
-
-if TYPE_CHECKING:
-    import jieba
+from electra_zh.text.jieba_itself import Jieba
+from electra_zh.text.word_lists import Entry, read_dictionary
+from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 # What a character is to the two programs.
 _OUTSIDE, _IDEOGRAPH, _ALPHANUMERIC, _SYMBOL, _FOREIGN = range(5)
@@ -54,48 +50,83 @@ _PRIVATE = "\ue000"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # finalseg's rule for what is no ideograph: what matches is a word, and so is what stands between.
 _LATIN_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
-_ALPHANUMERIC_WORD = re.compile("[a-zA-Z0-9]{2,}")
+# An entry of a dictionary that holds no ideograph.
+_LATIN_ENTRY = re.compile(r"[a-zA-Z0-9+#&._%\-]{2,}")
+# rjieba is quickest with parts of a text that stay in the processor's cache.
+_PART_CHARACTERS = 1 << 14
 _MAX_KNOWN = 1 << 17
+# Of a line that differed, so many characters before and behind the place are shown.
+_SHOWN = 15
 
 
 class JiebaSegmenter:
     """Cuts text as jieba does.
 
     Attributes:
-      counts: of `RECUT`, since it was cleared last.
+      counts: of RECUT, CHECKED and DIFFERENT, since `clear`.
+      differences: the first lines that differed, as a person reads them.
     """
 
-    def __init__(self, *, hmm: bool = True, dictionaries: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        hmm: bool = True,
+        dictionaries: Sequence[str] = (),
+        check_every: int | None = None,
+    ) -> None:
         """Loads the dictionary, which takes a second.
 
         Args:
           hmm: whether words that the dictionary lacks are found by the hidden Markov model.
           dictionaries: files of further words, in jieba's form.
+          check_every: one line in so many is cut by jieba itself as well, and where that differs
+            it is what counts; None for none.
+
+        Raises:
+          UserError: a dictionary is broken.
         """
         import rjieba
 
-        self.counts: Counter[str] = Counter()
+        self.clear()
         self._hmm = hmm
-        self._jieba = load_jieba(dictionaries)
+        self._check_every = check_every
+        entries = [entry for path in dictionaries for entry in read_dictionary(path)]
+        self._jieba = Jieba(entries)
         self._fast = rjieba.Jieba()
-        self._special = self._complete_fast()
+        self._special = self._complete(entries)
         self._classes = _character_classes()
         self._known: dict[str, list[int]] = {}
         self._known_latin: dict[str, list[int]] = {}
         if hmm:
-            from jieba.finalseg import emit_P, start_P, trans_P
+            self._model = self._jieba.word_model()
 
-            self._model = WordModel(start_P, trans_P, emit_P)
+    def _complete(self, entries: Sequence[Entry]) -> re.Pattern[str] | None:
+        """Gives rjieba what jieba's dictionary has more.
 
-    def _complete_fast(self) -> re.Pattern[str] | None:
-        """Gives rjieba the words that it lacks; returns what finds words that it cannot have."""
-        frequencies = self._jieba.FREQ
-        special = [word for word in frequencies if _ALPHANUMERIC_WORD.fullmatch(word)]
-        special = [word for word in special if frequencies[word]]
-        missing = self._jieba.total - sum(frequencies.values())
+        Returns:
+          What finds the words in a text that jieba itself must cut; None if there are none.
+        """
+        frequencies = self._jieba.frequencies
+        total = sum(frequencies.values())
+        for word, before in self._jieba.replaced.items():
+            if frequencies[word]:
+                self._fast.add_word(word, frequencies[word], None)
+            else:
+                # It stays what it was, and jieba itself cuts where it stands.
+                total += before
+        missing = self._jieba.total - total
         if missing:
             self._fast.add_word(_PRIVATE, missing, None)
+        special = {word for word, frequency in entries if frequency == 0}
+        latin = (word for word in frequencies if word.isascii() and frequencies[word])
+        special.update(word for word in latin if _LATIN_ENTRY.fullmatch(word))
         return re.compile("|".join(map(re.escape, sorted(special)))) if special else None
+
+    def clear(self) -> None:
+        """Begins a new text: forgets what was counted."""
+        self.counts: Counter[str] = Counter()
+        self.differences: list[str] = []
+        self._lines = 0
 
     def cut(self, text: str) -> list[str]:
         """Returns the words of a text, white space and single characters included."""
@@ -105,7 +136,7 @@ class JiebaSegmenter:
 
     def cut_slowly(self, text: str) -> list[str]:
         """Returns the words of a text by jieba itself."""
-        return list(self._jieba.cut(text, HMM=self._hmm))
+        return self._jieba.cut(text, hmm=self._hmm)
 
     def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:
         r"""Returns bool [C]: whether each character of the text begins a word.
@@ -117,8 +148,7 @@ class JiebaSegmenter:
         starts = np.zeros(len(text), np.bool_)
         if not text:
             return starts
-        words = self._cut_fast(text)
-        lengths = np.fromiter(map(len, words), np.int64, len(words))
+        lengths = np.concatenate([self._fast_lengths(part) for part in _parts(text)])
         ends = np.cumsum(lengths)
         assert ends[-1] == len(text)
         starts[ends - lengths] = True
@@ -126,15 +156,40 @@ class JiebaSegmenter:
         if self._hmm:
             self._join_singles(text, codepoints, classes, starts)
         self._recut(text, classes, starts)
+        if self._check_every is not None:
+            self._check(text, starts, self._check_every)
         return starts
 
-    def _cut_fast(self, text: str) -> list[str]:
+    def _check(self, text: str, starts: np.ndarray, every: int) -> None:
+        """Has jieba itself cut one line in so many, and takes its word where it differs."""
+        end = -1
+        for line in text.split("\n"):
+            start, end = end + 1, end + 1 + len(line)
+            if not line:
+                continue
+            self._lines += 1
+            if self._lines % every != 1 % every:
+                continue
+            self.counts[CHECKED] += 1
+            expected = np.zeros(len(line), np.bool_)
+            expected[_offsets(self.cut_slowly(line))] = True
+            different = np.flatnonzero(expected != starts[start:end])
+            if len(different):
+                self.counts[DIFFERENT] += 1
+                if len(self.differences) < MAX_DIFFERENCES:
+                    shown = line[max(0, int(different[0]) - _SHOWN) :][: 2 * _SHOWN]
+                    self.differences.append(shown)
+                starts[start:end] = expected
+
+    def _fast_lengths(self, text: str) -> np.ndarray:
+        """Returns the lengths of rjieba's words."""
         try:
-            return self._fast.cut(text, False)
+            words = self._fast.cut(text, False)
         except UnicodeEncodeError:
             # Half a surrogate pair, which no UTF-8 can hold: to both programs a character like
             # U+FFFD, in no stretch.
-            return self._fast.cut(_SURROGATE.sub("\ufffd", text), False)
+            words = self._fast.cut(_SURROGATE.sub("\ufffd", text), False)
+        return np.fromiter(map(len, words), np.int64, len(words))
 
     def _join_singles(
         self, text: str, codepoints: np.ndarray, classes: np.ndarray, starts: np.ndarray
@@ -143,32 +198,40 @@ class JiebaSegmenter:
         _take_apart(classes, starts)
         single = starts & np.append(starts[1:], True)
         single &= (classes != _OUTSIDE) & (classes != _FOREIGN)
+        is_ideograph = classes == _IDEOGRAPH
         # Runs in two stretches do not meet: what is between stretches is in none.
-        get = self._jieba.FREQ.get
-        for first, end in zip(*_long_runs(single), strict=True):
+        get = self._jieba.frequencies.get
+        for first, end in zip(*_runs_with(single, is_ideograph), strict=True):
             if get(text[first:end]):
                 single[first:end] = False
-        is_ideograph = classes == _IDEOGRAPH
         ideographs = single & is_ideograph
         firsts, ends = _runs(ideographs)
         starts[ideographs] = False
         starts[firsts] = True
         several = ends - firsts > 1
         starts[self._model.starts(codepoints, firsts[several], ends[several])] = True
-        self._cut_latin(text, single & ~is_ideograph, starts)
+        self._cut_latin(text, single & ~is_ideograph, classes == _SYMBOL, starts)
 
-    def _cut_latin(self, text: str, single: np.ndarray, starts: np.ndarray) -> None:
+    def _cut_latin(
+        self, text: str, latin: np.ndarray, is_symbol: np.ndarray, starts: np.ndarray
+    ) -> None:
         """Cuts runs of letters, digits and symbols, in `starts`."""
+        firsts, ends = _runs(latin)
+        starts[latin] = False
+        starts[firsts] = True
+        # What has no symbol is one word.
+        symbols = np.flatnonzero(latin & is_symbol)
+        mixed = np.unique(np.searchsorted(firsts, symbols, side="right") - 1)
+        mixed = mixed[(ends - firsts)[mixed] > 1]
         known = self._known_latin
         if len(known) > _MAX_KNOWN:
             known.clear()
         places: list[int] = []
-        for first, end in zip(*_long_runs(single), strict=True):
+        for first, end in zip(firsts[mixed].tolist(), ends[mixed].tolist(), strict=True):
             run = text[first:end]
             inside = known.get(run)
             if inside is None:
                 known[run] = inside = _offsets(filter(None, _LATIN_WORD.split(run)))
-            starts[first:end] = False
             places += [first + place for place in inside]
         starts[places] = True
 
@@ -197,23 +260,6 @@ class JiebaSegmenter:
         self.counts[RECUT] += len(stretches)
 
 
-def load_jieba(dictionaries: Sequence[str] = ()) -> jieba.Tokenizer:
-    """Returns a tokenizer of jieba's own, apart from its global one.
-
-    jieba's own loading is not used: it writes a cache into the folder for temporary files, where
-    the processes of a build would meet, and tells standard error about it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import jieba
-    tokenizer: Any = jieba.Tokenizer()
-    tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
-    tokenizer.initialized = True
-    for path in dictionaries:
-        tokenizer.load_userdict(path)
-    return tokenizer
-
-
 def _character_classes() -> np.ndarray:
     """Returns uint8 [0x110000]: what each character is to the two programs."""
     classes = np.full(CODE_POINTS, _OUTSIDE, np.uint8)
@@ -226,18 +272,29 @@ def _character_classes() -> np.ndarray:
     return classes
 
 
+def _parts(text: str) -> Iterator[str]:
+    """Yields a text in parts of whole lines."""
+    start = 0
+    while start < len(text):
+        end = text.rfind("\n", start, start + _PART_CHARACTERS) + 1
+        if not end and start + _PART_CHARACTERS < len(text):
+            end = text.find("\n", start) + 1
+        end = end or len(text)
+        yield text[start:end]
+        start = end
+
+
 def _take_apart(classes: np.ndarray, starts: np.ndarray) -> None:
     """Makes each character of a word of letters and digits alone begin a word, in `starts`."""
-    is_joined = classes == _ALPHANUMERIC
-    firsts = np.flatnonzero(starts & is_joined)
-    if not len(firsts):
-        return
-    ends = np.append(np.flatnonzero(starts), len(starts))
-    ends = ends[np.searchsorted(ends, firsts, side="right")]
-    before = np.concatenate([[0], np.cumsum(is_joined)])
-    apart = (before[ends] - before[firsts] == ends - firsts) & (ends - firsts > 1)
-    for first, end in zip(firsts[apart].tolist(), ends[apart].tolist(), strict=True):
-        starts[first:end] = True
+    joined = classes == _ALPHANUMERIC
+    # Words that have something else too are the dictionary's; they stay whole.
+    inside = np.flatnonzero((joined[1:] != joined[:-1]) & ~starts[1:]) + 1
+    firsts = np.append(np.flatnonzero(starts), len(starts))
+    words = np.unique(np.searchsorted(firsts, inside, side="right"))
+    bounds = zip(firsts[words - 1].tolist(), firsts[words].tolist(), strict=True)
+    starts |= joined
+    for first, end in bounds:
+        starts[first + 1 : end] = False
 
 
 def _runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -248,11 +305,12 @@ def _runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return changes[::2], changes[1::2]
 
 
-def _long_runs(inside: np.ndarray) -> tuple[list[int], list[int]]:
-    """Returns firsts and ends of the maximal runs of more than one True."""
+def _runs_with(inside: np.ndarray, some: np.ndarray) -> tuple[list[int], list[int]]:
+    """Returns firsts and ends of the maximal runs of more than one True that hold one of `some`."""
     firsts, ends = _runs(inside)
-    several = ends - firsts > 1
-    return firsts[several].tolist(), ends[several].tolist()
+    before = np.append(0, np.cumsum(some, dtype=np.int32))
+    chosen = (ends - firsts > 1) & (before[ends] > before[firsts])
+    return firsts[chosen].tolist(), ends[chosen].tolist()
 
 
 def _offsets(words: Iterable[str]) -> list[int]:

@@ -40,12 +40,17 @@ def test_a_second_call_goes_on(
         return real_unit(task, report, settings=settings)
 
     def shard(
-        task: shards.ShardTask, report: Report, *, settings: BuildSettings, dtype: np.dtype
+        task: shards.ShardTask,
+        report: Report,
+        *,
+        settings: BuildSettings,
+        segments: shards.Segments,
+        dtype: np.dtype,
     ) -> object:
         made.append(f"shard {task.index}")
         if made.count("shard 1") == 1 and task.index == 1:
             raise OSError(28, "No space left on device")
-        return real_shard(task, report, settings=settings, dtype=dtype)
+        return real_shard(task, report, settings=settings, segments=segments, dtype=dtype)
 
     monkeypatch.setattr(units, "build_unit", unit)
     monkeypatch.setattr(shards, "_write_shard", shard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.resources
 import json
 import shutil
@@ -16,9 +15,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.data import build
-from electra_zh.data.build import BuildSettings
-from electra_zh.text.words import WordSettings
 from runner import Job, done, electra, refused
 
 BERT = [
@@ -35,11 +31,9 @@ BERT = [
 def place(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data of words, and a run on it."""
     folder = tmp_path_factory.mktemp("masking")
-    settings = BuildSettings((str(job.corpus),), str(folder / "words"), str(job.vocab))
-    settings = dataclasses.replace(
-        settings, max_seq_length=64, holdout_every=10, num_processes=1, words=WordSettings()
-    )
-    build.build(settings)
+    words = ["--output", "words", "--max-seq-length", "64", "--words", "jieba"]
+    vocab = ["--vocab", str(job.vocab), "--holdout-every", "10"]
+    done(electra("build-data", str(job.corpus), *vocab, *words, cwd=folder))
     shutil.copytree(job.data, folder / "data")
     done(electra(*BERT, "--output", "run", cwd=folder))
     return folder

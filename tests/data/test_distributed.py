@@ -1,0 +1,248 @@
+"""A build on a Dask cluster: the bytes are the local build's, and each end is one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import electra_zh.data
+from building import contents, make_settings
+from electra_zh import progress
+from electra_zh.config import UserError
+from electra_zh.data import build
+from electra_zh.data.manifest import WORK
+from electra_zh.data.parts import Part
+from electra_zh.data.runners import open_runner
+from electra_zh.data.settings import BuildSettings
+from electra_zh.data.workers import Interrupted, Report, WorkerError
+
+distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
+
+
+def test_a_build_survives_the_death_of_a_worker(
+    corpus: Path, vocabulary: str, tmp_path: Path
+) -> None:
+    """Worker processes of this machine; one is killed in each half of the build."""
+    with open(corpus / "2.txt", "ab") as file:
+        file.write(b"\xff\n")
+    settings = make_settings(
+        corpus, vocabulary, tmp_path / "local", num_shards=12, holdout_every=7, num_processes=2
+    )
+    build.build(settings)
+    killed = []
+
+    class _Bar:
+        def __init__(self) -> None:
+            self.updates = 0
+
+        def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
+            self.updates += 1
+            if self.updates == 2:
+                worker = multiprocessing.active_children()[0]
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGKILL)
+                killed.append(worker.pid)
+
+    @contextlib.contextmanager
+    def show(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[progress.Bar]:
+        del what, total, unit, initial
+        yield _Bar()
+
+    # Relative paths, which workers cannot know.
+    with contextlib.chdir(tmp_path):
+        ours = dataclasses.replace(settings, inputs=("corpus",), output="dask", runner="dask")
+        build.build(ours, show=show)
+    assert len(set(killed)) == 2
+    assert contents(tmp_path / "dask") == contents(tmp_path / "local")
+    assert not multiprocessing.active_children()
+
+
+@pytest.fixture
+def stamp(tmp_path: Path) -> str:
+    path = tmp_path / "build.json"
+    path.write_text("{}")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[distributed.Client]:
+    """A cluster of one worker with two threads, in this process."""
+    with distributed.Client(
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"
+    ) as client:
+        yield client
+
+
+_AT_ONCE: list[int] = []
+
+
+def _square(task: int, report: Report, *, add: int = 0) -> int:
+    _AT_ONCE.append(task)
+    time.sleep(0.01)
+    assert len(_AT_ONCE) == 1, "two tasks in one process"
+    _AT_ONCE.clear()
+    report(task)
+    report(1)
+    return task * task + add
+
+
+def _fail(task: int, report: Report, *, stamp: str = "") -> int:
+    if task == 1:
+        raise UserError("line 3 is bad")
+    if task == 2:
+        raise OSError(28, "No space left on device", "/data/x")
+    if task == 3:
+        raise ZeroDivisionError
+    if task == 4:
+        Path(stamp).write_text("another build")
+        return task
+    return task
+
+
+def test_all_results_come_with_progress(client: distributed.Client, stamp: str) -> None:
+    from electra_zh.data.distributed import DaskRunner
+
+    runner = DaskRunner(client, "here", stamp)
+    done: list[int] = []
+    work = functools.partial(_square, add=1)
+    results = list(runner.run(work, list(range(20)), report=done.append))
+    assert sorted(results) == [number * number + 1 for number in range(20)]
+    assert sorted(done) == list(range(1, 21))
+    assert list(runner.run(_square, [], report=print)) == []
+
+
+@pytest.mark.parametrize(
+    ("tasks", "error", "message"),
+    [
+        ([0, 1], UserError, "^line 3 is bad$"),
+        ([0, 2], Interrupted, "No space left on device: /data/x. What is finished is kept"),
+        ([0, 3], WorkerError, "ZeroDivisionError"),
+        ([4, 5, 5], UserError, "sees another build in"),
+    ],
+)
+def test_errors_in_tasks_end_the_work(
+    client: distributed.Client, stamp: str, tasks: list[int], error: type[Exception], message: str
+) -> None:
+    from electra_zh.data.distributed import DaskRunner
+
+    runner = DaskRunner(client, "here", stamp)
+    with pytest.raises(error, match=message):
+        list(runner.run(functools.partial(_fail, stamp=stamp), tasks, report=lambda amount: None))
+
+
+def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
+    from electra_zh.data.distributed import _Share
+
+    worker = types.SimpleNamespace(address="tcp://10.0.0.5:1234")
+    share = _Share(_square, stamp)
+    share.setup(worker)
+    share._versions = ("0.0.9", "16.0")
+    with pytest.raises(
+        UserError, match=r"worker tcp://10.0.0.5:1234 has .*, and the build .*0\.0\.9"
+    ):
+        share.setup(worker)
+    share = _Share(_square, stamp)
+    os.remove(stamp)
+    with pytest.raises(UserError, match=r"does not see .*build\.json: the output must be a folder"):
+        share.setup(worker)
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(
+    stamp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from electra_zh.data import distributed as module
+
+    monkeypatch.setattr(module, "_LONELY_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.1)
+    with distributed.Client(processes=False, n_workers=0, dashboard_address="127.0.0.1:0") as empty:
+        runner = module.DaskRunner(empty, "tcp://10.0.0.1:8786", stamp)
+        with pytest.raises(Interrupted, match=r"No workers at tcp://10\.0\.0\.1:8786 for"):
+            list(runner.run(_square, [1], report=print))
+
+
+def test_a_scheduler_that_goes_away_is_one_line(
+    stamp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from electra_zh.data import distributed as module
+
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.1)
+    cluster = distributed.LocalCluster(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    )
+    with distributed.Client(cluster) as client:
+        runner = module.DaskRunner(client, "tcp://10.0.0.1:8786", stamp)
+        results = runner.run(_square, list(range(1000)), report=lambda amount: None)
+        next(results)
+        threading.Timer(0.1, cluster.close).start()
+        with pytest.raises(Interrupted, match=r"The Dask (scheduler|cluster) at tcp://10\.0\.0\.1"):
+            list(results)
+    _AT_ONCE.clear()
+
+
+def test_no_scheduler_is_one_line_and_leaves_nothing(
+    corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from electra_zh.data import distributed as module
+
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", 1)
+    settings = make_settings(
+        corpus, vocabulary, tmp_path / "out", num_processes=None, runner="dask"
+    )
+    for scheduler, message in (
+        ("tcp://127.0.0.1:1", "No Dask scheduler answers at tcp://127.0.0.1:1: "),
+        ("foo://x", "No Dask scheduler answers at foo://x: unknown address scheme"),
+        ("none.json", "No such scheduler file: none.json"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build.build(dataclasses.replace(settings, scheduler=scheduler))
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_was_done_outlives_a_missing_scheduler(
+    corpus: Path, vocabulary: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    settings = make_settings(corpus, vocabulary, output, num_processes=None)
+    build.build_part(dataclasses.replace(settings, part=Part(1, 2)))
+    before = contents(output)
+    with pytest.raises(UserError, match="No such scheduler file"):
+        build.build(dataclasses.replace(settings, runner="dask", scheduler="none.json"))
+    assert contents(output) == before
+    assert [name for name in before if name.startswith(f"{WORK}/unit-")]
+
+
+def test_a_missing_engine_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, corpus: Path, vocabulary: str, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "electra_zh.data.distributed", raising=False)
+    monkeypatch.delattr(electra_zh.data, "distributed", raising=False)
+    settings = make_settings(corpus, vocabulary, tmp_path / "out", runner="dask")
+    message = r"--runner dask needs the package distributed: pip install 'electra-zh\[dask\]'"
+    with pytest.raises(UserError, match=message), open_runner(settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runner": "dusk"}, 'runner is "dusk"; allowed: local, dask. Did you mean "dask"'),
+        ({"scheduler": "tcp://a:1"}, "give --runner dask"),
+        ({"runner": "dask", "scheduler": "tcp://a:1", "num_processes": 2}, "--processes is of"),
+    ],
+)
+def test_runner_settings_are_checked(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        BuildSettings(("a",), "b", "c", **changes)  # type: ignore[arg-type]
