@@ -18,7 +18,7 @@ from absl import app, logging
 from absl.flags import argparse_flags
 
 from electra_zh import __version__
-from electra_zh.commands import data, exporting, finetuning, pretraining
+from electra_zh.commands import cleaning, data, exporting, finetuning, pretraining
 from electra_zh.config import UsageError, UserError, did_you_mean
 
 _OVERRIDE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*=")
@@ -119,6 +119,6 @@ def _make_parser() -> _Parser:
     parser = _Parser(prog="electra-zh", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"electra-zh {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for group in (data, pretraining, finetuning, exporting):
+    for group in (cleaning, data, pretraining, finetuning, exporting):
         group.add(subparsers)
     return parser

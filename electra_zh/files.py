@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
 from electra_zh.config import UserError
@@ -125,6 +125,14 @@ def rename(source: str, target: str) -> None:
         os.replace(source, target)
 
 
+def short_names(paths: Sequence[str]) -> Callable[[str], str]:
+    """Returns what shortens each of the paths by the folder that all of them are in."""
+    if any(is_remote(path) for path in paths):
+        return lambda path: path
+    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return lambda path: os.path.relpath(os.path.abspath(path), parent)
+
+
 def open_read(path: str) -> BinaryIO:
     """Opens the file for reading bytes.
 
@@ -180,25 +188,45 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def new_folder(path: str) -> Iterator[str]:
+def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
     """Gives a folder to fill that appears under its name only when the `with` block is through.
 
     An error inside the block removes what was written.
 
+    Args:
+      path: the folder to make.
+      replace: take the place of a folder of that name, which stays until then.
+
     Raises:
-      UserError: `path` exists.
+      UserError: `path` exists and is not to be replaced.
     """
-    if exists(path):
+    if exists(path) and not replace:
         raise UserError(f"{path} exists; choose another --output")
-    partial = _partial_name(path.rstrip("/"))
+    path = path.rstrip("/")
+    partial = _partial_name(path)
     make_dirs(partial)
     try:
         yield partial
-        rename(partial, path.rstrip("/"))
+        _move_folder(partial, path)
     except BaseException:
         with contextlib.suppress(Exception):
             remove_tree(partial)
         raise
+
+
+def _move_folder(source: str, target: str) -> None:
+    """Renames a folder; one that has the name gets it back if that fails, else it is removed."""
+    if not exists(target):
+        rename(source, target)
+        return
+    old = f"{source}-old"
+    rename(target, old)
+    try:
+        rename(source, target)
+    except BaseException:
+        rename(old, target)
+        raise
+    remove_tree(old)
 
 
 def create(path: str, data: bytes) -> bool:

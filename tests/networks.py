@@ -40,7 +40,7 @@ def tiny(*, model: dict[str, object] | None = None, **changes: object) -> Pretra
 
 
 def make_batch(rows: int = 4, *, seed: int = 0) -> dict[str, tf.Tensor]:
-    """Sequences [CLS] first [SEP] second [SEP] of 6 to 16 tokens, then padding."""
+    """Sequences [CLS] first [SEP] second [SEP] of 6 to 16 tokens, then padding, with words."""
     generator = np.random.default_rng(seed)
     ids = generator.integers(5, VOCAB_SIZE, [rows, LENGTH])
     lengths = generator.integers(6, LENGTH + 1, [rows, 1])
@@ -53,6 +53,7 @@ def make_batch(rows: int = 4, *, seed: int = 0) -> dict[str, tf.Tensor]:
         "input_ids": np.where(mask, ids, SPECIAL.pad),
         "input_mask": mask,
         "segment_ids": mask & (columns > lengths // 2),
+        "word_starts": mask & ((ids < 5) | (generator.random(ids.shape) < 0.6)),
     }
     return {name: tf.constant(value, tf.int32) for name, value in arrays.items()}
 

@@ -29,8 +29,19 @@ FLOORS = {
 }
 # These start without TensorFlow: a command's --help and build-data on local files must be quick.
 WITHOUT_TENSORFLOW = (
-    *("cli", "commands", "config", "progress", "text", "data.build", "data.packing"),
-    *("data.distributed", "data.parts", "data.runners"),
+    *(
+        "cli",
+        "commands",
+        "config",
+        "progress",
+        "text",
+        "data.build",
+        "data.packing",
+        "data.cleaning",
+        "data.distributed",
+        "data.parts",
+        "data.runners",
+    ),
     *("convert.weights", "convert.huggingface", "convert.tensor_files"),
     *("convert.tokenizer_files", "convert.adapt", "models.names"),
     *("pretraining.config", "pretraining.folder"),

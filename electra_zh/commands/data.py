@@ -12,10 +12,11 @@ from electra_zh.commands.flags import (
     add_tokenizer_flags,
     tokenizer_settings,
 )
-from electra_zh.config import UserError
+from electra_zh.config import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
+    from electra_zh.text.words import WordSettings
 
 
 def add(subparsers: Subparsers) -> None:
@@ -110,6 +111,58 @@ def _add_build_data(subparsers: Subparsers) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace a finished folder")
     _add_cluster_flags(command)
     add_tokenizer_flags(command)
+    _add_word_flags(command)
+
+
+def _add_word_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--words",
+        default="none",
+        metavar="jieba|none|spaces|FILE",
+        help="store where words begin, for runs that mask whole words: cut by jieba, at the spaces "
+        "of the text, or by a file of words, one a line (%(default)s)",
+    )
+    command.add_argument(
+        "--words-dict",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="further words for jieba, lines of: word [frequency] [tag]; may be repeated",
+    )
+    command.add_argument(
+        "--no-hmm", action="store_true", help="jieba by its dictionary alone, without its model"
+    )
+    command.add_argument(
+        "--check-words",
+        type=int,
+        metavar="N",
+        help="have jieba itself cut one line in N as well, and report differences",
+    )
+
+
+def _word_settings(args: argparse.Namespace) -> WordSettings | None:
+    """Returns how text is cut into words; None for data without words."""
+    from electra_zh.text.words import JIEBA, WordSettings
+
+    given = {
+        "--words-dict": bool(args.words_dict),
+        "--no-hmm": args.no_hmm,
+        "--check-words": args.check_words is not None,
+    }
+    for flag, is_given in given.items():
+        if is_given and args.words != JIEBA:
+            raise UsageError(
+                f"{flag} is for --words {JIEBA} only; --words is {args.words}"
+                f"{did_you_mean(args.words, [JIEBA])}"
+            )
+    if args.words == "none":
+        return None
+    return WordSettings(
+        kind=args.words,
+        hmm=not args.no_hmm,
+        dictionaries=tuple(args.words_dict),
+        check_every=args.check_words,
+    )
 
 
 def _add_cluster_flags(command: argparse.ArgumentParser) -> None:
@@ -154,6 +207,7 @@ def build_data(args: argparse.Namespace) -> int:
         num_processes=args.processes,
         overwrite=args.overwrite,
         holdout_every=args.holdout_every,
+        words=_word_settings(args),
         runner=args.runner,
         scheduler=args.scheduler,
         part=None if args.part is None else parse_part(args.part),

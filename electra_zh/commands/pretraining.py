@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.flags import add_command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.config import UserError, load_recipe, parse_overrides
+from electra_zh.config import UsageError, UserError, load_recipe, parse_overrides
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
@@ -24,6 +24,7 @@ def add(subparsers: Subparsers) -> None:
     _add_evaluate(subparsers)
     _add_fill_mask(subparsers)
     _add_detect(subparsers)
+    _add_inspect(subparsers)
 
 
 def _add_pretrain(subparsers: Subparsers) -> None:
@@ -198,3 +199,54 @@ def _sentences(args: argparse.Namespace) -> Iterator[str]:
             raise UserError("standard input is not UTF-8 text") from None
         if text:
             yield text
+
+
+def _add_inspect(subparsers: Subparsers) -> None:
+    command = add_command(
+        subparsers,
+        "inspect",
+        inspect,
+        summary="Look into pretraining data: counts, lengths, words, an example with its masking.",
+    )
+    command.add_argument("data", metavar="DIR", help="folder of build-data, or of shards")
+    command.add_argument("--vocab", help="vocabulary file, for shards without a manifest")
+    command.add_argument(
+        "--example",
+        type=int,
+        metavar="N",
+        help="show one example, by its number from 0",
+    )
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="how the example is masked: masking (whole_word where the data has words), mask_prob, "
+        "mask_keep_prob, mask_random_prob, seed",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Runs `electra-zh inspect`."""
+    overrides = parse_overrides(args.overrides)
+    if overrides and args.example is None:
+        raise UsageError(f"{next(iter(overrides))} says how an example is masked: add --example N")
+    load_tensorflow()
+    from electra_zh import progress
+    from electra_zh.pretraining import inspect as look
+
+    data = look.open_data(args.data, vocab=args.vocab)
+    if args.example is None:
+        counts = look.count(data, show=progress.show)
+        if args.json:
+            print(json.dumps(look.counts_json(counts)))
+        else:
+            print("\n".join(look.report(data, counts)))
+        return 0
+    shown = look.show_example(data, args.example, settings=overrides)
+    if args.json:
+        print(json.dumps(shown._asdict(), ensure_ascii=False))
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n".join(look.example_lines(shown, colour=colour)))
+    return 0

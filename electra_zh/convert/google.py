@@ -19,7 +19,8 @@ from electra_zh.models.config import ModelConfig
 
 _INDEX = ".index"
 # Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
-_SETTINGS = ("discriminator.json", "electra_config.json", "bert_config.json")
+_BERT_SETTINGS = "bert_config.json"
+_SETTINGS = ("discriminator.json", "electra_config.json", _BERT_SETTINGS)
 _GENERATOR_SETTINGS = ("generator.json",)
 
 
@@ -140,8 +141,9 @@ def write(weights: Weights, output: str) -> list[str]:
             "use --to huggingface"
         )
     step = weights.step or 0
+    naming = names.GOOGLE_BERT if weights.is_bert else names.GOOGLE_ELECTRA
     variables: dict[str, Any] = {
-        names.GOOGLE_ELECTRA.theirs(name): value for name, value in weights.tensors.items()
+        naming.theirs(name): value for name, value in weights.tensors.items()
     }
     variables["global_step"] = np.int64(step)
     name = f"model.ckpt-{step}"
@@ -159,8 +161,18 @@ def write(weights: Weights, output: str) -> list[str]:
         )
         if weights.vocabulary is not None:
             weights.vocabulary.save(files.join(folder, "vocab.txt"))
-        settings = {_SETTINGS[0]: weights.model, _GENERATOR_SETTINGS[0]: weights.generator}
-        for file, size in settings.items():
-            if size is not None:
-                files.write_json(files.join(folder, file), dataclasses.asdict(size))
-    return [f"{files.join(output, name)}: {len(variables)} variables under the reference's names"]
+        for file, values in _written_settings(weights).items():
+            files.write_json(files.join(folder, file), values)
+    owner = "BERT" if weights.is_bert else "the reference"
+    return [f"{files.join(output, name)}: {len(variables)} variables under {owner}'s names"]
+
+
+def _written_settings(weights: Weights) -> dict[str, dict[str, Any]]:
+    """Returns what is written of the sizes, by the names of files."""
+    values = dataclasses.asdict(weights.model)
+    if weights.is_bert:
+        del values["embedding_size"]
+        return {_BERT_SETTINGS: {**values, "hidden_act": "gelu"}}
+    if weights.generator is None:
+        return {_SETTINGS[0]: values}
+    return {_SETTINGS[0]: values, _GENERATOR_SETTINGS[0]: dataclasses.asdict(weights.generator)}

@@ -1,8 +1,8 @@
-"""Folders of Hugging Face's transformers: read (ELECTRA and BERT) and written (ELECTRA).
+"""Folders of Hugging Face's transformers, ELECTRA and BERT, read and written.
 
 A run becomes two folders, `discriminator/` (ElectraForPreTraining) and `generator/`
-(ElectraForMaskedLM); a fine-tuned model one folder of the class of its head. BERT, read, is the
-same encoder with embeddings as wide as its layers.
+(ElectraForMaskedLM); a fine-tuned model one folder of the class of its head. BERT is the same
+encoder with embeddings as wide as its layers: a masked LM of that form is written as one.
 """
 
 from __future__ import annotations
@@ -230,6 +230,9 @@ def write(weights: Weights, output: str) -> list[str]:
 def _models(weights: Weights) -> list[_Model]:
     if weights.tasks:
         return [_task_model(weights, task) for task in weights.tasks]
+    if weights.is_bert:
+        renamed = _renamed(weights.tensors, names.BERT)
+        return [_Model("", "BertForMaskedLM", weights.model, renamed)]
     found: list[_Model] = []
     if weights.has("rtd_head") or not weights.has("masked_lm_head"):
         class_name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
@@ -293,15 +296,23 @@ def _scale(task: TaskHead) -> str:
 
 
 def _settings(size: ModelConfig, class_name: str) -> dict[str, Any]:
+    values = dataclasses.asdict(size)
+    if class_name.startswith("Bert"):
+        del values["embedding_size"]
+        own = {}
+    else:
+        own = {
+            "summary_type": "first",
+            "summary_use_proj": True,
+            "summary_activation": "gelu",
+            "summary_last_dropout": size.hidden_dropout_prob,
+        }
     return {
-        "model_type": "electra",
+        "model_type": "bert" if class_name.startswith("Bert") else "electra",
         "architectures": [class_name],
-        **dataclasses.asdict(size),
+        **values,
         "hidden_act": "gelu",
-        "summary_type": "first",
-        "summary_use_proj": True,
-        "summary_activation": "gelu",
-        "summary_last_dropout": size.hidden_dropout_prob,
+        **own,
         "classifier_dropout": None,
         "pad_token_id": 0,
         "tie_word_embeddings": True,

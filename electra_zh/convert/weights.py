@@ -102,6 +102,12 @@ class Weights:
         """Whether the generator's embeddings are not the discriminator's."""
         return self.has("generator/embeddings")
 
+    @property
+    def is_bert(self) -> bool:
+        """Whether it is what others call BERT: a masked LM alone, embeddings as wide as layers."""
+        alone = self.has("masked_lm_head") and not self.has("rtd_head") and not self.generator
+        return alone and not self.tasks and self.model.embedding_size == self.model.hidden_size
+
     def lines(self) -> list[str]:
         """Returns what there is, for people."""
         counts = [

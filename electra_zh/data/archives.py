@@ -1,4 +1,4 @@
-"""Compressed text files, read as streams, with damage told from the end of the text."""
+"""Compressed text files as streams; damage is told from the end of the text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from electra_zh.config import UserError
 
@@ -35,6 +35,31 @@ def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
     if lower.endswith(".zst"):
         return _ZstdReader(file, path).read
     return file.read
+
+
+def open_writer(file: BinaryIO, path: str) -> IO[bytes]:
+    """Returns a stream that compresses as the name says; closing it leaves the file open.
+
+    The same bytes give the same file: no name and no time is put into it.
+    """
+    lower = path.lower()
+    if lower.endswith(".gz"):
+        return cast(IO[bytes], gzip.GzipFile("", "wb", 6, file, mtime=0))
+    if lower.endswith(".zst"):
+        import zstandard
+
+        return cast(IO[bytes], zstandard.ZstdCompressor().stream_writer(file, closefd=False))
+    return cast(IO[bytes], _Plain(file))
+
+
+class _Plain:
+    """A stream that writes as it is given."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+
+    def close(self) -> None:
+        pass
 
 
 class _ArchiveError(Exception):

@@ -15,16 +15,14 @@ all of them are there, and the manifest comes last: it is what makes the folder 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from electra_zh import __version__, files, progress
 from electra_zh.config import UserError
@@ -40,6 +38,7 @@ from electra_zh.data.manifest import (
     Manifest,
     Shard,
     VocabularyInfo,
+    WordsInfo,
     find_shards,
     load_manifest,
     summary_lines,
@@ -47,9 +46,10 @@ from electra_zh.data.manifest import (
 from electra_zh.data.parts import Left, count_left
 from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
-from electra_zh.data.workers import Interrupted
+from electra_zh.data.workers import Interrupted, interruptible
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import UNICODE_VERSION
+from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 __all__ = [
     "BuildSettings",
@@ -84,7 +84,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
     assert settings.part is None
     vocabulary = Vocabulary.load(settings.vocabulary)
     inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
-    with _interruptible(), prepared_folder(settings, inputs, vocabulary):
+    with interruptible(), prepared_folder(settings, inputs, vocabulary):
         try:
             built = _do_tasks(settings, inputs, vocabulary, show)
             assert isinstance(built, _Built)
@@ -118,7 +118,7 @@ def build_part(
     joined = _find_joined(settings, inputs, vocabulary)
     if joined is not None:
         return joined
-    with _interruptible(), prepared_folder(settings, inputs, vocabulary) as lock:
+    with interruptible(), prepared_folder(settings, inputs, vocabulary) as lock:
         built = _do_tasks(settings, inputs, vocabulary, show)
         if isinstance(built, Left):
             return built
@@ -159,9 +159,10 @@ def _do_tasks(
     """Does the tasks that are not done, as far as they are to be done here."""
     if settings.runner != LOCAL:
         # Workers of other machines are in folders of their own.
-        settings = dataclasses.replace(settings, output=_whole_path(settings.output))
+        words = settings.words and settings.words.with_paths(_whole_path)
+        settings = dataclasses.replace(settings, output=_whole_path(settings.output), words=words)
         inputs = [file._replace(path=_whole_path(file.path)) for file in inputs]
-    dtype = records.row_dtype(vocabulary.size, settings.max_seq_length)
+    dtype = _row_dtype(settings, vocabulary)
     with open_runner(settings) as runner:
         found = _build_units(settings, inputs, vocabulary, runner, show)
         counts = [each for each in found if each is not None]
@@ -204,29 +205,9 @@ def _join(
     return manifests[units.TRAIN]
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted") from None
-    except UserError:
-        raise
-    except Exception as error:
-        line = files.describe_error(error)
-        if line is None:
-            raise
-        raise Interrupted(line) from None
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+def _row_dtype(settings: BuildSettings, vocabulary: Vocabulary) -> np.dtype:
+    words = settings.words is not None
+    return records.row_dtype(vocabulary.size, settings.max_seq_length, words=words)
 
 
 def _build_units(
@@ -243,7 +224,7 @@ def _build_units(
     """
     plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
     unit_settings = settings.for_units(vocabulary)
-    dtype = records.row_dtype(vocabulary.size, settings.max_seq_length)
+    dtype = _row_dtype(settings, vocabulary)
     row_bytes = dtype.itemsize * records.row_width(settings.max_seq_length)
     load = functools.partial(units.load_counts, unit_settings, row_bytes=row_bytes)
     counts = {unit.index: load(unit.index) for unit in plan}
@@ -252,6 +233,8 @@ def _build_units(
     if left:
         # Before workers are forked, so that they share it.
         units.make_tokenizer(vocabulary, settings.tokenizer)
+        if settings.words is not None:
+            units.make_segmenter(settings.words)
     # The largest first, so that no process is left with one at the end.
     left.sort(key=lambda unit: (-unit.size, unit.index))
     total = sum(unit.size for unit in own)
@@ -299,6 +282,24 @@ def _manifest(
         padding_share=1 - numbers["positions"] / (examples * settings.max_seq_length),
         unknown_share=numbers["unknown_tokens"] / numbers["tokens"],
         shards=tuple(own_shards),
+        words=_words_info(settings, split, counts),
+    )
+
+
+def _words_info(
+    settings: BuildSettings, split: str, counts: Sequence[units.UnitCounts]
+) -> WordsInfo | None:
+    if settings.words is None:
+        return None
+    counted = sum((each.words for each in counts), Counter[str]())
+    words = sum(each.splits[split].numbers["words"] for each in counts)
+    differences = [text for each in counts for text in each.differences]
+    return WordsInfo(
+        count=words,
+        recut_stretches=counted[RECUT],
+        checked_lines=counted[CHECKED],
+        different_lines=counted[DIFFERENT],
+        differences=tuple(differences[:MAX_DIFFERENCES]),
     )
 
 
@@ -316,7 +317,7 @@ def _corpus_info(
         for reason, found in each.bad_places.items():
             places.setdefault(reason, []).extend(found)
         numbers["documents"] += sum(of.numbers["documents"] for of in each.splits.values())
-    name = _short_names([file.path for file in inputs])
+    name = files.short_names([file.path for file in inputs])
     # Workers of other machines have been given whole paths.
     given = {_whole_path(file.path): file.path for file in inputs}
     bad = tuple(
@@ -344,11 +345,3 @@ def _corpus_info(
 
 def _whole_path(path: str) -> str:
     return path if files.is_remote(path) else os.path.abspath(path)
-
-
-def _short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns what shortens a path by the folder that all inputs are in."""
-    if any(files.is_remote(path) for path in paths):
-        return lambda path: path
-    parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return lambda path: os.path.relpath(os.path.abspath(path), parent)

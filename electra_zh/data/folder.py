@@ -24,7 +24,7 @@ _FINGERPRINT = "build.json"
 _REMOVALS = 5
 _REMOVAL_SECONDS = 0.2
 # Settings whose values are short enough to be shown where they differ.
-_SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every")
+_SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every", "words")
 
 
 @contextlib.contextmanager
@@ -157,9 +157,13 @@ def _difference(path: str, fingerprint: Mapping[str, Any]) -> str:
     if not files.exists(path):
         return ""
     found = files.read_json(path)
-    different = [name for name in fingerprint if found.get(name) != fingerprint[name]]
+    # Some settings are named only where they are asked for.
+    names = {**fingerprint, **found}
+    different = [name for name in names if found.get(name) != fingerprint.get(name)]
     return ", ".join(
-        f"{name} ({found.get(name)} there, {fingerprint[name]} here)" if name in _SHOWN else name
+        f"{name} ({found.get(name)} there, {fingerprint.get(name)} here)"
+        if name in _SHOWN
+        else name
         for name in different
     )
 

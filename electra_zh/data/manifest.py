@@ -111,6 +111,25 @@ class CorpusInfo:
 
 
 @dataclasses.dataclass(frozen=True)
+class WordsInfo:
+    """The words that the tokens of a folder make up.
+
+    Attributes:
+      count: words, those counted that began in the tokens read.
+      recut_stretches: stretches of the corpus that jieba itself had to cut, as the fast way cannot.
+      checked_lines: lines of the corpus that jieba itself cut as well, as a check.
+      different_lines: those of them on which it differed; its cut was taken.
+      differences: the first of them, around the first difference.
+    """
+
+    count: int
+    recut_stretches: int
+    checked_lines: int
+    different_lines: int
+    differences: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """A finished data folder.
 
@@ -132,6 +151,7 @@ class Manifest:
       padding_share: of all positions.
       unknown_share: [UNK] among the tokens read.
       shards: the files.
+      words: of data built with words; None for other data.
     """
 
     format: int
@@ -151,6 +171,7 @@ class Manifest:
     padding_share: float
     unknown_share: float
     shards: tuple[Shard, ...]
+    words: WordsInfo | None = None
 
     @property
     def max_seq_length(self) -> int:
@@ -159,7 +180,10 @@ class Manifest:
 
     def save(self, folder: str) -> None:
         """Writes `manifest.json`, which makes the folder a finished one."""
-        files.write_json(files.join(folder, MANIFEST), dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        if self.words is None:
+            del values["words"]
+        files.write_json(files.join(folder, MANIFEST), values)
 
     @classmethod
     def load(cls, folder: str) -> Manifest:
@@ -201,8 +225,12 @@ def _parse(values: dict[str, Any]) -> Manifest:
     info = VocabularyInfo(
         str(vocabulary["file"]), int(vocabulary["size"]), str(vocabulary["sha256"])
     )
+    words = None
+    if "words" in values:
+        words = WordsInfo(**{**values["words"], "differences": ()})
+        words = dataclasses.replace(words, differences=tuple(values["words"]["differences"]))
     plain = {**values, "vocabulary": info, "corpus": CorpusInfo(**corpus), "shards": shards}
-    manifest = Manifest(**plain)
+    manifest = Manifest(**{**plain, "words": words})
     int(manifest.settings["max_seq_length"])
     for number in (manifest.examples, manifest.tokens_read, manifest.tokens_kept):
         if not isinstance(number, int):
@@ -258,6 +286,17 @@ def summary_lines(manifest: Manifest) -> list[str]:
         f"tokens kept {kept:.1%}, padding {manifest.padding_share:.1%}, "
         f"one segment {manifest.one_segment_share:.1%}, short {manifest.short_share:.1%}",
     ]
+    if manifest.words is not None:
+        words = manifest.words
+        lines.append(
+            f"words: {words.count:,}, {manifest.tokens_read / max(words.count, 1):.2f} tokens each"
+        )
+        if words.checked_lines:
+            shown = "".join(f'; "{text}"' for text in words.differences[:3])
+            lines.append(
+                f"words checked against jieba itself: {words.checked_lines:,} lines, "
+                f"{words.different_lines:,} different{shown}"
+            )
     for reason, count in manifest.tokens_dropped.items():
         if count:
             lines.append(f"dropped: {count:,} tokens, {reason}")

@@ -11,6 +11,10 @@ from electra_zh.text.wordpiece import TokenizedText
 
 Packing = Literal["full", "reference"]
 
+# The bit of a stream's id that says that the token does not begin a word. Packing only slices and
+# joins ids, so the flag travels with them. No vocabulary is that large.
+INSIDE_WORD = np.int32(1 << 30)
+
 _SENTENCE_ENDS = "。！？；…!?;｡"
 _CLOSERS = "”’」』）》〉】〕］｝）)]}\"'»"
 _CLAUSE_ENDS = "，、：,:"
@@ -22,7 +26,7 @@ class TokenStream(NamedTuple):
     """Tokens with the places where they may be parted.
 
     Attributes:
-      ids: int32 [T].
+      ids: int32 [T]; with words, tokens inside a word have the bit `INSIDE_WORD`.
       piece_ends: int64 [P], increasing; the last one is T (none where T is 0).
       document_ends: int64 [D], increasing, 0 to T. What is behind the last one goes on in the next
         stream; 0 ends a document that the stream before left open.
@@ -34,9 +38,22 @@ class TokenStream(NamedTuple):
 
 
 def token_stream(
-    tokenized: TokenizedText, text: str, *, packing: Packing, max_length: int
+    tokenized: TokenizedText,
+    text: str,
+    *,
+    packing: Packing,
+    max_length: int,
+    word_starts: np.ndarray | None = None,
 ) -> TokenStream:
-    """Returns the tokens of a text with the pieces that the packing works on."""
+    """Returns the tokens of a text with the pieces that the packing works on.
+
+    Args:
+      tokenized: the text's tokens.
+      text: the text.
+      packing: what the pieces are for.
+      max_length: L.
+      word_starts: bool [T], whether a token begins a word; None where words are not looked at.
+    """
     newlines = np.flatnonzero(tokenized.codepoints == ord("\n"))
     document_ends = _distinct(_document_ends(tokenized, text, newlines), keep_zero=True)
     if packing == "reference":
@@ -44,7 +61,10 @@ def token_stream(
         piece_ends = _distinct(tokenized.line_ends)
     else:
         piece_ends = _sentence_pieces(tokenized, (max_length - 3) // 2)
-    return TokenStream(tokenized.ids, piece_ends, document_ends)
+    ids = tokenized.ids
+    if word_starts is not None:
+        ids = ids | np.where(word_starts, np.int32(0), INSIDE_WORD)
+    return TokenStream(ids, piece_ends, document_ends)
 
 
 def _document_ends(tokenized: TokenizedText, text: str, newlines: np.ndarray) -> np.ndarray:

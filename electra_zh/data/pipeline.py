@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -38,15 +39,20 @@ class Shard:
     compressed: bool
 
 
-def open_shards(folder: str, *, max_seq_length: int) -> tuple[Shard, ...]:
+def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
     """Returns the shards of a data folder, checked against what is expected of them.
 
     With a manifest its counts and sizes are taken and compared with the files; a folder of
     reference shards has none, and its records are counted by reading them.
 
+    Args:
+      folder: the data folder.
+      max_seq_length: L.
+      words: whether the records must have `word_starts`.
+
     Raises:
-      UserError: no shards, a shard that is missing or has another size than the manifest says, or
-        records of another length.
+      UserError: no shards, a shard that is missing or has another size than the manifest says,
+        records of another length, or, with words, without them.
     """
     manifest = load_manifest(folder)
     if manifest is None:
@@ -58,14 +64,50 @@ def open_shards(folder: str, *, max_seq_length: int) -> tuple[Shard, ...]:
         )
     if sum(shard.examples for shard in shards) == 0:
         raise UserError(f"The shards in {folder} hold no examples")
-    length = _first_length(next(shard for shard in shards if shard.examples))
+    features = _first_features(next(shard for shard in shards if shard.examples))
+    length = features[records.INPUT_IDS]
     if length != max_seq_length:
         raise UserError(
             f"The data in {folder} has sequences of length {length}, the run asks for "
             f"{max_seq_length}: build the data with --max-seq-length {max_seq_length}, or run "
             f"with max_seq_length={length}."
         )
+    if words and features.get(records.WORD_STARTS) != length:
+        raise UserError(
+            f"The data in {folder} has no words ({records.WORD_STARTS}), which the run asks for: "
+            "build it with them (electra-zh build-data ... --words jieba)"
+        )
     return shards
+
+
+class Form(NamedTuple):
+    """What the records of a folder are like.
+
+    Attributes:
+      max_seq_length: L.
+      words: whether they have `word_starts`.
+    """
+
+    max_seq_length: int
+    words: bool
+
+
+def form_of(folder: str) -> Form:
+    """Returns what the records of a data folder are like, by the first one.
+
+    Raises:
+      UserError: no shards, or no pretraining data in them.
+    """
+    manifest = load_manifest(folder)
+    if manifest is None:
+        shards = [Shard(path, 1, _is_gzip(path)) for path in find_shards(folder)]
+    else:
+        shards = [
+            _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
+            for shard in manifest.shards
+        ]
+    features = _first_features(shards[0])
+    return Form(features[records.INPUT_IDS], records.WORD_STARTS in features)
 
 
 def batches(
@@ -75,6 +117,7 @@ def batches(
     max_seq_length: int,
     seed: int,
     start_example: int = 0,
+    words: bool = False,
 ) -> tf.data.Dataset:
     """Returns an endless data set of shuffled batches that starts at a position.
 
@@ -84,9 +127,10 @@ def batches(
       max_seq_length: L.
       seed: what the order follows from.
       start_example: so many examples of the endless order are skipped.
+      words: give `word_starts` too; `open_shards` has been asked for it.
 
     Returns:
-      Batches {input_ids, input_mask, segment_ids}, int32 [B, L].
+      Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
 
     def schedule() -> Iterator[tuple[str, str, int, np.ndarray, int]]:
@@ -101,24 +145,47 @@ def batches(
     )
     loads = tf.data.Dataset.from_generator(schedule, output_signature=signature)
     rows = loads.map(_load_shuffled).prefetch(1).unbatch()
-    return _decoded(rows, batch_size, max_seq_length)
+    return _decoded(rows, batch_size, max_seq_length, words)
 
 
-def one_pass(shards: tuple[Shard, ...], *, batch_size: int, max_seq_length: int) -> tf.data.Dataset:
-    """Returns the batches of one pass in the order of the files; a last partial one is left out.
+def one_pass(
+    shards: tuple[Shard, ...],
+    *,
+    batch_size: int,
+    max_seq_length: int,
+    words: bool = False,
+    skip: int = 0,
+    drop_remainder: bool = True,
+) -> tf.data.Dataset:
+    """Returns the batches of one pass in the order of the files.
+
+    Args:
+      shards: from `open_shards`.
+      batch_size: sequences a batch (B).
+      max_seq_length: L.
+      words: give `word_starts` too; `open_shards` has been asked for it.
+      skip: so many examples are left out at the start.
+      drop_remainder: leave out a last batch that is not full.
 
     Returns:
-      Batches {input_ids, input_mask, segment_ids}, int32 [B, L].
+      Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
     compression = "GZIP" if shards[0].compressed else ""
-    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression)
-    return _decoded(rows, batch_size, max_seq_length)
+    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression).skip(skip)
+    return _decoded(rows, batch_size, max_seq_length, words, drop_remainder=drop_remainder)
 
 
-def _decoded(rows: tf.data.Dataset, batch_size: int, max_seq_length: int) -> tf.data.Dataset:
+def _decoded(
+    rows: tf.data.Dataset,
+    batch_size: int,
+    max_seq_length: int,
+    words: bool,
+    *,
+    drop_remainder: bool = True,
+) -> tf.data.Dataset:
     return (
-        rows.batch(batch_size, drop_remainder=True)
-        .map(lambda batch: records.decode_batch(batch, max_seq_length=max_seq_length))
+        rows.batch(batch_size, drop_remainder=drop_remainder)
+        .map(lambda batch: records.decode_batch(batch, max_seq_length=max_seq_length, words=words))
         .prefetch(8)
     )
 
@@ -178,7 +245,8 @@ def _count(path: str) -> Shard:
     return Shard(path, count, compressed)
 
 
-def _first_length(shard: Shard) -> int:
+def _first_features(shard: Shard) -> dict[str, int]:
+    """Returns the names of the first record's features, and how many values each has."""
     dataset = tf.data.TFRecordDataset(shard.path, "GZIP" if shard.compressed else "")
     example = tf.train.Example.FromString(next(iter(dataset)).numpy())
     features = example.features.feature
@@ -188,4 +256,4 @@ def _first_length(shard: Shard) -> int:
             f"Shard {shard.path} has no feature {', '.join(missing)}: it is not pretraining data. "
             f"Its features: {', '.join(sorted(features))}"
         )
-    return len(features["input_ids"].int64_list.value)
+    return {name: len(feature.int64_list.value) for name, feature in features.items()}

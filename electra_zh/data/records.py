@@ -3,7 +3,9 @@
 An example is a `tf.train.Example` with int64 features of `max_seq_length` values each, the
 reference's own (google-research/electra, build_pretraining_dataset.py): `input_ids` ([CLS] first
 [SEP] second [SEP], padded with 0), `input_mask` (1 on tokens), `segment_ids` (1 on the second
-segment and its [SEP]). Shards of either code work in the other.
+segment and its [SEP]). Shards of either code work in the other. Data built with words has a fourth
+one, which the reference's readers pass over: `word_starts` (1 where a token begins a word, or what
+is left of it at the start of a segment, and on [CLS] and [SEP]; 0 inside a word and on padding).
 
 Writing goes by blocks of rows. Serialised examples differ only in their ids: flags such as the mask
 take one byte a value, so all rows of a block are laid out as one table of bytes, each field as wide
@@ -21,12 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from electra_zh.data.packing import Examples
+from electra_zh.data.pieces import INSIDE_WORD
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 INPUT_IDS, INPUT_MASK, SEGMENT_IDS = "input_ids", "input_mask", "segment_ids"
 FEATURES = (INPUT_IDS, INPUT_MASK, SEGMENT_IDS)
+WORD_STARTS = "word_starts"
 
 # Columns of a table of rows before the ids.
 _LENGTH, _FIRST_LENGTH, _FIRST_ID = 0, 1, 2
@@ -37,10 +41,17 @@ _CRC_MASK = 0xA282EAD8
 _TAG1, _TAG2, _TAG3 = b"\x0a", b"\x12", b"\x1a"
 
 
-def row_dtype(vocabulary_size: int, max_length: int) -> np.dtype:
-    """Returns the smallest type that holds a row's ids and lengths."""
-    small = max(vocabulary_size, max_length) <= np.iinfo(np.uint16).max
-    return np.dtype("<u2" if small else "<u4")
+def row_dtype(vocabulary_size: int, max_length: int, *, words: bool = False) -> np.dtype:
+    """Returns the smallest type that holds a row's lengths, its ids, and with words their flag."""
+    small = np.dtype("<u2")
+    most_ids = _top_bit(small) if words else np.iinfo(small).max
+    fits = vocabulary_size <= most_ids and max_length <= np.iinfo(small).max
+    return small if fits else np.dtype("<u4")
+
+
+def _top_bit(dtype: np.dtype) -> int:
+    """Returns the bit of a row's id that says that the token is inside a word."""
+    return 1 << (8 * dtype.itemsize - 1)
 
 
 def row_width(max_length: int) -> int:
@@ -49,12 +60,27 @@ def row_width(max_length: int) -> int:
 
 
 def make_rows(
-    examples: Examples, *, max_length: int, cls_id: int, sep_id: int, dtype: np.dtype
+    examples: Examples,
+    *,
+    max_length: int,
+    cls_id: int,
+    sep_id: int,
+    dtype: np.dtype,
+    words: bool = False,
 ) -> np.ndarray:
     """Lays examples out as a table.
 
+    Args:
+      examples: from a packer.
+      max_length: L.
+      cls_id: the id of [CLS].
+      sep_id: the id of [SEP].
+      dtype: from `row_dtype`.
+      words: whether the examples' ids have the bit of `INSIDE_WORD`, and the rows are to have it.
+
     Returns:
-      `dtype` [N, 2 + max_length]: length, length of [CLS] first [SEP], then the padded ids.
+      `dtype` [N, 2 + max_length]: length, length of [CLS] first [SEP], then the padded ids; with
+      words, the top bit of an id says that the token is inside a word.
     """
     first = (examples.first_lengths + 2).astype(dtype)[:, None]
     length = examples.first_lengths + examples.second_lengths + 2 + (examples.second_lengths > 0)
@@ -67,7 +93,7 @@ def make_rows(
     is_token = (column < length - 1) & (column != first - 1)
     is_token[:, 0] = False
     # In the order of rows, then columns, the tokens fill exactly these places.
-    ids[is_token] = examples.ids
+    ids[is_token] = _row_ids(examples.ids, dtype) if words else examples.ids
     ids[:, 0] = cls_id
     every = np.arange(len(rows))
     ids[every, first[:, 0] - 1] = sep_id
@@ -75,6 +101,12 @@ def make_rows(
     rows[:, _LENGTH] = length[:, 0]
     rows[:, _FIRST_LENGTH] = first[:, 0]
     return rows
+
+
+def _row_ids(ids: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Returns a stream's ids with their flag moved to the top bit of the rows' type."""
+    inside = (ids & INSIDE_WORD) != 0
+    return (ids & ~INSIDE_WORD).astype(dtype) | inside * dtype.type(_top_bit(dtype))
 
 
 class RowCounts(NamedTuple):
@@ -103,19 +135,22 @@ def count_rows(rows: np.ndarray) -> RowCounts:
     )
 
 
-def encode_rows(rows: np.ndarray, order: np.ndarray | None = None) -> Iterator[bytes]:
+def encode_rows(
+    rows: np.ndarray, order: np.ndarray | None = None, *, words: bool = False
+) -> Iterator[bytes]:
     """Yields rows as TFRecord bytes: of each its length, serialised example and checksums.
 
     Args:
       rows: from `make_rows`, [N, 2 + max_length].
       order: the rows to write, in their order; all of them unless given.
+      words: whether the rows' ids have the bit that is written as `word_starts`.
 
     Yields:
       The bytes of the next `BLOCK_ROWS` rows.
     """
     for start in range(0, len(rows) if order is None else len(order), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        yield _encode_block(rows[block] if order is None else rows[order[block]])
+        yield _encode_block(rows[block] if order is None else rows[order[block]], words)
 
 
 class _Table:
@@ -151,7 +186,7 @@ class _Table:
         return self._values[self._counts]
 
 
-def _encode_block(rows: np.ndarray) -> bytes:
+def _encode_block(rows: np.ndarray, words: bool) -> bytes:
     """Returns the TFRecord bytes of some rows."""
     length = rows[:, _LENGTH : _LENGTH + 1]
     first = rows[:, _FIRST_LENGTH : _FIRST_LENGTH + 1]
@@ -160,6 +195,12 @@ def _encode_block(rows: np.ndarray) -> bytes:
     column = np.arange(max_length, dtype=rows.dtype)
     is_token = column < length
     flags = {INPUT_MASK: is_token, SEGMENT_IDS: is_token & (column >= first)}
+    if words:
+        top_bit = rows.dtype.type(_top_bit(rows.dtype))
+        # Where packing cut a word, what is left of it is a word of its segment: it must not go with
+        # the [CLS] or [SEP] before it.
+        flags[WORD_STARTS] = is_token & ((ids < top_bit) | (column == 1) | (column == first))
+        ids = ids & ~top_bit
     heads = {name: _flags_head(name, max_length) for name in flags}
     id_values, id_counts, id_bytes = _encode_ids(ids)
 
@@ -270,18 +311,22 @@ def _add_checksums(data: np.ndarray, lengths: np.ndarray) -> None:
     data[places] = masked.astype("<u4").view(np.uint8).reshape(-1, 4)
 
 
-def decode_batch(serialized: tf.Tensor, *, max_seq_length: int) -> dict[str, tf.Tensor]:
+def decode_batch(
+    serialized: tf.Tensor, *, max_seq_length: int, words: bool = False
+) -> dict[str, tf.Tensor]:
     """Parses serialised examples, ours or the reference's.
 
     Args:
       serialized: string [B].
       max_seq_length: L; every feature has so many values.
+      words: parse `word_starts` too, which is then in every example.
 
     Returns:
-      The `FEATURES`, int32 [B, L].
+      The `FEATURES`, and with words `WORD_STARTS`, int32 [B, L].
     """
     import tensorflow as tf
 
-    specification = {name: tf.io.FixedLenFeature([max_seq_length], tf.int64) for name in FEATURES}
+    names = (*FEATURES, WORD_STARTS) if words else FEATURES
+    specification = {name: tf.io.FixedLenFeature([max_seq_length], tf.int64) for name in names}
     parsed = tf.io.parse_example(serialized, specification)
     return {name: tf.cast(values, tf.int32) for name, values in parsed.items()}

@@ -13,6 +13,7 @@ from electra_zh.data.parts import Part
 from electra_zh.data.workers import count_processors
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.words import WordSettings
 
 LOCAL, DASK = "local", "dask"
 RUNNERS = (LOCAL, DASK)
@@ -37,6 +38,7 @@ class BuildSettings:
       num_processes: worker processes; the number of processors unless given.
       overwrite: replace a finished folder, or an unfinished one of other settings.
       holdout_every: keep one document in so many apart, in the folder's `heldout`.
+      words: how text is cut into words, which examples then have too; None for data without them.
       unit_bytes: text of one task of the first half; chosen from the corpus unless given.
       runner: who does the tasks: "local" processes, or "dask".
       scheduler: the address of a running Dask scheduler, or the path of its scheduler file;
@@ -58,6 +60,7 @@ class BuildSettings:
     num_processes: int | None = None
     overwrite: bool = False
     holdout_every: int | None = None
+    words: WordSettings | None = None
     unit_bytes: int | None = None
     runner: str = LOCAL
     scheduler: str | None = None
@@ -113,7 +116,9 @@ class BuildSettings:
         names = ("max_seq_length", "packing", "num_shards", "gzip", "seed", "text_field", "strict")
         values = {name: getattr(self, name) for name in names}
         values.update(dataclasses.asdict(self.tokenizer))
-        return {**values, "holdout_every": self.holdout_every, "unit_bytes": self.unit_bytes}
+        values.update(holdout_every=self.holdout_every, unit_bytes=self.unit_bytes)
+        # Without words nothing is said of them: such data stays as it always was.
+        return values if self.words is None else {**values, **self.words.recorded()}
 
     @property
     def processes(self) -> int:
@@ -146,4 +151,5 @@ class BuildSettings:
             text_field=self.text_field,
             strict=self.strict,
             folder=self.work_folder,
+            words=self.words,
         )

@@ -131,8 +131,9 @@ def _window(start: int, length: int, size: int) -> tuple[tuple[int, int], tuple[
 
 
 def _choose_shards(settings: BuildSettings, examples: int) -> int:
-    # Ids take two bytes, mask and segment one each.
-    size = examples * (4 * settings.max_seq_length + 100)
+    # Ids take two bytes; mask, segment, and words where there are any, one each.
+    token_bytes = 4 if settings.words is None else 5
+    size = examples * (token_bytes * settings.max_seq_length + 100)
     return max(1, round(size / _SHARD_BYTES), min(_SMALL_SHARDS, examples // _SHARD_EXAMPLES))
 
 
@@ -223,7 +224,8 @@ def _write_shard(
     digest = hashlib.sha256()
     size = 0
     with files.atomic_write(waiting) as file:
-        for data in _compressed(_encoded(rows, order, report), settings.gzip):
+        encoded = _encoded(rows, order, report, words=settings.words is not None)
+        for data in _compressed(encoded, settings.gzip):
             digest.update(data)
             size += len(data)
             file.write(data)
@@ -241,8 +243,10 @@ def _read_rows(source: _Source, dtype: np.dtype, width: int) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(source.rows, width)
 
 
-def _encoded(rows: np.ndarray, order: np.ndarray, report: Report) -> Iterator[bytes]:
-    for block in records.encode_rows(rows, order):
+def _encoded(
+    rows: np.ndarray, order: np.ndarray, report: Report, *, words: bool
+) -> Iterator[bytes]:
+    for block in records.encode_rows(rows, order, words=words):
         yield block
         report(min(records.BLOCK_ROWS, len(order)))
         order = order[records.BLOCK_ROWS :]

@@ -20,11 +20,13 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import documents, packing, records
+from electra_zh.data.heldout import HELDOUT, TRAIN, DocumentChooser
+from electra_zh.data.pieces import INSIDE_WORD
 from electra_zh.data.workers import Report
+from electra_zh.text import offsets, words
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizedText, TokenizerSettings, WordPieceTokenizer
 
-TRAIN, HELDOUT = "train", "heldout"
 SEGMENT_BYTES = 32 << 20
 # Of each unit, so many kinds of unknown characters are remembered: far more than are shown.
 _UNKNOWNS = 2000
@@ -44,6 +46,7 @@ class UnitSettings:
       text_field: the field of `.jsonl` records.
       strict: stop at the first bad line.
       folder: where the rows go.
+      words: how text is cut into words; None where words are not looked at.
     """
 
     vocabulary: Vocabulary
@@ -55,6 +58,7 @@ class UnitSettings:
     text_field: str
     strict: bool
     folder: str
+    words: words.WordSettings | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -67,7 +71,8 @@ class SplitCounts:
     """What was counted of one split.
 
     Attributes:
-      numbers: documents, tokens, unknown tokens, and the fields of `records.RowCounts`.
+      numbers: documents, tokens, unknown tokens, words where they are looked at, and the fields
+        of `records.RowCounts`.
       dropped: tokens lost, by reason.
       segments: rows of each segment of the spilled file.
     """
@@ -88,6 +93,8 @@ class UnitCounts:
       bad_lines: lines left out, by reason.
       bad_places: the first of them.
       splits: counts of each split.
+      words: what the segmenter counted.
+      differences: the first lines that jieba itself cut in another way.
     """
 
     unit: int
@@ -96,6 +103,8 @@ class UnitCounts:
     bad_lines: Counter[str] = dataclasses.field(default_factory=Counter)
     bad_places: dict[str, list[documents.Place]] = dataclasses.field(default_factory=dict)
     splits: dict[str, SplitCounts] = dataclasses.field(default_factory=dict)
+    words: Counter[str] = dataclasses.field(default_factory=Counter)
+    differences: list[str] = dataclasses.field(default_factory=list)
 
 
 def make_generator(seed: int, purpose: str, *key: int) -> random.Random:
@@ -129,6 +138,12 @@ def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> WordP
     return WordPieceTokenizer(vocabulary, settings)
 
 
+@functools.lru_cache(maxsize=1)
+def make_segmenter(settings: words.WordSettings) -> words.Segmenter:
+    """Returns the segmenter; a process makes it once, and forked workers share it."""
+    return words.make_segmenter(settings)
+
+
 def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) -> UnitCounts:
     """Tokenizes and packs a unit and spills its rows.
 
@@ -142,12 +157,15 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
     """
     tokenizer = make_tokenizer(settings.vocabulary, settings.tokenizer)
     tokenizer.unknowns.clear()
+    segmenter = None if settings.words is None else make_segmenter(settings.words)
+    if segmenter is not None:
+        segmenter.clear()
     reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
     counts = UnitCounts(unit.index)
-    chooser = _DocumentChooser(unit.index, settings)
+    chooser = _make_chooser(unit.index, settings)
     with contextlib.ExitStack() as stack:
         spills = {
-            split: stack.enter_context(_open_spill(split, unit.index, tokenizer, settings))
+            split: stack.enter_context(_open_spill(split, unit.index, settings))
             for split in settings.splits
         }
         for block in reader:
@@ -157,6 +175,7 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
                 block.text,
                 packing=settings.packing,
                 max_length=settings.max_seq_length,
+                word_starts=_word_starts(segmenter, tokenizer, block.text, tokenized),
             )
             counts.numbers["characters"] += len(block.text) - (len(tokenized.line_ends) - 1)
             counts.numbers["lines"] += int(
@@ -173,8 +192,32 @@ def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) 
     counts.bad_lines = reader.bad_lines
     counts.bad_places = reader.bad_places
     counts.unknowns = Counter(dict(most_common(tokenizer.unknowns, _UNKNOWNS)))
+    if segmenter is not None:
+        counts.words = segmenter.counts
+        counts.differences = segmenter.differences
     _save_counts(counts, settings.folder)
     return counts
+
+
+def _word_starts(
+    segmenter: words.Segmenter | None,
+    tokenizer: WordPieceTokenizer,
+    text: str,
+    tokenized: TokenizedText,
+) -> np.ndarray | None:
+    """Returns whether each token begins a word, bool [T]; None where words are not looked at."""
+    if segmenter is None:
+        return None
+    starts = segmenter.starts(text, tokenized.codepoints)
+    return words.begins_word(starts, offsets.find_covered(tokenizer, text, tokenized).starts)
+
+
+def _make_chooser(unit: int, settings: UnitSettings) -> DocumentChooser:
+    phase = 0
+    if settings.holdout_every is not None:
+        generator = make_generator(settings.seed, "kept apart", unit)
+        phase = int(generator.random() * settings.holdout_every)
+    return DocumentChooser(every=settings.holdout_every, phase=phase, splits=settings.splits)
 
 
 def _save_counts(counts: UnitCounts, folder: str) -> None:
@@ -184,6 +227,8 @@ def _save_counts(counts: UnitCounts, folder: str) -> None:
         "bad_lines": counts.bad_lines,
         "bad_places": counts.bad_places,
         "splits": {split: vars(of_split) for split, of_split in counts.splits.items()},
+        "words": counts.words,
+        "differences": counts.differences,
     }
     with files.atomic_write(counts_path(folder, counts.unit), durable=False) as file:
         file.write(json.dumps(values).encode())
@@ -213,6 +258,8 @@ def load_counts(settings: UnitSettings, unit: int, *, row_bytes: int) -> UnitCou
             split: SplitCounts(Counter(of["numbers"]), Counter(of["dropped"]), of["segments"])
             for split, of in values["splits"].items()
         },
+        Counter(values["words"]),
+        values["differences"],
     )
     for split in settings.splits:
         rows = rows_path(settings.folder, unit, split)
@@ -222,70 +269,6 @@ def load_counts(settings: UnitSettings, unit: int, *, row_bytes: int) -> UnitCou
     return counts
 
 
-class _DocumentChooser:
-    """Tells the documents of a unit apart: to be trained on, or kept apart.
-
-    Documents are counted, and each N-th one is kept apart, from a random place in each unit: their
-    number hardly varies, and units with few documents are not favoured.
-    """
-
-    def __init__(self, unit: int, settings: UnitSettings) -> None:
-        self._every = settings.holdout_every
-        self._phase = 0
-        if self._every is not None:
-            generator = make_generator(settings.seed, "kept apart", unit)
-            self._phase = int(generator.random() * self._every)
-        self._splits = settings.splits
-        self._finished = 0
-        self._is_open = False
-
-    def divide(self, stream: packing.TokenStream) -> dict[str, packing.TokenStream]:
-        """Returns the tokens of each split."""
-        ends = stream.document_ends
-        bounds = np.concatenate([[0], ends, [len(stream.ids)]])
-        lengths = np.diff(bounds)
-        closes = lengths[:-1] > 0
-        if len(closes):
-            closes[0] |= self._is_open
-        document = self._finished + np.concatenate([[0], np.cumsum(closes)])
-        self._finished = int(document[-1])
-        self._is_open = bool(lengths[-1] > 0) or (self._is_open and not len(ends))
-        if self._every is None:
-            return {TRAIN: stream}
-        heldout = self._is_heldout(document)
-        if not heldout.any():
-            return {TRAIN: stream}
-        return {
-            TRAIN: _select(stream, lengths, ~heldout),
-            HELDOUT: _select(stream, lengths, heldout),
-        }
-
-    def documents(self) -> dict[str, int]:
-        """Returns how many documents each split has got."""
-        total = self._finished + self._is_open
-        heldout = 0
-        if self._every is not None:
-            heldout = int(self._is_heldout(np.arange(total)).sum())
-        counts = {TRAIN: total - heldout, HELDOUT: heldout}
-        return {split: counts[split] for split in self._splits}
-
-    def _is_heldout(self, document: np.ndarray) -> np.ndarray:
-        assert self._every is not None
-        return (document + self._phase) % self._every == self._every - 1
-
-
-def _select(
-    stream: packing.TokenStream, lengths: np.ndarray, chosen: np.ndarray
-) -> packing.TokenStream:
-    """Returns the tokens of the chosen documents, whose numbers of tokens are `lengths`."""
-    is_chosen = np.repeat(chosen, lengths)
-    # Where each position of the stream comes to lie.
-    places = np.concatenate([[0], np.cumsum(is_chosen)])
-    piece_ends = stream.piece_ends[is_chosen[stream.piece_ends - 1]]
-    document_ends = stream.document_ends[chosen[:-1]]
-    return packing.TokenStream(stream.ids[is_chosen], places[piece_ends], places[document_ends])
-
-
 class _Spill:
     """Packs one split of a unit and writes its rows in shuffled segments."""
 
@@ -293,16 +276,17 @@ class _Spill:
         self,
         file: BinaryIO,
         packer: packing.Packer,
-        tokenizer: WordPieceTokenizer,
+        vocabulary: Vocabulary,
         order_generator: random.Random,
-        max_length: int,
+        settings: UnitSettings,
     ) -> None:
         self._file = file
         self._packer = packer
-        self._vocabulary = tokenizer.vocabulary
+        self._vocabulary = vocabulary
         self._order_generator = order_generator
-        self._max_length = max_length
-        self._dtype = records.row_dtype(self._vocabulary.size, max_length)
+        self._max_length = settings.max_seq_length
+        self._words = settings.words is not None
+        self._dtype = records.row_dtype(vocabulary.size, self._max_length, words=self._words)
         self._rows: list[np.ndarray] = []
         self._bytes = 0
         self._counts = SplitCounts()
@@ -310,7 +294,11 @@ class _Spill:
     def add(self, stream: packing.TokenStream) -> None:
         numbers = self._counts.numbers
         numbers["tokens"] += len(stream.ids)
-        numbers["unknown_tokens"] += int(np.count_nonzero(stream.ids == self._vocabulary.unk_id))
+        ids = stream.ids
+        if self._words:
+            numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
+            ids = ids & ~INSIDE_WORD
+        numbers["unknown_tokens"] += int(np.count_nonzero(ids == self._vocabulary.unk_id))
         self._add_examples(self._packer.add(stream))
 
     def finish(self) -> SplitCounts:
@@ -326,6 +314,7 @@ class _Spill:
             cls_id=self._vocabulary.cls_id,
             sep_id=self._vocabulary.sep_id,
             dtype=self._dtype,
+            words=self._words,
         )
         self._counts.numbers.update(records.count_rows(rows)._asdict())
         self._rows.append(rows)
@@ -344,9 +333,7 @@ class _Spill:
 
 
 @contextlib.contextmanager
-def _open_spill(
-    split: str, unit: int, tokenizer: WordPieceTokenizer, settings: UnitSettings
-) -> Iterator[_Spill]:
+def _open_spill(split: str, unit: int, settings: UnitSettings) -> Iterator[_Spill]:
     seed = settings.seed
     # The first unit packs as the reference does after random.seed(seed).
     is_first = unit == 0 and split == TRAIN
@@ -357,4 +344,4 @@ def _open_spill(
     )
     order_generator = make_generator(seed, f"{split} rows", unit)
     with files.atomic_write(rows_path(settings.folder, unit, split), durable=False) as file:
-        yield _Spill(file, packer, tokenizer, order_generator, settings.max_seq_length)
+        yield _Spill(file, packer, settings.vocabulary, order_generator, settings)

@@ -8,11 +8,14 @@ holds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, TypeVar
 
 from electra_zh import files
@@ -28,15 +31,49 @@ _END_SECONDS = 5
 
 
 class Interrupted(UserError):
-    """The work was ended before its end; what is finished is kept."""
+    """The work was ended before its end; what is finished is kept.
+
+    Attributes:
+      what: what happened, without the advice.
+    """
 
     def __init__(self, what: str) -> None:
         """Says what happened, and that nothing is lost."""
+        self.what = what
         super().__init__(f"{what}. What is finished is kept: the same command goes on from there.")
 
 
 class WorkerError(RuntimeError):
     """A bug in a worker; its traceback is the message."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
+
+    Raises:
+      Interrupted: one of these came.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted") from None
+    except UserError:
+        raise
+    except Exception as error:
+        line = files.describe_error(error)
+        if line is None:
+            raise
+        raise Interrupted(line) from None
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def count_processors() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +29,10 @@ _ELSEWHERE = {
     "debug": "write model=nano or use --config nano",
 }
 
+# Slots beyond the expected number, for sequences whose words happen to make more. With words of
+# 1.7 tokens and length 128, a word is cut in 0.2 % of full sequences; with one slot less in 1.3 %.
+_SPARE_SLOTS = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
@@ -38,7 +43,11 @@ class PretrainConfig:
       electra_objective: replaced token detection with a generator; off: masked LM only.
       gen_weight: weight of the generator's masked-LM loss.
       disc_weight: weight of the discriminator's loss.
+      masking: what is masked as one: single tokens, words, or MacBERT's n-grams of words.
       mask_prob: share of a sequence's tokens that are predicted.
+      mask_keep_prob: share of the predicted positions that show their true token.
+      mask_random_prob: share of them that show a random token (BERT: 0.1 and 0.1); the others
+        show [MASK].
       generator_layers: the generator's layers as a share of the discriminator's.
       generator_hidden_size: the generator's width as a share of the discriminator's.
       untied_generator: the generator has an encoder of its own; off: one network serves both.
@@ -46,6 +55,7 @@ class PretrainConfig:
       uniform_generator: replacements are drawn uniformly from the vocabulary, no generator.
       disallow_correct: the generator never draws the original token.
       temperature: divides the generator's logits before drawing.
+      optimizer: the reference's Adam with weight decay, or LAMB for large batches.
       learning_rate: the peak rate, after warm-up.
       lr_decay_power: power of the polynomial decay to 0 at `num_train_steps`.
       weight_decay_rate: decoupled weight decay.
@@ -67,7 +77,10 @@ class PretrainConfig:
     electra_objective: bool = True
     gen_weight: float = 1.0
     disc_weight: float = 50.0
+    masking: Literal["uniform", "whole_word", "ngram"] = "uniform"
     mask_prob: float = 0.15
+    mask_keep_prob: float = 0.15
+    mask_random_prob: float = 0.0
     generator_layers: float = 1.0
     generator_hidden_size: float = 0.25
     untied_generator: bool = True
@@ -75,6 +88,7 @@ class PretrainConfig:
     uniform_generator: bool = False
     disallow_correct: bool = False
     temperature: float = 1.0
+    optimizer: Literal["adamw", "lamb"] = "adamw"
     learning_rate: float = 5e-4
     lr_decay_power: float = 1.0
     weight_decay_rate: float = 0.01
@@ -111,24 +125,43 @@ class PretrainConfig:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be above 0; received {getattr(self, name)}")
-        if not 0 < self.mask_prob < 1:
-            raise UserError(f"mask_prob must lie between 0 and 1; received {self.mask_prob}")
         if not 8 <= self.max_seq_length <= self.model.max_position_embeddings:
             raise UserError(
                 f"max_seq_length must lie between 8 and max_position_embeddings "
                 f"({self.model.max_position_embeddings}); received {self.max_seq_length}"
             )
-        if self.max_predictions_per_seq < 1:
+        self._check_masking()
+        if self.uniform_generator and not self.untied_generator:
+            raise UserError("uniform_generator has no network: untied_generator=false is no choice")
+
+    def _check_masking(self) -> None:
+        if not 0 < self.mask_prob < 1:
+            raise UserError(f"mask_prob must lie between 0 and 1; received {self.mask_prob}")
+        least = self.mask_prob + (0.0 if self.needs_words else 0.005)
+        if int(least * self.max_seq_length) < 1:
             raise UserError(
                 f"mask_prob {self.mask_prob} masks no position of {self.max_seq_length}: raise it"
             )
-        if self.uniform_generator and not self.untied_generator:
-            raise UserError("uniform_generator has no network: untied_generator=false is no choice")
+        kept, random = self.mask_keep_prob, self.mask_random_prob
+        if not (kept >= 0 and random >= 0 and kept + random <= 1):
+            raise UserError(
+                "mask_keep_prob and mask_random_prob are shares of the masked positions, together "
+                f"at most 1; received {kept} and {random}"
+            )
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether the masking needs the data to say where words begin."""
+        return self.masking != "uniform"
 
     @property
     def max_predictions_per_seq(self) -> int:
         """Masked positions of a sequence at most (N)."""
-        return min(int((self.mask_prob + 0.005) * self.max_seq_length), self.max_seq_length)
+        if self.needs_words:
+            most = math.ceil(self.mask_prob * self.max_seq_length) + _SPARE_SLOTS
+        else:
+            most = int((self.mask_prob + 0.005) * self.max_seq_length)
+        return min(most, self.max_seq_length)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as nested plain values, as `from_dict` takes them."""

@@ -40,7 +40,12 @@ def make_evaluation(
     """
     examples = sum(shard.examples for shard in shards)
     batch_size = min(config.eval_batch_size, examples)
-    batches = pipeline.one_pass(shards, batch_size=batch_size, max_seq_length=config.max_seq_length)
+    batches = pipeline.one_pass(
+        shards,
+        batch_size=batch_size,
+        max_seq_length=config.max_seq_length,
+        words=config.needs_words,
+    )
     if max_batches:
         batches = batches.take(max_batches)
 
@@ -79,6 +84,9 @@ def evaluate_run(
     if max_batches < 0:
         raise UserError(f"--batches must not be negative; received {max_batches}")
     open_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
-    shards = pipeline.open_shards(data, max_seq_length=run.config.max_seq_length)
+    config = run.config
+    shards = pipeline.open_shards(
+        data, max_seq_length=config.max_seq_length, words=config.needs_words
+    )
     objective = restore_objective(run, checkpoint=checkpoint)
-    return make_evaluation(objective, run.config, shards, max_batches=max_batches)()
+    return make_evaluation(objective, config, shards, max_batches=max_batches)()

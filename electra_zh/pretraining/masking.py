@@ -2,21 +2,22 @@
 
 Shapes: B batch, L length, N masked positions of a sequence at most.
 
-A kind of masking is a function (batch, settings, key) -> MaskedBatch. A new kind chooses its
-positions and ends with `mask_positions`.
+A kind of masking is a function (batch, special, key, settings) -> MaskedBatch: `uniform` takes
+single tokens, `whole_words` takes words or n-grams of words. A new kind chooses its positions and
+ends with `mask_positions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from electra_zh.models.layers import RandomKey
 
-# Of the predicted positions, the share that is shown as [MASK]; the others show the true token.
-SHOWN_AS_MASK = 0.85
+# Of MacBERT's n-grams, the shares of those of 1, 2, 3 and 4 words (Cui et al. 2020, section 3.1).
+NGRAM_SHARES = (0.4, 0.3, 0.2, 0.1)
 
 
 class SpecialIds(NamedTuple):
@@ -44,6 +45,23 @@ class MaskedBatch(NamedTuple):
     weights: tf.Tensor
 
 
+class Shown(NamedTuple):
+    """What stands at predicted positions where it is not [MASK]; by default the reference's.
+
+    Attributes:
+      keep: share of the positions that show their true token.
+      random: share of them that show a token drawn evenly from the vocabulary, BERT's 0.1.
+      vocab_size: number of tokens; only random tokens need it.
+    """
+
+    keep: float = 0.15
+    random: float = 0.0
+    vocab_size: int = 0
+
+
+REFERENCE_SHOWN = Shown()
+
+
 def uniform(
     batch: Mapping[str, tf.Tensor],
     special: SpecialIds,
@@ -51,6 +69,7 @@ def uniform(
     *,
     mask_prob: float,
     max_predictions: int,
+    shown: Shown = REFERENCE_SHOWN,
 ) -> MaskedBatch:
     """Masks positions drawn uniformly without replacement.
 
@@ -64,11 +83,10 @@ def uniform(
       key: what the draw follows from.
       mask_prob: share of the tokens to predict.
       max_predictions: N.
+      shown: what stands at the positions.
     """
     input_ids, input_mask = batch["input_ids"], batch["input_mask"]
-    never = tf.constant([special.cls, special.sep, special.mask], tf.int32)
-    is_special = tf.reduce_any(input_ids[:, :, None] == never, -1)
-    candidates = tf.logical_and(input_mask > 0, tf.logical_not(is_special))
+    candidates = _candidates(batch, special)
     # The candidates with the largest random numbers, as many as are wanted, are a uniform draw.
     bits = tf.bitwise.right_shift(key.bits("masking/positions", input_ids.shape.as_list()), 1)
     order = tf.where(candidates, tf.bitcast(bits, tf.int32), -1)
@@ -76,7 +94,112 @@ def uniform(
     tokens = tf.cast(tf.reduce_sum(input_mask, -1), tf.float32)
     wanted = tf.clip_by_value(tf.cast(tf.round(tokens * mask_prob), tf.int32), 1, max_predictions)
     used = tf.logical_and(tf.range(max_predictions)[None, :] < wanted[:, None], top >= 0)
-    return mask_positions(input_ids, positions, used, special, key)
+    return mask_positions(input_ids, positions, used, special, key, shown=shown)
+
+
+def whole_words(
+    batch: Mapping[str, tf.Tensor],
+    special: SpecialIds,
+    key: RandomKey,
+    *,
+    mask_prob: float,
+    max_predictions: int,
+    shares: Sequence[float] = (),
+    shown: Shown = REFERENCE_SHOWN,
+) -> MaskedBatch:
+    """Masks all tokens of words, or of n-grams of words, drawn at random.
+
+    The expected number of masked tokens is exactly w = mask_prob * tokens (at least 1; all tokens
+    counted, as in `uniform`). Units, that is words or n-grams, are laid out in a random order, and
+    one with `before` tokens before it is masked where u * length < w - before, u one number for
+    the row: all that end by w, and the one across it with the probability that makes up the mean.
+    A unit is cut only where the N slots end, and its length counted as what is left of it.
+
+    A unit's chance of being masked hardly depends on its length. Were the order even, long units
+    would be at a disadvantage, as they seldom end by w; if it always began with the unit of a
+    token drawn evenly, they would have the same advantage. So it begins that way in half of the
+    rows.
+
+    Args:
+      batch: int32 [B, L] `input_ids`, `input_mask`, and `word_starts`, 1 where a word begins and
+        0 inside words. What follows a token that is never masked begins a word in any case.
+      special: ids that are never masked, and the id to show.
+      key: what the draw follows from.
+      mask_prob: share of the tokens to predict, in expectation.
+      max_predictions: N.
+      shares: of n-grams of 1, 2, ... words; none for single words.
+      shown: what stands at the positions.
+    """
+    input_ids = batch["input_ids"]
+    candidates = _candidates(batch, special)
+    units = _units(batch["word_starts"], candidates, shares, key)
+    order = _order(units, candidates, key)
+    top, positions = tf.math.top_k(order, max_predictions)  # unit by unit
+    before = tf.reduce_sum(tf.cast(top[:, None, :] > top[:, :, None], tf.float32), -1)
+    length = tf.reduce_sum(tf.cast(top[:, None, :] == top[:, :, None], tf.float32), -1)  # [B, N]
+    tokens = tf.cast(tf.reduce_sum(batch["input_mask"], -1, keepdims=True), tf.float32)
+    wanted = tf.maximum(tokens * mask_prob, 1.0)
+    draw = key.uniform("masking/last_unit", tokens.shape.as_list())
+    used = tf.logical_and(draw * length < wanted - before, top >= 0)
+    return mask_positions(input_ids, positions, used, special, key, shown=shown)
+
+
+def _candidates(batch: Mapping[str, tf.Tensor], special: SpecialIds) -> tf.Tensor:
+    """Returns bool [B, L]: the tokens that may be masked."""
+    never = tf.constant([special.cls, special.sep, special.mask], tf.int32)
+    is_special = tf.reduce_any(batch["input_ids"][:, :, None] == never, -1)
+    return tf.logical_and(batch["input_mask"] > 0, tf.logical_not(is_special))
+
+
+def _units(
+    word_starts: tf.Tensor, candidates: tf.Tensor, shares: Sequence[float], key: RandomKey
+) -> tf.Tensor:
+    """Returns int32 [B, L]: the number in its row, from 0, of the unit that a candidate is in."""
+    run_starts = tf.logical_and(candidates, tf.logical_not(_shifted(candidates, 1)))
+    starts = tf.logical_or(run_starts, tf.logical_and(candidates, word_starts > 0))
+    words = tf.cumsum(tf.cast(starts, tf.int32), 1) - 1
+    if not shares:
+        return words
+    drawn = key.uniform("masking/ngrams", words.shape.as_list())
+    lengths = tf.ones_like(words)
+    for n in range(1, len(shares)):
+        lengths += tf.cast(drawn >= sum(shares[:n]), tf.int32)
+    # No n-gram crosses a token that is never masked: its words are counted from there.
+    first_words = _running_max(tf.where(run_starts, words, 0))
+    ngrams = tf.searchsorted(tf.cumsum(lengths, 1), words - first_words, side="right")
+    new = tf.logical_or(run_starts, ngrams != _shifted(ngrams, 1))
+    return tf.cumsum(tf.cast(tf.logical_and(starts, new), tf.int32), 1) - 1
+
+
+def _shifted(x: tf.Tensor, count: int) -> tf.Tensor:
+    """Returns [B, L] with x moved right by `count`, zeros (or False) before it."""
+    return tf.pad(x[:, :-count], [[0, 0], [count, 0]])
+
+
+def _running_max(x: tf.Tensor) -> tf.Tensor:
+    """Returns [B, L]: the largest of a row's values up to each; they must not be negative."""
+    reach = 1
+    while reach < x.shape[1]:
+        x = tf.maximum(x, _shifted(x, reach))
+        reach *= 2
+    return x
+
+
+def _order(units: tf.Tensor, candidates: tf.Tensor, key: RandomKey) -> tf.Tensor:
+    """Returns int32 [B, L]: a number that is a unit's own, random, and -1 for no candidates."""
+    rows, length = units.shape
+    index_bits = length.bit_length()
+    random = tf.bitwise.right_shift(key.bits("masking/units", [rows, length]), index_bits + 1)
+    random = tf.bitwise.left_shift(tf.bitcast(random, tf.int32), index_bits)
+    # The low bits are the unit's number, so that no two units are equal.
+    order = tf.gather(random + tf.range(length), tf.maximum(units, 0), batch_dims=1)
+    ranks = tf.cumsum(tf.cast(candidates, tf.int32), 1)  # from 1
+    # One candidate of the row, or with equal chance none: its unit comes first.
+    draw = key.uniform("masking/first_unit", [rows, 1]) * 2.0 * tf.cast(ranks[:, -1:], tf.float32)
+    chosen = tf.logical_and(candidates, ranks == 1 + tf.cast(draw, tf.int32))
+    first = tf.reduce_max(tf.where(chosen, units, -1), 1, keepdims=True)
+    order = tf.where(units == first, tf.int32.max, order)
+    return tf.where(candidates, order, -1)
 
 
 def mask_positions(
@@ -85,8 +208,10 @@ def mask_positions(
     used: tf.Tensor,
     special: SpecialIds,
     key: RandomKey,
+    *,
+    shown: Shown = REFERENCE_SHOWN,
 ) -> MaskedBatch:
-    """Shows the used positions as [MASK], or, for 15 % of them, as they are.
+    """Shows the used positions as [MASK], or some as they are or as random tokens.
 
     Args:
       input_ids: int32 [B, L].
@@ -94,12 +219,18 @@ def mask_positions(
       used: bool [B, N], which slots count.
       special: gives the id to show.
       key: what the draw follows from.
+      shown: how many are shown as what.
     """
     positions = tf.where(used, positions, 0)
     ids = tf.where(used, tf.gather(input_ids, positions, batch_dims=1), 0)
     drawn = key.uniform("masking/shown", positions.shape.as_list())
-    shown = tf.where(drawn < SHOWN_AS_MASK, special.mask, ids)
-    masked_ids = replace_at(input_ids, positions, shown, used)
+    others = ids
+    if shown.random:
+        bits = tf.bitwise.right_shift(key.bits("masking/random", positions.shape.as_list()), 1)
+        tokens = tf.math.floormod(tf.bitcast(bits, tf.int32), shown.vocab_size)
+        others = tf.where(drawn < 1.0 - shown.keep, tokens, ids)
+    values = tf.where(drawn < 1.0 - shown.keep - shown.random, special.mask, others)
+    masked_ids = replace_at(input_ids, positions, values, used)
     return MaskedBatch(masked_ids, positions, ids, tf.cast(used, tf.float32))
 
 

@@ -9,9 +9,10 @@ How to use one:
     output = objective(batch, step=step, training=True)
     output.loss                                        # float32 scalar to differentiate
 
-`batch` maps `input_ids`, `input_mask` and `segment_ids` to int32 [B, L] of static shape. `step` is
-the number of the step (int, or scalar integer tensor): with the config's seed it fixes masking,
-sampling and dropout. `training=False` leaves dropout off; masking and sampling are still drawn.
+`batch` maps `input_ids`, `input_mask` and `segment_ids`, and `word_starts` where the masking needs
+words, to int32 [B, L] of static shape. `step` is the number of the step (int, or scalar integer
+tensor): with the config's seed it fixes masking, sampling and dropout. `training=False` leaves
+dropout off; masking and sampling are still drawn.
 An objective is a `tf.Module`: `objective.trainable_variables` are its weights, their names are
 those of `models/names.py`, and `tf.train.Checkpoint(model=objective)` holds all of them.
 """
@@ -30,7 +31,7 @@ from electra_zh.models.heads import MaskedLmHead, RtdHead
 from electra_zh.models.layers import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import MaskedBatch, SpecialIds
+from electra_zh.pretraining.masking import MaskedBatch, Shown, SpecialIds
 
 
 class MaskedLmOutput(NamedTuple):
@@ -88,6 +89,27 @@ def build_objective(config: PretrainConfig, special: SpecialIds) -> Electra | Ma
     return Electra(config, special) if config.electra_objective else MaskedLM(config, special)
 
 
+def mask_batch(
+    batch: Mapping[str, tf.Tensor], special: SpecialIds, key: RandomKey, *, config: PretrainConfig
+) -> MaskedBatch:
+    """Returns a batch with positions to predict, by the kind of masking that the settings name."""
+    shown = Shown(config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size)
+    mask_prob, slots = config.mask_prob, config.max_predictions_per_seq
+    if config.masking == "uniform":
+        return masking.uniform(
+            batch, special, key, mask_prob=mask_prob, max_predictions=slots, shown=shown
+        )
+    return masking.whole_words(
+        batch,
+        special,
+        key,
+        mask_prob=mask_prob,
+        max_predictions=slots,
+        shares=masking.NGRAM_SHARES if config.masking == "ngram" else (),
+        shown=shown,
+    )
+
+
 class _Objective(tf.Module):
     """What the objectives share: settings, masking, masked LM."""
 
@@ -109,13 +131,7 @@ class _Objective(tf.Module):
         )
 
     def _mask(self, batch: Mapping[str, tf.Tensor], key: RandomKey) -> MaskedBatch:
-        return masking.uniform(
-            batch,
-            self.special,
-            key,
-            mask_prob=self.config.mask_prob,
-            max_predictions=self.config.max_predictions_per_seq,
-        )
+        return mask_batch(batch, self.special, key, config=self.config)
 
     def _masked_lm_logits(
         self,

@@ -97,13 +97,13 @@ def pretrain(
     first_weights = None
     if run.init is not None and checkpoints.is_empty(run.checkpoints):
         first_weights = init.first_weights(weights or init.read(run.init), run)
-    length = run.config.max_seq_length
-    shards = pipeline.open_shards(data, max_seq_length=length)
+    length, words = run.config.max_seq_length, run.config.needs_words
+    shards = pipeline.open_shards(data, max_seq_length=length, words=words)
     eval_shards = None
     if eval_data is not None:
         eval_source = open_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
-        eval_shards = pipeline.open_shards(eval_data, max_seq_length=length)
+        eval_shards = pipeline.open_shards(eval_data, max_seq_length=length, words=words)
     with files.locked(run.folder):
         return _train(run, shards, eval_shards, first_weights)
 
@@ -166,6 +166,7 @@ def _loop(
         max_seq_length=config.max_seq_length,
         seed=config.seed,
         start_example=first_step * config.train_batch_size,
+        words=config.needs_words,
     )
     inner = loop.make_inner_loop(Program(state), batches, jit_compile=devices.use_xla())
     total = config.num_train_steps

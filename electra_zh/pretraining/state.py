@@ -12,7 +12,7 @@ from electra_zh.pretraining.masking import SpecialIds
 from electra_zh.pretraining.objectives import Electra, MaskedLM, build_objective
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints, schedules
-from electra_zh.training.optimizers import AdamWeightDecay
+from electra_zh.training.optimizers import AdamWeightDecay, Lamb
 
 
 class TrainState(tf.Module):
@@ -31,7 +31,8 @@ class TrainState(tf.Module):
             num_warmup_steps=config.num_warmup_steps,
             power=config.lr_decay_power,
         )
-        self.optimizer = AdamWeightDecay(
+        kind = Lamb if config.optimizer == "lamb" else AdamWeightDecay
+        self.optimizer = kind(
             self.objective.trainable_variables,
             schedule,
             weight_decay_rate=config.weight_decay_rate,

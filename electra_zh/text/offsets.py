@@ -26,10 +26,10 @@ from electra_zh.text.characters import (
     split_words,
     word_runs,
 )
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece import TokenizedText, WordPieceTokenizer
 from electra_zh.text.wordstore import Encoded, WordStore
 
-__all__ = ["TokenizedTexts", "tokenize_texts"]
+__all__ = ["Covered", "TokenizedTexts", "find_covered", "tokenize_texts"]
 
 # Large enough for array speed, small enough for caches: about a megabyte of Chinese.
 _BLOCK_CHARACTERS = 1 << 18
@@ -115,12 +115,29 @@ def _tokenize_block(
     )
 
 
-class _Covered(NamedTuple):
-    """What the tokens of a block cover, in characters of the block."""
+class Covered(NamedTuple):
+    """What the tokens of a block cover, in characters of the block, as in `TokenizedTexts`.
 
-    starts: np.ndarray  # int32 [T]
-    ends: np.ndarray  # int32 [T]
-    continues: np.ndarray  # bool [T]
+    Attributes:
+      starts: int32 [T], the first character; it never falls.
+      ends: int32 [T], one behind the last.
+      continues: bool [T], whether the token is a "##" continuation.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    continues: np.ndarray
+
+
+def find_covered(tokenizer: WordPieceTokenizer, text: str, tokenized: TokenizedText) -> Covered:
+    """Returns what the tokens of a block of text cover that was already tokenized.
+
+    Args:
+      tokenizer: what it was tokenized with.
+      text: the block.
+      tokenized: its tokens.
+    """
+    return _places_of(tokenizer).find(text, tokenized.codepoints, len(tokenized.ids))
 
 
 class _Places:
@@ -134,7 +151,7 @@ class _Places:
         # U+0000 at the end of a stretch for no character: no token covers it, so that is right.
         self._store = WordStore(lambda text: Encoded(self._cover(text), []))
 
-    def find(self, text: str, codepoints: np.ndarray, num_tokens: int) -> _Covered:
+    def find(self, text: str, codepoints: np.ndarray, num_tokens: int) -> Covered:
         """Returns what the tokens of a block cover; `codepoints` are the text's characters."""
         classes = self._classes.take(codepoints)
         if self._tokenizer.settings.lower_case:
@@ -143,7 +160,7 @@ class _Places:
         alone = np.flatnonzero(classes == 0).astype(np.int32)
         if not len(run_starts):
             assert len(alone) == num_tokens
-            return _Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
+            return Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
         entries = self._store.lookup(text, codepoints, run_starts, run_ends)
         counts = self._store.counts[entries] >> 1
         # Row i of the store's pairs is token i of all stretches known.
@@ -167,7 +184,7 @@ class _Places:
         starts[in_word] = begin + (found[:, 0] >> 1)
         ends[in_word] = begin + found[:, 1]
         continues[in_word] = (found[:, 0] & 1).astype(np.bool_)
-        return _Covered(starts, ends, continues)
+        return Covered(starts, ends, continues)
 
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""

@@ -1,12 +1,13 @@
-"""The reference's Adam with decoupled weight decay (reference: model/optimization.py).
+"""The reference's Adam with decoupled weight decay, and LAMB for large batches.
 
-It differs from the textbook's: no bias correction, epsilon outside the root, and the decay is
-added to the update before the learning rate multiplies it.
+The reference's Adam (model/optimization.py) differs from the textbook's: no bias correction,
+epsilon outside the root, and the decay is added to the update before the learning rate multiplies.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -81,17 +82,82 @@ class AdamWeightDecay(tf.Module):
         factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
-        for variable, m, v, gradient, decay, rate_factor in zip(
-            self._variables, self.m, self.v, dense, self._decays, self._rate_factors, strict=True
+        for index, (gradient, rate_factor) in enumerate(
+            zip(dense, self._rate_factors, strict=True)
         ):
-            own_rate = rate * rate_factor
-            new_variable, new_m, new_v = _update(
-                variable, m, v, gradient, factor, own_rate, decay, *self._betas, self._epsilon
-            )
-            variable.assign(new_variable, read_value=False)
-            m.assign(new_m, read_value=False)
-            v.assign(new_v, read_value=False)
+            values = self._new_values(index, gradient, factor, step, rate * rate_factor)
+            variables = self._variables[index], self.m[index], self.v[index]
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value, read_value=False)
         return norm
+
+    def _new_values(
+        self,
+        index: int,
+        gradient: tf.Tensor,
+        factor: tf.Tensor,
+        step: tf.Tensor,
+        rate: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns what a variable and its slots become.
+
+        Args:
+          index: of the variable.
+          gradient: as it was given, dense.
+          factor: the clip's, for the gradient.
+          step: the number of the update.
+          rate: the variable's own.
+        """
+        return _update(
+            self._variables[index],
+            self.m[index],
+            self.v[index],
+            gradient,
+            factor,
+            rate,
+            self._decays[index],
+            *self._betas,
+            self._epsilon,
+        )
+
+
+class Lamb(AdamWeightDecay):
+    """LAMB (You et al. 2020, algorithm 2, with the identity as its scaling function).
+
+    Against `AdamWeightDecay`: the moments are corrected for their bias towards zero, and the update
+    of a variable, decay included, is scaled to the norm of the variable, so that every layer moves
+    by the same share of itself. What is never decayed (layer norms, biases) is not scaled either;
+    nor is a variable of zeros, or an update of zeros. Clip, schedule and slots are the same.
+    """
+
+    def _new_values(
+        self,
+        index: int,
+        gradient: tf.Tensor,
+        factor: tf.Tensor,
+        step: tf.Tensor,
+        rate: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        variable = self._variables[index]
+        number = tf.cast(step, tf.float32)
+        # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
+        corrections = [-tf.math.expm1(number * math.log(beta)) for beta in self._betas]
+        update, m, v = _lamb_update(
+            variable,
+            self.m[index],
+            self.v[index],
+            gradient,
+            factor,
+            *corrections,
+            self._decays[index],
+            *self._betas,
+            self._epsilon,
+        )
+        if not NOT_DECAYED.search(variable.name):
+            old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
+            has_ratio = tf.logical_and(old > 0, moved > 0)
+            rate *= tf.sqrt(tf.where(has_ratio, old / tf.where(has_ratio, moved, 1.0), 1.0))
+        return variable - rate * update, m, v
 
 
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:
@@ -120,6 +186,30 @@ def _update(
     if decay:
         update += decay * variable
     return variable - rate * update, m, v
+
+
+@functools.partial(tf.function, jit_compile=True, autograph=False)
+def _lamb_update(
+    variable: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    gradient: tf.Tensor,
+    factor: tf.Tensor,
+    m_correction: tf.Tensor,
+    v_correction: tf.Tensor,
+    decay: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the update before the rate and the trust ratio, and the new slots."""
+    gradient = gradient * factor
+    m = beta_1 * m + (1.0 - beta_1) * gradient
+    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    update = (m / m_correction) / (tf.sqrt(v / v_correction) + epsilon)
+    if decay:
+        update += decay * variable
+    return update, m, v
 
 
 def layerwise_factors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ RUNS: dict[str, dict[str, object]] = {
     "one network for both": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
     "masked lm": {"electra_objective": False},
+    "BERT": {"electra_objective": False, "model": {"embedding_size": 16}},
     "no projection": {"model": {"embedding_size": 16}},
 }
 
@@ -73,6 +75,20 @@ def test_a_run_through_all_forms(kind: str, tmp_path: Path) -> None:
         _same(source, again)
         assert (again.model, again.generator) == (source.model, source.generator)
     assert again.vocabulary == make_vocabulary()
+
+
+def test_a_masked_lm_of_bert_s_form_is_written_as_bert(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run", **RUNS["BERT"])  # type: ignore[arg-type]
+    source = open_source(run.folder)
+    assert huggingface.write(source, str(tmp_path / "hf")) == [f"{tmp_path}/hf: BertForMaskedLM"]
+    saved = json.loads((tmp_path / "hf" / "config.json").read_text())
+    assert (saved["model_type"], saved["architectures"]) == ("bert", ["BertForMaskedLM"])
+    assert "embedding_size" not in saved
+    assert open_source(str(tmp_path / "hf")).kind == "BERT of Hugging Face"
+    (written,) = google.write(source, str(tmp_path / "google"))
+    assert written.endswith("variables under BERT's names")
+    assert (tmp_path / "google" / "bert_config.json").exists()
+    assert open_source(str(tmp_path / "google")).kind == "BERT of Google's code (TF1)"
 
 
 def test_sizes_are_told_by_the_shapes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from electra_zh.data import pipeline
 LENGTH = 8
 
 
-def _example(number: int, length: int = LENGTH) -> bytes:
+def _example(number: int, length: int = LENGTH, *, words: bool = False) -> bytes:
     def feature(values: list[int]) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
@@ -23,16 +23,18 @@ def _example(number: int, length: int = LENGTH) -> bytes:
         "input_mask": feature([1] + [0] * (length - 1)),
         "segment_ids": feature([0] * length),
     }
+    if words:
+        features["word_starts"] = feature([1, number % 2] + [0] * (length - 2))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def _write(folder: Path, counts: list[int], *, gzip: bool = False) -> None:
+def _write(folder: Path, counts: list[int], *, gzip: bool = False, words: bool = False) -> None:
     number = 0
     for index, count in enumerate(counts):
         path = folder / f"pretrain_data.tfrecord-{index}-of-{len(counts)}"
         with tf.io.TFRecordWriter(str(path), "GZIP" if gzip else None) as writer:
             for _ in range(count):
-                writer.write(_example(number))
+                writer.write(_example(number, words=words))
                 number += 1
 
 
@@ -83,6 +85,30 @@ def test_one_pass_keeps_the_order(tmp_path: Path) -> None:
     shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH)
     passed = pipeline.one_pass(shards, batch_size=2, max_seq_length=LENGTH)
     assert _numbers(passed, 10) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_words_come_with_their_examples(tmp_path: Path) -> None:
+    _write(tmp_path, [3, 6], words=True)
+    shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH, words=True)
+    passed = pipeline.one_pass(shards, batch_size=2, max_seq_length=LENGTH, words=True)
+    endless = pipeline.batches(shards, batch_size=2, max_seq_length=LENGTH, seed=0, words=True)
+    for batch in [*passed, *endless.take(6)]:
+        starts = batch["word_starts"]
+        assert (starts.dtype, starts.shape) == (tf.int32, [2, LENGTH])
+        assert np.array_equal(starts[:, 1], batch["input_ids"][:, 0] % 2)
+
+
+def test_words_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    _write(tmp_path, [3], words=True)
+    shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH)
+    (batch,) = pipeline.one_pass(shards, batch_size=3, max_seq_length=LENGTH)
+    assert set(batch) == {"input_ids", "input_mask", "segment_ids"}
+
+
+def test_data_without_words_is_refused_where_they_are_asked_for(tmp_path: Path) -> None:
+    _write(tmp_path, [3])
+    with pytest.raises(UserError, match=r"no words.*electra-zh build-data \.\.\. --words jieba"):
+        pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH, words=True)
 
 
 def test_wrong_data_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.data import packing, records
+from electra_zh.data import packing, pieces, records
 
 CLS, SEP = 2, 3
 
@@ -116,3 +116,51 @@ def test_reference_shards_are_decoded(tmp_path: Path) -> None:
 def test_rows_take_two_bytes_an_id_where_they_can() -> None:
     assert records.row_dtype(21_128, 512).itemsize == 2
     assert records.row_dtype(65_536, 512).itemsize == 4
+
+
+def _with_words(examples: packing.Examples, inside: np.ndarray) -> packing.Examples:
+    return examples._replace(ids=examples.ids | np.where(inside, pieces.INSIDE_WORD, np.int32(0)))
+
+
+def _plain_starts(examples: packing.Examples, inside: np.ndarray, length: int) -> list[list[int]]:
+    """The word starts of rows, written down plainly."""
+    rows = []
+    flags = iter((~inside).astype(int).tolist())
+    for lengths in zip(examples.first_lengths, examples.second_lengths, strict=True):
+        starts = [1]
+        for segment in filter(None, lengths):
+            own = [next(flags) for _ in range(segment)]
+            # What is left of a word at the start of a segment is a word.
+            starts += [1, *own[1:], 1]
+        rows.append(starts + [0] * (length - len(starts)))
+    return rows
+
+
+@pytest.mark.parametrize("vocabulary", [100, 32_768, 32_769, 65_535, 3_000_000])
+def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) -> None:
+    generator = np.random.default_rng(0)
+    examples = _examples([(5, 4), (30, 0), (1, 28), (1, 0), (14, 15)] * 5, generator, vocabulary)
+    inside = generator.random(len(examples.ids)) < 0.5
+    dtype = records.row_dtype(vocabulary, 32, words=True)
+    rows = records.make_rows(
+        _with_words(examples, inside),
+        max_length=32,
+        cls_id=CLS,
+        sep_id=SEP,
+        dtype=dtype,
+        words=True,
+    )
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(b"".join(records.encode_rows(rows, words=True)))
+    serialized = tf.data.TFRecordDataset(str(path)).batch(1 << 20).get_single_element()
+    decoded = records.decode_batch(serialized, max_seq_length=32, words=True)
+    assert decoded["word_starts"].dtype == tf.int32
+    assert decoded["word_starts"].numpy().tolist() == _plain_starts(examples, inside, 32)
+    assert _read(path, 32) == _plain(examples, 32)
+
+
+def test_row_type_has_room_for_the_flag() -> None:
+    assert records.row_dtype(32_768, 512, words=True).itemsize == 2
+    assert records.row_dtype(32_769, 512, words=True).itemsize == 4
+    assert records.row_dtype(65_535, 512).itemsize == 2
+    assert records.row_dtype(100, 65_536, words=True).itemsize == 4

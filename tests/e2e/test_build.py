@@ -96,6 +96,16 @@ def test_wrong_use_of_several_machines(job: Job, words: list[str], message: str)
         ([*BUILD[:3], "nowhere.txt", "--output", "x"], "No such vocabulary file: nowhere.txt"),
         ([*BUILD, "--output", "x", "--max-seq-length", "3"], "max_seq_length is 3"),
         ([*BUILD, "--output", "x", "--processes", "0"], "num_processes is 0"),
+        ([*BUILD, "--output", "x", "--words", "jeiba"], 'a file of words. Did you mean "jieba"?'),
+        (
+            [*BUILD, "--output", "x", "--words", "jieba", "--words-dict", "no.txt"],
+            "No such file: no.txt; it was given as a dictionary of words",
+        ),
+        (
+            [*BUILD, "--output", "x", "--words", "jieba", "--words-dict", "corpus.txt"],
+            "corpus.txt:",
+        ),
+        ([*BUILD, "--output", "x", "--words", "jieba", "--check-words", "0"], "check_every is 0"),
         (["build-vocab", "corpus.txt", "--output", "vocab.txt"], "vocab.txt exists; --overwrite"),
         (["build-vocab", "corpus.txt", "--output", "x", "--size", "50"], "too small"),
         (["build-vocab", "nowhere", "--output", "x"], "nowhere"),
@@ -105,6 +115,36 @@ def test_refused_in_one_line_and_nothing_lost(job: Job, words: list[str], messag
     before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")}
     assert message in refused(electra(*words, cwd=job.folder))
     assert {path: path.stat().st_mtime_ns for path in job.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--words-dict", "vocab.txt"],
+        ["--no-hmm"],
+        ["--check-words", "5"],
+        ["--words", "spaces", "--check-words", "5"],
+    ],
+)
+def test_flags_of_jieba_need_jieba(job: Job, words: list[str]) -> None:
+    result = electra(*BUILD, "--output", "x", *words, cwd=job.folder)
+    kind = words[1] if words[0] == "--words" else "none"
+    assert f"is for --words jieba only; --words is {kind}" in refused(result, code=2)
+
+
+def test_words_are_cut_and_counted(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "further.txt").write_text("机器学习 1000 n\n", encoding="utf-8")
+    build = ["build-data", str(job.corpus), "--vocab", str(job.vocab), "--max-seq-length", "64"]
+    jieba = ["--words", "jieba", "--words-dict", "further.txt", "--no-hmm", "--check-words", "50"]
+    results = [
+        electra(*build, "--output", name, *jieba, "--processes", name, cwd=tmp_path)
+        for name in ("1", "2")
+    ]
+    assert "\nwords: " in done(results[0])
+    assert "lines, 0 different\n" in done(results[1])
+    assert results[0].stderr == "" or "Prefix dict" not in results[0].stderr
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
 
 
 def test_an_empty_corpus_is_an_error(job: Job, tmp_path: Path) -> None:

@@ -133,11 +133,18 @@ def test_both_networks_of_a_run(kind: str, through: str, tmp_path: Path) -> None
     _close(output.logits, objective.generator_logits(batch, positions), batch)
 
 
-def test_masked_lm_alone(tmp_path: Path) -> None:
-    run, state = make_run(tmp_path / "run", electra_objective=False)
+@pytest.mark.parametrize(
+    ("width", "class_name", "folder"),
+    [(8, "ElectraForMaskedLM", "hf/generator"), (16, "BertForMaskedLM", "hf")],
+)
+def test_masked_lm_alone(width: int, class_name: str, folder: str, tmp_path: Path) -> None:
+    """With embeddings as wide as the layers it is a BERT."""
+    run, state = make_run(
+        tmp_path / "run", electra_objective=False, model={"embedding_size": width}
+    )
     huggingface.write(open_source(run.folder), str(tmp_path / "hf"))
     batch = _batch()
-    output = _ask(_load("ElectraForMaskedLM", tmp_path / "hf" / "generator"), batch)
+    output = _ask(_load(class_name, tmp_path / folder), batch)
     positions = tf.tile(tf.range(LENGTH)[None], [batch["input_ids"].shape[0], 1])
     _close(output.logits, state.objective.generator_logits(batch, positions), batch)
 
@@ -249,15 +256,15 @@ def test_a_model_of_transformers_is_read(class_name: str, form: str, tmp_path: P
     assert open_source(str(tmp_path)).has("masked_lm_head") == has_masked_lm
 
 
-def test_bert_written_as_electra_computes_the_same(tmp_path: Path) -> None:
+def test_bert_comes_back_as_bert(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = transformers.BertForMaskedLM(_config("Bert"))
     model.save_pretrained(tmp_path / "bert")
     make_vocabulary().save(str(tmp_path / "bert" / "vocab.txt"))
     huggingface.write(open_source(str(tmp_path / "bert")), str(tmp_path / "hf"))
     batch = _batch()
-    electra = _load("ElectraForMaskedLM", tmp_path / "hf" / "generator")
-    _close(_ask(electra, batch).logits, _ask(model, batch).logits, batch)
+    back = _load("BertForMaskedLM", tmp_path / "hf")
+    _close(_ask(back, batch).logits, _ask(model, batch).logits, batch)
 
 
 def test_a_file_of_torch_that_holds_code_is_refused(tmp_path: Path) -> None:

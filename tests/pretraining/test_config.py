@@ -64,6 +64,42 @@ def test_published_sizes(name: str) -> None:
     )
 
 
+# HFL's published settings: (optimizer, rate, batch, length, steps, masking, layers, width).
+BERT_LIKE = {
+    "bert-wwm": ("lamb", 1e-4, 2560, 128, 100_000, "whole_word", 12, 768),
+    "bert-wwm-512": ("lamb", 1e-4, 384, 512, 100_000, "whole_word", 12, 768),
+    "roberta-wwm-ext": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 12, 768),
+    "roberta-wwm-ext-large": ("adamw", 5e-5, 512, 512, 2_000_000, "whole_word", 24, 1024),
+    "bert-ngram": ("adamw", 1e-4, 384, 512, 1_000_000, "ngram", 12, 768),
+    "rbt3": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 3, 768),
+    "rbt4": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 4, 768),
+    "rbt6": ("adamw", 1e-4, 384, 512, 1_000_000, "whole_word", 6, 768),
+    "rbtl3": ("adamw", 5e-5, 384, 512, 1_000_000, "whole_word", 3, 1024),
+}
+
+
+@pytest.mark.parametrize("name", BERT_LIKE)
+def test_recipes_of_bert(name: str) -> None:
+    found = _resolve(name)
+    assert BERT_LIKE[name] == (
+        found.optimizer,
+        found.learning_rate,
+        found.train_batch_size,
+        found.max_seq_length,
+        found.num_train_steps,
+        found.masking,
+        found.model.num_hidden_layers,
+        found.model.hidden_size,
+    )
+    assert found.model.embedding_size == found.model.hidden_size
+    assert (found.mask_prob, found.mask_keep_prob, found.mask_random_prob) == (0.15, 0.1, 0.1)
+    assert not found.electra_objective
+
+
+def test_small_with_whole_words_is_small_otherwise() -> None:
+    assert _resolve("small-wwm") == _resolve("small", masking="whole_word")
+
+
 def test_overrides_reach_the_run_and_the_model() -> None:
     settings = _resolve(learning_rate="1e-4", hidden_size="64", **{"model.num_hidden_layers": "3"})
     assert settings.learning_rate == 1e-4
@@ -80,6 +116,14 @@ def test_max_predictions_is_the_reference_s() -> None:
     assert _resolve(max_seq_length="512", mask_prob="0.25").max_predictions_per_seq == 130
     # The reference's formula exceeds the length here.
     assert _resolve(max_seq_length="512", mask_prob="0.999").max_predictions_per_seq == 512
+
+
+def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
+    for masking in ("whole_word", "ngram"):
+        assert _resolve(masking=masking, max_seq_length="128").max_predictions_per_seq == 22
+        assert _resolve(masking=masking, mask_prob="0.999").max_predictions_per_seq == 64
+        assert _resolve(masking=masking).needs_words
+    assert not _resolve().needs_words
 
 
 @pytest.mark.parametrize(
@@ -105,6 +149,13 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"precision": "bf16"}, 'precision is "bf16"; allowed: float32, bfloat16. Did you mean'),
         ({"hidden_size": "130", "num_attention_heads": "4"}, "not a multiple"),
         ({"mask_prob": "0.001"}, "masks no position"),
+        ({"masking": "words"}, 'masking is "words"; allowed: uniform, whole_word, ngram.'),
+        ({"masking": "wholeword"}, 'Did you mean "whole_word"'),
+        ({"masking": "ngram", "mask_prob": "0.01"}, "mask_prob 0.01 masks no position of 64"),
+        ({"masking": "whole_word", "mask_prob": "1"}, "mask_prob must lie between 0 and 1"),
+        ({"optimizer": "lam"}, 'optimizer is "lam"; allowed: adamw, lamb. Did you mean "lamb"'),
+        ({"mask_keep_prob": "0.9", "mask_random_prob": "0.2"}, "at most 1; received 0.9 and 0.2"),
+        ({"mask_random_prob": "-0.1"}, "shares of the masked positions"),
         ({"uniform_generator": "yes", "untied_generator": "no"}, "uniform_generator"),
     ],
 )

@@ -27,6 +27,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "one network for both": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
     "masked lm": {"electra_objective": False},
+    "whole words": {"masking": "whole_word"},
+    "n-grams as BERT": {"masking": "ngram", "mask_keep_prob": 0.1, "mask_random_prob": 0.1},
 }
 ELECTRA_KINDS = [kind for kind in KINDS if kind != "masked lm"]
 
@@ -187,6 +189,24 @@ def test_the_corrupted_input_starts_from_the_original(kind: str) -> None:
         assert np.array_equal(disc.is_replaced, corrupted != original)
         # 15 % of the masked positions show their token; some are drawn right.
         assert np.all(disc.is_replaced.numpy().sum(-1) <= used.sum(-1))
+
+
+@pytest.mark.parametrize("masking", ["whole_word", "ngram"])
+def test_words_are_masked_whole_and_within_the_slots(masking: str) -> None:
+    config = tiny(masking=masking, electra_objective=False)
+    objective = build_objective(config, SPECIAL)
+    batch = make_batch(16)
+    masked = objective(batch, step=1, training=False).mlm.masked
+    slots = config.max_predictions_per_seq
+    assert masked.positions.shape == [16, slots]
+    special, real = batch["input_ids"].numpy() < 5, batch["input_mask"].numpy()
+    starts = batch["word_starts"].numpy() | np.roll(special, 1, 1)
+    words = np.cumsum(starts, 1)
+    for row in range(16):
+        used = masked.positions.numpy()[row][masked.weights.numpy()[row] > 0]
+        tokens = np.flatnonzero(np.isin(words[row], words[row][used]) & (real[row] > 0))
+        if len(used) < slots:
+            assert set(tokens) == set(used)
 
 
 def test_what_is_drawn_right_is_not_replaced() -> None:

@@ -8,7 +8,7 @@ from tensorflow.python.eager import context
 
 import networks
 from electra_zh.pretraining.objectives import build_objective
-from electra_zh.training.optimizers import AdamWeightDecay
+from electra_zh.training.optimizers import AdamWeightDecay, Lamb
 
 KINDS: dict[str, dict[str, object]] = {
     "electra": {},
@@ -16,6 +16,8 @@ KINDS: dict[str, dict[str, object]] = {
     "one network": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
     "masked LM": {"electra_objective": False},
+    "n-grams": {"masking": "ngram", "mask_random_prob": 0.1},
+    "LAMB": {"optimizer": "lamb"},
     "bfloat16": {"precision": "bfloat16"},
 }
 
@@ -25,7 +27,8 @@ def step(request: pytest.FixtureRequest) -> tf.types.experimental.PolymorphicFun
     """A whole training step that gives back its gradients and weights."""
     objective = build_objective(networks.tiny(**request.param), networks.SPECIAL)
     variables = objective.trainable_variables
-    optimizer = AdamWeightDecay(variables, lambda step: tf.constant(1e-3))
+    kind = Lamb if objective.config.optimizer == "lamb" else AdamWeightDecay
+    optimizer = kind(variables, lambda step: tf.constant(1e-3))
 
     @tf.function(autograph=False)
     def step(batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:

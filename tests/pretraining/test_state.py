@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,17 @@ import tensorflow as tf
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from electra_zh.training.optimizers import AdamWeightDecay, Lamb
 from networks import VOCAB_SIZE, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
 VOCABULARY = Vocabulary(TOKENS)
-KINDS = [{}, {"electra_objective": False}, {"untied_generator_embeddings": True}]
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"electra_objective": False},
+    {"untied_generator_embeddings": True},
+    {"optimizer": "lamb"},
+]
 
 
 def _values(state: TrainState) -> dict[str, np.ndarray]:
@@ -30,7 +37,7 @@ def _values(state: TrainState) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("changes", KINDS)
-def test_every_variable_is_saved_and_restored(changes: dict[str, bool], tmp_path: Path) -> None:
+def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path: Path) -> None:
     state = TrainState(tiny(**changes), VOCABULARY)
     generator = np.random.default_rng(0)
     for variable in state.variables:
@@ -57,8 +64,9 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, bool], tmp_path
             assert value.tobytes() == found[name].tobytes(), name
 
 
-def test_a_restored_run_goes_on_as_it_would_have(tmp_path: Path) -> None:
-    config = tiny(electra_objective=False)
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_a_restored_run_goes_on_as_it_would_have(optimizer: str, tmp_path: Path) -> None:
+    config = tiny(electra_objective=False, optimizer=optimizer)
     state = TrainState(config, VOCABULARY)
     gradients = [tf.fill(value.shape, 0.01) for value in state.objective.trainable_variables]
     state.optimizer.apply(gradients)
@@ -81,6 +89,12 @@ def test_the_optimizer_has_the_settings() -> None:
     state.optimizer.apply([None] * len(state.objective.trainable_variables))
     # Half of the way: half of the rate.
     np.testing.assert_allclose(table, before * (1 - 0.125 / 2 * 0.5), rtol=1e-6)
+
+
+def test_the_optimizer_is_a_setting() -> None:
+    for name, kind in (("adamw", AdamWeightDecay), ("lamb", Lamb)):
+        state = TrainState(tiny(electra_objective=False, optimizer=name), VOCABULARY)
+        assert type(state.optimizer) is kind
 
 
 # --- Start values ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Adam as the reference has it, against a plain statement of its rule."""
+"""Adam as the reference has it and LAMB, against plain statements of their rules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
+from electra_zh.training.optimizers import AdamWeightDecay, Lamb, layerwise_factors
 from electra_zh.training.schedules import warmup_polynomial
 from networks import load_golden, thin_out
 
@@ -58,6 +58,29 @@ class Plain:
         return float(norm)
 
 
+class PlainLamb(Plain):
+    """Algorithm 2 of You et al. (2020), in float64 NumPy, the gradients clipped before it."""
+
+    def apply(self, gradients: list[np.ndarray], rate: float) -> float:
+        self.step = getattr(self, "step", 0) + 1
+        norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+        for index, decayed in enumerate(DECAYED.values()):
+            gradient = gradients[index] / max(norm, 1.0)
+            self.m[index] = 0.9 * self.m[index] + 0.1 * gradient
+            self.v[index] = 0.999 * self.v[index] + 0.001 * gradient**2
+            m_hat = self.m[index] / (1 - 0.9**self.step)
+            v_hat = self.v[index] / (1 - 0.999**self.step)
+            update, ratio = m_hat / (np.sqrt(v_hat) + 1e-6), 1.0
+            if decayed:
+                update = update + 0.01 * self.values[index]
+                ratio = np.linalg.norm(self.values[index]) / np.linalg.norm(update)
+            self.values[index] = self.values[index] - rate * ratio * update
+        return float(norm)
+
+
+RULES = [(AdamWeightDecay, Plain), (Lamb, PlainLamb)]
+
+
 def _assert_equal(found: list[tf.Variable], expected: list[np.ndarray]) -> None:
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-6)
@@ -65,9 +88,12 @@ def _assert_equal(found: list[tf.Variable], expected: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0], ids=["below the clip", "clipped"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_steps_follow_the_rule(scale: float, compiled: bool) -> None:
+@pytest.mark.parametrize(("kind", "rule"), RULES, ids=["adam", "lamb"])
+def test_steps_follow_the_rule(
+    kind: type[AdamWeightDecay], rule: type[Plain], scale: float, compiled: bool
+) -> None:
     variables = _variables()
-    plain, optimizer = Plain(variables), AdamWeightDecay(variables, _schedule)
+    plain, optimizer = rule(variables), kind(variables, _schedule)
     apply = tf.function(optimizer.apply, jit_compile=True) if compiled else optimizer.apply
     for step in range(1, 5):
         gradients = _gradients(step, scale)
@@ -139,6 +165,35 @@ def test_the_number_of_gradients_must_fit() -> None:
     optimizer = AdamWeightDecay(_variables(), _schedule)
     with pytest.raises(ValueError, match="zip"):
         optimizer.apply(_gradients(0)[:-1])
+
+
+# --- LAMB ------------------------------------------------------------------------------------
+
+
+def test_a_variable_moves_by_the_rate_s_share_of_its_norm() -> None:
+    """Layer norms and biases move as Adam with bias correction moves them: by the rate."""
+    variables = _variables()
+    before = [variable.numpy() for variable in variables]
+    optimizer = Lamb(variables, lambda step: tf.constant(0.125), weight_decay_rate=0.0)
+    optimizer.apply(_gradients(0, 1e-2))
+    for variable, start, scaled in zip(variables, before, DECAYED.values(), strict=True):
+        moved = np.linalg.norm(variable - start)
+        norm = np.linalg.norm(start) if scaled else np.prod(SHAPE) ** 0.5
+        assert moved == pytest.approx(0.125 * norm, rel=3e-3)
+
+
+@pytest.mark.parametrize("gradient", [0.0, 0.1])
+def test_zeros_have_no_ratio(gradient: float) -> None:
+    """Variables of zeros start to move; updates of zeros leave everything finite."""
+    variables = [
+        tf.Variable(tf.zeros(3), name="a/kernel"),
+        tf.Variable(tf.ones(3), name="b/kernel"),
+    ]
+    optimizer = Lamb(variables, lambda step: tf.constant(0.125), weight_decay_rate=0.0)
+    optimizer.apply([tf.fill([3], gradient)] * 2)
+    expected = -0.125 if gradient else 0.0
+    np.testing.assert_allclose(variables[0], np.full(3, expected), rtol=1e-4)
+    np.testing.assert_allclose(variables[1], np.full(3, 1 + expected), rtol=1e-4)
 
 
 # --- The reference's steps -------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""`clean`: a corpus made ready for build-data."""

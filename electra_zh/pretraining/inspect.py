@@ -1,0 +1,295 @@
+"""What is in a data folder: counts over all of it, and one example as a run would see it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh import progress
+from electra_zh.config import UsageError, UserError, did_you_mean, load_recipe
+from electra_zh.data import pipeline, records
+from electra_zh.data.manifest import Manifest, load_manifest, summary_lines
+from electra_zh.data.source import open_source
+from electra_zh.models.layers import RandomKey
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.masking import SpecialIds
+from electra_zh.pretraining.objectives import mask_batch
+from electra_zh.text.vocabulary import Vocabulary
+
+_BATCH = 4096
+_BAR = 40
+_MAX_ROWS = 16
+_SETTINGS = ("masking", "mask_prob", "mask_keep_prob", "mask_random_prob", "seed")
+
+
+class Counts(NamedTuple):
+    """What was counted in the shards themselves.
+
+    Attributes:
+      lengths: int64 [L + 1], examples of each length, [CLS] and [SEP] included.
+      one_segment: examples without a second segment.
+      tokens: positions that are neither padding nor [CLS] or [SEP].
+      unknown: of these, [UNK].
+      word_starts: of these, those that begin a word; None where the data has no words.
+    """
+
+    lengths: np.ndarray
+    one_segment: int
+    tokens: int
+    unknown: int
+    word_starts: int | None
+
+    @property
+    def examples(self) -> int:
+        """Records of all shards."""
+        return int(self.lengths.sum())
+
+    @property
+    def padding_share(self) -> float:
+        """Padding among all positions."""
+        longest = len(self.lengths) - 1
+        used = int(self.lengths @ np.arange(longest + 1))
+        return 1 - used / max(1, self.examples * longest)
+
+
+class Data(NamedTuple):
+    """A data folder, opened.
+
+    Attributes:
+      shards: its files.
+      vocabulary: what its ids are of.
+      manifest: None for shards of the reference.
+      max_seq_length: L.
+      words: whether its records have word starts.
+    """
+
+    shards: tuple[pipeline.Shard, ...]
+    vocabulary: Vocabulary
+    manifest: Manifest | None
+    max_seq_length: int
+    words: bool
+
+
+class Shown(NamedTuple):
+    """An example to look at.
+
+    Attributes:
+      tokens: its tokens, padding left out.
+      starts: bool, whether a token begins a word; every one where the data has no words.
+      masked: position to what is shown there, for the positions that are predicted.
+      masking: the kind of masking.
+    """
+
+    tokens: list[str]
+    starts: list[bool]
+    masked: dict[int, str]
+    masking: str
+
+
+def open_data(folder: str, *, vocab: str | None = None) -> Data:
+    """Opens a data folder.
+
+    Raises:
+      UserError: no such folder, no shards, damaged ones, or no vocabulary.
+    """
+    source = open_source(folder, vocab=vocab)
+    found = pipeline.form_of(folder)
+    shards = pipeline.open_shards(folder, max_seq_length=found.max_seq_length)
+    manifest = load_manifest(folder)
+    return Data(shards, source.vocabulary, manifest, found.max_seq_length, found.words)
+
+
+def count(data: Data, *, show: progress.Show = progress.silent) -> Counts:
+    """Counts what is in the shards; reads all of them."""
+    specials = [data.vocabulary.cls_id, data.vocabulary.sep_id]
+    lengths = np.zeros(data.max_seq_length + 1, np.int64)
+    one_segment = tokens = unknown = starts = 0
+    total = sum(shard.examples for shard in data.shards)
+    with show("inspect", total=total, unit="example") as bar:
+        for batch in _batches(data, data.shards):
+            ids, mask = batch[records.INPUT_IDS], batch[records.INPUT_MASK] > 0
+            in_row = mask.sum(axis=1)
+            lengths += np.bincount(in_row, minlength=len(lengths))
+            one_segment += int((batch[records.SEGMENT_IDS].max(axis=1) == 0).sum())
+            is_token = mask & ~np.isin(ids, specials)
+            tokens += int(is_token.sum())
+            unknown += int((ids[is_token] == data.vocabulary.unk_id).sum())
+            if data.words:
+                starts += int(batch[records.WORD_STARTS][is_token].sum())
+            bar.update(len(ids))
+    return Counts(lengths, one_segment, tokens, unknown, starts if data.words else None)
+
+
+def _batches(data: Data, shards: tuple[pipeline.Shard, ...]) -> Iterator[dict[str, np.ndarray]]:
+    batches = pipeline.one_pass(
+        shards,
+        batch_size=_BATCH,
+        max_seq_length=data.max_seq_length,
+        words=data.words,
+        drop_remainder=False,
+    )
+    for batch in batches:
+        yield {name: values.numpy() for name, values in batch.items()}
+
+
+def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> Shown:
+    """Returns an example's tokens, where its words start, and one masking of it.
+
+    Args:
+      data: the folder.
+      index: the example's number in the order of the files, from 0.
+      settings: of the masking, under their names in `PretrainConfig`; words are masked whole where
+        the data has words and `masking` is not among them.
+
+    Raises:
+      UsageError: there is no such example, or no such setting.
+      UserError: a value that is not allowed.
+    """
+    config = _config(data, settings)
+    features = _find(data, index)
+    vocabulary = data.vocabulary
+    special = SpecialIds(
+        pad=vocabulary.pad_id, cls=vocabulary.cls_id, sep=vocabulary.sep_id, mask=vocabulary.mask_id
+    )
+    masked = mask_batch(features, special, RandomKey(config.seed, index), config=config)
+    length = int(features[records.INPUT_MASK].numpy().sum())
+    starts = [True] * length
+    if data.words:
+        starts = (features[records.WORD_STARTS].numpy()[0, :length] > 0).tolist()
+    places = masked.positions.numpy()[0][masked.weights.numpy()[0] > 0]
+    seen = masked.input_ids.numpy()[0]
+    return Shown(
+        [vocabulary.tokens[token] for token in features[records.INPUT_IDS].numpy()[0, :length]],
+        starts,
+        {place: vocabulary.tokens[seen[place]] for place in sorted(places.tolist())},
+        config.masking,
+    )
+
+
+def _config(data: Data, settings: Mapping[str, str]) -> PretrainConfig:
+    wrong = [name for name in settings if name not in _SETTINGS]
+    if wrong:
+        raise UsageError(
+            f'"{wrong[0]}" is no setting of masking; allowed: {", ".join(_SETTINGS)}.'
+            f"{did_you_mean(wrong[0], _SETTINGS)}"
+        )
+    # Of the size of a model nothing counts but the vocabulary and the length.
+    model = {**load_recipe("nano", kind="model"), "vocab_size": data.vocabulary.size}
+    model["max_position_embeddings"] = data.max_seq_length
+    values = {
+        "model": model,
+        "max_seq_length": data.max_seq_length,
+        "masking": "whole_word" if data.words else "uniform",
+        **settings,
+    }
+    config = PretrainConfig.from_dict(values, where="inspect")
+    if config.needs_words and not data.words:
+        raise UserError(
+            f"masking={config.masking} needs words, which the data lacks: build it with them "
+            "(electra-zh build-data ... --words jieba)"
+        )
+    return config
+
+
+def _find(data: Data, index: int) -> dict[str, tf.Tensor]:
+    """Returns one record's features, int32 [1, L]."""
+    total = sum(shard.examples for shard in data.shards)
+    if not 0 <= index < total:
+        raise UsageError(f"--example is {index}; the data has examples 0 to {total - 1}")
+    for shard in data.shards:
+        if index < shard.examples:
+            break
+        index -= shard.examples
+    one = pipeline.one_pass(
+        (shard,), batch_size=1, max_seq_length=data.max_seq_length, words=data.words, skip=index
+    )
+    return next(iter(one))
+
+
+def report(data: Data, counts: Counts) -> list[str]:
+    """Returns what a person wants to know of the data, line by line."""
+    lines = []
+    if data.manifest is not None:
+        lines += summary_lines(data.manifest)
+        lines.append("")
+    one, short = counts.one_segment, counts.examples - int(counts.lengths[-1])
+    lines += [
+        f"{counts.examples:,} examples of length {data.max_seq_length} in "
+        f"{len(data.shards):,} {'shard' if len(data.shards) == 1 else 'shards'} read: "
+        f"{counts.tokens:,} tokens without [CLS] and [SEP]",
+        f"padding {counts.padding_share:.1%}, one segment {one / counts.examples:.1%}, short "
+        f"{short / counts.examples:.1%}, [UNK] {counts.unknown / max(1, counts.tokens):.2%}",
+    ]
+    if counts.word_starts is None:
+        lines.append("words: none (build-data --words jieba stores where words start)")
+    else:
+        share = counts.word_starts / max(1, counts.tokens)
+        mean = counts.tokens / max(1, counts.word_starts)
+        lines.append(f"words: {share:.1%} of the tokens begin one, {mean:.2f} tokens a word")
+    return [*lines, "", "length  examples", *_histogram(counts.lengths)]
+
+
+def counts_json(counts: Counts) -> dict[str, Any]:
+    """Returns the counts as plain values, examples by length among them."""
+    return {
+        **counts._asdict(),
+        "lengths": {
+            str(length): int(counts.lengths[length]) for length in np.flatnonzero(counts.lengths)
+        },
+        "examples": counts.examples,
+        "padding_share": counts.padding_share,
+    }
+
+
+def _histogram(lengths: np.ndarray) -> list[str]:
+    """Returns a bar for each stretch of lengths; full examples have one of their own."""
+    longest = len(lengths) - 1
+    step = max(1, -(-longest // _MAX_ROWS))
+    edges = [*range(1, longest, step), longest, longest + 1]
+    bars = list(itertools.pairwise(edges))
+    numbers = [int(lengths[first:end].sum()) for first, end in bars]
+    width = len(str(longest))
+    lines = []
+    for (first, end), number in zip(bars, numbers, strict=True):
+        name = f"{first:{width}d}-{end - 1:<{width}d}" if first < end - 1 else str(first)
+        bar = "#" * round(_BAR * number / max(numbers))
+        lines.append(f"{name:>{2 * width + 1}}  {number:>11,}  {bar}".rstrip())
+    return lines
+
+
+def example_lines(shown: Shown, *, colour: bool) -> list[str]:
+    """Returns the example with its words apart, and the same with what a run would predict.
+
+    Tokens of one word stand together, pieces without their ##. Masked tokens are shown as
+    `true>shown`, in colour on a red ground where they are hidden and on a yellow one where they
+    are shown as they are or as another token.
+    """
+    plain = [token.removeprefix("##") for token in shown.tokens]
+    marked = list(plain)
+    for place, seen in shown.masked.items():
+        marked[place] = _mark(plain[place], seen.removeprefix("##"), colour)
+    return [
+        _joined(plain, shown.starts),
+        "",
+        f"masking={shown.masking}, {len(shown.masked)} of {len(plain)} tokens:",
+        _joined(marked, shown.starts),
+    ]
+
+
+def _mark(true: str, seen: str, colour: bool) -> str:
+    if not colour:
+        return f"{true}>{seen}"
+    if seen == "[MASK]":
+        return f"\x1b[97;41m{true}\x1b[0m"
+    return f"\x1b[30;43m{true}{'' if seen == true else '>' + seen}\x1b[0m"
+
+
+def _joined(tokens: list[str], starts: list[bool]) -> str:
+    return "".join(
+        f" {token}" if begins and place else token
+        for place, (token, begins) in enumerate(zip(tokens, starts, strict=True))
+    )
