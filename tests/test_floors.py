@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "electra_zh"
 FLOORS = {
     "config": 0,
     "files": 0,
+    "locks": 0,
     "progress": 0,
     "configs": 0,
     "sample": 0,
