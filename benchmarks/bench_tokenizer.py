@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Speed of tokenizing: the plain algorithm, the array path, and the `tokenizers` library.
 
-    python benchmarks/bench_tokenizer.py VOCABULARY TEXT_FILE...
+    python benchmarks/bench_tokenizer.py VOCABULARY TEXT_FILE... [--pieces SPM_MODEL]
 
 All on one core, in one run, in turns, so that a busy moment of the machine hits all alike. Each
 figure is the median of the turns, in MB of UTF-8 a second of processor time (for one thread on a
 quiet machine that is the time on the clock). Decoding the bytes is part of every figure.
 `cold` is the array path with nothing in its word store, `warm` with the words of that file.
+
+With --pieces: `library` is SentencePiece's own ids of all lines at once, `offsets` its offsets,
+`pieces` what this tool makes of a block (ids and what each covers).
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ import statistics
 import time
 from collections.abc import Callable
 
+from electra_zh.text.piece_model import SentencePieceVocabulary, load_processor
+from electra_zh.text.sentencepiece import SentencePieceTokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import WordPieceTokenizer
 
 COLUMNS = ("plain", "tokenizers", "cold", "warm")
+PIECE_COLUMNS = ("library", "offsets", "pieces")
 
 
 def blocks_of(data: bytes, size: int) -> list[bytes]:
@@ -84,6 +90,39 @@ def measure(
     return {column: size[column] / 1e6 / statistics.median(times[column]) for column in COLUMNS}
 
 
+def measure_pieces(
+    data: bytes, model_path: str, *, turns: int, block_size: int, slow_bytes: int
+) -> dict[str, float]:
+    """Returns MB/s for each column of a SentencePiece model."""
+    vocabulary = SentencePieceVocabulary.load(model_path)
+    processor = load_processor(vocabulary.model)
+    tokenizer = SentencePieceTokenizer(vocabulary)
+    blocks = blocks_of(data, block_size)
+    slow_blocks = blocks_of(data[: data.rfind(b"\n", 0, slow_bytes) + 1], block_size)
+
+    def library() -> None:
+        for block in blocks:
+            processor.Encode(block.decode().split("\n"), out_type="numpy", num_threads=1)
+
+    def offsets() -> None:
+        for block in slow_blocks:
+            lines = block.decode().split("\n")
+            processor.Encode(lines, out_type="offset_mapping", num_threads=1)
+
+    def pieces() -> None:
+        for block in blocks:
+            tokenizer.tokenize_text(block.decode())
+
+    works = {"library": library, "offsets": offsets, "pieces": pieces}
+    times: dict[str, list[float]] = {column: [] for column in works}
+    for _ in range(turns):
+        for column, work in works.items():
+            times[column].append(seconds(work))
+    sizes = {column: sum(map(len, blocks)) for column in works}
+    sizes["offsets"] = sum(map(len, slow_blocks))
+    return {column: sizes[column] / 1e6 / statistics.median(times[column]) for column in works}
+
+
 def main() -> None:
     """Prints one row a file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -92,6 +131,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--block-mb", type=float, default=1.0)
     parser.add_argument("--slow-mb", type=float, default=1.0, help="text for the slow columns")
+    parser.add_argument("--pieces", help="a SentencePiece model, to measure too")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -111,6 +151,21 @@ def main() -> None:
         print("".join(f"{speed[column]:12.2f}" for column in COLUMNS), end="")
         ratios = (speed["cold"] / speed["plain"], speed["warm"] / speed["plain"])
         print("".join(f"{ratio:11.0f}x" for ratio in ratios), flush=True)
+        if args.pieces:
+            found = measure_pieces(
+                data,
+                args.pieces,
+                turns=args.turns,
+                block_size=int(args.block_mb * 2**20),
+                slow_bytes=int(args.slow_mb * 2**20),
+            )
+            shown = ", ".join(f"{column} {found[column]:.2f}" for column in PIECE_COLUMNS)
+            print(
+                f"    SentencePiece, MB/s: {shown}; pieces/library "
+                f"{found['pieces'] / found['library']:.2f}x, pieces/offsets "
+                f"{found['pieces'] / found['offsets']:.1f}x",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

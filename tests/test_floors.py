@@ -44,7 +44,8 @@ WITHOUT_TENSORFLOW = (
         "data.runners",
     ),
     *("convert.weights", "convert.huggingface", "convert.tensor_files"),
-    *("convert.tokenizer_files", "convert.adapt", "models.names"),
+    *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.token_rows"),
+    *("convert.adapt", "models.names"),
     *("pretraining.config", "pretraining.folder"),
     *(
         "finetuning.tasks",

@@ -69,7 +69,7 @@ def _add_sentencepiece_flags(command: argparse.ArgumentParser) -> None:
         help="the other characters become bytes instead of [UNK]; takes 256 of the pieces",
     )
     group.add_argument(
-        "--sentences", type=int, help="learn from so many, drawn at random (500000): bounds memory"
+        "--sentences", type=int, help="learn from so many, drawn at random (200000): bounds memory"
     )
     group.add_argument("--seed", type=int, help="what is drawn follows from it (0)")
 

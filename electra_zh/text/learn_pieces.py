@@ -31,7 +31,7 @@ from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 ModelType = Literal["unigram", "bpe"]
 
 # Longer lines are cut: memory is bounded by the number of sentences only if they are.
-_MAX_SENTENCE_CHARACTERS = 400
+_MAX_SENTENCE_CHARACTERS = 200
 # Rules are made for characters below: the others are unassigned, for private use, or marks.
 _RULES_END = 0x30000
 _MAX_PIECE_CHARACTERS = 16
@@ -49,7 +49,8 @@ class PieceSettings(NamedTuple):
       tokenizer: how text is normalised; `map_punctuation` has no meaning here.
       character_coverage: share of the text's characters that get pieces, the most frequent first.
       byte_fallback: characters without a piece become their bytes (256 pieces) instead of [UNK].
-      sentences: sentences that are learnt from, drawn at random where there are more.
+      sentences: sentences that are learnt from, drawn at random where there are more; learning
+        takes some 100 bytes of memory for each of their characters.
       seed: the draw follows from it.
     """
 
@@ -58,7 +59,7 @@ class PieceSettings(NamedTuple):
     tokenizer: TokenizerSettings = TokenizerSettings()
     character_coverage: float = 0.9995
     byte_fallback: bool = False
-    sentences: int = 500_000
+    sentences: int = 200_000
     seed: int = 0
 
 
@@ -111,7 +112,9 @@ def build_pieces(
             f"of {sample.seen:,} sentences; unigram takes minutes for many"
         )
     model = SentencePieceVocabulary(without_paths(_train(sample.kept, settings)))
-    tokens, characters, unknown = _measure(model, sample.kept[:_SHOWN_SAMPLE])
+    tokens, characters, unknown = _measure(
+        model, sample.kept[:: -(-len(sample.kept) // _SHOWN_SAMPLE)]
+    )
     return LearnedPieces(
         vocabulary=model,
         longer=sum(

@@ -6,10 +6,10 @@ stand in the normalised text. Nothing loops over pieces or characters in Python,
 normalising leaves as they are, which it does most of the Chinese ones, need not be asked for.
 
 What pieces mean for Chinese. A piece is mostly a word or a part of a phrase, of one to a dozen
-characters, where WordPiece has one token a character: a text has about half as many tokens, each
-of them rarer. Masking a piece masks a word: the choice of pieces does what whole word masking does
-for single characters, and whole word masking on top of it joins pieces only where a word has
-several. Tags and spans that begin or end inside a piece cannot be shown.
+characters, where WordPiece has one token a character: with as many entries, a text has about two
+thirds of the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does
+what whole word masking does for single characters, and whole word masking on top of it joins pieces
+only where a word has several. Tags and spans that begin or end inside a piece cannot be shown.
 """
 
 from __future__ import annotations

@@ -143,3 +143,21 @@ def test_any_text_gives_a_vocabulary_of_the_size(text: str, size: int) -> None:
     assert learned.vocabulary.size == size
     counted = learned.ideographs + learned.punctuation + 2 * learned.letters + learned.pieces
     assert counted + learned.unused + 5 == size
+
+
+def test_pieces_by_longest_match() -> None:
+    text = "walking walked walker talking talked talker\n" * 5 + "中文，字。\n" * 5
+    learned = build_vocab([text], size=LEAST + 40, learner="longest-match")
+    again = build_vocab([text], size=LEAST + 40, learner="longest-match")
+    assert learned.vocabulary == again.vocabulary
+    assert learned.vocabulary.size == LEAST + 40
+    pieces = learned.vocabulary.tokens[learned.vocabulary.tokens.index("##z") + 1 :]
+    assert {"walking", "talker"} <= set(pieces)
+    assert learned.pieces == sum(not piece.startswith("[unused") for piece in pieces)
+    tokenizer = WordPieceTokenizer(learned.vocabulary)
+    assert learned.vocabulary.unk_id not in tokenizer.encode(text)
+
+
+def test_longest_match_of_text_without_words() -> None:
+    learned = build_vocab(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learner="longest-match")
+    assert learned.pieces == 0

@@ -51,7 +51,7 @@ def test_the_draw_is_uniform_and_of_the_right_size() -> None:
 def test_long_lines_are_learnt_in_parts() -> None:
     sample = learn_pieces._Sample(10, 0)
     sample.add("天" * 1000 + "\n \n\n地")
-    assert list(map(len, sample.kept)) == [400, 400, 200, 1]
+    assert list(map(len, sample.kept)) == [200] * 5 + [1]
 
 
 def test_pieces_are_words_and_none_goes_over_punctuation_digits_or_spaces() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from electra_zh.data.pieces import token_stream
 from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.offsets import TokenizedTexts, tokenize_texts
+from electra_zh.text.offsets import TokenizedTexts, find_covered, tokenize_texts
 from electra_zh.text.piece_model import SPACE_MARK, SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece import SentencePieceTokenizer
 from piece_models import make_foreign, make_pieces, make_tokenizer
@@ -223,3 +223,18 @@ def test_a_copy_for_another_process_gives_the_same() -> None:
     tokenizer = TOKENIZERS["bytes"]
     copy = pickle.loads(pickle.dumps(tokenizer))
     assert copy.encode("天地hello豈") == tokenizer.encode("天地hello豈")
+
+
+@settings(deadline=None)
+@given(st.lists(lines, max_size=5))
+def test_a_block_that_is_tokenized_knows_what_its_pieces_cover(some: list[str]) -> None:
+    tokenizer = TOKENIZERS["unigram"]
+    text = "\n".join(some)
+    covered = find_covered(tokenizer, text, tokenizer.tokenize_text(text))
+    expected = tokenize_texts(tokenizer, some)
+    begins = np.cumsum([0, *(len(line) + 1 for line in some)])
+    of = np.repeat(np.arange(len(some)), np.diff(expected.text_ends, prepend=0))
+    assert covered.starts.tolist() == (expected.starts + begins[of]).tolist()
+    assert covered.ends.tolist() == (expected.ends + begins[of]).tolist()
+    assert covered.continues.tolist() == expected.continues.tolist()
+    assert covered.starts.dtype == np.int32

@@ -1,0 +1,127 @@
+"""A SentencePiece model through the whole job, by the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clue_data import write_clue
+from made_text import Sizes
+from piece_models import make_text
+from runner import PRETRAIN, done, electra, refused
+
+LEARN = ("build-vocab", "corpus.txt", "--kind", "sentencepiece", "--size", "150")
+LEARN = (*LEARN, "--character-coverage", "1")
+BUILD = ("build-data", "corpus.txt", "--vocab")
+QUICK = [
+    *("max_seq_length=48", "bucket_by_length=false", "num_train_epochs=1", "train_batch_size=8"),
+    *("eval_batch_size=8", "max_query_length=12", "doc_stride=16"),
+]
+
+
+def _pretrain(data: str) -> list[str]:
+    """The words of a run on other data, without evaluation."""
+    start = PRETRAIN.index("--eval-data")
+    words = [*PRETRAIN[:start], *PRETRAIN[start + 2 :]]
+    words[words.index("data")] = data
+    return words
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, a model, data and a run of 30 steps."""
+    folder = tmp_path_factory.mktemp("pieces")
+    lines = make_text().split("\n")
+    documents = ("\n".join(lines[start : start + 4]) for start in range(0, len(lines), 4))
+    (folder / "corpus.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    shown = electra(*LEARN, "--output", "pieces.model", cwd=folder)
+    assert "150 pieces in pieces.model" in done(shown)
+    assert "learning 150 pieces (unigram) from 300 of 300 sentences" in shown.stderr
+    build = ["--vocab", "pieces.model", "--output", "data", "--max-seq-length", "64"]
+    done(electra("build-data", "corpus.txt", *build, "--holdout-every", "10", cwd=folder))
+    done(electra(*PRETRAIN, "--output", "run", cwd=folder))
+    return folder
+
+
+def test_run_and_data_carry_the_model(folder: Path) -> None:
+    model = (folder / "pieces.model").read_bytes()
+    for place in ("data", "data/heldout", "run"):
+        assert (folder / place / "spm.model").read_bytes() == model
+        assert not (folder / place / "vocab.txt").exists()
+
+
+def test_masks_are_filled_and_tokens_shown(folder: Path) -> None:
+    text = "中华人民共和国[MASK]，我们"
+    (line,) = done(electra("fill-mask", "run", "--json", text, cwd=folder)).strip().split("\n")
+    assert len(json.loads(line)["fills"]) == 1
+    (line,) = done(electra("detect", "run", "--json", "人工智能的研究", cwd=folder)).split("\n")[:1]
+    assert json.loads(line)["tokens"] == ["人工智能", "的", "研究"]
+
+
+def test_a_run_goes_on_only_with_its_own_model(folder: Path) -> None:
+    done(electra(*PRETRAIN, "--output", "run", cwd=folder))
+    done(electra(*LEARN, "--model-type", "bpe", "--output", "bpe.model", cwd=folder))
+    build = ["--vocab", "bpe.model", "--output", "other", "--max-seq-length", "64"]
+    done(electra("build-data", "corpus.txt", *build, cwd=folder))
+    line = refused(electra(*_pretrain("other"), "--output", "run", cwd=folder))
+    assert "another vocabulary than that of the data" in line
+
+
+def test_fine_tuning_predictions_and_transformers(folder: Path) -> None:
+    write_clue(folder / "clue", sizes=Sizes(train=24, dev=8, test=6), seed=0)
+    task = ["--task", "cluener2020,cmrc2018", "--data", "clue", "--output", "tuned"]
+    done(electra("finetune", "--model", "run", *task, *QUICK, cwd=folder))
+    predicted = ["--model", "tuned/cluener2020", "--input", "clue/cluener/test.json"]
+    if not (folder / "clue" / "cluener").exists():
+        predicted[3] = str(next(path for path in folder.glob("clue/clue*/test.json")))
+    done(electra("predict", *predicted, "--output", "tags.jsonl", cwd=folder))
+    assert len((folder / "tags.jsonl").read_text("utf-8").split("\n")) == 6 + 1
+    convert = ["convert", "tuned/cluener2020/model", "--to", "huggingface", "--output", "hf"]
+    done(electra(*convert, cwd=folder))
+    names = {path.name for path in (folder / "hf").iterdir()}
+    assert {"spm.model", "tokenizer.json", "tokenizer_config.json"} <= names
+    assert "vocab.txt" not in names
+
+
+def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) -> None:
+    done(electra("build-vocab", "corpus.txt", "--size", "400", "--output", "v.txt", cwd=folder))
+    build = ["--vocab", "v.txt", "--output", "words", "--max-seq-length", "64"]
+    done(electra("build-data", "corpus.txt", *build, cwd=folder))
+    result = electra(*_pretrain("words"), "--output", "from", "--init", "run", cwd=folder)
+    done(result)
+    assert "tokens: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([*LEARN, "--output", "pieces.model"], 1, "pieces.model exists; --overwrite"),
+        ([*LEARN[:-4], "20", "--output", "x"], 1, "A model of 20 pieces is too small"),
+        ([*LEARN[:-1], "0.5", "--output", "x"], 1, "must lie between 0.98 and 1"),
+        ([*LEARN, "--sentences", "0", "--output", "x"], 1, "sentences is 0"),
+        ([*LEARN, "--model-type", "word", "--output", "x"], 2, "invalid choice: 'word'"),
+        (["build-vocab", "corpus.txt", "--kind", "pieces", "--output", "x"], 2, "sentencepiece"),
+        (
+            ["build-vocab", "corpus.txt", "--byte-fallback", "--output", "x"],
+            2,
+            "--byte-fallback is for --kind sentencepiece; received --kind wordpiece",
+        ),
+        (
+            [*BUILD, "pieces.model", "--map-punctuation", "--output", "x"],
+            1,
+            "--map-punctuation is for WordPiece",
+        ),
+        (
+            [*BUILD, "data/manifest.json", "--output", "x"],
+            1,
+            "data/manifest.json is no vocabulary",
+        ),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(
+    folder: Path, words: list[str], code: int, message: str
+) -> None:
+    assert message in refused(electra(*words, cwd=folder), code=code)
+    assert not (folder / "x").exists()
