@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test interop check bench clean
+.PHONY: help demo test cluster interop check bench clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
 	@echo "make test    unit, golden and end-to-end tests"
+	@echo "make cluster a build on a cluster whose workers and driver are killed"
 	@echo "make interop conversions against transformers and torch"
 	@echo "make check   lint and types"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
@@ -39,6 +40,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2
+
+cluster: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
 
 interop: $(VENV)/installed-interop
 	$(BIN)/python -m pytest -m interop

@@ -2,11 +2,14 @@
 """Speed of build-data: the whole command, against the plain-Python algorithm of the reference.
 
     python benchmarks/bench_build.py VOCABULARY TEXT_FILE... [--rounds 5] [--baseline-mb 1]
+        [--words-only]
 
 Measured in processes of their own, start-up and all, in turns, so that a busy moment of the machine
 hits all alike; figures are medians of the rounds:
 
 - `electra-zh build-data` with one and with two worker processes, packing `full` and `reference`;
+- the same with `--words jieba`, and what it takes to load the dictionary, which is in its time; and
+  jieba itself cutting the same lines, loaded before, which is segmentation only;
 - the reference's builder: each line through the plain tokenizer (`WordPieceTokenizer.encode` is its
   algorithm), its example builder over lists of ids, tf.train.Example and TFRecordWriter. It is
   measured on the first megabytes of the text and given for the whole by proportion; what it takes
@@ -31,6 +34,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 LENGTH = 128
+_ONE, _TWO = "build-data, 1 process", "build-data, 2 processes"
+_ONE_WITH_WORDS = "build-data --words jieba, 1 process"
+_TWO_WITH_WORDS = "build-data --words jieba, 2 processes"
+_LOADING = "loading jieba's dictionary"
 
 
 def main() -> None:
@@ -49,10 +56,25 @@ def main() -> None:
     print(f"{'':44}{'s':>9}{'CPU s':>9}{'MB/s':>9}")
     for name, each in times.items():
         print(f"{name:44}{each.wall:9.2f}{each.cpu:9.2f}{size / each.wall:9.2f}")
-    one, two = times["build-data, 1 process"].wall, times["build-data, 2 processes"].wall
-    plain = times[_baseline_name(args)].wall
-    print(f"\none process against the reference's algorithm: {plain / one:.1f} times")
-    print(f"two processes against one: {one / two:.2f} times")
+    _print_ratios(args, times, size)
+
+
+def _print_ratios(args: argparse.Namespace, times: dict[str, Times], size: float) -> None:
+    wall = {name: each.wall for name, each in times.items()}
+    one, with_words = wall[_ONE], wall[_ONE_WITH_WORDS]
+    loading = wall[_LOADING]
+    working = with_words - loading
+    rate, slower = size / working, working / one
+    of_processor = size / (times[_ONE_WITH_WORDS].cpu - times[_LOADING].cpu)
+    print(f"\nwith words, loading apart: {rate:.2f} MB/s, {slower:.2f} times the time without")
+    print(f"with words, loading apart, by the processor's time: {of_processor:.2f} MB/s")
+    faster = wall[_jieba_name(args)] / (working - one)
+    print(f"words add {working - one:.2f} s; jieba itself takes {faster:.1f} times as long")
+    print(f"two processes against one, with words: {with_words / wall[_TWO_WITH_WORDS]:.2f} times")
+    if not args.words_only:
+        plain = wall[_baseline_name(args)]
+        print(f"one process against the reference's algorithm: {plain / one:.1f} times")
+        print(f"two processes against one: {one / wall[_TWO]:.2f} times")
 
 
 class Times(NamedTuple):
@@ -68,6 +90,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("text", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline-mb", type=float, default=1.0)
+    parser.add_argument("--words-only", action="store_true", help="only what words take")
     parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -76,22 +99,37 @@ def _baseline_name(args: argparse.Namespace) -> str:
     return f"reference's algorithm, from {args.baseline_mb:g} MB"
 
 
+def _jieba_name(args: argparse.Namespace) -> str:
+    return f"jieba itself, from {args.baseline_mb:g} MB"
+
+
 def _round(args: argparse.Namespace) -> dict[str, Times]:
+    words = ("--words", "jieba")
+    times = {
+        _ONE: _command(args, 1),
+        _ONE_WITH_WORDS: _command(args, 1, *words),
+        _TWO_WITH_WORDS: _command(args, 2, *words),
+        "build-data --words jieba --no-hmm, 1 process": _command(args, 1, *words, "--no-hmm"),
+        _LOADING: _child(args, "loading", whole=True),
+        _jieba_name(args): _child(args, "jieba"),
+    }
+    if args.words_only:
+        return times
     return {
-        "build-data, 1 process": _command(args, 1, "full"),
-        "build-data, 2 processes": _command(args, 2, "full"),
-        "build-data, packing reference, 1 process": _command(args, 1, "reference"),
+        **times,
+        _TWO: _command(args, 2),
+        "build-data, packing reference, 1 process": _command(args, 1, "--packing", "reference"),
         _baseline_name(args): _child(args, "reference"),
         f"tokenizers library, from {args.baseline_mb:g} MB": _child(args, "tokenizers"),
     }
 
 
-def _command(args: argparse.Namespace, processes: int, packing: str) -> Times:
+def _command(args: argparse.Namespace, processes: int, *flags: str) -> Times:
     """Measures one whole command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "electra_zh", "build-data", *args.text]
         command += ["--vocab", args.vocabulary, "--output", os.path.join(folder, "data")]
-        command += ["--processes", str(processes), "--packing", packing]
+        command += ["--processes", str(processes), *flags]
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -99,8 +137,11 @@ def _command(args: argparse.Namespace, processes: int, packing: str) -> Times:
         return Times(wall, cpu)
 
 
-def _child(args: argparse.Namespace, kind: str) -> Times:
-    """Measures a part of the text in a process of its own, and returns it for the whole."""
+def _child(args: argparse.Namespace, kind: str, *, whole: bool = False) -> Times:
+    """Measures a part of the text in a process of its own, and returns it for the whole.
+
+    With `whole`, what is measured is the whole already.
+    """
     command = [sys.executable, __file__, args.vocabulary, *args.text, "--child", kind]
     command += ["--baseline-mb", str(args.baseline_mb)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "RAYON_NUM_THREADS": "1"}
@@ -108,7 +149,7 @@ def _child(args: argparse.Namespace, kind: str) -> Times:
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
     total = sum(os.path.getsize(path) for path in args.text)
-    share = total / min(total, args.baseline_mb * 1e6)
+    share = 1.0 if whole else total / min(total, args.baseline_mb * 1e6)
     return Times(*(share * each for each in json.loads(result.stdout)))
 
 
@@ -130,6 +171,28 @@ def _tokenizers(args: argparse.Namespace) -> Times:
     lines = _lines(args)
     start, cpu = time.perf_counter(), time.process_time()
     tokenizer.encode_batch(lines, add_special_tokens=False)
+    return Times(time.perf_counter() - start, time.process_time() - cpu)
+
+
+def _jieba(args: argparse.Namespace) -> Times:
+    from electra_zh.text.jieba_itself import Jieba
+
+    jieba = Jieba()
+    lines = _lines(args)
+    start, cpu = time.perf_counter(), time.process_time()
+    for line in lines:
+        jieba.cut(line, hmm=True)
+    return Times(time.perf_counter() - start, time.process_time() - cpu)
+
+
+def _loading(args: argparse.Namespace) -> Times:
+    """Measures the imports that words need and the loading of the dictionary."""
+    import numpy  # noqa: F401
+
+    start, cpu = time.perf_counter(), time.process_time()
+    from electra_zh.text.words import WordSettings, make_segmenter
+
+    make_segmenter(WordSettings())
     return Times(time.perf_counter() - start, time.process_time() - cpu)
 
 
@@ -212,7 +275,12 @@ def _reference(args: argparse.Namespace) -> Times:
     return times
 
 
-_CHILDREN = {"reference": _reference, "tokenizers": _tokenizers}
+_CHILDREN = {
+    "reference": _reference,
+    "tokenizers": _tokenizers,
+    "jieba": _jieba,
+    "loading": _loading,
+}
 
 if __name__ == "__main__":
     main()

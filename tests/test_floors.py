@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "electra_zh"
 FLOORS = {
     "config": 0,
     "files": 0,
+    "locks": 0,
     "progress": 0,
     "configs": 0,
     "sample": 0,
@@ -38,6 +39,9 @@ WITHOUT_TENSORFLOW = (
         "data.build",
         "data.packing",
         "data.cleaning",
+        "data.distributed",
+        "data.parts",
+        "data.runners",
     ),
     *("convert.weights", "convert.huggingface", "convert.tensor_files"),
     *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.token_rows"),

@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -38,6 +39,8 @@ from electra_zh.data.workers import Interrupted, Report, Result, Task, attempt, 
 from electra_zh.text.wordpiece import UNICODE_VERSION
 
 _NO_LOGS = python_logging.CRITICAL + 1
+# Libraries that cut text, which their next versions may do in another way.
+_LIBRARIES = ("jieba", "rjieba", "sentencepiece")
 _CONNECT_SECONDS = 15
 # How often the cluster is looked at while no task ends.
 _LOOK_SECONDS = 1.0
@@ -129,16 +132,13 @@ class _Share(distributed.WorkerPlugin):
         self._work = work
         self._stamp = stamp
         self._wanted = files.sha256(files.read_bytes(stamp))
-        self._versions = (__version__, UNICODE_VERSION)
+        self._versions = _list_versions()
 
     def setup(self, worker: distributed.Worker) -> None:
         """Refuses a worker that cannot take part."""
-        own = (__version__, UNICODE_VERSION)
+        own = _list_versions()
         if own != self._versions:
-            shown = [
-                "electra-zh {} with Unicode {}".format(*each) for each in (own, self._versions)
-            ]
-            raise UserError(f"worker {worker.address} has {shown[0]}, and the build {shown[1]}")
+            raise UserError(f"worker {worker.address} has {own}, and the build {self._versions}")
         self._check_folder()
 
     def do(self, task: Any) -> tuple[int, Any, int]:
@@ -162,6 +162,17 @@ class _Share(distributed.WorkerPlugin):
             )
         if files.sha256(files.read_bytes(self._stamp)) != self._wanted:
             raise UserError(f"{place} sees another build in {self._stamp}")
+
+
+def _list_versions() -> str:
+    """Returns the versions of all that the bytes depend on."""
+    shown = [f"electra-zh {__version__}", f"Unicode {UNICODE_VERSION}"]
+    for name in _LIBRARIES:
+        try:
+            shown.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            shown.append(f"no {name}")
+    return ", ".join(shown)
 
 
 def _do(name: str, task: Any) -> tuple[int, Any, int]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from electra_zh import __version__, files
+from electra_zh import __version__, files, locks
 from electra_zh.config import UserError
 from electra_zh.data import documents
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
@@ -31,7 +31,7 @@ _SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout
 @contextlib.contextmanager
 def prepared_folder(
     settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
-) -> Iterator[files.Lock]:
+) -> Iterator[locks.Lock]:
     """Makes the folder ready for a new build, or for going on with the same one, and holds it.
 
     Finished data that is to be replaced stays until its successor is complete. Parts hold the
@@ -44,13 +44,13 @@ def prepared_folder(
     fingerprint = _fingerprint(settings, inputs, vocabulary)
     # Nothing is made where it is refused.
     _check(settings, fingerprint)
-    with files.locked(work, shared=settings.part is not None) as lock:
+    with locks.locked(work, shared=settings.part is not None) as lock:
         try:
             if _check(settings, fingerprint):
                 _remove_built(work)
         except UserError:
             # Another build ended in between.
-            if files.list_dir(work) == [files.LOCK]:
+            if files.list_dir(work) == [locks.LOCK]:
                 files.remove_tree(work)
             raise
         files.make_dirs(work)
@@ -91,7 +91,7 @@ def _check(settings: BuildSettings, fingerprint: Mapping[str, Any]) -> str:
 
 def _remove_built(work: str) -> None:
     for name in files.list_dir(work):
-        if name != files.LOCK:
+        if name != locks.LOCK:
             files.remove(files.join(work, name))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh import __version__, config, files
+from electra_zh import __version__, config, files, locks
 from electra_zh.config import UserError
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.start import Start
@@ -27,7 +27,7 @@ def check_folder(output: str) -> None:
         return
     if not files.is_dir(output):
         raise UserError(f"--output {output} is a file; a folder is needed")
-    names = set(files.list_dir(output)) - {files.LOCK}
+    names = set(files.list_dir(output)) - {locks.LOCK}
     ours = RESULTS in names or any(
         files.exists(files.join(output, name, "task.json")) for name in names
     )

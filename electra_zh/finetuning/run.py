@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from electra_zh import files
+from electra_zh import files, locks
 from electra_zh.config import UserError
 from electra_zh.finetuning import locate, registry, results, splits, store
 from electra_zh.finetuning.locate import Found
@@ -98,7 +98,7 @@ def finetune(request: Request) -> bool:
     for unit in units:
         _check_started(request, unit, start)
         _load(unit, start, skip_bad=request.skip_bad)
-    with files.locked(request.output), Interrupt() as interrupt:
+    with locks.locked(request.output), Interrupt() as interrupt:
         for unit in units:
             _Runner(request, unit, start, settings, interrupt).run()
             if interrupt.signal_name is not None:

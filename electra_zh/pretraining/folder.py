@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from electra_zh import __version__, config, files
+from electra_zh import __version__, config, files, locks
 from electra_zh.config import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
@@ -135,7 +135,7 @@ def open_or_create(
       UserError: the folder holds something else, or a run of other settings, vocabulary or data.
     """
     if not is_run(folder):
-        if files.exists(folder) and set(files.list_dir(folder)) - {files.LOCK}:
+        if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
             raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
         if recipe is None:
             names = ", ".join(config.recipe_names("pretrain"))

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from electra_zh import files, progress
+from electra_zh import locks, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_source
 from electra_zh.pretraining import folder, init, metrics
@@ -104,7 +104,7 @@ def pretrain(
         eval_source = open_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length, words=words)
-    with files.locked(run.folder):
+    with locks.locked(run.folder):
         return _train(run, shards, eval_shards, first_weights)
 
 

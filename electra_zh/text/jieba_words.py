@@ -118,9 +118,8 @@ class JiebaSegmenter:
         if missing:
             self._fast.add_word(_PRIVATE, missing, None)
         special = {word for word, frequency in entries if frequency == 0}
-        special |= {
-            word for word in frequencies if _LATIN_ENTRY.fullmatch(word) and frequencies[word]
-        }
+        latin = (word for word in frequencies if word.isascii() and frequencies[word])
+        special.update(word for word in latin if _LATIN_ENTRY.fullmatch(word))
         return re.compile("|".join(map(re.escape, sorted(special)))) if special else None
 
     def clear(self) -> None:

@@ -148,7 +148,7 @@ def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
     worker = types.SimpleNamespace(address="tcp://10.0.0.5:1234")
     share = _Share(_square, stamp)
     share.setup(worker)
-    share._versions = ("0.0.9", "16.0")
+    share._versions = "electra-zh 0.0.9"
     with pytest.raises(
         UserError, match=r"worker tcp://10.0.0.5:1234 has .*, and the build .*0\.0\.9"
     ):

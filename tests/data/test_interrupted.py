@@ -97,8 +97,11 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
     del values["tokenizer"]
     script = "\n".join(
         [
+            "import signal",
             "from electra_zh.data import build",
             "from electra_zh.config import UserError",
+            # A shell starts its background jobs, tests too, with Ctrl-C ignored.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)",
             *before,
             "try:",
             f"    build.build(build.BuildSettings(**{values!r}))",

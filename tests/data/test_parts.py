@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from building import contents, make_settings
-from electra_zh import files
+from electra_zh import files, locks
 from electra_zh.config import UsageError, UserError
 from electra_zh.data import build, documents, shards
 from electra_zh.data.build import BuildSettings
@@ -148,7 +148,7 @@ def test_parts_without_a_shared_folder_are_copied_together(
 def test_parts_work_at_once_and_other_builds_wait(
     settings: BuildSettings, whole: dict[str, bytes]
 ) -> None:
-    with files.locked(settings.work_folder, shared=True):
+    with locks.locked(settings.work_folder, shared=True):
         with pytest.raises(UserError, match=r"Another process is at work in .*\.work"):
             build.build(settings)
         build.build_part(_part(settings, 1, 2))
@@ -157,7 +157,7 @@ def test_parts_work_at_once_and_other_builds_wait(
         assert isinstance(last, Left)
         assert last.number == 0
         assert "is still at work joins them" in left_lines(last, Part(1, 2))[0]
-    with files.locked(settings.work_folder):
+    with locks.locked(settings.work_folder):
         for part in (None, Part(1, 2)):
             do = build.build if part is None else build.build_part
             with pytest.raises(UserError, match="Another process is at work"):

@@ -54,6 +54,38 @@ def test_bad_lines_are_counted_and_named(job: Job, tmp_path: Path) -> None:
     assert "c.txt.gz:2: not UTF-8" in refused(result)
 
 
+def test_parts_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
+    build = ["--vocab", str(job.vocab), "--max-seq-length", "64", "--holdout-every", "10"]
+    words = ["build-data", str(job.corpus), *build, "--output", "parts", "--part"]
+    assert "left, of part 1/2" in done(electra(*words, "2/2", cwd=tmp_path))
+    assert "shards are there" in done(electra(*words, "1/2", cwd=tmp_path))
+    assert "tokens kept 100.0%" in done(electra(*words, "2/2", cwd=tmp_path))
+    found = {path.relative_to(tmp_path / "parts"): path for path in tmp_path.rglob("parts/**/*.*")}
+    whole = {path.relative_to(job.data): path for path in job.data.rglob("*.*")}
+    assert found.keys() == whole.keys()
+    for name, path in found.items():
+        assert path.read_bytes() == whole[name].read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--part", "0/4"], "--part 0/4: give i/n"),
+        (["--part", "5/4"], "--part 5/4: give i/n"),
+        (["--part", "x"], "--part x: give i/n"),
+        (["--part", "1/2", "--runner", "dask"], "--runner dask shares the tasks out by itself"),
+        (["--part", "1/2", "--overwrite"], "--part adds to what other parts do"),
+        (["--runner", "dusk"], 'Did you mean "dask"'),
+        (["--scheduler", "tcp://here:8786"], "give --runner dask"),
+        (["--runner", "dask", "--scheduler", "s.json", "--processes", "2"], "--processes is of"),
+    ],
+)
+def test_wrong_use_of_several_machines(job: Job, words: list[str], message: str) -> None:
+    result = electra(*BUILD, "--output", "x", *words, cwd=job.folder)
+    assert message in refused(result, code=2)
+    assert not (job.folder / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

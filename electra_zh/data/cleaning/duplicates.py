@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Hashes that are sorted at once; each takes about 40 bytes meanwhile.
-PART_HASHES = 1 << 25
+# Hashes that are sorted at once; each takes about 80 bytes meanwhile.
+PART_HASHES = 1 << 24
 
 
 def later_in_document(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def find_repeats(
     """Finds the lines that stand in many documents, and those that stood in the corpus before.
 
     The hashes are taken in parts by their first bits, so that memory does not grow with the corpus
-    but for the two bits of the result; the lines of each unit are loaded once for each part.
+    but for the two bytes a line of the result; a unit's lines are loaded once for each part.
 
     Args:
       load: returns the lines of a unit.

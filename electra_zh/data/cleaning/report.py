@@ -52,7 +52,7 @@ class Tally:
 
     Attributes:
       amounts: of each rule.
-      samples: of each rule the first lines, cut short.
+      samples: of each rule the first lines, cut short; one of a document that went as a whole.
     """
 
     def __init__(self) -> None:
@@ -60,12 +60,15 @@ class Tally:
         self.amounts = {rule: Amount() for rule in Rule}
         self.samples: dict[Rule, list[str]] = {rule: [] for rule in Rule}
 
-    def add_lines(self, lines: Sequence[str], lengths: np.ndarray, rules: np.ndarray) -> None:
+    def add_lines(
+        self, lines: Sequence[str], lengths: np.ndarray, documents: np.ndarray, rules: np.ndarray
+    ) -> None:
         """Counts lines.
 
         Args:
           lines: the lines [L].
           lengths: [L], their characters.
+          documents: [L], the number of each line's document, ascending.
           rules: uint8 [L], the rule by which each goes, or its document.
         """
         counts = np.bincount(rules, minlength=len(Rule))
@@ -74,7 +77,10 @@ class Tally:
             self.amounts[rule].add(Amount(0, int(counts[rule]), int(characters[rule])))
             room = MAX_SAMPLES - len(self.samples[rule])
             if rule is not Rule.STAYS and room:
-                for index in np.flatnonzero(rules == rule)[:room].tolist():
+                hit = np.flatnonzero(rules == rule)
+                if rule.on_documents:
+                    hit = hit[np.diff(documents[hit], prepend=-1) != 0]
+                for index in hit[:room].tolist():
                     self.samples[rule].append(_cut(lines[index]))
 
     def add_documents(self, rules: np.ndarray) -> None:

@@ -45,6 +45,11 @@ class Rule(enum.IntEnum):
         """The rule's name in reports."""
         return self.name.lower()
 
+    @property
+    def on_documents(self) -> bool:
+        """Whether it removes documents."""
+        return self.name.startswith("DOCUMENT")
+
 
 class Verdicts(NamedTuple):
     """By which rule each line and each document goes.

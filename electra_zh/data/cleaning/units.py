@@ -174,7 +174,7 @@ def _filter(stretch: Stretch, settings: CleanSettings, tally: Tally) -> tuple[St
     # What is left is counted when it is sure to stay.
     gone = np.flatnonzero(rules != Rule.STAYS)
     lines = [stretch.lines[index] for index in gone.tolist()]
-    tally.add_lines(lines, figures.lengths[gone], rules[gone])
+    tally.add_lines(lines, figures.lengths[gone], stretch.documents[gone], rules[gone])
     tally.add_documents(verdicts.documents[verdicts.documents != Rule.STAYS])
     stays = rules == Rule.STAYS
     return stretch.select(stays), hashes[stays]
@@ -255,7 +255,7 @@ def _write(
     done = 0
     for lines in _line_groups(text_path(work, task.unit)):
         here = slice(done, done + len(lines))
-        tally.add_lines(lines, records["length"][here], rules[here])
+        tally.add_lines(lines, records["length"][here], records["document"][here], rules[here])
         parts: list[str] = []
         for index in np.flatnonzero(rules[here] == Rule.STAYS).tolist():
             if starts_document[done + index]:

@@ -44,7 +44,7 @@ def test_a_line_counts_once_in_each_document() -> None:
 
 
 @pytest.mark.parametrize("part_hashes", [1, 3, 1000])
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(units=UNITS)
 def test_repeats_of_the_corpus(units: list[list[tuple[list[int], bool]]], part_hashes: int) -> None:
     # A document is its lines' hashes, and whether it is looked at; even hashes are long lines.

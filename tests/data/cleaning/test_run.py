@@ -82,6 +82,15 @@ def test_the_first_of_equal_documents_stays(tmp_path: Path) -> None:
     assert again.kept.documents == 5
 
 
+def test_samples_of_documents_are_of_different_ones(tmp_path: Path) -> None:
+    first, second, third = _documents(3)
+    _write(tmp_path, _join([first, second, first, second, third]))
+    (duplicates,) = [
+        each for each in run.clean(_settings(tmp_path)).removed if each.rule == "document_duplicate"
+    ]
+    assert duplicates.samples == (first[0], second[0])
+
+
 def test_boilerplate_goes_everywhere_and_what_is_left_is_judged_again(tmp_path: Path) -> None:
     documents = _documents(6)
     footer = "版权所有，转载请注明出处。"
