@@ -30,8 +30,8 @@ def _pretrain(data: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, a model, data and a run of 30 steps."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, a model and data."""
     folder = tmp_path_factory.mktemp("pieces")
     lines = make_text().split("\n")
     documents = ("\n".join(lines[start : start + 4]) for start in range(0, len(lines), 4))
@@ -41,8 +41,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "learning 150 pieces (unigram) from 300 of 300 sentences" in shown.stderr
     build = ["--vocab", "pieces.model", "--output", "data", "--max-seq-length", "64"]
     done(electra("build-data", "corpus.txt", *build, "--holdout-every", "10", cwd=folder))
-    done(electra(*PRETRAIN, "--output", "run", cwd=folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(built: Path) -> Path:
+    """The same with a run of 30 steps."""
+    done(electra(*PRETRAIN, "--output", "run", cwd=built))
+    return built
 
 
 def test_run_and_data_carry_the_model(folder: Path) -> None:
@@ -98,7 +104,7 @@ def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) ->
     ("words", "code", "message"),
     [
         ([*LEARN, "--output", "pieces.model"], 1, "pieces.model exists; --overwrite"),
-        ([*LEARN[:-4], "20", "--output", "x"], 1, "A model of 20 pieces is too small"),
+        ([*LEARN[:-3], "20", "--output", "x"], 1, "A model of 20 pieces is too small"),
         ([*LEARN[:-1], "0.5", "--output", "x"], 1, "must lie between 0.98 and 1"),
         ([*LEARN, "--sentences", "0", "--output", "x"], 1, "sentences is 0"),
         ([*LEARN, "--model-type", "word", "--output", "x"], 2, "invalid choice: 'word'"),
@@ -121,7 +127,7 @@ def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) ->
     ],
 )
 def test_wrong_input_is_refused_in_one_line(
-    folder: Path, words: list[str], code: int, message: str
+    built: Path, words: list[str], code: int, message: str
 ) -> None:
-    assert message in refused(electra(*words, cwd=folder), code=code)
-    assert not (folder / "x").exists()
+    assert message in refused(electra(*words, cwd=built), code=code)
+    assert not (built / "x").exists()
