@@ -210,7 +210,8 @@ def _word_starts(
     if segmenter is None:
         return None
     starts = segmenter.starts(text, tokenized.codepoints)
-    return words.begins_word(starts, offsets.find_covered(tokenizer, text, tokenized).starts)
+    firsts = offsets.find_firsts(tokenizer, text, tokenized, starts)
+    return words.begins_word(starts, firsts)
 
 
 def _make_chooser(unit: int, settings: UnitSettings) -> DocumentChooser:

@@ -189,6 +189,28 @@ def find_covered(tokenizer: Tokenizer, text: str, tokenized: TokenizedText) -> C
     return _places_of(tokenizer).find(text, tokenized.codepoints, len(tokenized.ids))
 
 
+def find_firsts(
+    tokenizer: Tokenizer, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+) -> np.ndarray:
+    """Returns a character of each token that is in the same word as its first one.
+
+    For words that is as good as the first one, and known without looking into stretches of letters
+    that are one word, which most of them are.
+
+    Args:
+      tokenizer: what the block was tokenized with.
+      text: the block.
+      tokenized: its tokens.
+      word_starts: bool [C], whether a character begins a word.
+
+    Returns:
+      int32 [T]; it never falls.
+    """
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        return find_covered(tokenizer, text, tokenized).starts
+    return _places_of(tokenizer).find_firsts(text, tokenized, word_starts)
+
+
 class _Places:
     """Finds what tokens cover, and keeps what it has found for each distinct stretch of words."""
 
@@ -202,28 +224,14 @@ class _Places:
 
     def find(self, text: str, codepoints: np.ndarray, num_tokens: int) -> Covered:
         """Returns what the tokens of a block cover; `codepoints` are the text's characters."""
-        classes = self._classes.take(codepoints)
-        if self._tokenizer.settings.lower_case:
-            join_sigma_parts(text, classes)
-        run_starts, run_ends = word_runs(classes)
-        alone = np.flatnonzero(classes == 0).astype(np.int32)
+        alone, run_starts, run_ends = self._divide(text, codepoints)
         if not len(run_starts):
             assert len(alone) == num_tokens
             return Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
-        entries = self._store.lookup(text, codepoints, run_starts, run_ends)
-        counts = self._store.counts[entries] >> 1
-        # Row i of the store's pairs is token i of all stretches known.
-        pairs = self._store.ids.reshape(-1, 2)
-        behind = np.cumsum(counts)
-        assert len(alone) + behind[-1] == num_tokens
-        rows = np.arange(behind[-1])
-        rows += np.repeat((self._store.starts[entries] >> 1) - (behind - counts), counts)
-        found = pairs.take(rows, axis=0)
+        counts, found = self._look_up(text, codepoints, run_starts, run_ends)
+        assert len(alone) + len(found) == num_tokens
         begin = np.repeat(run_starts.astype(np.int32), counts)
-        # Before a stretch stand the characters that are tokens, and the tokens of earlier ones.
-        before = np.searchsorted(alone, run_starts.astype(np.int32))
-        in_word = np.zeros(num_tokens, np.bool_)
-        in_word[np.arange(behind[-1]) + np.repeat(before, counts)] = True
+        in_word = _in_runs(alone, run_starts, counts)
         starts = np.empty(num_tokens, np.int32)
         ends = np.empty(num_tokens, np.int32)
         continues = np.zeros(num_tokens, np.bool_)
@@ -234,6 +242,46 @@ class _Places:
         ends[in_word] = begin + found[:, 1]
         continues[in_word] = (found[:, 0] & 1).astype(np.bool_)
         return Covered(starts, ends, continues)
+
+    def find_firsts(
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        """Returns a character of the word that each token begins in; see `find_firsts`."""
+        codepoints = tokenized.codepoints
+        alone, run_starts, run_ends = self._divide(text, codepoints)
+        token_ends = np.append(tokenized.token_ends, 0)  # none before the first character
+        counts = token_ends[run_ends - 1] - token_ends[run_starts - 1]
+        begin = np.repeat(run_starts.astype(np.int32), counts)
+        word = np.cumsum(word_starts, dtype=np.int32)
+        several = word[run_ends - 1] > word[run_starts]
+        _, found = self._look_up(text, codepoints, run_starts[several], run_ends[several])
+        begin[np.repeat(several, counts)] += found[:, 0] >> 1
+        in_word = _in_runs(alone, run_starts, counts)
+        assert len(in_word) == len(tokenized.ids)
+        firsts = np.empty(len(in_word), np.int32)
+        firsts[in_word] = begin
+        firsts[~in_word] = alone
+        return firsts
+
+    def _divide(self, text: str, codepoints: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Returns the characters that are tokens, int32; firsts and ends of stretches of words."""
+        classes = self._classes.take(codepoints)
+        if self._tokenizer.settings.lower_case:
+            join_sigma_parts(text, classes)
+        return (np.flatnonzero(classes == 0).astype(np.int32), *word_runs(classes))
+
+    def _look_up(
+        self, text: str, codepoints: np.ndarray, run_starts: np.ndarray, run_ends: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the number of tokens of each stretch, and the pairs of all of them."""
+        entries = self._store.lookup(text, codepoints, run_starts, run_ends)
+        counts = self._store.counts[entries] >> 1
+        # Row i of the store's pairs is token i of all stretches known.
+        pairs = self._store.ids.reshape(-1, 2)
+        behind = np.cumsum(counts)
+        rows = np.arange(behind[-1] if len(behind) else 0)
+        rows += np.repeat((self._store.starts[entries] >> 1) - (behind - counts), counts)
+        return counts, pairs.take(rows, axis=0)
 
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""
@@ -260,6 +308,16 @@ class _Places:
         assert word_end == len(sources.starts)
         assert next(ids, None) is None
         return numbers
+
+
+def _in_runs(alone: np.ndarray, run_starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns bool [T]: which tokens are of a stretch of words, of which each has so many."""
+    # Before a stretch stand the characters that are tokens, and the tokens of earlier ones.
+    before = np.searchsorted(alone, run_starts.astype(np.int32))
+    total = int(counts.sum())
+    in_word = np.zeros(len(alone) + total, np.bool_)
+    in_word[np.arange(total) + np.repeat(before, counts)] = True
+    return in_word
 
 
 class _Sources(NamedTuple):

@@ -181,7 +181,7 @@ def begins_word(starts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
 
     Args:
       starts: bool [C], from a segmenter.
-      firsts: int [T], the first character of each token; they never fall.
+      firsts: int [T], the first character of each token, or another of its word; they never fall.
 
     Returns:
       bool [T].

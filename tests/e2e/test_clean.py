@@ -107,6 +107,8 @@ def test_a_stopped_run_leaves_what_was_there(
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell starts its background jobs, tests too, with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not list(tmp_path.glob("out.partial-*/.work/*")):
         time.sleep(0.01)
