@@ -165,6 +165,15 @@ def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
 
 
+def _moments(
+    m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, beta_1: float, beta_2: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the running means of the gradient and of its square."""
+    m = beta_1 * m + (1.0 - beta_1) * gradient
+    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    return m, v
+
+
 # Compiled by XLA into one pass over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
@@ -179,9 +188,7 @@ def _update(
     beta_2: float,
     epsilon: float,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    gradient = gradient * factor
-    m = beta_1 * m + (1.0 - beta_1) * gradient
-    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    m, v = _moments(m, v, gradient * factor, beta_1, beta_2)
     update = m / (tf.sqrt(v) + epsilon)
     if decay:
         update += decay * variable
@@ -203,9 +210,7 @@ def _lamb_update(
     epsilon: float,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the update before the rate and the trust ratio, and the new slots."""
-    gradient = gradient * factor
-    m = beta_1 * m + (1.0 - beta_1) * gradient
-    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    m, v = _moments(m, v, gradient * factor, beta_1, beta_2)
     update = (m / m_correction) / (tf.sqrt(v / v_correction) + epsilon)
     if decay:
         update += decay * variable
