@@ -39,47 +39,6 @@ class Shard:
     compressed: bool
 
 
-def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
-    """Returns the shards of a data folder, checked against what is expected of them.
-
-    With a manifest its counts and sizes are taken and compared with the files; a folder of
-    reference shards has none, and its records are counted by reading them.
-
-    Args:
-      folder: the data folder.
-      max_seq_length: L.
-      words: whether the records must have `word_starts`.
-
-    Raises:
-      UserError: no shards, a shard that is missing or has another size than the manifest says,
-        records of another length, or, with words, without them.
-    """
-    manifest = load_manifest(folder)
-    if manifest is None:
-        shards = tuple(_count(path) for path in find_shards(folder))
-    else:
-        shards = tuple(
-            _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
-            for shard in manifest.shards
-        )
-    if sum(shard.examples for shard in shards) == 0:
-        raise UserError(f"The shards in {folder} hold no examples")
-    features = _first_features(next(shard for shard in shards if shard.examples))
-    length = features[records.INPUT_IDS]
-    if length != max_seq_length:
-        raise UserError(
-            f"The data in {folder} has sequences of length {length}, the run asks for "
-            f"{max_seq_length}: build the data with --max-seq-length {max_seq_length}, or run "
-            f"with max_seq_length={length}."
-        )
-    if words and features.get(records.WORD_STARTS) != length:
-        raise UserError(
-            f"The data in {folder} has no words ({records.WORD_STARTS}), which the run asks for: "
-            "build it with them (electra-zh build-data ... --words jieba)"
-        )
-    return shards
-
-
 class Form(NamedTuple):
     """What the records of a folder are like.
 
@@ -92,22 +51,66 @@ class Form(NamedTuple):
     words: bool
 
 
-def form_of(folder: str) -> Form:
-    """Returns what the records of a data folder are like, by the first one.
+def list_shards(folder: str) -> tuple[Shard, ...]:
+    """Returns the shards of a data folder.
+
+    With a manifest its counts and sizes are taken and compared with the files; a folder of
+    reference shards has none, and its records are counted by reading them.
 
     Raises:
-      UserError: no shards, or no pretraining data in them.
+      UserError: no shards or no examples, or a shard that is missing or has another size than the
+        manifest says.
     """
     manifest = load_manifest(folder)
     if manifest is None:
-        shards = [Shard(path, 1, _is_gzip(path)) for path in find_shards(folder)]
+        shards = tuple(_count(path) for path in find_shards(folder))
     else:
-        shards = [
+        shards = tuple(
             _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
             for shard in manifest.shards
-        ]
-    features = _first_features(shards[0])
-    return Form(features[records.INPUT_IDS], records.WORD_STARTS in features)
+        )
+    if sum(shard.examples for shard in shards) == 0:
+        raise UserError(f"The shards in {folder} hold no examples")
+    return shards
+
+
+def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
+    """Returns the shards of a data folder, checked against what is expected of them.
+
+    Args:
+      folder: the data folder.
+      max_seq_length: L.
+      words: whether the records must have `word_starts`.
+
+    Raises:
+      UserError: as `list_shards`; records of another length, or, with words, without them.
+    """
+    shards = list_shards(folder)
+    form = form_of(shards)
+    length = form.max_seq_length
+    if length != max_seq_length:
+        raise UserError(
+            f"The data in {folder} has sequences of length {length}, the run asks for "
+            f"{max_seq_length}: build the data with --max-seq-length {max_seq_length}, or run "
+            f"with max_seq_length={length}."
+        )
+    if words and not form.words:
+        raise UserError(
+            f"The data in {folder} has no words ({records.WORD_STARTS}), which the run asks for: "
+            "build it with them (electra-zh build-data ... --words jieba)"
+        )
+    return shards
+
+
+def form_of(shards: tuple[Shard, ...]) -> Form:
+    """Returns what the records of shards are like, by the first one.
+
+    Raises:
+      UserError: it is no pretraining data.
+    """
+    features = _first_features(next(shard for shard in shards if shard.examples))
+    length = features[records.INPUT_IDS]
+    return Form(length, features.get(records.WORD_STARTS) == length)
 
 
 def batches(

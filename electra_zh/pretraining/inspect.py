@@ -97,10 +97,10 @@ def open_data(folder: str, *, vocab: str | None = None) -> Data:
       UserError: no such folder, no shards, damaged ones, or no vocabulary.
     """
     source = open_source(folder, vocab=vocab)
-    found = pipeline.form_of(folder)
-    shards = pipeline.open_shards(folder, max_seq_length=found.max_seq_length)
+    shards = pipeline.list_shards(folder)
+    form = pipeline.form_of(shards)
     manifest = load_manifest(folder)
-    return Data(shards, source.vocabulary, manifest, found.max_seq_length, found.words)
+    return Data(shards, source.vocabulary, manifest, form.max_seq_length, form.words)
 
 
 def count(data: Data, *, show: progress.Show = progress.silent) -> Counts:

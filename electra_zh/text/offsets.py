@@ -34,7 +34,7 @@ from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.wordpiece import TokenizedText, WordPieceTokenizer
 from electra_zh.text.wordstore import Encoded, WordStore
 
-__all__ = ["Covered", "TokenizedTexts", "find_covered", "tokenize_texts"]
+__all__ = ["Covered", "TokenizedTexts", "find_covered", "find_firsts", "tokenize_texts"]
 
 # Large enough for array speed, small enough for caches: about a megabyte of Chinese.
 _BLOCK_CHARACTERS = 1 << 18
