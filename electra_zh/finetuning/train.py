@@ -123,6 +123,8 @@ class Trainer:
         self.training, self._what = training, what
         self.hyper = fill_defaults(training, start.model)
         self._dtype = tf.as_dtype(training.precision)
+        # A TPU compiles one shape: there, batches of like length would save nothing.
+        self._by_length = training.bucket_by_length and not devices.is_tpu()
         self.epoch_steps = sum(
             batching.steps_per_epoch(rows, training.train_batch_size)
             for rows in train_rows.values()
@@ -200,7 +202,7 @@ class Trainer:
                 batch_size=self.training.train_batch_size,
                 seed=seed,
                 epoch=epoch,
-                by_length=self.training.bucket_by_length,
+                by_length=self._by_length,
             )
         ]
         if len(self._rows) == 1:
@@ -240,7 +242,7 @@ class Trainer:
             groups,
             batch_size=self.training.train_batch_size,
             max_seq_length=self._kinds[task].max_seq_length,
-            by_length=self.training.bucket_by_length and not devices.is_tpu(),
+            by_length=self._by_length,
         )
         features = {name: tf.constant(value) for name, value in batch.features.items()}
         return float(self._steps[task](features)) / len(groups)
