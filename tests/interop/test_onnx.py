@@ -57,6 +57,23 @@ def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
         _close(session.run(["logits"], fed)[0], state.objective.rtd_head(sequence))
 
 
+@pytest.mark.parametrize(("width", "folder"), [(8, "onnx/generator"), (16, "onnx")])
+def test_a_masked_lm_alone(width: int, folder: str, tmp_path: Path) -> None:
+    """With embeddings as wide as the layers it is a BERT."""
+    run, state = make_run(
+        tmp_path / "run", electra_objective=False, model={"embedding_size": width}
+    )
+    onnx_file.write(open_source(run.folder), str(tmp_path / "onnx"))
+    session = _session(tmp_path / folder / "model.onnx")
+    names = ("input_ids", "input_mask", "segment_ids")
+    for shape in ((1, 1), (3, 17)):
+        fed = _fed(*shape)
+        batch = dict(zip(names, _flat(fed), strict=True))
+        positions = tf.tile(tf.range(shape[1])[None], [shape[0], 1])
+        expected = state.objective.generator_logits(batch, positions)
+        _close(session.run(["logits"], fed)[0], expected)
+
+
 def test_multiple_choice(tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", {"name": "tests", "kind": "choice"})
     onnx_file.write(open_source(str(tmp_path / "model")), str(tmp_path / "onnx"))

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from converting import make_run
 
-from electra_zh.convert import huggingface, saved_model
+from electra_zh.convert import huggingface, onnx_file, saved_model
 from electra_zh.convert.source import open_source
 from electra_zh.text.piece_model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece import SentencePieceTokenizer
@@ -19,6 +19,7 @@ from piece_models import make_foreign, make_pieces, make_text
 
 pytestmark = pytest.mark.interop
 
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MODELS = {
     "unigram": make_pieces,
     "bpe": lambda: make_pieces("bpe"),
@@ -63,6 +64,22 @@ def test_ids_in_transformers(name: str, tmp_path: Path) -> None:
     for role in ("pad", "unk", "cls", "sep", "mask"):
         assert getattr(theirs, f"{role}_token_id") == getattr(vocabulary, f"{role}_id")
     assert open_source(folder).vocabulary == vocabulary
+
+
+def test_ids_beside_an_onnx_file(tmp_path: Path) -> None:
+    import onnxruntime
+    import transformers
+
+    vocabulary = MODELS["unigram"]()
+    onnx_file.write(_written(vocabulary, tmp_path), str(tmp_path / "onnx"))
+    folder = tmp_path / "onnx" / "discriminator"
+    found = transformers.AutoTokenizer.from_pretrained(str(folder))(["天地的"], return_tensors="np")
+    ours = SentencePieceTokenizer(vocabulary).encode("天地的")
+    assert found["input_ids"].tolist() == [[vocabulary.cls_id, *ours, vocabulary.sep_id]]
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    (logits,) = session.run(["logits"], {name: np.asarray(found[name]) for name in _INPUTS})
+    assert logits.shape == found["input_ids"].shape
+    assert np.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("name", ["unigram", "foreign"])
