@@ -77,12 +77,12 @@ def _add_sentencepiece_flags(command: argparse.ArgumentParser) -> None:
 def build_vocab(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-vocab`."""
     from electra_zh import files, progress
-    from electra_zh.data import documents
+    from electra_zh.data import documents, input_files
 
     pieces = _piece_settings(args)
     if files.exists(args.output) and not args.overwrite:
         raise UserError(f"{args.output} exists; --overwrite replaces it")
-    units = documents.plan_units(documents.find_inputs(args.input))
+    units = documents.plan_units(input_files.find_inputs(args.input))
     readers = [
         documents.UnitReader(unit, text_field=args.text_field, strict=args.strict) for unit in units
     ]

@@ -26,7 +26,7 @@ import numpy as np
 
 from electra_zh import __version__, files, progress
 from electra_zh.config import UserError
-from electra_zh.data import documents, records, shards, units
+from electra_zh.data import documents, input_files, records, shards, units
 from electra_zh.data.folder import is_begun, prepared_folder, remove_finished, remove_work
 from electra_zh.data.manifest import (
     FORMAT,
@@ -83,7 +83,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
     """
     assert settings.part is None
     settings, vocabulary = _with_vocabulary(settings)
-    inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
+    inputs = input_files.find_inputs(settings.inputs, exclude=settings.output)
     with interruptible(), prepared_folder(settings, inputs, vocabulary):
         try:
             built = _do_tasks(settings, inputs, vocabulary, show)
@@ -121,7 +121,7 @@ def build_part(
     """
     assert settings.part is not None
     settings, vocabulary = _with_vocabulary(settings)
-    inputs = documents.find_inputs(settings.inputs, exclude=settings.output)
+    inputs = input_files.find_inputs(settings.inputs, exclude=settings.output)
     joined = _find_joined(settings, inputs, vocabulary)
     if joined is not None:
         return joined
@@ -137,7 +137,7 @@ def build_part(
 
 
 def _find_joined(
-    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+    settings: BuildSettings, inputs: Sequence[input_files.InputFile], vocabulary: Vocabulary
 ) -> Manifest | None:
     """Returns the manifest of the finished folder, if it is what the settings ask for."""
     if not files.exists(files.join(settings.output, MANIFEST)):
@@ -159,7 +159,7 @@ class _Built(NamedTuple):
 
 def _do_tasks(
     settings: BuildSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     vocabulary: Vocabulary,
     show: progress.Show,
 ) -> _Built | Left:
@@ -190,7 +190,7 @@ def _do_tasks(
 
 def _join(
     settings: BuildSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     vocabulary: Vocabulary,
     built: _Built,
 ) -> Manifest:
@@ -219,7 +219,7 @@ def _row_dtype(settings: BuildSettings, vocabulary: Vocabulary) -> np.dtype:
 
 def _build_units(
     settings: BuildSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     vocabulary: Vocabulary,
     runner: Runner,
     show: progress.Show,
@@ -311,7 +311,7 @@ def _words_info(
 
 
 def _corpus_info(
-    inputs: Sequence[documents.InputFile], counts: Sequence[units.UnitCounts]
+    inputs: Sequence[input_files.InputFile], counts: Sequence[units.UnitCounts]
 ) -> CorpusInfo:
     numbers: Counter[str] = Counter()
     unknowns: Counter[str] = Counter()

@@ -1,10 +1,9 @@
 """Text inputs as blocks of lines.
 
-An input is a file, a folder or a glob of `.txt` or `.jsonl` files, plain or compressed (`.gz`,
-`.xz`, `.zst`), local or remote. What comes out is blocks of about a megabyte of text: lines joined
-by "\\n", a blank line (nothing but white space) between documents. The work is cut into units
-before anything is read, in the same way whatever the number of processes; a unit is read in blocks,
-so memory does not grow with the corpus.
+Files are text or JSON lines, plain or compressed (`input_files.py`). What comes out is blocks of
+about a megabyte of text: lines joined by "\\n", a blank line (nothing but white space) between
+documents. The work is cut into units before anything is read, in the same way whatever the number
+of processes; a unit is read in blocks, so memory does not grow with the corpus.
 
 Nothing here goes line by line in Python while the text is good: blocks are decoded whole, and only
 a block that does not decode is taken apart to find its bad lines. Lines are not stripped either:
@@ -14,7 +13,6 @@ white space at the ends of a line has no effect on its tokens.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.data import archives
+from electra_zh.data import archives, input_files
 
 BLOCK_BYTES = 1 << 20
 NOT_UTF8 = "not UTF-8"
@@ -40,24 +38,8 @@ _MAX_LINE_BYTES = 64 << 20
 # What a compressed megabyte is taken for when small files are put together.
 _COMPRESSION = 4
 
-_FORMATS = (".txt", ".jsonl", ".ndjson")
-_JSON_FORMATS = (".jsonl", ".ndjson")
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _BOM = "\ufeff"
-
-
-class InputFile(NamedTuple):
-    """One file of the corpus.
-
-    Attributes:
-      path: where it is.
-      size: bytes, as stored.
-      modified: time of last modification in nanoseconds.
-    """
-
-    path: str
-    size: int
-    modified: int
 
 
 class Part(NamedTuple):
@@ -103,81 +85,9 @@ class Place(NamedTuple):
     line: int
 
 
-def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[InputFile, ...]:
-    """Returns the files that the inputs name, each once, in the order given.
-
-    Args:
-      inputs: files, folders (searched through, known suffixes only, sorted) and globs.
-      exclude: a folder whose files are not taken: the one to be written.
-
-    Raises:
-      UserError: nothing is there under one of the names.
-    """
-    if not inputs:
-        raise UserError("No input: give files, folders or globs")
-    outside = None if exclude is None else os.path.join(os.path.abspath(exclude), "")
-    found: dict[str, InputFile] = {}
-    for name in inputs:
-        paths = _expand(name)
-        if outside is not None:
-            paths = [
-                path
-                for path in paths
-                if files.is_remote(path) or not os.path.abspath(path).startswith(outside)
-            ]
-        if not paths:
-            raise UserError(f"No text files in {name} (known: {_known_suffixes()})")
-        for path in paths:
-            key = path if files.is_remote(path) else os.path.realpath(path)
-            if key not in found:
-                found[key] = InputFile(path, files.size(path), files.modified_ns(path))
-    return tuple(found.values())
-
-
-def _expand(name: str) -> list[str]:
-    if files.is_dir(name):
-        return _files_below(name)
-    if files.exists(name):
-        return [name]
-    if not any(mark in name for mark in "*?["):
-        raise UserError(f"No such file or folder: {name}")
-    matches = files.glob(name)
-    if not matches:
-        raise UserError(f"Nothing matches {name}")
-    return [
-        path
-        for match in matches
-        for path in (_files_below(match) if files.is_dir(match) else [match])
-    ]
-
-
-def _files_below(folder: str) -> list[str]:
-    return [path for path in files.walk(folder) if _is_known(os.path.basename(path))]
-
-
-def _is_known(name: str) -> bool:
-    lower = name.lower()
-    if name.startswith(".") or lower.endswith((".tar.gz", ".tar.xz", ".tar.zst")):
-        return False
-    return lower.endswith((*_FORMATS, *archives.SUFFIXES))
-
-
-def _known_suffixes() -> str:
-    return " ".join((*_FORMATS, *archives.SUFFIXES))
-
-
-def _is_compressed(path: str) -> bool:
-    return path.lower().endswith(archives.SUFFIXES)
-
-
-def _is_json(path: str) -> bool:
-    name = path.lower()
-    for suffix in archives.SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name.endswith(_JSON_FORMATS)
-
-
-def plan_units(inputs: Sequence[InputFile], *, unit_bytes: int | None = None) -> tuple[Unit, ...]:
+def plan_units(
+    inputs: Sequence[input_files.InputFile], *, unit_bytes: int | None = None
+) -> tuple[Unit, ...]:
     """Cuts the corpus into units of about the same size.
 
     Large local plain files are cut at blank lines (at any line end where no blank line is near;
@@ -203,8 +113,8 @@ def plan_units(inputs: Sequence[InputFile], *, unit_bytes: int | None = None) ->
         stored = weight = 0
 
     for file in inputs:
-        streamed = files.is_remote(file.path) or _is_compressed(file.path)
-        file_weight = file.size * (_COMPRESSION if _is_compressed(file.path) else 1)
+        streamed = files.is_remote(file.path) or input_files.is_compressed(file.path)
+        file_weight = file.size * (_COMPRESSION if input_files.is_compressed(file.path) else 1)
         if weight + file_weight > unit_bytes:
             close_group()
         if file_weight > unit_bytes and not streamed:
@@ -219,14 +129,14 @@ def plan_units(inputs: Sequence[InputFile], *, unit_bytes: int | None = None) ->
     return tuple(units)
 
 
-def _cuts(file: InputFile, unit_bytes: int) -> list[int]:
+def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
     """Returns where to cut a large plain file, without its start and its end."""
     cuts: list[int] = []
     position = unit_bytes
     with files.open_read(file.path) as handle:
         # A remainder under half a unit stays with the last one.
         while position < file.size - unit_bytes // 2:
-            cut = _boundary(handle, position, any_line=_is_json(file.path))
+            cut = _boundary(handle, position, any_line=input_files.is_json(file.path))
             if cut >= file.size:
                 break
             cuts.append(cut)
@@ -300,7 +210,7 @@ class UnitReader:
     def _part_texts(self, part: Part) -> Iterator[tuple[str, int]]:
         """Yields texts of whole lines, and the position in the stored file behind each."""
         line = 0
-        convert = self._json_text if _is_json(part.path) else self._plain_text
+        convert = self._json_text if input_files.is_json(part.path) else self._plain_text
         for body, position in _chunks(part):
             self.text_bytes += len(body) + 1
             # Parity: TensorFlow's file reading, which the reference uses, drops every "\r".

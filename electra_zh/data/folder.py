@@ -14,7 +14,7 @@ from typing import Any
 
 from electra_zh import __version__, files, locks
 from electra_zh.config import UserError
-from electra_zh.data import documents
+from electra_zh.data import input_files
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.data.settings import BuildSettings
 from electra_zh.text.tokenizer import VOCABULARY_FILES
@@ -30,7 +30,7 @@ _SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout
 
 @contextlib.contextmanager
 def prepared_folder(
-    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+    settings: BuildSettings, inputs: Sequence[input_files.InputFile], vocabulary: Vocabulary
 ) -> Iterator[locks.Lock]:
     """Makes the folder ready for a new build, or for going on with the same one, and holds it.
 
@@ -151,7 +151,7 @@ def _remove_if_empty(folder: str) -> None:
 
 
 def _fingerprint(
-    settings: BuildSettings, inputs: Sequence[documents.InputFile], vocabulary: Vocabulary
+    settings: BuildSettings, inputs: Sequence[input_files.InputFile], vocabulary: Vocabulary
 ) -> dict[str, Any]:
     listed = json.dumps([[os.path.basename(path), *rest] for path, *rest in inputs])
     return {

@@ -163,7 +163,7 @@ def test_an_unfinished_build_goes_on_with_the_same_words_only(
     with_words = make_settings(corpus, vocabulary, output, words=words)
     without = make_settings(corpus, vocabulary, output)
     begun, other = (with_words, without) if first else (without, with_words)
-    inputs = build.documents.find_inputs(begun.inputs)
+    inputs = build.input_files.find_inputs(begun.inputs)
     with build.prepared_folder(begun, inputs, Vocabulary.load(vocabulary)):
         pass
     assert (output / WORK).is_dir()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.config import UserError
-from electra_zh.data import documents
+from electra_zh.data import documents, input_files
 from electra_zh.data.documents import Part, Place, Unit, UnitReader
 
 TEXT = "第一行\n第二行\n\n第二篇\n"
@@ -26,7 +26,7 @@ def _read(path: Path | str, **options: object) -> str:
     return "\n".join(block.text for block in reader).rstrip("\n")
 
 
-def _names(found: tuple[documents.InputFile, ...], folder: Path) -> list[str]:
+def _names(found: tuple[input_files.InputFile, ...], folder: Path) -> list[str]:
     return [os.path.relpath(file.path, folder) for file in found]
 
 
@@ -45,7 +45,7 @@ def test_folders_are_searched_for_known_suffixes_in_order(tmp_path: Path) -> Non
     for name in ("b.txt", "a/z.jsonl.gz", "a/c.txt.zst", "a/note.md", ".hidden.txt", "x.tar.gz"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = documents.find_inputs([str(tmp_path)])
+    found = input_files.find_inputs([str(tmp_path)])
     assert _names(found, tmp_path) == ["a/c.txt.zst", "a/z.jsonl.gz", "b.txt"]
 
 
@@ -54,7 +54,7 @@ def test_globs_and_files_come_once_in_the_order_given(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     inputs = [str(tmp_path / "3.text"), str(tmp_path / "*.txt"), str(tmp_path)]
-    found = documents.find_inputs(inputs, exclude=str(tmp_path / "out"))
+    found = input_files.find_inputs(inputs, exclude=str(tmp_path / "out"))
     assert _names(found, tmp_path) == ["3.text", "1.txt", "2.txt"]
 
 
@@ -69,7 +69,7 @@ def test_globs_and_files_come_once_in_the_order_given(tmp_path: Path) -> None:
 def test_inputs_that_are_not_there_are_named(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=message):
-        documents.find_inputs([str(tmp_path / name)])
+        input_files.find_inputs([str(tmp_path / name)])
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
@@ -147,7 +147,7 @@ def test_json_records_are_documents(tmp_path: Path) -> None:
 def test_files_of_a_unit_are_documents_of_their_own(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(f"{name}1\n{name}2", encoding="utf-8")
-    (unit,) = documents.plan_units(documents.find_inputs([str(tmp_path)]))
+    (unit,) = documents.plan_units(input_files.find_inputs([str(tmp_path)]))
     text = "\n".join(block.text for block in UnitReader(unit))
     assert text.rstrip("\n") == "a1\na2\n\nb1\nb2"
 
@@ -156,7 +156,7 @@ def test_large_files_are_cut_at_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     lines = [f"文档 {number} 的一行\n" * 3 for number in range(200)]
     path.write_text("\n".join(lines), encoding="utf-8")
-    units = documents.plan_units(documents.find_inputs([str(path)]), unit_bytes=1000)
+    units = documents.plan_units(input_files.find_inputs([str(path)]), unit_bytes=1000)
     assert len(units) > 5
     for unit in units:
         first, *_, last = "\n".join(block.text for block in UnitReader(unit)).strip().split("\n\n")
@@ -178,7 +178,7 @@ def test_units_hold_every_line_once(
 ) -> None:
     path = tmp_path_factory.mktemp("units") / "a.txt"
     path.write_bytes(b"\n".join(lines))
-    units = documents.plan_units(documents.find_inputs([str(path)]), unit_bytes=unit_bytes)
+    units = documents.plan_units(input_files.find_inputs([str(path)]), unit_bytes=unit_bytes)
     found = [
         line
         for unit in units
@@ -213,6 +213,6 @@ def test_remote_files_are_read_through_tensorflow(tmp_path: Path) -> None:
     tf.io.gfile.makedirs(folder)
     with tf.io.gfile.GFile(f"{folder}/a.txt.gz", "wb") as file:
         file.write(gzip.compress(TEXT.encode()))
-    (found,) = documents.find_inputs([folder])
+    (found,) = input_files.find_inputs([folder])
     assert found.path.endswith("a.txt.gz")
     assert _read(found.path) == TEXT.rstrip("\n")

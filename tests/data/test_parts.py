@@ -12,7 +12,7 @@ import pytest
 from building import contents, make_settings
 from electra_zh import files, locks
 from electra_zh.config import UsageError, UserError
-from electra_zh.data import build, documents, shards
+from electra_zh.data import build, documents, input_files, shards
 from electra_zh.data.build import BuildSettings
 from electra_zh.data.manifest import MANIFEST, WORK, Manifest
 from electra_zh.data.parts import Left, Part, left_lines, parse_part
@@ -124,7 +124,7 @@ def test_of_two_that_begin_at_once_one_has_its_settings(
 def test_bad_input_leaves_what_other_parts_have_done(settings: BuildSettings, corpus: Path) -> None:
     strict = dataclasses.replace(settings, strict=True, holdout_every=None)
     plan = documents.plan_units(
-        documents.find_inputs(settings.inputs), unit_bytes=settings.unit_bytes
+        input_files.find_inputs(settings.inputs), unit_bytes=settings.unit_bytes
     )
     # The bad line is at the end of the corpus.
     bad = len(plan) % 2 or 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.data import documents
+from electra_zh.data import input_files
 from electra_zh.data.cleaning.report import KIND, REPORT, SUMMARY
 from electra_zh.data.cleaning.settings import CleanSettings
 
@@ -20,7 +20,7 @@ def text_name(index: int, count: int, suffix: str) -> str:
     return f"cleaned-{index:05d}-of-{count:05d}{suffix}"
 
 
-def check_folder(settings: CleanSettings, inputs: Sequence[documents.InputFile]) -> None:
+def check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFile]) -> None:
     """Checks that the output folder can be made, and that it and the input are apart.
 
     Raises:

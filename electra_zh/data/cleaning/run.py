@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from electra_zh import files, progress
 from electra_zh.config import UserError
-from electra_zh.data import documents, manifest
+from electra_zh.data import documents, input_files, manifest
 from electra_zh.data.cleaning import contamination, grams, near, normalization, report, stretch
 from electra_zh.data.cleaning.corpus import judge_corpus
 from electra_zh.data.cleaning.folder import check_folder, text_name
@@ -46,7 +46,7 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
       UserError: wrong input, a missing package, a folder that must not be written to, nothing that
         stays, a full disk, an interruption. The output is then as it was before.
     """
-    inputs = documents.find_inputs(settings.inputs)
+    inputs = input_files.find_inputs(settings.inputs)
     check_folder(settings, inputs)
     try:
         with interruptible():
@@ -81,7 +81,7 @@ def _prepare(settings: CleanSettings) -> contamination.Contamination | None:
 
 def _clean(
     settings: CleanSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     evaluation: contamination.Contamination | None,
     *,
     folder: str,
@@ -107,7 +107,7 @@ def _clean(
 
 def _filter_units(
     settings: CleanSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     evaluation: contamination.Contamination | None,
     *,
     work: str,
@@ -162,7 +162,7 @@ def _nothing_stays(settings: CleanSettings, tally: Tally) -> str:
 
 def _report(
     settings: CleanSettings,
-    inputs: Sequence[documents.InputFile],
+    inputs: Sequence[input_files.InputFile],
     filtered: Sequence[Filtered],
     written: Sequence[Written],
     tally: Tally,
@@ -190,7 +190,7 @@ def _report(
 
 
 def _bad_lines(
-    inputs: Sequence[documents.InputFile], filtered: Sequence[Filtered]
+    inputs: Sequence[input_files.InputFile], filtered: Sequence[Filtered]
 ) -> tuple[manifest.BadLines, ...]:
     counts: Counter[str] = Counter()
     places: dict[str, list[documents.Place]] = {}
