@@ -56,10 +56,13 @@ def _block(segmenter: JiebaSegmenter, lines: list[str]) -> list[list[str]]:
     places = np.flatnonzero(segmenter.starts(text, to_codepoints(text))).tolist()
     found: list[list[str]] = [[]]
     for start, end in itertools.pairwise([*places, len(text)]):
-        if text[start:end] == "\n":
+        word = text[start:end]
+        if word == "\r\n":  # one piece to jieba, and white space alone to a tokenizer
+            found[-1].append("\r")
+        if word in ("\n", "\r\n"):
             found.append([])
         else:
-            found[-1].append(text[start:end])
+            found[-1].append(word)
     return found
 
 
@@ -80,6 +83,7 @@ def test_words_are_jieba_s(hmm: bool, text: str) -> None:
 @BOTH
 @settings(deadline=None)
 @given(lines=st.lists(TEXTS.map(lambda text: text.replace("\n", "")), min_size=1, max_size=8))
+@example(lines=["我们\r", "研究生命\r", "起源"])
 def test_a_block_is_cut_as_its_lines(hmm: bool, lines: list[str]) -> None:
     segmenter = _segmenter(hmm)
     assert _block(segmenter, lines) == [segmenter.cut_slowly(line) for line in lines]
