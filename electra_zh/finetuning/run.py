@@ -260,7 +260,7 @@ class _Runner:
                 if result["dev_score"] > self._best_score():
                     kinds = {name: each.kind for name, each in data.items()}
                     model = files.join(self._folder, "model")
-                    store.save(model, self._start, kinds, trials.trainer.model)
+                    store.save(model, trials.start, kinds, trials.trainer.model)
                 files.write_json(files.join(folder, "result.json"), result)
                 if files.exists(files.join(folder, "state")):
                     files.remove_tree(files.join(folder, "state"))

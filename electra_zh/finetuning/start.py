@@ -48,6 +48,15 @@ class Start:
         """Returns the tokenizer of its vocabulary and settings."""
         return make_tokenizer(self.vocabulary, self.tokenizer)
 
+    def with_dropout(self, rate: float | None) -> Start:
+        """Returns the same start with this rate of all dropout; None keeps the model's own."""
+        if rate is None:
+            return self
+        model = dataclasses.replace(
+            self.model, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate
+        )
+        return dataclasses.replace(self, model=model)
+
     def restore(self, encoder: Encoder) -> None:
         """Puts the pretrained weights into the encoder; does nothing for random weights.
 

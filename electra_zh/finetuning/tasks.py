@@ -72,6 +72,8 @@ class Training:
       top_layer_decay: decay exponent of the top layer: 2 is the reference's own, 1 the paper's.
       warmup_proportion: share of the steps with rising rate.
       weight_decay_rate: decoupled weight decay.
+      dropout: rate of all dropout, on attention probabilities too; none: the rates that the model
+        was pretrained with, which may be 0.
       lr_decay_power: power of the polynomial decay to 0.
       eval_batch_size: examples a step in evaluation.
       early_stopping: stop after so many epochs without a better dev score; 0: never.
@@ -90,6 +92,7 @@ class Training:
     top_layer_decay: int = 2
     warmup_proportion: float = 0.1
     weight_decay_rate: float = 0.01
+    dropout: float | None = None
     lr_decay_power: float = 1.0
     eval_batch_size: int = 64
     early_stopping: int = 0
@@ -114,6 +117,8 @@ class Training:
         for name in ("layerwise_lr_decay", "warmup_proportion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1; received {getattr(self, name)}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must be at least 0 and below 1; received {self.dropout}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,8 @@ class Trials:
         # Joint training has one optimizer: its settings are those of the first task.
         training = next(iter(data.values())).task.training
         train_rows = {task: self._rows[task, "train"] for task in data}
-        self.trainer = Trainer(start, kinds, train_rows, training, what=name)
+        self.start = start.with_dropout(training.dropout)
+        self.trainer = Trainer(self.start, kinds, train_rows, training, what=name)
         self._predictors = {
             task: Predictor(
                 self.trainer.model,
@@ -56,13 +57,15 @@ class Trials:
             for task, each in self._data.items()
         )
         logging.info(
-            "%s: %s examples; %d steps of %d, learning rate %g, layer-wise decay %g, %s",
+            "%s: %s examples; %d steps of %d, learning rate %g, layer-wise decay %g, "
+            "dropout %g, %s",
             name,
             sizes.removeprefix(f"{name}: "),
             trainer.num_train_steps,
             trainer.training.train_batch_size,
             trainer.hyper.learning_rate,
             trainer.hyper.layerwise_lr_decay,
+            self.start.model.hidden_dropout_prob,
             trainer.training.precision,
         )
         for task, each in self._data.items():

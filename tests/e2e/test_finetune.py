@@ -246,8 +246,10 @@ def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None
 
 def test_trials_and_grid_are_summed_up(job: Job, afqmc: Path, tmp_path: Path) -> None:
     words = ["--task", "afqmc", "--trials", "2", "--grid", "learning_rate=1e-3,3e-3", *QUICK]
-    printed = done(finetune(job, afqmc, tmp_path / "out", *words))
+    printed = done(finetune(job, afqmc, tmp_path / "out", *words, "dropout=0.2"))
     assert "±" in printed
+    model = json.loads((tmp_path / "out/afqmc/model/config.json").read_text())["finetuned"]["model"]
+    assert model["hidden_dropout_prob"] == model["attention_probs_dropout_prob"] == 0.2
     task = json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]["afqmc"]
     assert len(task["trials"]) == 4
     assert task["dev"]["trials"] == 2

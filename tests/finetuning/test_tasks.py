@@ -66,6 +66,7 @@ def test_a_group_is_its_tasks_each_once() -> None:
         (["afqmc"], {"seed": "x"}, "task afqmc: training: seed must be a whole number"),
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
         (["afqmc"], {"warmup_proportion": "2"}, "warmup_proportion must lie in 0 to 1"),
+        (["afqmc"], {"dropout": "1"}, "dropout must be at least 0 and below 1; received 1.0"),
         (["missing.yaml"], {}, "No such recipe file: missing.yaml"),
     ],
 )

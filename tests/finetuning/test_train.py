@@ -15,9 +15,12 @@ from electra_zh import progress
 from electra_zh.config import UserError
 from electra_zh.finetuning import rows
 from electra_zh.finetuning.evaluate import Predictor
+from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Training
 from electra_zh.finetuning.train import Trainer, TrialResult, fill_defaults
+from electra_zh.finetuning.trials import Trials
 from electra_zh.models.config import ModelConfig
+from electra_zh.models.layers import RandomKey
 from electra_zh.training import devices
 from electra_zh.training.loop import Interrupt
 from tuning import make_classification, make_start, make_texts
@@ -216,6 +219,21 @@ def test_defaults_follow_the_size(width: int, rate: float, decay: float) -> None
     size = ModelConfig(100, 128, width, 12, 4, 4 * width)
     assert fill_defaults(Training(), size) == (rate, decay)
     assert fill_defaults(Training(learning_rate=1.0, layerwise_lr_decay=0.5), size) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(("rate", "same"), [(0.0, True), (0.5, False), (None, False)])
+def test_dropout_is_the_one_asked_for_or_the_models_own(rate: float | None, same: bool) -> None:
+    training = dataclasses.replace(KIND.task.training, dropout=rate)
+    task = dataclasses.replace(KIND.task, training=training)
+    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {})
+    model = Trials(START, "texts", {"texts": data}).trainer.model
+    batch = rows.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
+    features = {name: tf.constant(values) for name, values in batch.features.items()}
+    states = [
+        model.hidden(features, dtype=tf.float32, key=RandomKey(0, tf.constant(step, tf.int64)))
+        for step in (1, 2)
+    ]
+    assert np.array_equal(states[0].sequence, states[1].sequence) == same
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:
