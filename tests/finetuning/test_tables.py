@@ -84,9 +84,12 @@ def test_labels_of_a_test_file_are_taken(tmp_path: Path) -> None:
     assert read(path, "tnews", "test")[0].label == "101"
 
 
-def test_keywords_are_joined_by_spaces(tmp_path: Path) -> None:
+def test_keywords_are_joined_by_what_the_task_says(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"id": 5, "abst": "摘要", "keyword": ["甲", "乙"], "label": "1"})
-    assert short(read(path, "csl")) == [(5, "甲 乙", "摘要", "1")]
+    assert short(read(path, "csl")) == [(5, "甲，乙", "摘要", "1")]
+    (task,) = registry.load(["csl"])
+    plain = dataclasses.replace(task, fields={"text_a": "keyword", "text_b": "abst"})
+    assert short(read(path, plain)) == [(5, "甲 乙", "摘要", "1")]
 
 
 @pytest.mark.parametrize(("label", "text"), [(True, "true"), (0, "0"), (2.5, "2.5"), (" x ", "x")])

@@ -2,11 +2,13 @@
 
 A task's `fields` say what stands where. `text_a`, `text_b` (pairs only), `label` and `id` are each
 a name in the file, the number of a column (from 0), or several of these separated by `|`, of which
-the first that is there counts: `text_a: sentence1|question1|0`. Three keys more:
+the first that is there counts: `text_a: sentence1|question1|0`. Four keys more:
 
 - `only: language=zh` passes over the rows of a table with another value in that column;
 - `aliases: contradictory=contradiction` gives labels (separated by `|`) their usual names;
-- `separator: "||"` is tried before the usual ones.
+- `separator: "||"` is tried before the usual ones;
+- `join: "，"` stands between the texts of a list in JSON, a space unless given. A space is no
+  token: between Chinese texts it leaves nothing that says where one ends.
 
 A table has a header where its first line holds one of the names; then the names decide. Otherwise
 the numbers do: the first number of every field makes one layout, the second numbers another, and
@@ -29,7 +31,7 @@ from electra_zh.finetuning.tasks import Task
 # Splits whose examples are of no use without a label.
 LABELLED = ("train", "dev")
 _PLACES = {"text_a": "", "text_b": "", "label": "label", "id": "id"}
-_KEYS = (*_PLACES, "only", "aliases", "separator")
+_KEYS = (*_PLACES, "only", "aliases", "separator", "join")
 
 
 class Options(NamedTuple):
@@ -56,6 +58,7 @@ class Fields:
       aliases: label to its usual name.
       only: name of a column and the value that rows must have there; empty for none.
       separator: of a table, tried before the usual ones; "" for none.
+      join: what stands between the texts of a list.
     """
 
     text_a: Options
@@ -65,6 +68,7 @@ class Fields:
     aliases: Mapping[str, str]
     only: tuple[str, str]
     separator: str
+    join: str
 
     @classmethod
     def of(cls, task: Task) -> Fields:
@@ -93,6 +97,7 @@ class Fields:
             aliases={name: usual for name, equals, usual in pairs if equals},
             only=(only, value),
             separator=task.fields.get("separator", ""),
+            join=task.fields.get("join", " "),
         )
 
     def texts(self) -> dict[str, Options]:

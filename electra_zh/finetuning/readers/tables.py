@@ -28,8 +28,7 @@ from electra_zh.finetuning.tasks import Task
 def json_lines(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
     """Yields the examples of a file of JSON lines, as CLUE has them.
 
-    A list of texts, as keywords, is joined by spaces; a label that is no text is taken as JSON
-    writes it.
+    A list of texts, as keywords, is joined; a label that is no text is taken as JSON writes it.
 
     Args:
       path: the file.
@@ -166,7 +165,7 @@ def _json_texts(
     for options in fields.texts().values():
         found = _first(value, options)
         if isinstance(found, list) and all(isinstance(item, str) for item in found):
-            found = " ".join(found)
+            found = fields.join.join(found)
         if isinstance(found, str):
             texts.append(found)
             continue
