@@ -35,6 +35,7 @@ class Trials:
         # Joint training has one optimizer: its settings are those of the first task.
         training = next(iter(data.values())).task.training
         train_rows = {task: self._rows[task, "train"] for task in data}
+        # What is trained and saved: the start with the dropout that was asked for.
         self.start = start.with_dropout(training.dropout)
         self.trainer = Trainer(self.start, kinds, train_rows, training, what=name)
         self._predictors = {
