@@ -21,7 +21,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import resolve
 from electra_zh.pretraining.run import Program
 from electra_zh.pretraining.state import TrainState

@@ -22,7 +22,7 @@ from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.tasks import Task
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.text.tokenizer import Tokenizer
 
 ExampleT = TypeVar("ExampleT")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from electra_zh.finetuning.kind import Hidden, Kind
 from electra_zh.finetuning.start import Start
 from electra_zh.models.encoder import Encoder
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 
 Kinds = Mapping[str, Kind[Any, Any]]
 

@@ -23,8 +23,8 @@ from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.start import Start
 from electra_zh.finetuning.tasks import Training
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import RandomKey
 from electra_zh.models.names import variable_name
+from electra_zh.models.random import RandomKey
 from electra_zh.training import checkpoints, devices, schedules
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt

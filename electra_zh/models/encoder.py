@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import Dense, LayerNorm, RandomKey
+from electra_zh.models.layers import Dense, LayerNorm
+from electra_zh.models.random import RandomKey, truncated_normal
 
 
 class EncoderOutput(NamedTuple):
@@ -38,7 +39,7 @@ class Embeddings(tf.Module):
 
         def table(name: str, rows: int) -> tf.Variable:
             shape, stddev = [rows, config.embedding_size], config.initializer_range
-            return layers.truncated_normal(f"{path}/{name}", shape, stddev=stddev, seed=seed)
+            return truncated_normal(f"{path}/{name}", shape, stddev=stddev, seed=seed)
 
         self.word_embeddings = table("word_embeddings", config.vocab_size)
         self.token_type_embeddings = table("token_type_embeddings", config.type_vocab_size)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 
 # Of MacBERT's n-grams, the shares of those of 1, 2, 3 and 4 words (Cui et al. 2020, section 3.1).
 NGRAM_SHARES = (0.4, 0.3, 0.2, 0.1)

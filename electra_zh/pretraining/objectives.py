@@ -28,7 +28,7 @@ from electra_zh.models import heads
 from electra_zh.models.config import generator_config
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.heads import MaskedLmHead, RtdHead
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.masking import MaskedBatch, Shown, SpecialIds

@@ -20,7 +20,7 @@ from electra_zh.finetuning.tasks import Training
 from electra_zh.finetuning.train import Trainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.training import devices
 from electra_zh.training.loop import Interrupt
 from tuning import make_classification, make_start, make_texts

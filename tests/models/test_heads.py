@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.models import heads
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 
 # Three blocks of the sampler, the last of them not full.
 SIZE = 300

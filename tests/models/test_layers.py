@@ -1,4 +1,4 @@
-"""The parts of the networks: derivatives by hand against TensorFlow's, dropout, start values."""
+"""The parts of the networks: derivatives by hand against TensorFlow's, dropout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.models import layers
-from electra_zh.models.layers import LayerNorm, RandomKey
+from electra_zh.models.layers import LayerNorm
+from electra_zh.models.random import RandomKey
 
 KEY = RandomKey(7, tf.constant(3, tf.int64))
 ROWS, WIDTH = 12, 8
@@ -169,28 +170,7 @@ def test_derivatives_inside_a_graph_are_those_outside() -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-# --- Random numbers --------------------------------------------------------------------------
-
-
-def test_a_key_fixes_its_numbers() -> None:
-    numbers = KEY.uniform("a", [1000]).numpy()
-    assert np.array_equal(numbers, KEY.uniform("a", [1000]))
-    others = [
-        KEY.uniform("b", [1000]),
-        KEY._replace(seed=8).uniform("a", [1000]),
-        KEY._replace(step=tf.constant(4, tf.int64)).uniform("a", [1000]),
-        KEY._replace(step=tf.constant(3 + 2**40, tf.int64)).uniform("a", [1000]),
-    ]
-    for other in others:
-        assert abs(np.corrcoef(numbers, other)[0, 1]) < 0.15
-        assert not np.any(numbers == other.numpy()) or np.mean(numbers == other.numpy()) < 0.01
-    assert 0.0 <= numbers.min() < 0.01
-    assert 0.99 < numbers.max() < 1.0
-
-
-def test_a_key_s_numbers_are_the_same_when_compiled_by_xla() -> None:
-    for draw in (lambda: KEY.bits("a", [1001]), lambda: KEY.uniform("a", [1001])):
-        assert np.array_equal(draw(), tf.function(draw, jit_compile=True, autograph=False)())
+# --- Dropout ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -246,32 +226,3 @@ def test_no_dropout_without_key_or_rate() -> None:
     assert layers.draw_dropout(KEY, "x", [4], 0.0) is None
     x = tf.constant([1.0, 2.0])
     assert layers.dropout(x, None) is x
-
-
-# --- Start values ----------------------------------------------------------------------------
-
-
-def test_truncated_normal() -> None:
-    values = layers.truncated_normal("a", [500, 400], stddev=0.02, seed=1).numpy()
-    assert abs(values).max() <= 2 * 0.02
-    assert abs(values).max() > 1.99 * 0.02
-    assert abs(values.mean()) < 2e-4
-    # What is left of a standard deviation of 1 after cutting at 2.
-    assert values.std() == pytest.approx(0.8796 * 0.02, rel=0.01)
-
-
-def test_glorot_uniform() -> None:
-    values = layers.glorot_uniform("a", [300, 200], seed=1).numpy()
-    limit = (6.0 / 500.0) ** 0.5
-    assert 0.999 * limit < abs(values).max() <= limit
-    assert abs(values.mean()) < 0.01 * limit
-    assert values.std() == pytest.approx(limit / 3**0.5, rel=0.01)
-
-
-def test_start_values_follow_from_seed_and_name() -> None:
-    def start(name: str, seed: int) -> np.ndarray:
-        return layers.truncated_normal(name, [50, 4], stddev=1.0, seed=seed).numpy()
-
-    assert np.array_equal(start("a", 1), start("a", 1))
-    assert not np.any(start("a", 1) == start("b", 1))
-    assert not np.any(start("a", 1) == start("a", 2))

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.masking import MaskedBatch
 from networks import SPECIAL, golden_figures

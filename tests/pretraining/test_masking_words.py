@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.masking import MaskedBatch, Shown
 from networks import SPECIAL

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.models.layers import RandomKey
+from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.masking import MaskedBatch
 from electra_zh.pretraining.objectives import (
