@@ -277,18 +277,25 @@ class _Trial:
             plan = trainer.plan(self._seed, epoch)[
                 self.step % per_epoch : total - epoch * per_epoch
             ]
-            if not self._epoch(plan, bar):
+            if self._epoch(plan, bar):
+                self._end_epoch()
+            stop = self._interrupt.signal_name is not None
+            if stop or time.monotonic() - self._saved > _SAVE_SECONDS:
                 self._store.save(self.step)
+                self._saved = time.monotonic()
+            if stop:
                 return self._result(finished=False)
-            self._end_epoch()
         if trainer.state.best and self._dev:
             trainer.state.take_best()
         return self._result(finished=True)
 
     def _epoch(self, plan: Sequence[tuple[str, np.ndarray]], bar: progress.Bar) -> bool:
-        """Trains the rest of an epoch; False after a signal."""
+        """Trains the rest of an epoch; False after a signal before its last step.
+
+        In the last step it ends the epoch: what is saved there always holds its evaluation.
+        """
         losses: list[float] = []
-        for task, groups in plan:
+        for number, (task, groups) in enumerate(plan, 1):
             start = time.perf_counter()
             loss = self._trainer.train_step(task, groups)
             self._seconds += time.perf_counter() - start
@@ -302,7 +309,7 @@ class _Trial:
             losses.append(loss)
             best = {"best dev": f"{max(self._dev):.2f}"} if self._dev else {}
             bar.update(1, {"loss": f"{np.mean(losses[-50:]):.4f}", **best})
-            if self._interrupt.signal_name is not None:
+            if number < len(plan) and self._interrupt.signal_name is not None:
                 return False
         self._log.write(self.step, "train", {"loss": float(np.mean(losses))})
         return True
@@ -315,9 +322,6 @@ class _Trial:
         self._log.write(self.step, "eval", {"score": score, **scores})
         if better:
             self._trainer.state.keep()
-        if time.monotonic() - self._saved > _SAVE_SECONDS:
-            self._store.save(self.step)
-            self._saved = time.monotonic()
 
     def _stopped_early(self) -> bool:
         patience = self._trainer.training.early_stopping

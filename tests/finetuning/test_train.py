@@ -126,13 +126,16 @@ def test_a_tpu_takes_batches_at_random_of_one_length(monkeypatch: pytest.MonkeyP
     assert shapes == [(16, KIND.max_seq_length)] * len(expected)
 
 
-@pytest.mark.parametrize("steps", [5, 12, 20])
+# An epoch has 12 steps: in the middle, and at the ends of the first, second and last epoch.
+@pytest.mark.parametrize("steps", [5, 11, 12, 20, 23, 35])
 def test_a_stopped_trial_goes_on_as_if_it_had_not_been(
     whole: Whole, tmp_path: Path, steps: int
 ) -> None:
     _, result, weights = whole
     stopped = Fixture(num_train_epochs=3)
-    assert not stopped.run(tmp_path, stop_after=steps).finished
+    before = stopped.run(tmp_path, stop_after=steps)
+    assert not before.finished
+    assert before.dev == result.dev[: (steps + 1) // 12]
     resumed = Fixture(num_train_epochs=3)
     went_on = resumed.run(tmp_path)
     assert went_on.finished
