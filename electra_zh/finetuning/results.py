@@ -74,6 +74,16 @@ def read_trials(folder: str) -> list[dict[str, Any]]:
     ]
 
 
+def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the trial whose model is kept: the highest dev score, of equal ones the first folder.
+
+    Args:
+      trials: results of trials, one at least, with `dev_score` and `folder`.
+    """
+    ordered = sorted(trials, key=lambda trial: str(trial["folder"]))
+    return max(ordered, key=lambda trial: float(trial["dev_score"]))
+
+
 def size_name(model: ModelConfig) -> str:
     """Returns the name of the shipped size that a model has, or "" for a size of one's own."""
     for name in config.recipe_names("model"):
@@ -133,20 +143,16 @@ def _summary(
         }
         for trial in trials
     ]
-    by_setting: dict[str, list[dict[str, Any]]] = {}
-    for trial in listed:
-        by_setting.setdefault(json.dumps(trial["setting"]), []).append(trial)
-    best = max(
-        by_setting.values(), key=lambda group: np.mean([each["dev"][metric] for each in group])
-    )
+    best = best_trial(trials)
+    alike = [trial for trial in listed if trial["setting"] == best["setting"]]
     return {
         "title": settings["title"],
         "kind": settings["kind"],
         "metric": metric,
-        "setting": best[0]["setting"],
-        "dev": _spread(best, "dev", metric),
-        "test": _spread(best, "test", metric),
-        "best_trial": max(best, key=lambda trial: trial["dev"][metric])["folder"],
+        "setting": best["setting"],
+        "dev": _spread(alike, "dev", metric),
+        "test": _spread(alike, "test", metric),
+        "best_trial": folder_of(best),
         "published": settings["published"],
         "submission": settings["submission"],
         "test_files": unit["files"][task].get("test", []),

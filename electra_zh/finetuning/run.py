@@ -16,7 +16,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from absl import logging
 
 from electra_zh import files, locks
@@ -257,7 +256,7 @@ class _Runner:
                 result = trials.run(seed, folder, self._interrupt, setting=setting)
                 if result is None:
                     return
-                if result["dev_score"] > self._best_score():
+                if self._is_best({**result, "folder": folder}):
                     kinds = {name: each.kind for name, each in data.items()}
                     model = files.join(self._folder, "model")
                     store.save(model, trials.start, kinds, trials.trainer.model)
@@ -265,6 +264,6 @@ class _Runner:
                 if files.exists(files.join(folder, "state")):
                     files.remove_tree(files.join(folder, "state"))
 
-    def _best_score(self) -> float:
-        found = [each["dev_score"] for each in results.read_trials(self._folder)]
-        return max(found, default=-np.inf)
+    def _is_best(self, result: Mapping[str, Any]) -> bool:
+        finished = results.read_trials(self._folder)
+        return results.best_trial([*finished, result])["folder"] == result["folder"]

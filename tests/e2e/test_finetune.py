@@ -257,6 +257,12 @@ def test_trials_and_grid_are_summed_up(job: Job, afqmc: Path, tmp_path: Path) ->
     scores = [trial["dev"]["accuracy"] for trial in best]
     assert task["dev"]["max"] == pytest.approx(max(scores), abs=1e-3)
     assert task["dev"]["mean"] == pytest.approx(sum(scores) / 2, abs=1e-3)
+    # The model is that of the best trial.
+    predict = ["predict", "--model", str(tmp_path / "out"), "--input", str(afqmc / "afqmc/dev.json")]
+    again = done(electra(*predict, "--output", "-")).splitlines()
+    kept = (tmp_path / "out" / task["best_trial"] / "predictions.dev.jsonl").read_text()
+    labels = [[json.loads(line)["label"] for line in lines] for lines in (again, kept.splitlines())]
+    assert labels[0] == labels[1]
 
 
 def test_tasks_can_share_one_model(job: Job, clue: Clue, tmp_path: Path) -> None:

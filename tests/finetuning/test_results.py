@@ -1,0 +1,57 @@
+"""Results on disk: which trial is the best one, and what the summary says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from electra_zh import files
+from electra_zh.finetuning import results
+from tuning import make_start
+
+
+def write_trials(folder: Path, scores: dict[str, float]) -> None:
+    """Writes a task's folder with trials of these dev scores; names as `SETTING/trial-0`."""
+    unit = {
+        "tasks": {"texts": {"metric": "accuracy", "title": "", "kind": "classification"}},
+        "files": {"texts": {"test": []}},
+    }
+    unit["tasks"]["texts"].update(published={}, submission=None)
+    files.make_dirs(str(folder / "texts"))
+    files.write_json(str(folder / "texts/task.json"), unit)
+    for name, score in scores.items():
+        setting = dict(word.split("=") for word in name.split("/")[0].split(",") if "=" in word)
+        trial: dict[str, Any] = {
+            "seed": int(name[-1]),
+            "setting": setting,
+            "dev_score": score,
+            "best_epoch": 1,
+            "examples_per_second": 1.0,
+            "tasks": {"texts": {"dev": {"accuracy": score}}},
+        }
+        files.make_dirs(str(folder / "texts" / name))
+        files.write_json(str(folder / "texts" / name / "result.json"), trial)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "mean"),
+    [
+        # Not the setting with the best mean: the model that is kept is that of one trial.
+        ({"a=1/trial-0": 80, "a=1/trial-1": 40, "a=2/trial-0": 70, "a=2/trial-1": 70}, 0, 60.0),
+        ({"a=1/trial-0": 70, "a=2/trial-0": 70}, 0, 70.0),
+        ({"trial-0": 70, "trial-1": 80, "trial-2": 80}, 1, 76.667),
+    ],
+)
+def test_the_summary_is_of_the_trial_whose_model_is_kept(
+    tmp_path: Path, scores: dict[str, float], best: int, mean: float
+) -> None:
+    write_trials(tmp_path, scores)
+    kept = results.best_trial(results.read_trials(str(tmp_path / "texts")))
+    name = list(scores)[best]
+    assert kept["folder"] == str(tmp_path / "texts" / name)
+    task = results.summarise(str(tmp_path), make_start())["tasks"]["texts"]
+    assert task["best_trial"] == f"texts/{name}"
+    assert task["setting"] == kept["setting"]
+    assert (task["dev"]["max"], task["dev"]["mean"]) == (kept["dev_score"], pytest.approx(mean))
