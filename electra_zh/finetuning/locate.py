@@ -32,8 +32,9 @@ class Found:
 def find(task: Task, folders: Sequence[str]) -> Found | None:
     """Finds a task's files: in `data` itself, or in one of its folders below `data`.
 
-    A folder fits where it has the file of some split; among those that fit, one named after the
-    task wins over `data` itself. Names are compared without regard to case.
+    A folder fits where it has the file of some split. One named after the task that has train and
+    dev wins over `data` itself, which may hold another task's; otherwise the one with most splits
+    does. Names are compared without regard to case.
 
     Args:
       task: the task.
@@ -46,12 +47,28 @@ def find(task: Task, folders: Sequence[str]) -> Found | None:
     data, named = folders[0], [each for each in folders if _last(each).lower() in wanted]
     order = {name.lower(): index for index, name in enumerate((*task.folders, task.name))}
     named.sort(key=lambda folder: (order[_last(folder).lower()], folder.count("/"), folder))
-    best: Found | None = None
-    for folder in dict.fromkeys([*named, data]):
-        found = _look_into(task, folder)
-        if found is not None and (best is None or len(found.paths) > len(best.paths)):
-            best = found
-    return best
+    best = _best(task, named)
+    if best is not None and {"train", "dev"} <= set(best.paths):
+        return best
+    return _best(task, [*named, data])
+
+
+def _best(task: Task, folders: Sequence[str]) -> Found | None:
+    """Returns the first of the folders with most splits."""
+    found = [each for each in (_look_into(task, folder) for folder in folders) if each is not None]
+    return max(found, key=lambda each: len(each.paths), default=None)
+
+
+def lack(task: Task, place: Found | None, data: str) -> str:
+    """Returns what a task lacks to be trained on, or ""."""
+    if place is None:
+        wanted = ", ".join((*task.folders, *task.files.train[:1]))
+        return f"no files below {data} (looked for {wanted})"
+    for split in ("train", "dev"):
+        if split not in place.paths:
+            names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
+            return f"no {split} file in {place.folder} ({names})"
+    return ""
 
 
 def _last(folder: str) -> str:

@@ -39,16 +39,26 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
-      UserError: a value that is not allowed.
+      UserError: a value that is not allowed; two tasks of one name.
     """
     overrides = overrides or {}
     found: dict[str, Task] = {}
+    sources: dict[str, str] = {}
     for name in names:
         for each in _members(name, chain=()):
             task = _load(each, overrides)
             found.setdefault(task.name, task)
+            if sources.setdefault(task.name, each) != each:
+                both = f"{sources[task.name]} and {each}"
+                raise UserError(f'{both} are both named "{task.name}": give one a name: of its own')
     _check_prefixes(overrides, found)
     return list(found.values())
+
+
+def own_names(names: Sequence[str]) -> set[str]:
+    """Returns the names of the tasks that are asked for themselves, not as part of a group."""
+    recipes = {name: _recipe(name) for name in names}
+    return {_task_name(name, each) for name, each in recipes.items() if "tasks" not in each}
 
 
 def _members(name: str, chain: tuple[str, ...]) -> list[str]:
@@ -57,7 +67,10 @@ def _members(name: str, chain: tuple[str, ...]) -> list[str]:
     values = _recipe(name)
     if "tasks" not in values:
         return [name]
-    return [task for member in values["tasks"] for task in _members(str(member), (*chain, name))]
+    members = values["tasks"]
+    if not isinstance(members, list) or not members:
+        raise UserError(f"group {name}: tasks must be a list of names; received {members!r}")
+    return [task for member in members for task in _members(str(member), (*chain, name))]
 
 
 def _recipe(name: str) -> dict[str, Any]:
@@ -71,10 +84,13 @@ def _recipe(name: str) -> dict[str, Any]:
     return config.load_recipe(name, kind="finetune")
 
 
+def _task_name(name: str, values: Mapping[str, Any]) -> str:
+    return str(values.get("name", re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])))
+
+
 def _load(name: str, overrides: Mapping[str, str]) -> Task:
     values = _recipe(name)
-    short = re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])
-    values.setdefault("name", short)
+    values["name"] = _task_name(name, values)
     own = {
         key.removeprefix(f"{values['name']}."): value
         for key, value in overrides.items()
@@ -82,30 +98,40 @@ def _load(name: str, overrides: Mapping[str, str]) -> Task:
     }
     for key, value in own.items():
         _override(values, key, value)
-    return Task.from_dict(values, where=f"task {short}")
+    return Task.from_dict(values, where=f"task {values['name']}")
 
 
 def _names_of(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
+# Settings that tasks trained jointly have in common.
+JOINT_KEYS = tuple(name for name in _names_of(Training) if name != "max_train_examples")
 _PLAIN_KEYS = ("metric", "max_seq_length", "double_unordered", "head", "reader", "title")
-_FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
+FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
 
 
 def _override(values: dict[str, Any], key: str, value: str) -> None:
-    if key in _FILE_KEYS:
+    if key in FILE_KEYS:
         names = [] if value == "none" else [value]
-        values["files"] = {**(values.get("files") or {}), key.removesuffix("_file"): names}
+        _set(values, "files", key.removesuffix("_file"), names)
         return
     for section, cls in (("training", Training), ("reading", Reading)):
         if key in _names_of(cls):
-            values[section] = {**(values.get(section) or {}), key: value}
+            _set(values, section, key, value)
             return
     if key not in _PLAIN_KEYS:
-        known = [*_names_of(Training), *_names_of(Reading), *_PLAIN_KEYS, *_FILE_KEYS]
+        known = [*_names_of(Training), *_names_of(Reading), *_PLAIN_KEYS, *FILE_KEYS]
         raise UsageError(f'Unknown setting "{key}".{config.did_you_mean(key, known)}')
     values[key] = value
+
+
+def _set(values: dict[str, Any], section: str, key: str, value: Any) -> None:
+    old = values.get(section) or {}
+    if not isinstance(old, Mapping):
+        what = f"task {values['name']}: {section}"
+        raise UserError(f"{what} must be a mapping of `key: value`; received {old!r}")
+    values[section] = {**old, key: value}
 
 
 def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, Task]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 
 from electra_zh import files, locks
-from electra_zh.config import UserError
+from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import locate, registry, results, splits, store
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.splits import TaskData
@@ -116,14 +116,14 @@ def plan(request: Request) -> list[Unit]:
     """
     found: list[tuple[Task, Found]] = []
     missing: list[str] = []
-    folders = locate.folders_below(request.data)
+    folders, own = locate.folders_below(request.data), registry.own_names(request.tasks)
     for task in registry.load(request.tasks, request.overrides):
         place = locate.find(task, folders)
-        lack = _lack(task, place, request.data)
+        lack = locate.lack(task, place, request.data)
         if place is not None and not lack:
             found.append((task, place))
             continue
-        if task.name in request.tasks or any(name.endswith(".yaml") for name in request.tasks):
+        if task.name in own:
             raise UserError(f"task {task.name}: {lack}")
         missing.append(f"{task.name} ({lack})")
     if not found:
@@ -132,19 +132,19 @@ def plan(request: Request) -> list[Unit]:
         logging.warning("Left out: %s", each)
     if not request.joint:
         return [Unit(task.name, ((task, place),)) for task, place in found]
+    _check_joint(request, [task.name for task, _ in found])
     return [Unit("+".join(task.name for task, _ in found), tuple(found))]
 
 
-def _lack(task: Task, place: Found | None, data: str) -> str:
-    """Returns what a task lacks to be trained on, or ""."""
-    if place is None:
-        wanted = ", ".join((*task.folders, *task.files.train[:1]))
-        return f"no files below {data} (looked for {wanted})"
-    for split in ("train", "dev"):
-        if split not in place.paths:
-            names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
-            return f"no {split} file in {place.folder} ({names})"
-    return ""
+def _check_joint(request: Request, names: Sequence[str]) -> None:
+    """Refuses settings of the training for any but the first task: there is one training."""
+    for key in (*request.overrides, *request.grid):
+        task, _, setting = key.rpartition(".")
+        if task in names[1:] and setting in registry.JOINT_KEYS:
+            raise UsageError(
+                f'"{key}": tasks trained jointly share their training; write {setting}= for all '
+                f"(unset ones are those of {names[0]}, the first task)"
+            )
 
 
 def _load(unit: Unit, start: Start, *, skip_bad: bool) -> dict[str, TaskData]:

@@ -7,6 +7,7 @@ published setup.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from electra_zh.config import UserError
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+# A trial's seed stands above the step in the 63 bits that dropout follows from.
+SEED_SHIFT = 40
+MAX_SEED = 1 << (63 - SEED_SHIFT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Labels:
     file: str = ""
     field: str = "label"
     drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise UserError(f'label "{twice[0]}" stands there twice')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +126,8 @@ class Training:
         for name in ("layerwise_lr_decay", "warmup_proportion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie in 0 to 1; received {getattr(self, name)}")
+        if self.seed >= MAX_SEED:
+            raise UserError(f"seed must be below {MAX_SEED}; received {self.seed}")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1; received {self.dropout}")
 
@@ -189,10 +200,11 @@ class Task:
     follows: str = ""
 
     def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or "/" in self.name:
+            raise UserError(f'name is "{self.name}"; it names a folder and may have no "/"')
         if not 8 <= self.max_seq_length <= 4096:
             raise UserError(
-                f"task {self.name}: max_seq_length must lie between 8 and 4096; "
-                f"received {self.max_seq_length}"
+                f"max_seq_length must lie between 8 and 4096; received {self.max_seq_length}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,8 +219,13 @@ class Task:
           UserError: an unknown key, a wrong type, or values that do not go together.
         """
         values = dict(values)
-        if isinstance(values.get("labels"), Sequence):
-            values["labels"] = {"names": [_plain(label) for label in values["labels"]]}
+        labels = values.get("labels")
+        if isinstance(labels, str):
+            raise UserError(
+                f"{where}: labels must be a list, or a mapping of `key: value`; received {labels!r}"
+            )
+        if isinstance(labels, Sequence):
+            values["labels"] = {"names": [_plain(label) for label in labels]}
         names = values.get("files") or {}
         if isinstance(names, Mapping):
             values["files"] = {

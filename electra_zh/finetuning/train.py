@@ -21,7 +21,7 @@ from electra_zh.finetuning import rows as batching
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.rows import Rows
 from electra_zh.finetuning.start import Start
-from electra_zh.finetuning.tasks import Training
+from electra_zh.finetuning.tasks import SEED_SHIFT, Training
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.names import variable_name
 from electra_zh.models.random import RandomKey
@@ -32,8 +32,6 @@ from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
 
 # A trial's state is saved at the end of an epoch if so many seconds have passed, and on a signal.
 _SAVE_SECONDS = 60.0
-# The seed of a trial stands above the step in the number that dropout follows from.
-_SEED_SHIFT = 40
 
 
 class Hyperparameters(NamedTuple):
@@ -165,7 +163,7 @@ class Trainer:
 
         def step(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
             number = self.state.optimizer.step + tf.bitwise.left_shift(
-                self._seed, tf.constant(_SEED_SHIFT, tf.int64)
+                self._seed, tf.constant(SEED_SHIFT, tf.int64)
             )
             key = RandomKey(0, number)
             with tf.GradientTape() as tape:

@@ -66,6 +66,7 @@ def test_a_group_is_its_tasks_each_once() -> None:
         (["afqmc"], {"seed": "x"}, "task afqmc: training: seed must be a whole number"),
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
         (["afqmc"], {"warmup_proportion": "2"}, "warmup_proportion must lie in 0 to 1"),
+        (["afqmc"], {"seed": "8388608"}, "seed must be below 8388608"),
         (["afqmc"], {"dropout": "1"}, "dropout must be at least 0 and below 1; received 1.0"),
         (["missing.yaml"], {}, "No such recipe file: missing.yaml"),
     ],
@@ -81,6 +82,46 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path: Path) -> None:
     path.write_text(OWN + "metrik: f1\n")
     with pytest.raises(UsageError, match=r'unknown setting "metrik". Did you mean "metric"'):
         registry.load([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("labels: [a, b, b]", 'label "b" stands there twice'),
+        ("labels: labels.txt", "labels must be a list, or a mapping of `key: value`; received 'la"),
+        ("name: a/b", 'name is "a/b"'),
+        ("training: fast", "training must be a mapping of `key: value`; received 'fast'"),
+        ("files: [a, b]", "files must be a mapping of `key: value`"),
+    ],
+)
+def test_a_wrong_line_of_a_file_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "own.yaml"
+    kept = [each for each in OWN.split("\n") if not each.startswith(line.partition(":")[0])]
+    path.write_text("\n".join([*kept, line]) + "\n")
+    with pytest.raises(UserError) as error:
+        registry.load([str(path)], {"seed": "1", "dev_file": "x"})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("members", ["", "7", "clue", "[]"])
+def test_a_group_without_a_list_is_refused(tmp_path: Path, members: str) -> None:
+    path = tmp_path / "group.yaml"
+    path.write_text(f"tasks: {members}\n")
+    with pytest.raises(UserError, match="tasks must be a list of names"):
+        registry.load([str(path)])
+
+
+def test_two_tasks_of_one_name_are_refused(own: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "own.yaml"
+    other.write_text(OWN)
+    assert len(registry.load([own, own])) == 1
+    with pytest.raises(UserError, match=r'other/own.yaml are both named "own"'):
+        registry.load([own, str(other)])
+
+
+def test_tasks_asked_for_themselves(own: str) -> None:
+    assert registry.own_names(["clue", own, "afqmc"]) == {"own", "afqmc"}
 
 
 def found_paths(task: Task, data: Path) -> dict[str, list[str]]:
@@ -103,6 +144,20 @@ def test_a_named_folder_wins_over_the_data_folder_itself(tmp_path: Path) -> None
     make_files(tmp_path, "train.json", "dev.json", "test.json", "tnews/train.json")
     make_files(tmp_path / "afqmc", "train.json", "dev.json", "test.json")
     assert found_paths(registry.load(["afqmc"])[0], tmp_path)["dev"] == ["afqmc/dev.json"]
+
+
+def test_a_named_folder_without_a_test_set_wins_too(tmp_path: Path) -> None:
+    make_files(tmp_path, "train.json", "dev.json", "test.json")
+    make_files(tmp_path / "afqmc", "train.json", "dev.json")
+    assert found_paths(registry.load(["afqmc"])[0], tmp_path)["dev"] == ["afqmc/dev.json"]
+
+
+def test_a_named_folder_of_less_does_not(tmp_path: Path) -> None:
+    make_files(tmp_path, "train.json", "dev.json", "test.json", "afqmc/test.json")
+    task = registry.load(["afqmc"])[0]
+    assert found_paths(task, tmp_path)["test"] == ["test.json"]
+    place = locate.find(task, locate.folders_below(str(tmp_path / "afqmc")))
+    assert "no train file in" in locate.lack(task, place, "x")
 
 
 def test_the_most_wanted_name_wins(tmp_path: Path) -> None:

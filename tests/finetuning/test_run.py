@@ -1,0 +1,57 @@
+"""What a command is going to train: units, what is left out, what joint training refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from electra_zh.config import UsageError, UserError
+from electra_zh.finetuning.run import Request, plan
+
+OWN = """
+kind: classification
+reader: json_lines
+folders: [mine]
+files: {train: train.json, dev: dev.json}
+fields: {text_a: text}
+metric: accuracy
+"""
+
+
+def make_data(folder: Path, *tasks: str) -> Path:
+    for task in tasks:
+        (folder / task).mkdir(parents=True)
+        for split in ("train", "dev"):
+            (folder / task / f"{split}.json").write_text("{}\n")
+    return folder
+
+
+def units(data: Path, *tasks: str, joint: bool = False, **overrides: str) -> list[str]:
+    named = {key.replace("__", "."): value for key, value in overrides.items()}
+    request = Request("model", tasks, str(data), "out", overrides=named, joint=joint)
+    return [unit.name for unit in plan(request)]
+
+
+def test_tasks_of_a_group_without_files_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN)
+    data = make_data(tmp_path / "data", "afqmc", "mine")
+    assert units(data, "clue", str(tmp_path / "own.yaml")) == ["afqmc", "own"]
+
+
+@pytest.mark.parametrize("name", ["tnews", "own.yaml", "own.yml"])
+def test_a_task_asked_for_itself_is_not(tmp_path: Path, name: str) -> None:
+    data = make_data(tmp_path / "data", "afqmc")
+    (tmp_path / name).write_text(OWN)
+    task = str(tmp_path / name) if "." in name else name
+    with pytest.raises(UserError, match="no files below"):
+        units(data, "afqmc", task)
+
+
+def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", "afqmc", "ocnli")
+    joint = {"afqmc__seed": "1", "ocnli__max_seq_length": "64", "ocnli__max_train_examples": "9"}
+    assert units(data, "afqmc", "ocnli", joint=True, **joint) == ["afqmc+ocnli"]
+    with pytest.raises(UsageError, match=r'"ocnli.seed": tasks trained jointly share'):
+        units(data, "afqmc", "ocnli", joint=True, ocnli__seed="1")
+    assert units(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]
