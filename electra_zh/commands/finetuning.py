@@ -12,6 +12,7 @@ from electra_zh.config import UsageError, UserError, parse_overrides
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
+    from electra_zh.finetuning.locate import Found
 
 
 def add(subparsers: Subparsers) -> None:
@@ -41,7 +42,7 @@ def tasks(args: argparse.Namespace) -> int:
     for name in registry.task_names():
         task = registry.load([name])[0]
         found = locate.find(task, folders) if args.data else None
-        place = (found.folder if found else "-") if args.data else ""
+        place = _place(found) if args.data else ""
         rows.append((name, task.kind, task.metric, place, task.title))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
@@ -51,6 +52,14 @@ def tasks(args: argparse.Namespace) -> int:
     for name in registry.group_names():
         print(f"{name}: {', '.join(task.name for task in registry.load([name]))}")
     return 0
+
+
+def _place(found: Found | None) -> str:
+    """Returns the folder of a task's files, with what it lacks to be trained on."""
+    if found is None:
+        return "-"
+    lacks = [split for split in ("train", "dev") if split not in found.paths]
+    return f"{found.folder} (no {' and no '.join(lacks)} file)" if lacks else found.folder
 
 
 def _add_finetune(subparsers: Subparsers) -> None:
@@ -77,6 +86,7 @@ def _add_finetune(subparsers: Subparsers) -> None:
     command.add_argument(
         "--grid",
         nargs="+",
+        action="extend",
         default=[],
         metavar="key=v1,v2",
         help="train every combination of these values",
@@ -110,8 +120,14 @@ def finetune(args: argparse.Namespace) -> int:
     for key, values in parse_overrides(args.grid).items():
         if key in overrides:
             raise UsageError(f"{key} is in --grid and beside it")
+        if key.rpartition(".")[2] in registry.FILE_KEYS:
+            raise UsageError(f"{key} cannot be in --grid: run the command once for each file")
         grid[key] = [value for value in values.split(",") if value]
+        if not grid[key]:
+            raise UsageError(f"--grid {key}= has no values")
     names = [name for name in args.task.split(",") if name]
+    if not names:
+        raise UsageError(f'--task "{args.task}" names no task; `electra-zh tasks` lists them')
     registry.load(names, {**overrides, **{key: values[0] for key, values in grid.items()}})
     load_tensorflow()
     from electra_zh.finetuning import results, run
@@ -146,7 +162,8 @@ def _add_predict(subparsers: Subparsers) -> None:
     command.add_argument(
         "--input",
         required=True,
-        help="a file in the task's form, or .txt with one example a line; - is standard input",
+        help="a file in the task's form, or .txt with one example a line; - is standard input, "
+        "of such lines",
     )
     command.add_argument(
         "--output", required=True, help="the file of JSON lines; - is standard output"
@@ -168,6 +185,8 @@ def predict(args: argparse.Namespace) -> int:
         raise UserError(f"{args.output} exists; --overwrite replaces it")
     if args.input != "-" and not files.exists(args.input):
         raise UserError(f"No such file: {args.input}")
+    if args.batch_size < 1:
+        raise UsageError(f"--batch-size must be at least 1; received {args.batch_size}")
     load_tensorflow()
     from electra_zh.finetuning.predict import predict as label
 

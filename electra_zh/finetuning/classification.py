@@ -6,6 +6,7 @@ Shapes: G examples of a batch (one row each), D hidden width, C classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -262,6 +263,10 @@ class Regression(Kind[TextExample, float]):
         }
 
     def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:
-        """Returns id, value, and the gold value if known."""
+        """Returns id, value, and the gold value if known and a number."""
         line: dict[str, Any] = {"id": example.id, "value": round(prediction, 6)}
-        return line if example.label is None else {**line, "gold": float(example.label)}
+        try:
+            gold = float(example.label or "nan")
+        except ValueError:
+            return line
+        return {**line, "gold": gold} if math.isfinite(gold) else line

@@ -181,7 +181,8 @@ class Problems:
         """
         if not self._skip:
             more = f": {detail}" if detail else ""
-            raise UserError(f"{place}: {reason}{more}. (--skip-bad leaves such examples out)")
+            said = f"{place}: {reason}{more}".removesuffix(".")
+            raise UserError(f"{said}. (--skip-bad leaves such examples out)")
         self.counts[reason] += 1
         self.first.setdefault(reason, place)
 

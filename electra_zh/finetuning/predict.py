@@ -15,7 +15,8 @@ from electra_zh.finetuning import store
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.examples import Problems
 from electra_zh.finetuning.kind import Kind
-from electra_zh.finetuning.readers import PLAIN_READERS, READERS
+from electra_zh.finetuning.readers import PLAIN_READERS, find_reader
+from electra_zh.finetuning.readers.plain import looks_labelled
 
 # Examples that are sorted by length together; also what is held in memory.
 _BLOCK = 2048
@@ -52,13 +53,9 @@ def predict(
     tuned = store.load(model)
     kind = _choose(tuned.kinds, task)
     problems = Problems(skip=skip_bad)
-    name = reader or _reader_name(kind, source)
-    if name not in READERS:
-        raise UsageError(
-            f'No reader is named "{name}".{did_you_mean(name, READERS)} Known: {", ".join(READERS)}'
-        )
+    read = find_reader(reader or _reader_name(kind, source), kind.task)
     path = _STANDARD_INPUT if source == "-" else source
-    examples = READERS[name](path, kind.task, split="new", problems=problems)
+    examples = read(path, kind.task, split="new", problems=problems)
     tokenizer = tuned.start.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=batch_size)
     count = 0
@@ -87,9 +84,11 @@ def _choose(kinds: Mapping[str, Kind[Any, Any]], task: str | None) -> Kind[Any, 
 
 
 def _reader_name(kind: Kind[Any, Any], source: str) -> str:
-    if source == "-" or source.endswith(".txt"):
-        return PLAIN_READERS.get(kind.task.kind, kind.task.reader)
-    return kind.task.reader
+    task = kind.task
+    plain = source == "-" or source.endswith(".txt")
+    if not plain or (source != "-" and looks_labelled(source, task)):
+        return task.reader
+    return PLAIN_READERS.get(task.kind, task.reader)
 
 
 @contextmanager

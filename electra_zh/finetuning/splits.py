@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.config import UserError
 from electra_zh.finetuning.examples import (
     ChoiceExample,
     ClozeExample,
@@ -20,7 +20,7 @@ from electra_zh.finetuning.examples import (
 from electra_zh.finetuning.kind import Kind, with_labels
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.locate import Found
-from electra_zh.finetuning.readers import READERS
+from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.tables import label_names
 from electra_zh.finetuning.tasks import Split, Task
 
@@ -36,6 +36,7 @@ class TaskData:
       test_labelled: the test examples have labels, so they are scored.
       files: split to the paths read.
       problems: split to what was left out.
+      notes: what else the user should know of the files, a line each.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class TaskData:
     test_labelled: bool
     files: Mapping[Split, tuple[str, ...]]
     problems: Mapping[Split, Problems]
+    notes: tuple[str, ...]
 
 
 def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) -> list[Any]:
@@ -53,12 +55,7 @@ def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) ->
       UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
         without any example.
     """
-    reader = READERS.get(task.reader)
-    if reader is None:
-        raise UserError(
-            f'task {task.name}: no reader is named "{task.reader}".'
-            f"{did_you_mean(task.reader, READERS)} Known: {', '.join(READERS)}"
-        )
+    reader = find_reader(task.reader, task)
     examples = [
         example for path in paths for example in reader(path, task, split=split, problems=problems)
     ]
@@ -79,6 +76,7 @@ def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bo
         split: read(task, paths, split=split, problems=problems[split])
         for split, paths in found.paths.items()
     }
+    notes = tuple(_notes(task, found, splits.get("test", [])))
     task = complete_labels(task, found, splits["train"])
     kind = make_kind(task, max_position_embeddings=max_position_embeddings)
     test_labelled = has_labels(splits.get("test", []))
@@ -91,7 +89,15 @@ def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bo
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
         splits["train"] = [splits["train"][index] for index in sorted(chosen)]
-    return TaskData(task, kind, splits, test_labelled, found.paths, problems)
+    return TaskData(task, kind, splits, test_labelled, found.paths, problems, notes)
+
+
+def _notes(task: Task, found: Found, test: Sequence[Any]) -> Iterator[str]:
+    if task.labels.file and not found.labels and not task.labels.names:
+        yield f"no {task.labels.file} in {found.folder}: the labels are those of the training set"
+    labelled = sum(map(_has_label, test))
+    if 0 < labelled < len(test):
+        yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
 
 
 def complete_labels(task: Task, found: Found, train: Sequence[Any]) -> Task:

@@ -119,8 +119,8 @@ def _json_lines(path: str) -> Iterator[Line]:
         place = f"{path}, line {number}"
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{place}: not valid JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{place}: not valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise UserError(f"{place}: not a JSON object")
         yield Line(value, place)

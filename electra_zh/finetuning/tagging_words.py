@@ -119,7 +119,8 @@ class GoldTags(NamedTuple):
 def gold_tags(examples: Sequence[TaggedExample], words: Words, types: dict[str, int]) -> GoldTags:
     """Returns the tag of each word.
 
-    An entity that begins or ends inside a word, or overlaps with an earlier one, has no tags.
+    An entity that begins or ends inside a word, overlaps with an earlier one, or is of a type that
+    is none of `types` (in new data) has no tags.
 
     Args:
       examples: the sentences; without labels all is O.
@@ -147,7 +148,7 @@ def gold_tags(examples: Sequence[TaggedExample], words: Words, types: dict[str, 
     for pair, fit, start, end in zip(
         pairs, fits.tolist(), first.tolist(), last.tolist(), strict=True
     ):
-        if not fit or tags[start : end + 1].any():
+        if not fit or pair[1].type not in types or tags[start : end + 1].any():
             unfit.append(pair)
             continue
         base = 4 * types[pair[1].type]

@@ -69,8 +69,12 @@ class Trials:
             self.start.model.hidden_dropout_prob,
             trainer.training.precision,
         )
+        if len(self._data) > 1:
+            logging.info(
+                "%s: the training's settings are those of %s", name, next(iter(self._data))
+            )
         for task, each in self._data.items():
-            for line in (*each.kind.notes(), *_problem_lines(each)):
+            for line in (*each.notes, *each.kind.notes(), *_problem_lines(each)):
                 logging.info("%s: %s", task, line)
 
     def _dev_scores(self) -> dict[str, float]:
@@ -134,7 +138,7 @@ class Trials:
             for split, problems in each.problems.items()
             if problems.counts
         }
-        found["notes"] = each.kind.notes()
+        found["notes"] = [*each.notes, *each.kind.notes()]
         return found
 
 

@@ -201,6 +201,9 @@ def test_an_empty_file_is_named(job: Job, afqmc: Path, tmp_path: Path) -> None:
         (["--task", "drcd,afqmc", "--trials", "0"], 1, "--trials must be at least 1"),
         (["--task", "lcqmc"], 1, "task lcqmc: no files below"),
         (["--task", "afqmc", "--grid", "seed=a,b"], 1, "seed must be a whole number"),
+        (["--task", "afqmc", "--grid", "seed=,"], 2, "--grid seed= has no values"),
+        (["--task", "afqmc", "--grid", "dev_file=a,b"], 2, "dev_file cannot be in --grid"),
+        (["--task", ","], 2, '--task "," names no task'),
     ],
 )
 def test_wrong_words_get_one_line(
@@ -258,8 +261,8 @@ def test_trials_and_grid_are_summed_up(job: Job, afqmc: Path, tmp_path: Path) ->
     assert task["dev"]["max"] == pytest.approx(max(scores), abs=1e-3)
     assert task["dev"]["mean"] == pytest.approx(sum(scores) / 2, abs=1e-3)
     # The model is that of the best trial.
-    predict = ["predict", "--model", str(tmp_path / "out"), "--input", str(afqmc / "afqmc/dev.json")]
-    again = done(electra(*predict, "--output", "-")).splitlines()
+    words = ["--input", str(afqmc / "afqmc/dev.json"), "--output", "-"]
+    again = done(electra("predict", "--model", str(tmp_path / "out"), *words)).splitlines()
     kept = (tmp_path / "out" / task["best_trial"] / "predictions.dev.jsonl").read_text()
     labels = [[json.loads(line)["label"] for line in lines] for lines in (again, kept.splitlines())]
     assert labels[0] == labels[1]

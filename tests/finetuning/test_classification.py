@@ -137,6 +137,14 @@ def test_regression_targets_are_scaled_by_the_range() -> None:
     assert rows.per_group["target"].tolist() == [0, 0.25, 1]
 
 
+@pytest.mark.parametrize("label", [None, "unknown", "nan"])
+def test_regression_passes_over_a_label_that_is_no_number(label: str | None) -> None:
+    example = dataclasses.replace(make_texts(1)[0], label=label)
+    assert make_regression().to_json(example, 2.5) == {"id": 0, "value": 2.5}
+    known = dataclasses.replace(example, label="3")
+    assert make_regression().to_json(known, 2.5)["gold"] == 3.0
+
+
 def test_regression_predicts_in_the_range_of_the_labels() -> None:
     kind = make_regression()
     examples = [example("1"), example("2"), example("5")]

@@ -62,6 +62,13 @@ def test_an_entity_inside_a_piece_cannot_be_shown() -> None:
     assert gold_tags([example], words, {"ORG": 0}).unfit == [(0, example.entities[0])]
 
 
+def test_an_entity_of_an_unknown_type_cannot_be_shown() -> None:
+    example = _tagged("天地玄黄", (0, 2))
+    words = find_words([example], tokenize_texts(OWN, [example.text]))
+    assert not gold_tags([example], words, {"ORG": 0}).unfit
+    assert gold_tags([example], words, {"LOC": 0}).unfit == [(0, example.entities[0])]
+
+
 @EVERY
 @pytest.mark.parametrize(
     ("context", "answer", "covered"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import splits
 from electra_zh.finetuning.examples import Problems
 from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.locate import Found
+from electra_zh.finetuning.tasks import Split
 from tuning import make_task
 
 
@@ -24,8 +29,39 @@ def test_a_metric_of_another_kind_is_refused(changes: dict[str, object], message
         make_kind(make_task(**changes), max_position_embeddings=64)
 
 
-def test_an_unknown_reader_is_named() -> None:
-    with pytest.raises(UserError, match=r'reader is named "jsonlines". Did you mean "json_lines"'):
-        splits.read(
-            make_task(reader="jsonlines"), ["x"], split="train", problems=Problems(skip=False)
-        )
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reader": "jsonlines"}, r'reader is named "jsonlines". Did you mean "json_lines"'),
+        ({"reader": "columns"}, r'"columns" does not read examples for classification. Allowed: j'),
+        ({"kind": "tagging", "reader": "table"}, "Allowed: cluener, columns, plain_sentences"),
+    ],
+)
+def test_a_reader_of_something_else_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        splits.read(make_task(**changes), ["x"], split="train", problems=Problems(skip=False))
+
+
+def write(folder: Path, name: str, labels: str) -> tuple[str]:
+    lines = [
+        json.dumps({"text": "天地", **({"label": each} if each != "-" else {})}) for each in labels
+    ]
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return (str(folder / name),)
+
+
+def test_what_else_is_to_be_known_of_the_files(tmp_path: Path) -> None:
+    task = make_task(labels={"file": "labels.txt"}, fields={"text_a": "text"})
+    paths: dict[Split, tuple[str, ...]] = {
+        "train": write(tmp_path, "train.json", "abab"),
+        "dev": write(tmp_path, "dev.json", "ab"),
+        "test": write(tmp_path, "test.json", "ab-"),
+    }
+    found = Found(str(tmp_path), paths, "")
+    data = splits.load(task, found, max_position_embeddings=64, skip_bad=False)
+    assert data.task.labels.names == ("a", "b")
+    assert not data.test_labelled
+    assert data.notes == (
+        f"no labels.txt in {tmp_path}: the labels are those of the training set",
+        "2 of 3 test examples have a label: the test is not scored",
+    )

@@ -18,6 +18,7 @@ from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.examples import Problems, TextExample
 from electra_zh.finetuning.readers import READERS
+from electra_zh.finetuning.readers.plain import looks_labelled, plain_texts
 from electra_zh.finetuning.readers.tables import label_names
 from electra_zh.finetuning.tasks import Labels, Task
 
@@ -497,3 +498,66 @@ def test_marks_leave_the_text_and_hold_the_spans(
     assert marked.translate(without) == text
     assert marked.split("_")[1].translate(without) == spans[0]
     assert marked[marked.index("[") : marked.index("]")].translate(without) == spans[1]
+
+
+# What is broken in ways that JSON and CSV have names for.
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[" * 100_000, "not valid JSON"),
+        (f'{{"id": {"1" * 5000}, "sentence": "甲"}}', "not valid JSON: Exceeds the limit"),
+        (r'{"sentence": "甲\ud83d"}', "not valid JSON: half of a surrogate pair"),
+    ],
+)
+def test_json_that_python_cannot_hold_is_bad(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path, "rows.json", line, '{"sentence": "甲\\ud83d\\ude00"}')
+    with pytest.raises(UserError, match=f"line 1: {message}"):
+        read(path, "tnews", "test")
+    problems = Problems(skip=True)
+    assert [each.text_a for each in read(path, "tnews", "test", problems=problems)] == ["甲😀"]
+    assert problems.counts.total() == 1
+
+
+def test_cells_of_csv_may_be_of_any_length(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.csv", "label,text", "0," + "甲" * 200_000)
+    assert len(read(path, single())[0].text_a) == 200_000
+
+
+def test_a_label_does_not_take_the_rest_of_a_line(tmp_path: Path) -> None:
+    task = single(fields={"text_a": "text|0", "label": "label|1"})
+    path = write(tmp_path, "rows.tsv", "甲\tx", "乙\t丙\ty")
+    with pytest.raises(UserError, match="line 2: too many columns: expected 2, the last the label"):
+        read(path, task)
+    assert short(read(path, task, "new"))[1][1] == "乙"
+
+
+# New data in .txt files: plain lines, or the task's own form.
+
+
+@pytest.mark.parametrize(
+    ("task", "lines", "labelled"),
+    [
+        ("thucnews", ["3\t股市大涨", "4\t球队夺冠"], True),
+        ("thucnews", ["股市大涨", "球队夺冠"], False),
+        ("thucnews", ["股市大涨", "4\t球队夺冠"], False),
+        ("peopledaily_ner", ["马 B-PER", "云 I-PER", "", "在 O"], True),
+        ("peopledaily_ner", ["马云在杭州", "Hello world"], False),
+        ("afqmc", ["甲\t乙\t0"], False),
+    ],
+)
+def test_labelled_lines_are_told_from_plain_ones(
+    tmp_path: Path, task: str, lines: list[str], labelled: bool
+) -> None:
+    path = write(tmp_path, "new.txt", *lines)
+    assert looks_labelled(str(path), registry.load([task])[0]) == labelled
+
+
+def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
+    path = write(tmp_path, "new.txt", "甲\t乙", "丙", "丁\t戊\t0")
+    task = registry.load(["afqmc"])[0]
+    problems = Problems(skip=True)
+    found = list(plain_texts(str(path), task, split="new", problems=problems))
+    assert [(each.text_a, each.text_b) for each in found] == [("甲", "乙")]
+    assert dict(problems.counts) == {"no TAB between the two texts": 1, "more than two texts": 1}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from electra_zh.config import UsageError, did_you_mean
 from electra_zh.finetuning.examples import Problems
 from electra_zh.finetuning.readers import (
     choices,
@@ -56,3 +57,35 @@ PLAIN_READERS: Mapping[str, str] = MappingProxyType(
         "tagging": "plain_sentences",
     }
 )
+# Kind of task to the readers that make its examples.
+_TEXTS = ("json_lines", "table", "wsc", "plain_texts")
+_OF_KIND: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "classification": _TEXTS,
+        "regression": _TEXTS,
+        "tagging": ("cluener", "columns", "plain_sentences"),
+        "span": ("squad", "cjrc", "mrqa"),
+        "choice": ("c3",),
+        "cloze": ("chid", "chid_fewclue"),
+    }
+)
+
+
+def find_reader(name: str, task: Task) -> Reader:
+    """Returns a reader by its name.
+
+    Raises:
+      UsageError: there is none of this name, or it makes examples of another kind of task.
+    """
+    allowed = _OF_KIND[task.kind]
+    if name not in READERS:
+        raise UsageError(
+            f'task {task.name}: no reader is named "{name}".{did_you_mean(name, READERS)} '
+            f"Allowed for {task.kind}: {', '.join(allowed)}"
+        )
+    if name not in allowed:
+        raise UsageError(
+            f'task {task.name}: reader "{name}" does not read examples for {task.kind}. '
+            f"Allowed: {', '.join(allowed)}"
+        )
+    return READERS[name]

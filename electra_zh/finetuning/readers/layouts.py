@@ -175,6 +175,8 @@ def _csv_rows(lines: Iterable[Line], problems: Problems) -> Iterator[Row]:
             places.append(place)
             yield text + "\n"
 
+    # Cells of any length; the module's own limit is 131,072 characters.
+    csv.field_size_limit(2**31 - 1)
     # Strict: a quote that never ends must not swallow the rest of the file unseen.
     reader = csv.reader(texts(), strict=True)
     while True:

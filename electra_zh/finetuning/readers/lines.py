@@ -7,12 +7,15 @@ splitting breaks at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.finetuning.examples import Problems
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Line(NamedTuple):
@@ -49,8 +52,9 @@ def json_lines(path: str, problems: Problems) -> Iterator[tuple[dict[str, Any], 
             continue
         try:
             value = json.loads(text)
-        except json.JSONDecodeError as error:
-            problems.add(place, "not valid JSON", detail=f"{error.msg} at column {error.colno}")
+            _check_unicode(text, value)
+        except (ValueError, RecursionError) as error:
+            problems.add(place, "not valid JSON", detail=_reason(error))
             continue
         if not isinstance(value, dict):
             problems.add(place, "not a JSON object", detail=f"{text[:40]}")
@@ -68,8 +72,24 @@ def whole_json(path: str) -> Any:
     if not text.strip():
         raise UserError(f"{path} is empty")
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}: not valid JSON: {error.msg} at column {error.colno}"
-        ) from None
+        value = json.loads(text)
+        _check_unicode(text, value)
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"{path}{line}: not valid JSON: {_reason(error)}") from None
+    return value
+
+
+def _check_unicode(text: str, value: Any) -> None:
+    r"""Refuses half of a surrogate pair (`\ud83d` alone): no file of results could hold it."""
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a surrogate pair, which is no character") from None
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return str(error)

@@ -1,12 +1,18 @@
-"""Plain lines: new data without labels or fields, one example a line."""
+"""Plain lines: new data without labels or fields, one example a line; how to tell it is none."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 
 from electra_zh.finetuning.examples import Problems, TextExample
 from electra_zh.finetuning.readers.lines import read_lines
 from electra_zh.finetuning.tasks import Task
+
+# So many lines tell a file's form.
+_LINES = 20
+_TAG = re.compile("O|[BIMES][-_].+")
 
 
 def plain_texts(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
@@ -21,5 +27,30 @@ def plain_texts(path: str, task: Task, *, split: str, problems: Problems) -> Ite
         if pairs and not tab:
             problems.add(place, "no TAB between the two texts", detail=f'"{text[:40]}"')
             continue
+        if pairs and "\t" in second:
+            problems.add(place, "more than two texts", detail=f'"{text[:40]}"')
+            continue
         yield TextExample(number, first if pairs else text, second if pairs else None, None, place)
         number += 1
+
+
+def looks_labelled(path: str, task: Task) -> bool:
+    """Returns whether a file of lines is in the task's own labelled form, by its first lines.
+
+    That is columns of words and tags for such a task, and more cells than texts where the task's
+    own files are tables called .txt.
+    """
+    found = (line.text for line in read_lines(path, Problems(skip=True)) if line.text.strip())
+    first = list(itertools.islice(found, _LINES))
+    if task.reader == "columns":
+        return all(_ends_with_tag(line) for line in first)
+    names = (*task.files.train, *task.files.dev, *task.files.test)
+    if task.reader == "table" and any(name.endswith(".txt") for name in names):
+        texts = 2 if "text_b" in task.fields else 1
+        return all(line.count("\t") >= texts for line in first)
+    return False
+
+
+def _ends_with_tag(line: str) -> bool:
+    cells = line.split()
+    return len(cells) > 1 and _TAG.fullmatch(cells[-1]) is not None

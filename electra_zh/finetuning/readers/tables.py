@@ -60,7 +60,8 @@ def table(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[
 
     The separator is a TAB if the first line has one, else a comma if the name ends in `.csv`. Only
     CSV has quoting: in the TSV files of GLUE and of the Chinese sets a quote is a character as any
-    other. In lines with more columns than the first, the last column takes the rest. A file whose
+    other. In lines with more columns than the first, the last column takes the rest, unless it is
+    the label. A file whose
     name ends in `.json` or `.jsonl` is read as JSON lines.
 
     Without a header, test and new data with as many columns as the task has texts are those texts.
@@ -197,6 +198,10 @@ def _table(path: str, task: Task, split: str, problems: Problems) -> Iterator[Te
         if len(row.cells) < needed:
             detail = f"expected at least {needed}, found {len(row.cells)}"
             problems.add(row.place, "too few columns", detail=detail)
+            continue
+        if len(row.cells) > width and layout.label == width - 1 and split != "new":
+            detail = f"expected {width}, the last the label; found {len(row.cells)}"
+            problems.add(row.place, "too many columns", detail=detail)
             continue
         if len(row.cells) > width:
             row.cells[width - 1 :] = [separator.join(row.cells[width - 1 :])]
