@@ -119,7 +119,7 @@ class Training:
             raise UserError(f"num_train_epochs must be above 0; received {self.num_train_epochs}")
         for name in (
             *("learning_rate", "weight_decay_rate", "early_stopping", "seed"),
-            "max_train_examples",
+            *("max_train_examples", "lr_decay_power", "top_layer_decay"),
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative; received {getattr(self, name)}")

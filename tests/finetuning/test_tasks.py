@@ -67,6 +67,7 @@ def test_a_group_is_its_tasks_each_once() -> None:
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
         (["afqmc"], {"warmup_proportion": "2"}, "warmup_proportion must lie in 0 to 1"),
         (["afqmc"], {"seed": "8388608"}, "seed must be below 8388608"),
+        (["afqmc"], {"lr_decay_power": "-1"}, "lr_decay_power must not be negative"),
         (["afqmc"], {"dropout": "1"}, "dropout must be at least 0 and below 1; received 1.0"),
         (["missing.yaml"], {}, "No such recipe file: missing.yaml"),
     ],
