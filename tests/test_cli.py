@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from electra_zh import cli
 from runner import electra
 
 COMMANDS = (
@@ -60,6 +61,11 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flag_of_several_files_may_be_repeated() -> None:
+    words = ["clean", "x", "--output", "o", "--decontaminate", "a", "b", "--decontaminate", "c"]
+    assert cli._parse(["electra-zh", *words]).decontaminate == ["a", "b", "c"]
 
 
 def test_no_command_shows_help() -> None:

@@ -70,6 +70,7 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     rules.add_argument(
         "--decontaminate",
         nargs="+",
+        action="extend",
         default=[],
         metavar="FILE",
         help="evaluation data (.json, .jsonl, .tsv, .txt): documents with a stretch of it go",
