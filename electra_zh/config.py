@@ -8,9 +8,11 @@ string. A key that the dataclass does not have is an error that names the neares
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import difflib
 import importlib.resources
+import math
 import os
 import types
 import typing
@@ -76,14 +78,23 @@ def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]
         folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
         text, origin = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
     recipe = _parse_mapping(text, origin)
-    includes = recipe.pop("include", [])
     merged: dict[str, Any] = {}
-    for included in [includes] if isinstance(includes, str) else includes:
+    for included in _included_names(recipe.pop("include", []), origin):
         if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
             included = os.path.join(os.path.dirname(name), included)
         merged.update(_load_recipe(included, kind, (*chain, name)))
     merged.update(recipe)
     return merged
+
+
+def _included_names(value: Any, origin: str) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"Recipe {origin}: `include` must be the name of a recipe or a list of names; "
+            f"received {value!r}"
+        )
+    return names
 
 
 def _read_recipe_file(path: str) -> str:
@@ -184,10 +195,7 @@ def _coerce(value: Any, declared: Any, what: str) -> Any:
     elif declared is int:
         return _coerce_int(value, what)
     elif declared is float:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            pass
+        return _coerce_float(value, what)
     elif declared is str and isinstance(value, str):
         return value
     expected = getattr(declared, "__name__", str(declared))
@@ -216,15 +224,29 @@ def _coerce_bool(value: Any, what: str) -> bool:
 
 
 def _coerce_int(value: Any, what: str) -> int:
+    # 1e6 and 1_000_000 are how people write step counts.
+    text = str(value).replace("_", "")
+    # float64 has not every whole number, so it comes second.
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError, OverflowError):
+        if float(text) == int(float(text)):
+            return int(float(text))
+    raise UserError(f"{what} must be a whole number; received {value!r}")
+
+
+def _coerce_float(value: Any, what: str) -> float:
     try:
-        # 1e6 and 1_000_000 are how people write step counts.
-        number = float(str(value).replace("_", ""))
-        if isinstance(value, bool) or number != int(number):
-            raise ValueError
-        return int(number)
-    except (ValueError, OverflowError):
-        raise UserError(f"{what} must be a whole number; received {value!r}") from None
+        number = float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{what} must be a number; received {value!r}") from None
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        # A run would only fail later, or train to NaN.
+        raise UserError(f"{what} must be a finite number; received {value!r}")
+    return number
 
 
 def _article(name: str) -> str:
-    return {"float": "a number", "str": "text"}.get(name, f"a {name}")
+    return {"str": "text"}.get(name, f"a {name}")

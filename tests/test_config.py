@@ -50,11 +50,21 @@ def test_values_are_coerced_to_their_types() -> None:
     assert config.build(Example, {"steps": 1, "limit": "none"}, where="x").limit is None
 
 
+def test_large_whole_numbers_keep_their_last_digit() -> None:
+    for value in ("9007199254740993", "9_007_199_254_740_993", 9007199254740993):
+        assert config.build(Example, {"steps": value}, where="x").steps == 9007199254740993
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"steps": "1.5"}, r"x: steps must be a whole number; received '1.5'"),
         ({"steps": True}, r"steps must be a whole number"),
+        ({"steps": "inf"}, r"x: steps must be a whole number; received 'inf'"),
+        ({"steps": "nan"}, r"x: steps must be a whole number; received 'nan'"),
+        ({"steps": 1, "rate": "inf"}, r"x: rate must be a finite number; received 'inf'"),
+        ({"steps": 1, "rate": float("nan")}, r"x: rate must be a finite number; received nan"),
+        ({"steps": 1, "rate": 10**400}, r"x: rate must be a finite number; received 1000"),
         ({"steps": 1, "rate": "fast"}, r"x: rate must be a number; received 'fast'"),
         ({"steps": 1, "fast": "maybe"}, r"fast must be true or false; received 'maybe'"),
         ({"steps": 1, "kind": "tow"}, r'kind is "tow"; allowed: one, two. Did you mean "two"\?'),
@@ -94,7 +104,14 @@ def test_include_circle_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- 1\n- 2\n", "must be a mapping"), ("a: [1\n", "not valid YAML"), ("1: 2\n", "mapping")],
+    [
+        ("- 1\n- 2\n", "must be a mapping"),
+        ("a: [1\n", "not valid YAML"),
+        ("1: 2\n", "mapping"),
+        ("include:\n", "`include` must be the name of a recipe or a list of names; received None"),
+        ("include: 3\n", "`include` must be the name of a recipe or a list of names; received 3"),
+        ("include: [tiny, 3]\n", r"a list of names; received \['tiny', 3\]"),
+    ],
 )
 def test_bad_recipe_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
