@@ -108,10 +108,8 @@ def _local_client(processes: int) -> Iterator[distributed.Client]:
 def _client(scheduler: str) -> Iterator[distributed.Client]:
     """Connects to a scheduler by its address, or by the file that it writes."""
     is_file = scheduler.endswith(".json")
-    if is_file and not files.exists(scheduler):
-        raise UserError(
-            f"No such scheduler file: {scheduler}; `dask scheduler --scheduler-file` writes it"
-        )
+    if is_file:
+        _check_scheduler_file(scheduler)
     where = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
     try:
         client = distributed.Client(**where, timeout=_CONNECT_SECONDS)
@@ -123,6 +121,16 @@ def _client(scheduler: str) -> Iterator[distributed.Client]:
     finally:
         with contextlib.suppress(Exception):
             client.close(timeout=_CONNECT_SECONDS)
+
+
+def _check_scheduler_file(path: str) -> None:
+    """Raises a UserError unless a file says where a scheduler is; Dask would fail unclearly."""
+    writer = "`dask scheduler --scheduler-file` writes it"
+    if not files.exists(path):
+        raise UserError(f"No such scheduler file: {path}; {writer}")
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("address"), str):
+        raise UserError(f"{path} is not a scheduler file: it has no `address`; {writer}")
 
 
 class _Share(distributed.WorkerPlugin):

@@ -191,6 +191,11 @@ def test_a_scheduler_that_goes_away_is_one_line(
     _AT_ONCE.clear()
 
 
+def _file(folder: Path, name: str, content: str) -> str:
+    (folder / name).write_text(content)
+    return str(folder / name)
+
+
 def test_no_scheduler_is_one_line_and_leaves_nothing(
     corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +209,10 @@ def test_no_scheduler_is_one_line_and_leaves_nothing(
         ("tcp://127.0.0.1:1", "No Dask scheduler answers at tcp://127.0.0.1:1: "),
         ("foo://x", "No Dask scheduler answers at foo://x: unknown address scheme"),
         ("none.json", "No such scheduler file: none.json"),
+        (_file(tmp_path, "text.json", "tcp://a:1"), r"text\.json is not valid JSON"),
+        (_file(tmp_path, "list.json", "[1]"), "it has no `address`; `dask scheduler"),
+        (_file(tmp_path, "other.json", '{"type": "x"}'), r"other\.json is not a scheduler file"),
+        (_file(tmp_path, "number.json", '{"address": 8786}'), "it has no `address`"),
     ):
         with pytest.raises(UserError, match=message):
             build.build(dataclasses.replace(settings, scheduler=scheduler))
