@@ -11,7 +11,7 @@ import logging as python_logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from absl import app, logging
@@ -32,7 +32,9 @@ class _Parser(argparse_flags.ArgumentParser):
     """A parser whose errors are one line that names the nearest flag or command."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message.rstrip('.')}. See `{self.prog} --help`.\n")
+        message = message.rstrip(".")
+        end = "" if message.endswith("?") else "."
+        self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
         raise AssertionError("exit returned")
 
 
@@ -49,10 +51,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         if isinstance(action, argparse._SubParsersAction)
     )
     assert isinstance(known, dict)
-    name = next((word for word in argv[1:] if not word.startswith("-")), None)
-    if name is not None and name not in known:
-        shown = ", ".join(sorted(known))
-        parser.error(f'no command "{name}".{did_you_mean(name, known)} Commands: {shown}.')
+    _check_command(parser, argv[1:], known)
     args, extra = parser.parse_known_args(argv[1:])
     if args.command is None:
         parser.print_help()
@@ -69,6 +68,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if words is not None:
         words += extra
     return args
+
+
+def _check_command(parser: _Parser, words: Sequence[str], known: Iterable[str]) -> None:
+    """Ends with an error unless a known command comes first, or flags that need none."""
+    flags = parser._option_string_actions
+    name = next((word for word in words if not word.startswith("-")), None)
+    for word in words:
+        flag = word.partition("=")[0]
+        if word == name or flag in ("-h", "--help", "--version"):
+            break
+        if flag not in flags:
+            hint = did_you_mean(flag, flags)
+            parser.error(f"unknown argument {word} before the command.{hint}")
+    if name is not None and name not in known:
+        shown = ", ".join(sorted(known))
+        parser.error(f'no command "{name}".{did_you_mean(name, known)} Commands: {shown}.')
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -116,7 +131,9 @@ def _device_message(error: Exception) -> str | None:
 
 
 def _make_parser() -> _Parser:
-    parser = _Parser(prog="electra-zh", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = _Parser(
+        prog="electra-zh", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"electra-zh {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for group in (cleaning, data, pretraining, finetuning, exporting):

@@ -39,8 +39,12 @@ def test_help_does_not_load_tensorflow() -> None:
     ("words", "message"),
     [
         (["pretrian"], 'no command "pretrian". Did you mean "pretrain"?'),
+        (["--bogus"], "error: unknown argument --bogus before the command. See `electra-zh"),
+        (["--versoin"], 'before the command. Did you mean "--version"? See `electra-zh --help`.'),
+        (["--output", "o", "clean", "x"], "unknown argument --output before the command"),
+        (["-", "clean"], "unknown argument - before the command"),
         (["build-data"], "the following arguments are required: input, --vocab, --output"),
-        (["demo", "--outptu", "x"], 'unknown argument --outptu. Did you mean "--output"?'),
+        (["demo", "--outptu", "x"], 'argument --outptu. Did you mean "--output"? See `electra-zh'),
         (["demo", "extra"], "unknown argument extra"),
         (["build-data", "a", "--vocab", "v", "--output", "o", "--seed", "x"], "invalid int value"),
         (
