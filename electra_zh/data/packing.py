@@ -57,6 +57,8 @@ __all__ = [
 ]
 
 MIN_LENGTH = 8
+# As in fine-tuning; a mistyped length would take all memory.
+MAX_LENGTH = 4096
 
 ONE_SEGMENT_PROBABILITY = 0.1
 RANDOM_TARGET_PROBABILITY = 0.05

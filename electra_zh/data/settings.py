@@ -87,6 +87,10 @@ class BuildSettings:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise UserError(f"{name} is {value}; it must be at least {lowest}")
+        if self.max_seq_length > packing.MAX_LENGTH:
+            raise UserError(
+                f"max_seq_length is {self.max_seq_length}; it must be at most {packing.MAX_LENGTH}"
+            )
         self._check_runner()
 
     def _check_runner(self) -> None:

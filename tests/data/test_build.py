@@ -175,6 +175,7 @@ def test_unknown_characters_are_counted(tmp_path: Path, vocabulary: str) -> None
     [
         ({"packing": "ful"}, 'packing is "ful"; allowed: full, reference. Did you mean "full"'),
         ({"max_seq_length": 7}, "max_seq_length is 7; it must be at least 8"),
+        ({"max_seq_length": 4097}, "max_seq_length is 4097; it must be at most 4096"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"num_shards": 0}, "num_shards is 0; it must be at least 1"),
         ({"holdout_every": 1}, "holdout_every is 1; it must be at least 2"),
