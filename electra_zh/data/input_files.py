@@ -40,20 +40,17 @@ def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[I
       exclude: a folder whose files are not taken: the one to be written.
 
     Raises:
-      UserError: nothing is there under one of the names.
+      UserError: nothing is there under one of the names, or only what is excluded.
     """
     if not inputs:
         raise UserError("No input: give files, folders or globs")
     outside = None if exclude is None else os.path.join(os.path.abspath(exclude), "")
     found: dict[str, InputFile] = {}
     for name in inputs:
-        paths = _expand(name)
-        if outside is not None:
-            paths = [
-                path
-                for path in paths
-                if files.is_remote(path) or not os.path.abspath(path).startswith(outside)
-            ]
+        there = _expand(name)
+        paths = [path for path in there if not _is_below(path, outside)]
+        if there and not paths:
+            raise UserError(f"The input {name} is inside of --output {exclude}")
         if not paths:
             raise UserError(f"No text files in {name} (known: {_known_suffixes()})")
         for path in paths:
@@ -61,6 +58,13 @@ def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[I
             if key not in found:
                 found[key] = InputFile(path, files.size(path), files.modified_ns(path))
     return tuple(found.values())
+
+
+def _is_below(path: str, folder: str | None) -> bool:
+    """Returns whether a local path begins with a folder's, which ends in a separator."""
+    if folder is None or files.is_remote(path):
+        return False
+    return os.path.abspath(path).startswith(folder)
 
 
 def _expand(name: str) -> list[str]:

@@ -72,6 +72,15 @@ def test_inputs_that_are_not_there_are_named(tmp_path: Path, name: str, message:
         input_files.find_inputs([str(tmp_path / name)])
 
 
+def test_inputs_inside_of_the_output_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    for name in ("a.txt", "*.txt", ""):
+        path = str(tmp_path / name)
+        with pytest.raises(UserError) as error:
+            input_files.find_inputs([path], exclude=str(tmp_path))
+        assert str(error.value) == f"The input {path} is inside of --output {tmp_path}"
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_compressed_files_are_read_whole(tmp_path: Path, suffix: str) -> None:
     text = "".join(f"第 {number} 行\n" for number in range(100_000))
