@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -76,12 +77,11 @@ def _add_sentencepiece_flags(command: argparse.ArgumentParser) -> None:
 
 def build_vocab(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-vocab`."""
-    from electra_zh import files, progress
+    from electra_zh import progress
     from electra_zh.data import documents, input_files
 
     pieces = _piece_settings(args)
-    if files.exists(args.output) and not args.overwrite:
-        raise UserError(f"{args.output} exists; --overwrite replaces it")
+    _check_vocabulary_name(args.output, overwrite=args.overwrite)
     units = documents.plan_units(input_files.find_inputs(args.input))
     readers = [
         documents.UnitReader(unit, text_field=args.text_field, strict=args.strict) for unit in units
@@ -105,6 +105,22 @@ def build_vocab(args: argparse.Namespace) -> int:
             place = documents.show_place(reader.bad_places[reason][0])
             print(f"left out: {count:,} lines, {reason}, first {place}")
     return 0
+
+
+def _check_vocabulary_name(output: str, *, overwrite: bool) -> None:
+    """Checks, before all the text is read, that a file can be written under a name."""
+    from electra_zh import files
+
+    if not output:
+        raise UserError("--output is empty; it names the vocabulary file to write")
+    if files.is_dir(output):
+        raise UserError(f"{output} is a folder; --output names the vocabulary file to write")
+    if files.exists(output) and not overwrite:
+        raise UserError(f"{output} exists; --overwrite replaces it")
+    parent = os.path.dirname(output) or "."
+    if not files.is_remote(output) and not files.is_dir(parent):
+        what = "is a file" if files.exists(parent) else "does not exist"
+        raise UserError(f"--output {output}: {parent} {what}, and must be a folder")
 
 
 def _piece_settings(args: argparse.Namespace) -> PieceSettings | None:
