@@ -56,6 +56,9 @@ class ModelConfig:
         for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, field) < 1:
                 raise UserError(f"{field} must be at least 0 and below 1: {getattr(self, field)}")
+        for field in ("initializer_range", "layer_norm_eps"):
+            if not getattr(self, field) > 0:
+                raise UserError(f"{field} must be above 0; received {getattr(self, field)}")
 
     def _check_positive(self, field: str) -> None:
         if getattr(self, field) < 1:

@@ -22,7 +22,7 @@ _ELSEWHERE = {
     "do_lower_case": "the data folder brings it; see `electra-zh build-data --help`",
     "do_train": "use `electra-zh pretrain`",
     "do_eval": "use --eval-data or `electra-zh evaluate`",
-    "use_tpu": "--tpu",
+    "use_tpu": "a run uses the device that TensorFlow finds",
     "model_size": "write model=NAME, as model=small",
     "model_hparam_overrides": "write the keys themselves, as hidden_size=256",
     "num_tpu_cores": "the device decides",
@@ -117,8 +117,11 @@ class PretrainConfig:
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1; received {getattr(self, name)}")
-        not_negative = ("num_warmup_steps", "num_eval_steps", "iterations_per_loop", "seed")
-        for name in (*not_negative, "gen_weight", "disc_weight", "weight_decay_rate"):
+        not_negative = (
+            *("num_warmup_steps", "num_eval_steps", "iterations_per_loop", "seed"),
+            *("gen_weight", "disc_weight", "weight_decay_rate", "lr_decay_power"),
+        )
+        for name in not_negative:
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative; received {getattr(self, name)}")
         positive = ("learning_rate", "temperature", "generator_layers", "generator_hidden_size")

@@ -130,7 +130,7 @@ def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
     ("overrides", "message"),
     [
         ({"lerning_rate": "1"}, r'Unknown setting "lerning_rate". Did you mean "learning_rate"\?'),
-        ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: --tpu'),
+        ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: a run uses the device'),
         ({"model": "smal"}, r'No model recipe is named "smal". Did you mean "small"\?'),
     ],
 )
@@ -145,6 +145,9 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"mask_prob": "1.5"}, "mask_prob must lie between 0 and 1; received 1.5"),
         ({"train_batch_size": "0"}, "train_batch_size must be at least 1; received 0"),
         ({"learning_rate": "-1"}, "learning_rate must be above 0"),
+        ({"lr_decay_power": "-1"}, "lr_decay_power must not be negative; received -1.0"),
+        ({"layer_norm_eps": "-1"}, "layer_norm_eps must be above 0; received -1.0"),
+        ({"disc_weight": "nan"}, "disc_weight must be a finite number; received 'nan'"),
         ({"max_seq_length": "600"}, r"max_position_embeddings \(512\); received 600"),
         ({"precision": "bf16"}, 'precision is "bf16"; allowed: float32, bfloat16. Did you mean'),
         ({"hidden_size": "130", "num_attention_heads": "4"}, "not a multiple"),
