@@ -73,7 +73,9 @@ def read(init: Init) -> Weights:
         if init.layers:
             weights = adapt.select_layers(weights, init.layers)
     except UserError as error:
-        raise UserError(f"--init {error}") from None
+        # Most messages begin with the source.
+        named = "" if str(error).startswith(init.source) else f"{init.source}: "
+        raise UserError(f"--init {named}{error}") from None
     if init.sha256 and _digest(weights) != init.sha256:
         raise UserError(
             f"{init.source} has changed since the run was started with it, and the run has no "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -288,6 +289,16 @@ def test_a_source_that_has_changed(tmp_path: Path) -> None:
 def test_a_source_that_is_not_there() -> None:
     with pytest.raises(UserError, match="--init nowhere does not exist; needed is a run or"):
         init.read(Init("nowhere"))
+
+
+def test_a_source_that_has_saved_nothing(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    make_run(old)
+    shutil.rmtree(old / "checkpoints")
+    with pytest.raises(UserError) as error:
+        init.read(Init(str(old)))
+    message = f"--init {old}: There is no checkpoint in {old}/checkpoints: has the run saved one"
+    assert str(error.value).startswith(message)
 
 
 def test_positions_that_a_start_had_trained_count(tmp_path: Path) -> None:
