@@ -39,8 +39,9 @@ def run(output: str) -> None:
     """Runs the demo in the folder `output`.
 
     Raises:
-      UserError: the folder holds something else, or a step failed.
+      UserError: the name is a file's, the folder holds something else, or a step failed.
     """
+    files.check_output(output)
     if files.exists(output):
         mark = files.join(output, "demo.txt")
         if not files.exists(mark) and files.list_dir(output):

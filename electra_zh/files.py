@@ -95,6 +95,20 @@ def make_dirs(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
+def check_output(path: str) -> None:
+    """Checks, before any work is done, that a folder can be or is made under a name.
+
+    Raises:
+      UserError: the name is empty, or a file has it or stands where a parent would be.
+    """
+    if not path:
+        raise UserError("--output is empty; it names a folder")
+    while not is_remote(path) and path and not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if path and exists(path) and not is_dir(path):
+        raise UserError(f"{path} is a file; --output names a folder")
+
+
 def remove(path: str) -> None:
     """Removes one file."""
     if is_remote(path):

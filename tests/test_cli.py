@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh import cli
+from electra_zh import cli, demo
+from electra_zh.config import UserError
+from electra_zh.text import learn
 from runner import electra
 
 COMMANDS = (
@@ -70,6 +72,39 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 def test_a_flag_of_several_files_may_be_repeated() -> None:
     words = ["clean", "x", "--output", "o", "--decontaminate", "a", "b", "--decontaminate", "c"]
     assert cli._parse(["electra-zh", *words]).decontaminate == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("old", "old is a folder; --output names the vocabulary file to write"),
+        ("", "--output is empty; it names the vocabulary file to write"),
+        ("corpus.txt/vocab.txt", "corpus.txt is a file, and must be a folder"),
+        ("none/vocab.txt", "--output none/vocab.txt: none does not exist, and must be a folder"),
+    ],
+)
+def test_a_vocabulary_s_name_is_checked_before_its_text_is_read(
+    output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "corpus.txt").write_text("天地玄黄\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(learn, "build_vocab", None)
+    words = ["build-vocab", "corpus.txt", "--output", output, "--overwrite"]
+    args = cli._parse(["electra-zh", *words])
+    with pytest.raises(UserError, match=message):
+        args.run(args)
+
+
+def test_a_folder_to_write_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("mine")
+    message = r"thesis\.doc is a file; --output names a folder"
+    with pytest.raises(UserError, match=message):
+        demo.run(str(tmp_path / "thesis.doc"))
+    words = ["convert", "m", "--to", "onnx", "--output", str(tmp_path / "thesis.doc" / "new")]
+    args = cli._parse(["electra-zh", *words])
+    with pytest.raises(UserError, match=message):
+        args.run(args)
 
 
 def test_no_command_shows_help() -> None:

@@ -32,6 +32,18 @@ def test_atomic_write_replaces(tmp_path: Path) -> None:
     assert files.read_text(str(path)) == "二\r\n"
 
 
+def test_an_output_folder_is_no_file_nor_below_one(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    for name in ("f", "f/new", "f/a/new"):
+        with pytest.raises(UserError, match="f is a file; --output names a folder"):
+            files.check_output(str(tmp_path / name))
+    with pytest.raises(UserError, match="--output is empty; it names a folder"):
+        files.check_output("")
+    for name in ("", "new", "new/er"):
+        files.check_output(str(tmp_path / name))
+    files.check_output("new")
+
+
 def test_errors_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file: nowhere"):
         files.read_text("nowhere")

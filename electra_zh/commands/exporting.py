@@ -49,6 +49,7 @@ def convert(args: argparse.Namespace) -> int:
 
     if files.exists(args.output):
         raise UserError(f"{args.output} exists; choose another --output")
+    files.check_output(args.output)
     load_tensorflow()
     from electra_zh.convert import google, huggingface, onnx_file, saved_model
     from electra_zh.convert.source import open_source

@@ -82,6 +82,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
         after the last two the same call goes on where it stopped.
     """
     assert settings.part is None
+    files.check_output(settings.output)
     settings, vocabulary = _with_vocabulary(settings)
     inputs = input_files.find_inputs(settings.inputs, exclude=settings.output)
     with interruptible(), prepared_folder(settings, inputs, vocabulary):
@@ -120,6 +121,7 @@ def build_part(
       UserError: as in `build`; what parts have done stays.
     """
     assert settings.part is not None
+    files.check_output(settings.output)
     settings, vocabulary = _with_vocabulary(settings)
     inputs = input_files.find_inputs(settings.inputs, exclude=settings.output)
     joined = _find_joined(settings, inputs, vocabulary)

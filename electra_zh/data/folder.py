@@ -75,8 +75,6 @@ def _check(settings: BuildSettings, fingerprint: Mapping[str, Any]) -> str:
     output = settings.output
     if not files.exists(output):
         return ""
-    if not files.is_dir(output):
-        raise UserError(f"{output} is a file; --output names a folder")
     _refuse_foreign(settings)
     if files.exists(files.join(output, MANIFEST)) and not settings.overwrite:
         raise UserError(f"{output} holds finished data; choose another folder, or --overwrite")

@@ -135,6 +135,7 @@ def open_or_create(
       UserError: the folder holds something else, or a run of other settings, vocabulary or data.
     """
     if not is_run(folder):
+        files.check_output(folder)
         if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
             raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
         if recipe is None:

@@ -73,5 +73,9 @@ def test_the_vocabulary_may_lie_in_the_folder(
 
 
 def test_output_must_be_a_folder(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a file; --output names a folder"):
-        build.build(make_settings(corpus, vocabulary, Path(vocabulary)))
+    for output in (Path(vocabulary), Path(vocabulary) / "new"):
+        with pytest.raises(UserError, match=r"vocabulary\.txt is a file; --output names a folder"):
+            build.build(make_settings(corpus, vocabulary, output))
+    nameless = dataclasses.replace(make_settings(corpus, vocabulary, tmp_path), output="")
+    with pytest.raises(UserError, match="--output is empty"):
+        build.build(nameless)

@@ -80,6 +80,13 @@ def test_a_new_run_needs_a_recipe_and_its_own_folder(tmp_path: Path) -> None:
         _open(tmp_path)
 
 
+def test_a_run_s_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("mine")
+    for name in ("thesis.doc", "thesis.doc/run"):
+        with pytest.raises(UserError, match=r"thesis\.doc is a file; --output names a folder"):
+            _open(tmp_path / name)
+
+
 def test_vocab_size_follows_the_data(tmp_path: Path) -> None:
     assert _open(tmp_path).config.model.vocab_size == 6
     with pytest.raises(UserError, match="vocab_size is 7 but the data's vocabulary has 6 tokens"):

@@ -27,6 +27,7 @@ def check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFile
       UserError: it holds what must not be lost, is inside of the input, or the input inside of it.
     """
     output = settings.output
+    files.check_output(output)
     for file in inputs:
         if _is_inside(file.path, output):
             raise UserError(f"The input {file.path} is inside of --output {output}")
@@ -39,8 +40,6 @@ def check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFile
                 )
     if not files.exists(output):
         return
-    if not files.is_dir(output):
-        raise UserError(f"{output} is a file; --output names a folder")
     names = files.list_dir(output)
     if not names:
         return

@@ -271,8 +271,11 @@ def test_an_unknown_folder_and_a_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "out" / "report.json").write_text('{"mine": 1}')
     with pytest.raises(UserError, match=r"not clean's \(report.json\)"):
         run.clean(_settings(tmp_path, overwrite=True))
-    with pytest.raises(UserError, match="is a file; --output names a folder"):
-        run.clean(_settings(tmp_path, output=str(tmp_path / "out" / "report.json")))
+    for name in ("report.json", "report.json/new"):
+        with pytest.raises(UserError, match=r"report\.json is a file; --output names a folder"):
+            run.clean(_settings(tmp_path, output=str(tmp_path / "out" / name)))
+    with pytest.raises(UserError, match="--output is empty"):
+        run.clean(_settings(tmp_path, output=""))
 
 
 def test_input_and_output_must_be_apart(tmp_path: Path) -> None:
