@@ -111,17 +111,17 @@ def split_words(line: str, settings: TokenizerSettings) -> list[str]:
 
 
 def _split_punctuation(word: str) -> list[str]:
+    # Cut, not put together: what stands between spaces may be a whole file.
     words: list[str] = []
-    start_new_word = True
-    for char in word:
+    start = 0
+    for index, char in enumerate(word):
         if is_punctuation(char):
+            if start < index:
+                words.append(word[start:index])
             words.append(char)
-            start_new_word = True
-        elif start_new_word:
-            words.append(char)
-            start_new_word = False
-        else:
-            words[-1] += char
+            start = index + 1
+    if start < len(word):
+        words.append(word[start:])
     return words
 
 

@@ -44,6 +44,12 @@ def test_words(line: str, words: list[str]) -> None:
     assert split_words(line, DEFAULT) == words
 
 
+def test_a_word_may_be_very_long() -> None:
+    letters = "x" * 1_000_000
+    words = split_words(f"{letters},{letters}..", TokenizerSettings())
+    assert words == [letters, ",", letters, ".", "."]
+
+
 def test_settings_decide_on_case_and_accents() -> None:
     assert split_words("Café≠", ACCENTS) == ["café≠"]
     assert split_words("Café", CASED) == ["Café"]
