@@ -20,6 +20,15 @@ def add_command(
     summary: str,
     aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
+    """Adds a command and returns its parser, for its flags.
+
+    Args:
+      subparsers: of the command line.
+      name: of the command.
+      run: does the command and returns its exit code.
+      summary: one line, for the help.
+      aliases: other names of the command.
+    """
     # No abbreviations: --data must not silently mean --data-something of a later version.
     command = subparsers.add_parser(
         name,
@@ -33,6 +42,7 @@ def add_command(
 
 
 def add_tokenizer_flags(command: argparse.ArgumentParser) -> None:
+    """Adds the flags that say how text is normalised."""
     command.add_argument(
         "--no-lower-case", action="store_true", help="keep capitals (accents are kept then too)"
     )
@@ -40,6 +50,7 @@ def add_tokenizer_flags(command: argparse.ArgumentParser) -> None:
 
 
 def tokenizer_settings(args: argparse.Namespace) -> TokenizerSettings:
+    """Returns what the flags of `add_tokenizer_flags` say."""
     from electra_zh.text.wordpiece import TokenizerSettings
 
     lower_case = not args.no_lower_case
@@ -51,6 +62,7 @@ def tokenizer_settings(args: argparse.Namespace) -> TokenizerSettings:
 
 
 def add_input_flags(command: argparse.ArgumentParser) -> None:
+    """Adds the input of a command that reads text, and the flags on how it is read."""
     command.add_argument(
         "input",
         nargs="+",

@@ -72,7 +72,7 @@ class WordModel:
         active = np.searchsorted(-lengths, -np.arange(lengths[0]), side="left").tolist()
         points = np.minimum(codepoints, len(self._rows) - 1)
         rows = self._rows.take(points)
-        choices, states = self._forward(rows, firsts, lengths, active)
+        choices, states = self._forward(rows, firsts, active)
         found = [firsts]
         state = np.zeros(0, np.int64)
         before = np.array(_BEFORE).reshape(-1)
@@ -84,7 +84,7 @@ class WordModel:
         return np.concatenate(found)
 
     def _forward(
-        self, rows: np.ndarray, firsts: np.ndarray, lengths: np.ndarray, active: list[int]
+        self, rows: np.ndarray, firsts: np.ndarray, active: list[int]
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Walks all runs from their first characters to their last.
 

@@ -142,7 +142,7 @@ def _write_units(
     folder: str,
     show: progress.Show,
 ) -> list[Written]:
-    do = functools.partial(write_unit, work=work, folder=folder, settings=settings)
+    do = functools.partial(write_unit, work=work, folder=folder)
     with show("writing", total=len(tasks), unit="file") as bar:
         results = list(run_tasks(do, tasks, processes=settings.processes, report=bar.update))
     return sorted(results, key=lambda result: result.unit)

@@ -210,17 +210,14 @@ def load_records(work: str, unit: int) -> np.ndarray:
     return np.frombuffer(files.read_bytes(records_path(work, unit)), LINE)
 
 
-def write_unit(
-    task: WriteTask, report: Report, *, work: str, folder: str, settings: CleanSettings
-) -> Written:
+def write_unit(task: WriteTask, report: Report, *, work: str, folder: str) -> Written:
     """Writes what stays of a unit, and removes what was kept between the tasks.
 
     Args:
-      task: what to write.
+      task: what to write; the name's suffix says how it is compressed.
       report: is told when a unit is done.
       work: where the lines are.
       folder: where the file goes.
-      settings: how it is compressed.
     """
     records = load_records(work, task.unit)
     tally = Tally()
