@@ -388,8 +388,12 @@ def test_an_empty_label_is_none(tmp_path: Path) -> None:
 
 def test_a_quote_of_csv_that_never_ends(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "text,label", "甲,1", '"乙,0', "丙,1")
-    with pytest.raises(UserError, match=r"a.csv, line 3: not valid CSV: unexpected end of data"):
+    message = "a.csv, line 3: not valid CSV, 2 lines in one record: unexpected end of data"
+    with pytest.raises(UserError, match=message):
         read(path, single())
+    problems = Problems(skip=True)
+    assert len(read(path, single(), problems=problems)) == 1
+    assert dict(problems.counts) == {"not valid CSV, 2 lines in one record": 1}
 
 
 def test_fields_with_an_unknown_key(tmp_path: Path) -> None:

@@ -184,7 +184,9 @@ def _csv_rows(lines: Iterable[Line], problems: Problems) -> Iterator[Row]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            problems.add(places[0], "not valid CSV", detail=str(error))
+            # Counted as one bad example, it must not hide how much it is.
+            more = f", {len(places):,} lines in one record" if len(places) > 1 else ""
+            problems.add(places[0], f"not valid CSV{more}", detail=str(error))
             continue
         if cells is None:
             return
