@@ -228,7 +228,7 @@ def test_defaults_follow_the_size(width: int, rate: float, decay: float) -> None
 def test_dropout_is_the_one_asked_for_or_the_models_own(rate: float | None, same: bool) -> None:
     training = dataclasses.replace(KIND.task.training, dropout=rate)
     task = dataclasses.replace(KIND.task, training=training)
-    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {})
+    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {}, ())
     model = Trials(START, "texts", {"texts": data}).trainer.model
     batch = rows.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
     features = {name: tf.constant(values) for name, values in batch.features.items()}
