@@ -69,9 +69,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_flag_of_several_files_may_be_repeated() -> None:
+def test_a_flag_of_several_words_may_be_repeated() -> None:
     words = ["clean", "x", "--output", "o", "--decontaminate", "a", "b", "--decontaminate", "c"]
     assert cli._parse(["electra-zh", *words]).decontaminate == ["a", "b", "c"]
+    words = ["finetune", "--model", "m", "--task", "t", "--data", "d", "--output", "o"]
+    words += ["--grid", "a=1,2", "--grid", "b=3", "c=4"]
+    assert cli._parse(["electra-zh", *words]).grid == ["a=1,2", "b=3", "c=4"]
 
 
 @pytest.mark.parametrize(
