@@ -58,7 +58,7 @@ def _place(found: Found | None) -> str:
     """Returns the folder of a task's files, with what it lacks to be trained on."""
     if found is None:
         return "-"
-    lacks = [split for split in ("train", "dev") if split not in found.paths]
+    lacks = found.lacks()
     return f"{found.folder} (no {' and no '.join(lacks)} file)" if lacks else found.folder
 
 

@@ -28,6 +28,11 @@ class Found:
     paths: Mapping[Split, tuple[str, ...]]
     labels: str
 
+    def lacks(self) -> list[Split]:
+        """Returns the splits that training needs and that are not there."""
+        needed: tuple[Split, ...] = ("train", "dev")
+        return [split for split in needed if split not in self.paths]
+
 
 def find(task: Task, folders: Sequence[str]) -> Found | None:
     """Finds a task's files: in `data` itself, or in one of its folders below `data`.
@@ -48,7 +53,7 @@ def find(task: Task, folders: Sequence[str]) -> Found | None:
     order = {name.lower(): index for index, name in enumerate((*task.folders, task.name))}
     named.sort(key=lambda folder: (order[_last(folder).lower()], folder.count("/"), folder))
     best = _best(task, named)
-    if best is not None and {"train", "dev"} <= set(best.paths):
+    if best is not None and not best.lacks():
         return best
     return _best(task, [*named, data])
 
@@ -64,10 +69,9 @@ def lack(task: Task, place: Found | None, data: str) -> str:
     if place is None:
         wanted = ", ".join((*task.folders, *task.files.train[:1]))
         return f"no files below {data} (looked for {wanted})"
-    for split in ("train", "dev"):
-        if split not in place.paths:
-            names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
-            return f"no {split} file in {place.folder} ({names})"
+    for split in place.lacks():
+        names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
+        return f"no {split} file in {place.folder} ({names})"
     return ""
 
 

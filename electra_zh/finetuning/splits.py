@@ -70,7 +70,7 @@ def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bo
     Raises:
       UserError: bad examples that are not skipped, or a split without any good one.
     """
-    assert {"train", "dev"} <= set(found.paths)
+    assert not found.lacks()
     problems: dict[Split, Problems] = {split: Problems(skip=skip_bad) for split in found.paths}
     splits = {
         split: read(task, paths, split=split, problems=problems[split])
