@@ -35,7 +35,8 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
     Args:
       names: as the command line has them.
       overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
-        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without).
+        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without);
+        `batch_size` is `train_batch_size`.
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
@@ -96,8 +97,11 @@ def _load(name: str, overrides: Mapping[str, str]) -> Task:
         for key, value in overrides.items()
         if "." not in key or key.startswith(f"{values['name']}.")
     }
+    for short, full in _SHORT.items():
+        if short in own and full in own:
+            raise UsageError(f"{short} and {full} are the same setting: give one of them")
     for key, value in own.items():
-        _override(values, key, value)
+        _override(values, _SHORT.get(key, key), value)
     return Task.from_dict(values, where=f"task {values['name']}")
 
 
@@ -105,8 +109,10 @@ def _names_of(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
+# What a setting may be called on the command line, for short.
+_SHORT = {"batch_size": "train_batch_size"}
 # Settings that tasks trained jointly have in common.
-JOINT_KEYS = tuple(name for name in _names_of(Training) if name != "max_train_examples")
+JOINT_KEYS = (*(name for name in _names_of(Training) if name != "max_train_examples"), *_SHORT)
 _PLAIN_KEYS = ("metric", "max_seq_length", "double_unordered", "head", "reader", "title")
 FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
 

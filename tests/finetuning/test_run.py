@@ -54,4 +54,6 @@ def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path
     assert units(data, "afqmc", "ocnli", joint=True, **joint) == ["afqmc+ocnli"]
     with pytest.raises(UsageError, match=r'"ocnli.seed": tasks trained jointly share'):
         units(data, "afqmc", "ocnli", joint=True, ocnli__seed="1")
+    with pytest.raises(UsageError, match=r'"ocnli.batch_size": tasks trained jointly share'):
+        units(data, "afqmc", "ocnli", joint=True, ocnli__batch_size="1")
     assert units(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]

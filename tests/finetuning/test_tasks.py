@@ -50,6 +50,7 @@ def test_overrides_for_all_and_for_one(own: str) -> None:
     assert first.training.num_train_epochs == 2
     assert second.training.num_train_epochs == 7
     assert second.files.dev == ("d.json",)
+    assert registry.load([own], {"batch_size": "7"})[0].training.train_batch_size == 7
 
 
 def test_a_group_is_its_tasks_each_once() -> None:
@@ -64,6 +65,7 @@ def test_a_group_is_its_tasks_each_once() -> None:
         (["afqmc"], {"learning_rat": "1"}, 'Unknown setting "learning_rat". Did you mean "learn'),
         (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": no task "tnews" is asked for'),
         (["afqmc"], {"seed": "x"}, "task afqmc: training: seed must be a whole number"),
+        (["afqmc"], {"batch_size": "8", "afqmc.train_batch_size": "9"}, "are the same setting"),
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
         (["afqmc"], {"warmup_proportion": "2"}, "warmup_proportion must lie in 0 to 1"),
         (["afqmc"], {"seed": "8388608"}, "seed must be below 8388608"),
