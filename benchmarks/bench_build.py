@@ -175,7 +175,7 @@ def _tokenizers(args: argparse.Namespace) -> Times:
 
 
 def _jieba(args: argparse.Namespace) -> Times:
-    from electra_zh.text.jieba_itself import Jieba
+    from electra_zh.text.words.jieba_reference import Jieba
 
     jieba = Jieba()
     lines = _lines(args)
@@ -190,7 +190,7 @@ def _loading(args: argparse.Namespace) -> Times:
     import numpy  # noqa: F401
 
     start, cpu = time.perf_counter(), time.process_time()
-    from electra_zh.text.words import WordSettings, make_segmenter
+    from electra_zh.text.words.segmenter import WordSettings, make_segmenter
 
     make_segmenter(WordSettings())
     return Times(time.perf_counter() - start, time.process_time() - cpu)
@@ -236,7 +236,7 @@ def _reference(args: argparse.Namespace) -> Times:
     import tensorflow as tf
 
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.text.wordpiece import WordPieceTokenizer
+    from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
     vocabulary = Vocabulary.load(args.vocabulary)
     tokenizer = WordPieceTokenizer(vocabulary)

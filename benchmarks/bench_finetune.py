@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from electra_zh.finetuning.kind import Kind
-    from electra_zh.finetuning.rows import Rows
-    from electra_zh.finetuning.start import Start
+    from electra_zh.finetuning.kinds.base import TaskKind
+    from electra_zh.finetuning.pretrained import Pretrained
+    from electra_zh.finetuning.rows import EncodedSplit
 
 # A gamma distribution with the quantiles of AFQMC's training pairs, special tokens included: mean
 # 29.6, and 19, 23, 27, 33, 48, 67 tokens at 5, 25, 50, 75, 95, 99 %; none is longer than 128.
@@ -104,17 +104,17 @@ def read_pairs(path: str, count: int) -> list[tuple[str, str, int]]:
 
 def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
     """Tokenizes pairs and writes them, so that no turn has to."""
-    from electra_zh.finetuning.sequences import Segments, build_pairs
-    from electra_zh.text.offsets import tokenize_texts
+    from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+    from electra_zh.text.wordpiece.offsets import tokenize_texts
+    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
 
     vocabulary = Vocabulary(vocabulary_tokens())
     tokenizer = WordPieceTokenizer(vocabulary, TokenizerSettings())
     first, second, labels = zip(*pairs, strict=True)
     sides = [tokenize_texts(tokenizer, side) for side in (first, second)]
     built = build_pairs(
-        *(Segments(side.ids, side.text_ends) for side in sides),
+        *(RaggedTokens(side.ids, side.text_ends) for side in sides),
         cls_id=vocabulary.cls_id,
         sep_id=vocabulary.sep_id,
         max_seq_length=LONGEST,
@@ -123,30 +123,30 @@ def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
     np.savez(path, **built._asdict(), example=np.arange(len(label)), label=label)
 
 
-def read_rows(path: str) -> Rows:
+def read_rows(path: str) -> EncodedSplit:
     """Returns the rows that `write_rows` wrote."""
-    from electra_zh.finetuning.rows import Rows
+    from electra_zh.finetuning.rows import EncodedSplit
 
     with np.load(path) as saved:
         arrays = {name: saved[name] for name in saved.files}
-    return Rows(per_group={"label": arrays.pop("label")}, **arrays)
+    return EncodedSplit(per_group={"label": arrays.pop("label")}, **arrays)
 
 
-def make_start(name: str) -> tuple[Start, Kind[Any, Any]]:
+def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
     """Returns a start with random weights, and the kind of a task of pairs."""
     from electra_zh import config
-    from electra_zh.finetuning.classification import Classification
-    from electra_zh.finetuning.start import Start
-    from electra_zh.finetuning.tasks import Labels, Task
+    from electra_zh.finetuning.kinds.classification import Classification
+    from electra_zh.finetuning.pretrained import Pretrained
+    from electra_zh.finetuning.tasks import Labels, TaskConfig
     from electra_zh.models.config import ModelConfig
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.text.wordpiece import TokenizerSettings
+    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
     size = {**config.load_recipe(name, kind="model"), "vocab_size": VOCAB}
     model = config.build(ModelConfig, size, where=name)
     vocabulary = Vocabulary(vocabulary_tokens())
-    start = Start("", model, vocabulary, TokenizerSettings(), checkpoint="", fine_tuned=False)
-    task = Task("pairs", "classification", "", "accuracy", labels=Labels(("0", "1")))
+    start = Pretrained("", model, vocabulary, TokenizerSettings(), checkpoint="", fine_tuned=False)
+    task = TaskConfig("pairs", "classification", "", "accuracy", labels=Labels(("0", "1")))
     return start, Classification(task, max_seq_length=LONGEST)
 
 
@@ -237,7 +237,7 @@ def trainer_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
     return Turn(ends[0] - begin, warm, statistics.mean(lengths), len(set(lengths)))
 
 
-def peer_examples(rows: Rows) -> list[dict[str, Any]]:
+def peer_examples(rows: EncodedSplit) -> list[dict[str, Any]]:
     """Returns the rows as the Trainer takes them; a plain list is its fastest data set."""
     return [
         {

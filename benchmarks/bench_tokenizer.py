@@ -25,10 +25,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from electra_zh.text.piece_model import SentencePieceVocabulary, load_processor
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, load_processor
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 COLUMNS = ("plain", "tokenizers", "cold", "warm")
 PIECE_COLUMNS = ("library", "offsets", "pieces")

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.models import names
+from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.masking import MaskedBatch, SpecialIds
@@ -71,7 +71,7 @@ class Comparison:
         self.special = SpecialIds(*ids)
         self.objective: Any = build_objective(CONFIG, self.special)
         self.variables = self.objective.trainable_variables
-        self.google_names = [names.to_google(variable.name) for variable in self.variables]
+        self.google_names = [weight_names.to_google(variable.name) for variable in self.variables]
         checkpoint = tf.train.load_checkpoint(str(folder / "tf1_nano" / "model.ckpt-60"))
         slots = [f"{name}/{slot}" for name in self.google_names for slot in ("adam_m", "adam_v")]
         in_file = set(checkpoint.get_variable_to_shape_map())

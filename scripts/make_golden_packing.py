@@ -24,7 +24,7 @@ import numpy as np
 
 from electra_zh.data import packing, records
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 SETTINGS = [(length, seed) for length in (128, 512) for seed in (0, 1)]
 BLANK = -1

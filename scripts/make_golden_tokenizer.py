@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
 
 SETTINGS = {
     "lower_strip": TokenizerSettings(),

@@ -10,8 +10,8 @@ import pytest
 
 from electra_zh import cli, demo
 from electra_zh.config import UserError
-from electra_zh.text import learn
-from runner import electra
+from electra_zh.text.wordpiece import train as learn
+from support.runner import electra
 
 COMMANDS = (
     *("build-vocab", "build-data", "pretrain", "evaluate", "fill-mask", "detect", "demo"),

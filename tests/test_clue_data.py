@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from clue_data import CLUE_WRITERS, CLUENER_MENTIONS, IFLYTEK_LABELS, undecided, write_clue
-from clue_reading import IDIOMS, count_off
-from made_text import (
+from support.clue_data import CLUE_WRITERS, CLUENER_MENTIONS, IFLYTEK_LABELS, undecided, write_clue
+from support.clue_reading import IDIOMS, count_off
+from support.made_text import (
     ANSWER_LETTERS,
     FILLER,
     KEYWORDS,
@@ -19,7 +19,7 @@ from made_text import (
     TRADITIONAL_FILLER,
     Sizes,
 )
-from other_data import OTHER_WRITERS, write_other
+from support.other_data import OTHER_WRITERS, write_other
 
 SIZES = Sizes(train=45, dev=16, test=11)
 

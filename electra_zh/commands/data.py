@@ -19,8 +19,8 @@ from electra_zh.config import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
-    from electra_zh.text.learn_pieces import PieceSettings
-    from electra_zh.text.words import WordSettings
+    from electra_zh.text.sentencepiece.train import PieceSettings
+    from electra_zh.text.words.segmenter import WordSettings
 
 _KINDS = ("wordpiece", "wordpiece-words", "sentencepiece")
 
@@ -132,14 +132,14 @@ def _piece_settings(args: argparse.Namespace) -> PieceSettings | None:
             flag = next(iter(given)).replace("_", "-")
             raise UsageError(f"--{flag} is for --kind sentencepiece; received --kind {args.kind}")
         return None
-    from electra_zh.text.learn_pieces import PieceSettings
+    from electra_zh.text.sentencepiece.train import PieceSettings
 
     return PieceSettings(args.size, tokenizer=tokenizer_settings(args))._replace(**given)
 
 
 def _learn_wordpieces(args: argparse.Namespace, blocks: Iterator[str]) -> str:
     """Writes a WordPiece vocabulary and returns a line on it."""
-    from electra_zh.text import learn
+    from electra_zh.text.wordpiece import train as learn
 
     settings = tokenizer_settings(args)
     if args.kind == "wordpiece":
@@ -159,7 +159,7 @@ def _learn_wordpieces(args: argparse.Namespace, blocks: Iterator[str]) -> str:
 
 def _learn_pieces(args: argparse.Namespace, settings: PieceSettings, blocks: Iterator[str]) -> str:
     """Writes a SentencePiece model and returns a line on it."""
-    from electra_zh.text import learn_pieces
+    from electra_zh.text.sentencepiece import train as learn_pieces
 
     def say(line: str) -> None:
         print(f"build-vocab: {line}", file=sys.stderr, flush=True)
@@ -243,7 +243,7 @@ def _add_word_flags(command: argparse.ArgumentParser) -> None:
 
 def _word_settings(args: argparse.Namespace) -> WordSettings | None:
     """Returns how text is cut into words; None for data without words."""
-    from electra_zh.text.words import JIEBA, WordSettings
+    from electra_zh.text.words.segmenter import JIEBA, WordSettings
 
     given = {
         "--words-dict": bool(args.words_dict),

@@ -134,10 +134,10 @@ def _add_fill_mask(subparsers: Subparsers) -> None:
 def fill_mask(args: argparse.Namespace) -> int:
     """Runs `electra-zh fill-mask`."""
     run = _load_run(args)
-    from electra_zh.pretraining import probe
+    from electra_zh.pretraining import inference
 
     sentences = _sentences(args)
-    for filled in probe.fill_mask(run, sentences, top=args.top, checkpoint=args.checkpoint):
+    for filled in inference.fill_mask(run, sentences, top=args.top, checkpoint=args.checkpoint):
         if args.json:
             fills = [[fill._asdict() for fill in slot] for slot in filled.fills]
             print(json.dumps({"text": filled.text, "fills": fills}, ensure_ascii=False))
@@ -162,10 +162,10 @@ def _add_detect(subparsers: Subparsers) -> None:
 def detect(args: argparse.Namespace) -> int:
     """Runs `electra-zh detect`."""
     run = _load_run(args)
-    from electra_zh.pretraining import probe
+    from electra_zh.pretraining import inference
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for detected in probe.detect(run, _sentences(args), checkpoint=args.checkpoint):
+    for detected in inference.detect(run, _sentences(args), checkpoint=args.checkpoint):
         if args.json:
             print(json.dumps(detected._asdict(), ensure_ascii=False))
             continue

@@ -14,10 +14,10 @@ from electra_zh.config import UserError
 from electra_zh.convert import tensor_files
 from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, sizes_of
-from electra_zh.models import names
+from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import settings_of
+from electra_zh.text.wordpiece.characters import TokenizerSettings
 
 _INDEX = ".index"
 # Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
@@ -61,7 +61,7 @@ def read(prefix: str) -> Weights:
     if not is_electra and not any(name.startswith("bert/") for name in found):
         shown = ", ".join(sorted(found)[:3])
         raise UserError(f"{prefix} is no checkpoint of ELECTRA or BERT; it has {shown}")
-    naming = names.GOOGLE_ELECTRA if is_electra else names.GOOGLE_BERT
+    naming = weight_names.GOOGLE_ELECTRA if is_electra else weight_names.GOOGLE_BERT
     tensors, unused = {}, []
     for name, value in sorted(found.items()):
         try:
@@ -148,7 +148,7 @@ def write(weights: Weights, output: str) -> list[str]:
             "use --to huggingface"
         )
     step = weights.step or 0
-    naming = names.GOOGLE_BERT if weights.is_bert else names.GOOGLE_ELECTRA
+    naming = weight_names.GOOGLE_BERT if weights.is_bert else weight_names.GOOGLE_ELECTRA
     variables: dict[str, Any] = {
         naming.theirs(name): value for name, value in weights.tensors.items()
     }

@@ -17,9 +17,9 @@ from electra_zh import config, files
 from electra_zh.config import UserError
 from electra_zh.convert import tensor_files, tokenizer_files
 from electra_zh.convert.weights import TaskHead, Weights, check
-from electra_zh.models import names
+from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.names import Naming
+from electra_zh.models.weight_names import Naming
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
 _TYPES = ("electra", "bert")
@@ -170,9 +170,9 @@ def _with_current_names(found: Mapping[str, np.ndarray], base: str) -> dict[str,
 
 def _naming(base: str, found: Mapping[str, np.ndarray]) -> Naming:
     if base == "bert":
-        return names.BERT
+        return weight_names.BERT
     is_generator = any(name.startswith("generator_predictions.") for name in found)
-    return names.MASKED_LM_ELECTRA if is_generator else names.DISCRIMINATOR
+    return weight_names.MASKED_LM_ELECTRA if is_generator else weight_names.DISCRIMINATOR
 
 
 def _take_tied(found: dict[str, np.ndarray]) -> list[str]:
@@ -234,16 +234,16 @@ def _models(weights: Weights) -> list[_Model]:
     if weights.tasks:
         return [_task_model(weights, task) for task in weights.tasks]
     if weights.is_bert:
-        renamed = _renamed(weights.tensors, names.BERT)
+        renamed = _renamed(weights.tensors, weight_names.BERT)
         return [_Model("", "BertForMaskedLM", weights.model, renamed)]
     found: list[_Model] = []
     if weights.has("rtd_head") or not weights.has("masked_lm_head"):
         class_name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
         tensors = {**weights.part("encoder"), **weights.part("rtd_head")}
-        renamed = _renamed(tensors, names.DISCRIMINATOR)
+        renamed = _renamed(tensors, weight_names.DISCRIMINATOR)
         found.append(_Model(DISCRIMINATOR, class_name, weights.model, renamed))
     if weights.has("masked_lm_head"):
-        naming = names.GENERATOR if weights.generator else names.MASKED_LM_ELECTRA
+        naming = weight_names.GENERATOR if weights.generator else weight_names.MASKED_LM_ELECTRA
         network = weights.part("generator") if weights.generator else weights.part("encoder")
         if weights.generator and not weights.has_own_embeddings:
             for name, value in weights.part("encoder/embeddings").items():
@@ -257,7 +257,7 @@ def _models(weights: Weights) -> list[_Model]:
 def _task_model(weights: Weights, task: TaskHead) -> _Model:
     class_name = _CLASSES[task.kind]
     tensors = {**weights.part("encoder"), **weights.part(f"heads/{task.name}")}
-    renamed = _renamed(tensors, names.head_naming(task.name, class_name))
+    renamed = _renamed(tensors, weight_names.head_naming(task.name, class_name))
     folder = task.name if len(weights.tasks) > 1 else ""
     return _Model(folder, class_name, weights.model, renamed, _labels(task))
 

@@ -87,19 +87,20 @@ class ServedModel(tf.Module):
         x = self._norm(tf.reshape(x, [-1, self._size.embedding_size]), f"{part}/layer_norm")
         if "encoder/projection/kernel" in self._values:
             x = self._dense(x, "encoder/projection")
-        adder = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
+        attention_bias = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
         for number in range(self._size.num_hidden_layers):
             path = f"encoder/layers/{number}"
             x = self._norm(
-                x + self._attention(x, adder, f"{path}/attention"), f"{path}/attention/layer_norm"
+                x + self._attention(x, attention_bias, f"{path}/attention"),
+                f"{path}/attention/layer_norm",
             )
             inner = _gelu(self._dense(x, f"{path}/intermediate"))
             x = self._norm(x + self._dense(inner, f"{path}/output"), f"{path}/layer_norm")
         return x
 
-    def _attention(self, x: tf.Tensor, adder: tf.Tensor, path: str) -> tf.Tensor:
+    def _attention(self, x: tf.Tensor, attention_bias: tf.Tensor, path: str) -> tf.Tensor:
         heads, width = self._size.num_attention_heads, self._size.hidden_size
-        rows, length = tf.shape(adder)[0], tf.shape(adder)[3]
+        rows, length = tf.shape(attention_bias)[0], tf.shape(attention_bias)[3]
 
         def split(name: str) -> tf.Tensor:
             values = tf.reshape(
@@ -108,7 +109,7 @@ class ServedModel(tf.Module):
             return tf.transpose(values, [0, 2, 1, 3])  # [B, H, L, D / H]
 
         scores = tf.matmul(split("query"), split("key"), transpose_b=True)
-        probabilities = tf.nn.softmax(scores * (width // heads) ** -0.5 + adder)
+        probabilities = tf.nn.softmax(scores * (width // heads) ** -0.5 + attention_bias)
         context = tf.transpose(tf.matmul(probabilities, split("value")), [0, 2, 1, 3])
         return self._dense(tf.reshape(context, [-1, width]), f"{path}/output")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.convert import google, huggingface, own, tensor_files
+from electra_zh.convert import google, huggingface, native, tensor_files
 from electra_zh.convert.weights import Weights
 
 _ALLOWED = (
@@ -28,8 +28,8 @@ def open_source(path: str, *, step: int | None = None) -> Weights:
     settings_path = files.join(path, "config.json")
     if files.is_dir(path) and files.exists(settings_path):
         settings = tensor_files.read_settings(settings_path)
-        if own.is_own(settings):
-            return own.read(path, settings, step=step)
+        if native.is_own(settings):
+            return native.read(path, settings, step=step)
         if "model_type" in settings or tensor_files.has_tensors(path):
             _no_step(path, step)
             return huggingface.read(path, settings)
@@ -51,7 +51,7 @@ def open_source(path: str, *, step: int | None = None) -> Weights:
 def is_own_folder(path: str) -> bool:
     """Returns whether a folder is a run or a fine-tuned model of this tool, by its config.json."""
     settings_path = files.join(path, "config.json")
-    return files.exists(settings_path) and own.is_own(files.read_json(settings_path))
+    return files.exists(settings_path) and native.is_own(files.read_json(settings_path))
 
 
 def _no_step(path: str, step: int | None) -> None:

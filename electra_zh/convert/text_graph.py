@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.text import characters
-from electra_zh.text.characters import CAPITAL_SIGMA, TokenizerSettings
-from electra_zh.text.piece_model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.vocabulary import UNK, Vocabulary
-from electra_zh.text.wordpiece import MAX_WORD_CHARACTERS, punctuation_mapping
+from electra_zh.text.wordpiece import characters
+from electra_zh.text.wordpiece.characters import CAPITAL_SIGMA, TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS, punctuation_mapping
 
 # The tables end here. What lies behind vanishes, and so do some variation selectors (marks).
 _END = 0x40000

@@ -7,10 +7,10 @@ from typing import Any
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.convert import piece_tokenizer, tensor_files
-from electra_zh.text.piece_model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.tokenizer import VOCABULARY_FILES, load_vocabulary
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Our own names first; the others are those of transformers' tokenizers.
 _FILES = (*VOCABULARY_FILES, "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")

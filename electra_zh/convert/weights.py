@@ -13,9 +13,9 @@ import numpy as np
 
 from electra_zh.config import UserError
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.names import NETWORK
+from electra_zh.models.weight_names import NETWORK
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Rows of the word embeddings beyond the vocabulary that are taken for filler, not for an error.
 _MAX_FILLER = 127

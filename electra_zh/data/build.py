@@ -48,8 +48,8 @@ from electra_zh.data.settings import LOCAL, BuildSettings
 from electra_zh.data.workers import Interrupted, interruptible
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import UNICODE_VERSION
-from electra_zh.text.words import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
+from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
+from electra_zh.text.words.segmenter import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 __all__ = [
     "BuildSettings",

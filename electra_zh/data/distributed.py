@@ -36,7 +36,7 @@ from electra_zh.config import UserError
 from electra_zh.data.folder import fingerprint_path
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, Report, Result, Task, attempt, unwrap
-from electra_zh.text.wordpiece import UNICODE_VERSION
+from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
 
 _NO_LOGS = python_logging.CRITICAL + 1
 # Libraries that cut text, which their next versions may do in another way.

@@ -19,7 +19,7 @@ from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.data.settings import BuildSettings
 from electra_zh.text.tokenizer import VOCABULARY_FILES
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import UNICODE_VERSION
+from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
 
 _FINGERPRINT = "build.json"
 _REMOVALS = 5

@@ -12,8 +12,8 @@ from electra_zh.data.manifest import WORK
 from electra_zh.data.parts import Part
 from electra_zh.data.workers import count_processors
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
-from electra_zh.text.words import WordSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+from electra_zh.text.words.segmenter import WordSettings
 
 LOCAL, DASK = "local", "dask"
 RUNNERS = (LOCAL, DASK)

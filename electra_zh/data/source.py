@@ -14,7 +14,7 @@ from electra_zh.config import UserError
 from electra_zh.data.manifest import Manifest, find_shards, load_manifest
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 
 @dataclasses.dataclass(frozen=True)

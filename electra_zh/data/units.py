@@ -20,13 +20,14 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import documents, packing, records
-from electra_zh.data.heldout import HELDOUT, TRAIN, DocumentChooser
+from electra_zh.data.held_out import HELDOUT, TRAIN, DocumentChooser
 from electra_zh.data.pieces import INSIDE_WORD
 from electra_zh.data.workers import Report
-from electra_zh.text import offsets, words
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizedText, TokenizerSettings
+from electra_zh.text.wordpiece import offsets
+from electra_zh.text.wordpiece.tokenizer import TokenizedText, TokenizerSettings
+from electra_zh.text.words import segmenter as words
 
 SEGMENT_BYTES = 32 << 20
 # Of each unit, so many kinds of unknown characters are remembered: far more than are shown.

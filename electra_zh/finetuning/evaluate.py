@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.finetuning import rows as batching
-from electra_zh.finetuning.kind import Kind
+from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
-from electra_zh.finetuning.rows import Rows
+from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.training import devices
 
 
@@ -28,7 +28,7 @@ class Predictor:
     def __init__(
         self,
         model: TaskModel,
-        kind: Kind[Any, Any],
+        kind: TaskKind[Any, Any],
         *,
         batch_size: int,
         precision: str = "float32",
@@ -53,7 +53,7 @@ class Predictor:
         hidden = self._model.hidden(features, dtype=self._dtype, key=None)
         return self._kind.outputs(self._head, hidden, features)
 
-    def outputs(self, rows: Rows) -> dict[str, np.ndarray]:
+    def outputs(self, rows: EncodedSplit) -> dict[str, np.ndarray]:
         """Returns each output for all groups of the rows, [groups, ...], in their order."""
         collected: dict[str, np.ndarray] = {}
         for groups in batching.evaluation_plan(rows, batch_size=self._batch_size):
@@ -78,13 +78,15 @@ class Predictor:
                 collected[name][groups] = np.pad(found, [(0, 0), *padding])
         return collected
 
-    def predict(self, rows: Rows, examples: Sequence[Any]) -> list[Any]:
+    def predict(self, rows: EncodedSplit, examples: Sequence[Any]) -> list[Any]:
         """Returns one prediction for each example."""
         if not rows.groups:
             return self._kind.predictions({}, rows, examples) if examples else []
         return self._kind.predictions(self.outputs(rows), rows, examples)
 
-    def evaluate(self, rows: Rows, examples: Sequence[Any], *, labelled: bool) -> Evaluation:
+    def evaluate(
+        self, rows: EncodedSplit, examples: Sequence[Any], *, labelled: bool
+    ) -> Evaluation:
         """Returns predictions and, for labelled examples, the scores."""
         predictions = self.predict(rows, examples)
         scores = self._kind.scores(examples, predictions) if labelled else {}

@@ -152,7 +152,7 @@ class ClozeExample:
     place: str
 
 
-class Problems:
+class BadExamples:
     """What becomes of bad examples: the first one stops the command, or they are counted.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.finetuning.tasks import SPLITS, Split, Task
+from electra_zh.finetuning.tasks import SPLITS, Split, TaskConfig
 
 # Folders below --data that are looked into for a task's own folder.
 _SEARCH_DEPTH = 3
@@ -34,7 +34,7 @@ class Found:
         return [split for split in needed if split not in self.paths]
 
 
-def find(task: Task, folders: Sequence[str]) -> Found | None:
+def find(task: TaskConfig, folders: Sequence[str]) -> Found | None:
     """Finds a task's files: in `data` itself, or in one of its folders below `data`.
 
     A folder fits where it has the file of some split. One named after the task that has train and
@@ -58,13 +58,13 @@ def find(task: Task, folders: Sequence[str]) -> Found | None:
     return _best(task, [*named, data])
 
 
-def _best(task: Task, folders: Sequence[str]) -> Found | None:
+def _best(task: TaskConfig, folders: Sequence[str]) -> Found | None:
     """Returns the first of the folders with most splits."""
     found = [each for each in (_look_into(task, folder) for folder in folders) if each is not None]
     return max(found, key=lambda each: len(each.paths), default=None)
 
 
-def lack(task: Task, place: Found | None, data: str) -> str:
+def lack(task: TaskConfig, place: Found | None, data: str) -> str:
     """Returns what a task lacks to be trained on, or ""."""
     if place is None:
         wanted = ", ".join((*task.folders, *task.files.train[:1]))
@@ -99,7 +99,7 @@ def folders_below(data: str) -> list[str]:
     return found
 
 
-def _look_into(task: Task, folder: str) -> Found | None:
+def _look_into(task: TaskConfig, folder: str) -> Found | None:
     names = files.list_dir(folder)
     paths: dict[Split, tuple[str, ...]] = {}
     for split in SPLITS:

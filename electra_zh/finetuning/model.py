@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from electra_zh.finetuning.kind import Hidden, Kind
-from electra_zh.finetuning.start import Start
+from electra_zh.finetuning.kinds.base import Hidden, TaskKind
+from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
 
-Kinds = Mapping[str, Kind[Any, Any]]
+Kinds = Mapping[str, TaskKind[Any, Any]]
 
 
 class TaskModel(tf.Module):
@@ -21,7 +21,7 @@ class TaskModel(tf.Module):
     Variables are named `encoder/...`, as in pretraining, and `heads/TASK/...`.
     """
 
-    def __init__(self, start: Start, kinds: Kinds, *, seed: int) -> None:
+    def __init__(self, start: Pretrained, kinds: Kinds, *, seed: int) -> None:
         """Makes the variables: the encoder's from `start`, the heads' random by `seed`."""
         super().__init__()
         self.encoder = Encoder(start.model, "encoder", seed=seed)

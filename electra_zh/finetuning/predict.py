@@ -13,8 +13,8 @@ from electra_zh import files, progress
 from electra_zh.config import UsageError, did_you_mean
 from electra_zh.finetuning import store
 from electra_zh.finetuning.evaluate import Predictor
-from electra_zh.finetuning.examples import Problems
-from electra_zh.finetuning.kind import Kind
+from electra_zh.finetuning.examples import BadExamples
+from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.readers import PLAIN_READERS, find_reader
 from electra_zh.finetuning.readers.plain import looks_labelled
 
@@ -32,7 +32,7 @@ def predict(
     reader: str | None = None,
     batch_size: int = 64,
     skip_bad: bool = False,
-) -> tuple[int, Problems]:
+) -> tuple[int, BadExamples]:
     """Writes one JSON line for each example of a file, in its order.
 
     Args:
@@ -52,7 +52,7 @@ def predict(
     """
     tuned = store.load(model)
     kind = _choose(tuned.kinds, task)
-    problems = Problems(skip=skip_bad)
+    problems = BadExamples(skip=skip_bad)
     read = find_reader(reader or _reader_name(kind, source), kind.task)
     path = _STANDARD_INPUT if source == "-" else source
     examples = read(path, kind.task, split="new", problems=problems)
@@ -71,7 +71,7 @@ def predict(
     return count, problems
 
 
-def _choose(kinds: Mapping[str, Kind[Any, Any]], task: str | None) -> Kind[Any, Any]:
+def _choose(kinds: Mapping[str, TaskKind[Any, Any]], task: str | None) -> TaskKind[Any, Any]:
     names = ", ".join(kinds)
     if task is None:
         if len(kinds) > 1:
@@ -83,7 +83,7 @@ def _choose(kinds: Mapping[str, Kind[Any, Any]], task: str | None) -> Kind[Any, 
     return kinds[task]
 
 
-def _reader_name(kind: Kind[Any, Any], source: str) -> str:
+def _reader_name(kind: TaskKind[Any, Any], source: str) -> str:
     task = kind.task
     plain = source == "-" or source.endswith(".txt")
     if not plain or (source != "-" and looks_labelled(source, task)):

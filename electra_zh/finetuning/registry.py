@@ -12,7 +12,7 @@ from typing import Any
 
 from electra_zh import config
 from electra_zh.config import UsageError, UserError
-from electra_zh.finetuning.tasks import SPLITS, Reading, Task, Training
+from electra_zh.finetuning.tasks import SPLITS, SpanConfig, TaskConfig, Training
 
 
 def task_names() -> list[str]:
@@ -29,13 +29,13 @@ def _is_group(name: str) -> bool:
     return set(config.load_recipe(name, kind="finetune")) <= {"tasks", "title"}
 
 
-def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> list[Task]:
+def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> list[TaskConfig]:
     """Loads tasks by name, group or YAML path, each once, in the order given.
 
     Args:
       names: as the command line has them.
       overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
-        `Reading` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without);
+        `SpanConfig` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without);
         `batch_size` is `train_batch_size`.
 
     Raises:
@@ -43,7 +43,7 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
       UserError: a value that is not allowed; two tasks of one name.
     """
     overrides = overrides or {}
-    found: dict[str, Task] = {}
+    found: dict[str, TaskConfig] = {}
     sources: dict[str, str] = {}
     for name in names:
         for each in _members(name, chain=()):
@@ -89,7 +89,7 @@ def _task_name(name: str, values: Mapping[str, Any]) -> str:
     return str(values.get("name", re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])))
 
 
-def _load(name: str, overrides: Mapping[str, str]) -> Task:
+def _load(name: str, overrides: Mapping[str, str]) -> TaskConfig:
     values = _recipe(name)
     values["name"] = _task_name(name, values)
     own = {
@@ -102,7 +102,7 @@ def _load(name: str, overrides: Mapping[str, str]) -> Task:
             raise UsageError(f"{short} and {full} are the same setting: give one of them")
     for key, value in own.items():
         _override(values, _SHORT.get(key, key), value)
-    return Task.from_dict(values, where=f"task {values['name']}")
+    return TaskConfig.from_dict(values, where=f"task {values['name']}")
 
 
 def _names_of(cls: type) -> list[str]:
@@ -122,12 +122,12 @@ def _override(values: dict[str, Any], key: str, value: str) -> None:
         names = [] if value == "none" else [value]
         _set(values, "files", key.removesuffix("_file"), names)
         return
-    for section, cls in (("training", Training), ("reading", Reading)):
+    for section, cls in (("training", Training), ("reading", SpanConfig)):
         if key in _names_of(cls):
             _set(values, section, key, value)
             return
     if key not in _PLAIN_KEYS:
-        known = [*_names_of(Training), *_names_of(Reading), *_PLAIN_KEYS, *FILE_KEYS]
+        known = [*_names_of(Training), *_names_of(SpanConfig), *_PLAIN_KEYS, *FILE_KEYS]
         raise UsageError(f'Unknown setting "{key}".{config.did_you_mean(key, known)}')
     values[key] = value
 
@@ -140,7 +140,7 @@ def _set(values: dict[str, Any], section: str, key: str, value: Any) -> None:
     values[section] = {**old, key: value}
 
 
-def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, Task]) -> None:
+def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig]) -> None:
     for key in overrides:
         task, dot, _ = key.partition(".")
         if dot and task not in found:

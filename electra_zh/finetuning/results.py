@@ -10,8 +10,8 @@ import numpy as np
 
 from electra_zh import __version__, config, files, locks
 from electra_zh.config import UserError
+from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.splits import TaskData
-from electra_zh.finetuning.start import Start
 from electra_zh.models.config import ModelConfig
 
 RESULTS = "results.json"
@@ -94,7 +94,7 @@ def size_name(model: ModelConfig) -> str:
     return ""
 
 
-def summarise(output: str, start: Start) -> dict[str, Any]:
+def summarise(output: str, start: Pretrained) -> dict[str, Any]:
     """Writes results.json from all finished trials below `output` and returns it."""
     found: dict[str, Any] = {}
     for name in files.list_dir(output):

@@ -23,7 +23,7 @@ _POOL = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class EncodedSplit:
     """Sequences of a split, flat. Rows of one group stand side by side and share a batch.
 
     Attributes:
@@ -87,13 +87,13 @@ def bucket(length: int, max_seq_length: int) -> int:
     return min([size for size in LENGTHS if size >= length] + [max_seq_length], default=length)
 
 
-def steps_per_epoch(rows: Rows, batch_size: int) -> int:
+def steps_per_epoch(rows: EncodedSplit, batch_size: int) -> int:
     """Returns the number of training batches of an epoch; the last may be filled up."""
     return -(-rows.groups // batch_size)
 
 
 def training_plan(
-    rows: Rows, *, batch_size: int, seed: int, epoch: int, by_length: bool = True
+    rows: EncodedSplit, *, batch_size: int, seed: int, epoch: int, by_length: bool = True
 ) -> list[np.ndarray]:
     """Returns the groups of each batch of an epoch, shuffled.
 
@@ -113,14 +113,19 @@ def training_plan(
     return batches
 
 
-def evaluation_plan(rows: Rows, *, batch_size: int) -> list[np.ndarray]:
+def evaluation_plan(rows: EncodedSplit, *, batch_size: int) -> list[np.ndarray]:
     """Returns the groups of each batch, longest first, so that memory runs out at once or never."""
     order = np.argsort(-rows.group_lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def make_batch(
-    rows: Rows, groups: np.ndarray, *, batch_size: int, max_seq_length: int, by_length: bool = True
+    rows: EncodedSplit,
+    groups: np.ndarray,
+    *,
+    batch_size: int,
+    max_seq_length: int,
+    by_length: bool = True,
 ) -> Batch:
     """Returns the batch of these groups, filled up to `batch_size` groups.
 

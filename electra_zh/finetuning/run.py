@@ -22,9 +22,9 @@ from electra_zh import files, locks
 from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import locate, registry, results, splits, store
 from electra_zh.finetuning.locate import Found
+from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
 from electra_zh.finetuning.splits import TaskData
-from electra_zh.finetuning.start import Start, load_start
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.training.loop import Interrupt
 
@@ -70,7 +70,7 @@ class Unit:
     """
 
     name: str
-    found: tuple[tuple[Task, Found], ...]
+    found: tuple[tuple[TaskConfig, Found], ...]
 
 
 def finetune(request: Request) -> bool:
@@ -89,7 +89,7 @@ def finetune(request: Request) -> bool:
     ]
     for setting in settings:
         registry.load(request.tasks, {**request.overrides, **setting})
-    start = load_start(
+    start = load_pretrained(
         request.model, checkpoint=request.checkpoint, from_scratch=request.from_scratch
     )
     units = plan(request)
@@ -114,7 +114,7 @@ def plan(request: Request) -> list[Unit]:
     Raises:
       UserError: a task that was asked for by its own name has no files, or none has.
     """
-    found: list[tuple[Task, Found]] = []
+    found: list[tuple[TaskConfig, Found]] = []
     missing: list[str] = []
     folders, own = locate.folders_below(request.data), registry.own_names(request.tasks)
     for task in registry.load(request.tasks, request.overrides):
@@ -147,7 +147,7 @@ def _check_joint(request: Request, names: Sequence[str]) -> None:
             )
 
 
-def _load(unit: Unit, start: Start, *, skip_bad: bool) -> dict[str, TaskData]:
+def _load(unit: Unit, start: Pretrained, *, skip_bad: bool) -> dict[str, TaskData]:
     limit = start.model.max_position_embeddings
     return {
         task.name: splits.load(task, place, max_position_embeddings=limit, skip_bad=skip_bad)
@@ -155,7 +155,7 @@ def _load(unit: Unit, start: Start, *, skip_bad: bool) -> dict[str, TaskData]:
     }
 
 
-def _identity(request: Request, unit: Unit, start: Start) -> dict[str, Any]:
+def _identity(request: Request, unit: Unit, start: Pretrained) -> dict[str, Any]:
     return {
         "start": {**start.identity(), "from_scratch": request.from_scratch},
         "tasks": {task.name: task.to_dict() for task, _ in unit.found},
@@ -167,7 +167,7 @@ def _identity(request: Request, unit: Unit, start: Start) -> dict[str, Any]:
     }
 
 
-def _check_started(request: Request, unit: Unit, start: Start) -> None:
+def _check_started(request: Request, unit: Unit, start: Pretrained) -> None:
     """Refuses to mix trials of other settings into a task's folder."""
     path = files.join(request.output, unit.name, "task.json")
     if not files.exists(path):
@@ -200,7 +200,7 @@ class _Runner:
         self,
         request: Request,
         unit: Unit,
-        start: Start,
+        start: Pretrained,
         settings: Sequence[Mapping[str, str]],
         interrupt: Interrupt,
     ) -> None:
@@ -226,7 +226,7 @@ class _Runner:
             self._train(left)
         results.summarise(request.output, self._start)
 
-    def _tasks(self, setting: Mapping[str, str]) -> dict[str, Task]:
+    def _tasks(self, setting: Mapping[str, str]) -> dict[str, TaskConfig]:
         loaded = registry.load(self._request.tasks, {**self._request.overrides, **setting})
         names = {task.name for task, _ in self._unit.found}
         return {task.name: task for task in loaded if task.name in names}

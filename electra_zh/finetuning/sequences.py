@@ -15,7 +15,7 @@ import numpy as np
 Cut = Literal["longer", "first"]
 
 
-class Segments(NamedTuple):
+class RaggedTokens(NamedTuple):
     """Tokens of many texts, one text behind the other.
 
     Attributes:
@@ -30,7 +30,7 @@ class Segments(NamedTuple):
         """Returns int64 [texts], the number of tokens of each text."""
         return np.diff(self.ends, prepend=0)
 
-    def slices(self, texts: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Segments:
+    def slices(self, texts: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> RaggedTokens:
         """Returns stretches of texts, in the order given.
 
         Args:
@@ -42,14 +42,14 @@ class Segments(NamedTuple):
         begins = (self.ends - self.lengths())[texts] + starts
         places = np.repeat(begins - (ends - lengths), lengths)
         places += np.arange(len(places))
-        return Segments(self.ids[places], ends)
+        return RaggedTokens(self.ids[places], ends)
 
-    def take(self, texts: np.ndarray) -> Segments:
+    def take(self, texts: np.ndarray) -> RaggedTokens:
         """Returns the texts of the numbers int64 [N], in their order."""
         return self.slices(texts, np.zeros_like(texts), self.lengths()[texts])
 
 
-class Sequences(NamedTuple):
+class EncodedPairs(NamedTuple):
     """Rows as `rows.Rows` has them.
 
     Attributes:
@@ -63,14 +63,14 @@ class Sequences(NamedTuple):
     segments: np.ndarray
 
 
-def concatenate(*parts: Segments) -> Segments:
+def concatenate(*parts: RaggedTokens) -> RaggedTokens:
     """Returns text i of each part joined to one text, for all i; the parts have equal numbers."""
     lengths = np.stack([part.lengths() for part in parts], 1)  # [texts, parts]
     of = np.repeat(np.tile(np.arange(len(parts), dtype=np.int8), len(lengths)), lengths.ravel())
     ids = np.empty(len(of), np.int32)
     for index, part in enumerate(parts):
         ids[of == index] = part.ids
-    return Segments(ids, np.cumsum(lengths.sum(1)))
+    return RaggedTokens(ids, np.cumsum(lengths.sum(1)))
 
 
 def cut_pair_lengths(
@@ -93,14 +93,14 @@ def cut_pair_lengths(
 
 
 def build_pairs(
-    a: Segments,
-    b: Segments | None,
+    a: RaggedTokens,
+    b: RaggedTokens | None,
     *,
     cls_id: int,
     sep_id: int,
     max_seq_length: int,
     cut: Cut = "longer",
-) -> Sequences:
+) -> EncodedPairs:
     """Returns the rows "[CLS] a [SEP]", or "[CLS] a [SEP] b [SEP]" where b has tokens.
 
     A b without tokens adds no [SEP] (reference: classification_tasks.py, `_create_single_example`).
@@ -129,7 +129,7 @@ def build_pairs(
     ids[what == 1] = a.ids[_kept(of_a, kept_a)]
     if b is not None:
         ids[what == 3] = b.ids[_kept(of_b, kept_b)]
-    return Sequences(ids, np.cumsum(counts.sum(1)), (what > 2).astype(np.int32))
+    return EncodedPairs(ids, np.cumsum(counts.sum(1)), (what > 2).astype(np.int32))
 
 
 def _kept(lengths: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from electra_zh.finetuning.kind import Hidden
+from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.span_decode import NEGATIVE, Pairs, best_pairs, pairs_of_beam
-from electra_zh.finetuning.tasks import Reading
+from electra_zh.finetuning.tasks import SpanConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.heads import sigmoid_losses
@@ -63,7 +63,7 @@ class SpanHead(tf.Module):
     """Start and end scores of every token, and what the task asks for besides."""
 
     def __init__(
-        self, model: ModelConfig, path: str, reading: Reading, *, verdicts: int, seed: int
+        self, model: ModelConfig, path: str, reading: SpanConfig, *, verdicts: int, seed: int
     ) -> None:
         """Makes the variables.
 

@@ -56,7 +56,7 @@ def score_answers(
       rules: whose script.
       examples: with their gold answers.
       predictions: one for each.
-      null_threshold: of SQuAD 2.0, see `Reading`.
+      null_threshold: of SQuAD 2.0, see `SpanConfig`.
     """
     golds = {str(i): gold_answers(example) for i, example in enumerate(examples)}
     if rules == "squad2":

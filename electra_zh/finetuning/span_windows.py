@@ -12,9 +12,9 @@ import numpy as np
 
 from electra_zh.finetuning.alignment import find_answer
 from electra_zh.finetuning.examples import QuestionExample
-from electra_zh.finetuning.sequences import Segments
-from electra_zh.text.offsets import TokenizedTexts, tokenize_texts
+from electra_zh.finetuning.sequences import RaggedTokens
 from electra_zh.text.tokenizer import Tokenizer
+from electra_zh.text.wordpiece.offsets import TokenizedTexts, tokenize_texts
 
 
 class Texts(NamedTuple):
@@ -30,15 +30,15 @@ class Texts(NamedTuple):
     of: np.ndarray
     lengths: np.ndarray
 
-    def cut(self, questions: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Segments:
+    def cut(self, questions: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> RaggedTokens:
         """Returns the ids of stretches of the questions' texts; int64 [G] each."""
         return self.cut_values(self.tokens.ids, questions, starts, lengths)
 
     def cut_values(
         self, values: np.ndarray, questions: np.ndarray, starts: np.ndarray, lengths: np.ndarray
-    ) -> Segments:
+    ) -> RaggedTokens:
         """Returns the same stretches of another array [T]."""
-        texts = Segments(values, self.tokens.text_ends)
+        texts = RaggedTokens(values, self.tokens.text_ends)
         return texts.slices(self.of[questions], starts, lengths)
 
 

@@ -10,19 +10,19 @@ import numpy as np
 
 from electra_zh.config import UserError
 from electra_zh.finetuning.examples import (
+    BadExamples,
     ChoiceExample,
     ClozeExample,
-    Problems,
     QuestionExample,
     TaggedExample,
     TextExample,
 )
-from electra_zh.finetuning.kind import Kind, with_labels
 from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.tables import label_names
-from electra_zh.finetuning.tasks import Split, Task
+from electra_zh.finetuning.tasks import Split, TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +39,16 @@ class TaskData:
       notes: what else the user should know of the files, a line each.
     """
 
-    task: Task
-    kind: Kind[Any, Any]
+    task: TaskConfig
+    kind: TaskKind[Any, Any]
     splits: Mapping[Split, list[Any]]
     test_labelled: bool
     files: Mapping[Split, tuple[str, ...]]
-    problems: Mapping[Split, Problems]
+    problems: Mapping[Split, BadExamples]
     notes: tuple[str, ...]
 
 
-def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) -> list[Any]:
+def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExamples) -> list[Any]:
     """Reads the examples of files that make a split.
 
     Raises:
@@ -64,14 +64,18 @@ def read(task: Task, paths: Sequence[str], *, split: str, problems: Problems) ->
     return examples
 
 
-def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bool) -> TaskData:
+def load(
+    task: TaskConfig, found: Found, *, max_position_embeddings: int, skip_bad: bool
+) -> TaskData:
     """Reads and checks all splits of a task; train and dev must be among the files.
 
     Raises:
       UserError: bad examples that are not skipped, or a split without any good one.
     """
     assert not found.lacks()
-    problems: dict[Split, Problems] = {split: Problems(skip=skip_bad) for split in found.paths}
+    problems: dict[Split, BadExamples] = {
+        split: BadExamples(skip=skip_bad) for split in found.paths
+    }
     splits = {
         split: read(task, paths, split=split, problems=problems[split])
         for split, paths in found.paths.items()
@@ -92,7 +96,7 @@ def load(task: Task, found: Found, *, max_position_embeddings: int, skip_bad: bo
     return TaskData(task, kind, splits, test_labelled, found.paths, problems, notes)
 
 
-def _notes(task: Task, found: Found, test: Sequence[Any]) -> Iterator[str]:
+def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:
     if task.labels.file and not found.labels and not task.labels.names:
         yield f"no {task.labels.file} in {found.folder}: the labels are those of the training set"
     labelled = sum(map(_has_label, test))
@@ -100,7 +104,7 @@ def _notes(task: Task, found: Found, test: Sequence[Any]) -> Iterator[str]:
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
 
 
-def complete_labels(task: Task, found: Found, train: Sequence[Any]) -> Task:
+def complete_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> TaskConfig:
     """Returns the task with its labels: as given, from their file, or those of the training set."""
     if task.labels.names:
         return task
@@ -118,7 +122,7 @@ def complete_labels(task: Task, found: Found, train: Sequence[Any]) -> Task:
     return with_labels(task, sorted(seen))
 
 
-def _range(task: Task, seen: set[str]) -> tuple[str, str]:
+def _range(task: TaskConfig, seen: set[str]) -> tuple[str, str]:
     try:
         values = sorted(float(label) for label in seen)
     except ValueError:

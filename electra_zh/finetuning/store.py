@@ -9,23 +9,23 @@ import tensorflow as tf
 
 from electra_zh import __version__, files
 from electra_zh.config import UserError
-from electra_zh.finetuning.kind import Kind
 from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import Kinds, TaskModel
-from electra_zh.finetuning.start import Start, load_start
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.training import checkpoints
 
 
 class FineTuned(NamedTuple):
     """A fine-tuned model in memory."""
 
-    start: Start
-    kinds: dict[str, Kind[Any, Any]]
+    start: Pretrained
+    kinds: dict[str, TaskKind[Any, Any]]
     model: TaskModel
 
 
-def save(folder: str, start: Start, kinds: Kinds, model: TaskModel) -> None:
+def save(folder: str, start: Pretrained, kinds: Kinds, model: TaskModel) -> None:
     """Writes the folder of a fine-tuned model; one that was there before is replaced at the end.
 
     Layout: `config.json` (section `finetuned`: model size, tasks with labels), the vocabulary,
@@ -91,7 +91,7 @@ def load(path: str) -> FineTuned:
       UserError: there is none at `path`, or its files are damaged.
     """
     folder = find(path)
-    start = load_start(folder)
+    start = load_pretrained(folder)
     if not start.fine_tuned:
         raise UserError(
             f"{folder} is not a fine-tuned model of this tool, only what one can start from: "
@@ -99,7 +99,7 @@ def load(path: str) -> FineTuned:
         )
     where = files.join(folder, "config.json")
     tasks = [
-        Task.from_dict(values, where=where)
+        TaskConfig.from_dict(values, where=where)
         for values in files.read_json(where)["finetuned"]["tasks"]
     ]
     limit = start.model.max_position_embeddings

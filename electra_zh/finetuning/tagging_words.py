@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh.finetuning.examples import Entity, TaggedExample
-from electra_zh.finetuning.sequences import Segments
-from electra_zh.text.characters import to_codepoints
-from electra_zh.text.offsets import TokenizedTexts
+from electra_zh.finetuning.sequences import RaggedTokens
+from electra_zh.text.wordpiece.characters import to_codepoints
+from electra_zh.text.wordpiece.offsets import TokenizedTexts
 
 # Tags of type t are FIRST + 4 * t and so on, in the order of `tag_schemes.tag_names`; 0 is O.
 FIRST, INNER, LAST, SINGLE = 1, 2, 3, 4
@@ -177,9 +177,9 @@ class Windows(NamedTuple):
     own_ends: np.ndarray
     inside: np.ndarray
 
-    def of(self, values: np.ndarray, ends: np.ndarray) -> Segments:
+    def of(self, values: np.ndarray, ends: np.ndarray) -> RaggedTokens:
         """Returns the windows of values, int32 [T], of sentences that end at `ends`."""
-        return Segments(values, ends).slices(self.sentences, self.starts, self.lengths)
+        return RaggedTokens(values, ends).slices(self.sentences, self.starts, self.lengths)
 
     def own(self) -> np.ndarray:
         """Returns bool [tokens of all windows], which of them are scored in their window."""

@@ -133,7 +133,7 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class SpanConfig:
     """Settings of span extraction.
 
     Attributes:
@@ -158,7 +158,7 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class TaskConfig:
     """One data set.
 
     Attributes:
@@ -194,7 +194,7 @@ class Task:
     double_unordered: bool = False
     head: Literal["huggingface", "reference"] = "huggingface"
     training: Training = Training()
-    reading: Reading = Reading()
+    reading: SpanConfig = SpanConfig()
     submission: Submission | None = None
     published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     follows: str = ""
@@ -212,7 +212,7 @@ class Task:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, where: str) -> Task:
+    def from_dict(cls, values: Mapping[str, Any], *, where: str) -> TaskConfig:
         """Builds a task from nested plain values.
 
         Raises:

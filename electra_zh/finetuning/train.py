@@ -19,12 +19,12 @@ from electra_zh import progress
 from electra_zh.config import UserError
 from electra_zh.finetuning import rows as batching
 from electra_zh.finetuning.model import Kinds, TaskModel
-from electra_zh.finetuning.rows import Rows
-from electra_zh.finetuning.start import Start
+from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import SEED_SHIFT, Training
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.names import variable_name
 from electra_zh.models.random import RandomKey
+from electra_zh.models.weight_names import variable_name
 from electra_zh.training import checkpoints, devices, schedules
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt
@@ -101,9 +101,9 @@ class Trainer:
 
     def __init__(
         self,
-        start: Start,
+        start: Pretrained,
         kinds: Kinds,
-        train_rows: Mapping[str, Rows],
+        train_rows: Mapping[str, EncodedSplit],
         training: Training,
         *,
         what: str,

@@ -12,9 +12,9 @@ from absl import logging
 from electra_zh import files
 from electra_zh.finetuning import results
 from electra_zh.finetuning.evaluate import Evaluation, Predictor
-from electra_zh.finetuning.rows import Rows
+from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.splits import TaskData
-from electra_zh.finetuning.start import Start
 from electra_zh.finetuning.tasks import Split
 from electra_zh.finetuning.train import Trainer
 from electra_zh.training.loop import Interrupt
@@ -23,10 +23,10 @@ from electra_zh.training.loop import Interrupt
 class Trials:
     """The trials of one setting: rows are encoded once, the steps are traced once."""
 
-    def __init__(self, start: Start, name: str, data: Mapping[str, TaskData]) -> None:
+    def __init__(self, start: Pretrained, name: str, data: Mapping[str, TaskData]) -> None:
         tokenizer = start.make_tokenizer()
         self._data = data
-        self._rows: dict[tuple[str, str], Rows] = {
+        self._rows: dict[tuple[str, str], EncodedSplit] = {
             (task, split): each.kind.encode(examples, tokenizer, training=split == "train")
             for task, each in data.items()
             for split, examples in each.splits.items()

@@ -55,7 +55,7 @@ class Embeddings(tf.Module):
         *,
         dtype: tf.DType,
         key: RandomKey | None,
-        purpose: str,
+        stream: str,
     ) -> tf.Tensor:
         """Returns [T, E] in `dtype` for int32 [B, L] ids; `key` None leaves dropout off."""
         batch, length = input_ids.shape
@@ -67,7 +67,7 @@ class Embeddings(tf.Module):
         total = tf.reshape(total, [batch, length, size]) + self.position_embeddings[:length]
         total = self.layer_norm(tf.reshape(total, [-1, size]), dtype=dtype)
         rate = self._config.hidden_dropout_prob
-        dropped = layers.draw_dropout(key, f"{purpose}/embeddings", [batch * length, size], rate)
+        dropped = layers.draw_dropout(key, f"{stream}/embeddings", [batch * length, size], rate)
         return layers.dropout(total, dropped)
 
 
@@ -88,10 +88,10 @@ class Attention(tf.Module):
         self.layer_norm = LayerNorm(f"{path}/layer_norm", width, eps=config.layer_norm_eps)
 
     def __call__(
-        self, x: tf.Tensor, adder: tf.Tensor, *, key: RandomKey | None, purpose: str
+        self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
     ) -> tf.Tensor:
-        """Returns [T, D] for x [T, D]; `adder` [B, 1, 1, L] is added to the scores."""
-        batch, length = adder.shape[0], adder.shape[-1]
+        """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
+        batch, length = attention_bias.shape[0], attention_bias.shape[-1]
         heads = self._config.num_attention_heads
         width = self._config.hidden_size
         parts = (self.query, self.key, self.value)
@@ -103,13 +103,13 @@ class Attention(tf.Module):
         scores = tf.matmul(query, keys, transpose_b=True)  # [B, H, L, L]
         rate = self._config.attention_probs_dropout_prob
         shape = [batch, heads, length, length]
-        dropped = layers.draw_dropout(key, f"{purpose}/probabilities", shape, rate)
+        dropped = layers.draw_dropout(key, f"{stream}/probabilities", shape, rate)
         factor = (width // heads) ** -0.5
-        probs = layers.attention_probabilities(scores, adder, factor, dropped)
+        probs = layers.attention_probabilities(scores, attention_bias, factor, dropped)
         context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, L, H, S]
         out = self.output(tf.reshape(context, [batch * length, width]))
         rate = self._config.hidden_dropout_prob
-        dropped = layers.draw_dropout(key, f"{purpose}/output", [batch * length, width], rate)
+        dropped = layers.draw_dropout(key, f"{stream}/output", [batch * length, width], rate)
         return self.layer_norm.add(x, out, dropped)
 
 
@@ -127,12 +127,12 @@ class Layer(tf.Module):
         self.layer_norm = LayerNorm(f"{path}/layer_norm", sizes[0], eps=config.layer_norm_eps)
 
     def __call__(
-        self, x: tf.Tensor, adder: tf.Tensor, *, key: RandomKey | None, purpose: str
+        self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
     ) -> tf.Tensor:
-        """Returns [T, D] for x [T, D]; `adder` [B, 1, 1, L] is added to the scores."""
-        x = self.attention(x, adder, key=key, purpose=f"{purpose}/attention")
+        """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
+        x = self.attention(x, attention_bias, key=key, stream=f"{stream}/attention")
         out = self.output(layers.gelu(self.intermediate(x)))
-        dropped = layers.draw_dropout(key, f"{purpose}/output", x.shape.as_list(), self._rate)
+        dropped = layers.draw_dropout(key, f"{stream}/output", x.shape.as_list(), self._rate)
         return self.layer_norm.add(x, out, dropped)
 
 
@@ -171,7 +171,7 @@ class Encoder(tf.Module):
         *,
         dtype: tf.DType = tf.float32,
         key: RandomKey | None = None,
-        purpose: str = "",
+        stream: str = "",
     ) -> EncoderOutput:
         """Computes the network.
 
@@ -181,14 +181,14 @@ class Encoder(tf.Module):
           segment_ids: int32 [B, L].
           dtype: type of the activations; weights, softmax and norms are float32 in any case.
           key: what dropout follows from; None leaves it off.
-          purpose: sets apart the random numbers of several calls within a step.
+          stream: sets apart the random numbers of several calls within a step.
         """
-        purpose = f"{purpose}{self._path}"
-        x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, purpose=purpose)
+        stream = f"{stream}{self._path}"
+        x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, stream=stream)
         if self.projection is not None:
             x = self.projection(x)
-        adder = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
+        attention_bias = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
         outputs = [x]
         for index, layer in enumerate(self.layers):
-            outputs.append(layer(outputs[-1], adder, key=key, purpose=f"{purpose}/{index}"))
+            outputs.append(layer(outputs[-1], attention_bias, key=key, stream=f"{stream}/{index}"))
         return EncoderOutput(outputs[-1], outputs[0], tuple(outputs[1:]))

@@ -84,7 +84,7 @@ class LayerNorm(tf.Module):
         """Returns the normalised x, [T, D], as `dtype` (by default that of x)."""
         return _layer_norm(x, self.gamma, self.beta, self._eps, dtype or x.dtype)
 
-    def add(self, x: tf.Tensor, y: tf.Tensor, dropped: Dropped | None) -> tf.Tensor:
+    def add(self, x: tf.Tensor, y: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
         """Returns the norm of x + dropout(y), both [T, D]."""
         return _add_norm(x, y, self.gamma, self.beta, self._eps, dropped)
 
@@ -108,7 +108,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 # --- Dropout ---------------------------------------------------------------------------------
 
 
-class Dropped(NamedTuple):
+class DropoutMask(NamedTuple):
     """What one dropout keeps.
 
     Attributes:
@@ -121,13 +121,13 @@ class Dropped(NamedTuple):
 
 
 def draw_dropout(
-    key: RandomKey | None, purpose: str, shape: list[int], rate: float
-) -> Dropped | None:
+    key: RandomKey | None, stream: str, shape: list[int], rate: float
+) -> DropoutMask | None:
     """Draws which values a dropout keeps; None where nothing is to be dropped."""
     if key is None or rate == 0.0:
         return None
-    keep = _draw_keep(key.bits(purpose, [2]), tuple(shape), rate)
-    return Dropped(keep, 1.0 / (1.0 - rate))
+    keep = _draw_keep(key.bits(stream, [2]), tuple(shape), rate)
+    return DropoutMask(keep, 1.0 / (1.0 - rate))
 
 
 @fused
@@ -155,7 +155,7 @@ def _fold(word: tf.Tensor, shift: int) -> tf.Tensor:
     return tf.bitwise.bitwise_xor(word, tf.bitwise.right_shift(word, _word(shift)))
 
 
-def dropout(x: tf.Tensor, dropped: Dropped | None) -> tf.Tensor:
+def dropout(x: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
     """Returns x with the dropped values zero and the others scaled."""
     if dropped is None:
         return x
@@ -231,7 +231,7 @@ def _add_norm(
     gamma: tf.Tensor,
     beta: tf.Tensor,
     eps: float,
-    dropped: Dropped | None,
+    dropped: DropoutMask | None,
 ) -> tf.Tensor:
     keeps, scale = ([], 1.0) if dropped is None else ([dropped.keep], dropped.scale)
 
@@ -295,13 +295,13 @@ def _norm_backward(
 
 
 def attention_probabilities(
-    scores: tf.Tensor, adder: tf.Tensor, factor: float, dropped: Dropped | None
+    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: DropoutMask | None
 ) -> tf.Tensor:
-    """Returns dropout(softmax(scores * factor + adder)), the softmax in float32.
+    """Returns dropout(softmax(scores * factor + attention_bias)), the softmax in float32.
 
     Args:
       scores: [B, H, L, L], the last axis the attended positions.
-      adder: float32 [B, 1, 1, L], 0 at positions to attend to and -10000 at padding.
+      attention_bias: float32 [B, 1, 1, L], 0 at positions to attend to and -10000 at padding.
       factor: 1 / sqrt(width of a head).
       dropped: the dropout on the probabilities.
     """
@@ -309,10 +309,10 @@ def attention_probabilities(
 
     @tf.custom_gradient
     def apply(
-        scores: tf.Tensor, adder: tf.Tensor, *keeps: tf.Tensor
+        scores: tf.Tensor, attention_bias: tf.Tensor, *keeps: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., Any]]:
         keep = keeps[0] if keeps else None
-        out, probs = _softmax_forward(scores, adder, factor, keep, scale)
+        out, probs = _softmax_forward(scores, attention_bias, factor, keep, scale)
 
         def gradient(dout: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
             dscores = _softmax_backward(dout, probs, factor, keep, scale)
@@ -320,14 +320,18 @@ def attention_probabilities(
 
         return out, gradient
 
-    return apply(scores, adder, *keeps)
+    return apply(scores, attention_bias, *keeps)
 
 
 @fused
 def _softmax_forward(
-    scores: tf.Tensor, adder: tf.Tensor, factor: float, keep: tf.Tensor | None, scale: float
+    scores: tf.Tensor,
+    attention_bias: tf.Tensor,
+    factor: float,
+    keep: tf.Tensor | None,
+    scale: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    probs = tf.nn.softmax(tf.cast(scores, tf.float32) * factor + adder)
+    probs = tf.nn.softmax(tf.cast(scores, tf.float32) * factor + attention_bias)
     return _drop(probs, keep, scale, scores.dtype), tf.cast(probs, scores.dtype)
 
 

@@ -19,23 +19,23 @@ class RandomKey(NamedTuple):
     seed: int
     step: tf.Tensor
 
-    def stateless_seed(self, purpose: str) -> tf.Tensor:
+    def stateless_seed(self, stream: str) -> tf.Tensor:
         """Returns the int64 [2] seed for TensorFlow's stateless ops; one purpose, one stream."""
-        first = (self.seed % 2**31) << 32 | zlib.crc32(purpose.encode())
+        first = (self.seed % 2**31) << 32 | zlib.crc32(stream.encode())
         return tf.stack([tf.constant(first, tf.int64), tf.cast(self.step, tf.int64)])
 
-    def bits(self, purpose: str, shape: list[int]) -> tf.Tensor:
+    def bits(self, stream: str, shape: list[int]) -> tf.Tensor:
         """Returns uniform uint32 of the shape."""
         return tf.random.stateless_uniform(
-            shape, self.stateless_seed(purpose), None, None, tf.uint32, alg="philox"
+            shape, self.stateless_seed(stream), None, None, tf.uint32, alg="philox"
         )
 
-    def uniform(self, purpose: str, shape: list[int]) -> tf.Tensor:
+    def uniform(self, stream: str, shape: list[int]) -> tf.Tensor:
         """Returns uniform float32 in [0, 1) of the shape, multiples of 2^-24.
 
         TensorFlow's own float numbers are made from other bits under XLA than without it.
         """
-        high = tf.bitwise.right_shift(self.bits(purpose, shape), tf.constant(8, tf.uint32))
+        high = tf.bitwise.right_shift(self.bits(stream, shape), tf.constant(8, tf.uint32))
         return tf.cast(tf.bitcast(high, tf.int32), tf.float32) * 2.0**-24
 
 

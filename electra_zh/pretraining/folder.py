@@ -18,7 +18,7 @@ from electra_zh.config import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Settings that change what is saved or shown but no number of the training: free on going on.
 _FREE = (

@@ -45,7 +45,7 @@ class MaskedBatch(NamedTuple):
     weights: tf.Tensor
 
 
-class Shown(NamedTuple):
+class ReplacementRates(NamedTuple):
     """What stands at predicted positions where it is not [MASK]; by default the reference's.
 
     Attributes:
@@ -59,7 +59,7 @@ class Shown(NamedTuple):
     vocab_size: int = 0
 
 
-REFERENCE_SHOWN = Shown()
+REFERENCE_RATES = ReplacementRates()
 
 
 def uniform(
@@ -69,7 +69,7 @@ def uniform(
     *,
     mask_prob: float,
     max_predictions: int,
-    shown: Shown = REFERENCE_SHOWN,
+    shown: ReplacementRates = REFERENCE_RATES,
 ) -> MaskedBatch:
     """Masks positions drawn uniformly without replacement.
 
@@ -105,7 +105,7 @@ def whole_words(
     mask_prob: float,
     max_predictions: int,
     shares: Sequence[float] = (),
-    shown: Shown = REFERENCE_SHOWN,
+    shown: ReplacementRates = REFERENCE_RATES,
 ) -> MaskedBatch:
     """Masks all tokens of words, or of n-grams of words, drawn at random.
 
@@ -209,7 +209,7 @@ def mask_positions(
     special: SpecialIds,
     key: RandomKey,
     *,
-    shown: Shown = REFERENCE_SHOWN,
+    shown: ReplacementRates = REFERENCE_RATES,
 ) -> MaskedBatch:
     """Shows the used positions as [MASK], or some as they are or as random tokens.
 

@@ -31,7 +31,7 @@ from electra_zh.models.heads import MaskedLmHead, RtdHead
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import MaskedBatch, Shown, SpecialIds
+from electra_zh.pretraining.masking import MaskedBatch, ReplacementRates, SpecialIds
 
 
 class MaskedLmOutput(NamedTuple):
@@ -93,7 +93,9 @@ def mask_batch(
     batch: Mapping[str, tf.Tensor], special: SpecialIds, key: RandomKey, *, config: PretrainConfig
 ) -> MaskedBatch:
     """Returns a batch with positions to predict, by the kind of masking that the settings name."""
-    shown = Shown(config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size)
+    shown = ReplacementRates(
+        config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size
+    )
     mask_prob, slots = config.mask_prob, config.max_predictions_per_seq
     if config.masking == "uniform":
         return masking.uniform(
@@ -149,7 +151,7 @@ class _Objective(tf.Module):
             batch["segment_ids"],
             dtype=self.compute_dtype,
             key=key,
-            purpose="masked_lm/",
+            stream="masked_lm/",
         ).sequence
         rows, length = masked.input_ids.shape
         flat = masked.positions + length * tf.range(rows)[:, None]
@@ -282,7 +284,7 @@ class Electra(_Objective):
             batch["segment_ids"],
             dtype=self.compute_dtype,
             key=key,
-            purpose="detection/",
+            stream="detection/",
         ).sequence
         return tf.reshape(self.rtd_head(hidden), batch["input_ids"].shape)
 

@@ -13,12 +13,12 @@ from absl import logging
 from electra_zh import locks, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_source
-from electra_zh.pretraining import folder, init, metrics
+from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig
 from electra_zh.pretraining.evaluate import make_evaluation
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.init import FirstWeights
 from electra_zh.pretraining.state import TrainState
+from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.training import checkpoints, devices, loop
 from electra_zh.training.logs import MetricsLog
 
@@ -82,8 +82,8 @@ def pretrain(
     source = open_source(data, vocab=vocab)
     weights = None
     if start is not None and not folder.is_run(output):
-        weights = init.read(start)
-        start = init.describe(start, weights)
+        weights = warm_start.read(start)
+        start = warm_start.describe(start, weights)
     run = folder.open_or_create(
         output,
         recipe=recipe,
@@ -92,11 +92,11 @@ def pretrain(
         tokenizer=source.tokenizer,
         data_fingerprint=source.fingerprint,
         init=start,
-        source=init.size_of(weights) if weights else None,
+        source=warm_start.size_of(weights) if weights else None,
     )
     first_weights = None
     if run.init is not None and checkpoints.is_empty(run.checkpoints):
-        first_weights = init.first_weights(weights or init.read(run.init), run)
+        first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
     length, words = run.config.max_seq_length, run.config.needs_words
     shards = pipeline.open_shards(data, max_seq_length=length, words=words)
     eval_shards = None
@@ -143,7 +143,7 @@ def _begin(
     state: TrainState, store: checkpoints.CheckpointStore, first_weights: FirstWeights
 ) -> None:
     """Puts the first weights in and saves them: from here on their source is not needed."""
-    init.log(first_weights)
+    warm_start.log(first_weights)
     first_weights.assign(state.objective)
     store.save(0)
 

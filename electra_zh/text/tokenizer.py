@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.piece_model import SentencePieceVocabulary, is_model
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, is_model
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.vocabulary import Vocabulary, read_file
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.characters import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 Tokenizer = WordPieceTokenizer | SentencePieceTokenizer
 

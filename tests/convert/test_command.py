@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converting import make_run
-
-from runner import done, electra, refused
+from support.converting import make_run
+from support.runner import done, electra, refused
 
 
 def test_there_and_back(tmp_path: Path) -> None:

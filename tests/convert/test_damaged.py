@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converting import make_run
 
 from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tensor_files
 from electra_zh.convert.source import open_source
+from support.converting import make_run
 
 
 @pytest.fixture

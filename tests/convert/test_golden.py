@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.source import open_source
-from electra_zh.models.names import variable_name
-from networks import load_golden
+from electra_zh.models.weight_names import variable_name
+from support.networks import load_golden
 
 
 def _write_tf1(prefix: Path, tensors: dict[str, np.ndarray]) -> None:

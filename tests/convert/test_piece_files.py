@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import make_run
 
 from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tokenizer_files
@@ -18,11 +17,12 @@ from electra_zh.convert.piece_tokenizer import tokenizer_json
 from electra_zh.convert.source import open_source
 from electra_zh.convert.text_graph import make_text_graph
 from electra_zh.convert.weights import Weights
-from electra_zh.finetuning.start import load_start
-from electra_zh.text.piece_model import SentencePieceVocabulary
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
-from electra_zh.text.wordpiece import TokenizerSettings
-from piece_models import make_foreign, make_pieces, make_text
+from electra_zh.finetuning.pretrained import load_pretrained
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+from support.converting import make_run
+from support.piece_models import make_foreign, make_pieces, make_text
 
 
 def make_weights(folder: Path) -> Weights:
@@ -47,7 +47,7 @@ def test_other_forms_carry_it_there_and_back(form: object, tmp_path: Path) -> No
     read = open_source(str(tmp_path / "out"))
     assert read.vocabulary == weights.vocabulary
     assert read.tokenizer == TokenizerSettings()
-    start = load_start(str(tmp_path / "out"))
+    start = load_pretrained(str(tmp_path / "out"))
     assert isinstance(start.make_tokenizer(), SentencePieceTokenizer)
     assert not list((tmp_path / "out").rglob("vocab.txt"))
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import make_run, make_start
 
 from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tensor_files, tokenizer_files
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import network_shapes
-from electra_zh.models import names
+from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
+from support.converting import make_run, make_start
 
 
 def _save(prefix: Path, variables: Mapping[str, object]) -> None:
@@ -31,7 +31,7 @@ def _save(prefix: Path, variables: Mapping[str, object]) -> None:
 
 def _google(run_folder: str) -> dict[str, np.ndarray]:
     tensors = open_source(run_folder).tensors
-    return {names.to_google(name): value for name, value in tensors.items()}
+    return {weight_names.to_google(name): value for name, value in tensors.items()}
 
 
 def test_written_names_are_the_references(tmp_path: Path) -> None:
@@ -39,7 +39,8 @@ def test_written_names_are_the_references(tmp_path: Path) -> None:
     google.write(open_source(run.folder), str(tmp_path / "google"))
     found = dict(tf.train.list_variables(str(tmp_path / "google")))
     expected = {
-        names.to_google(v.name): v.shape.as_list() for v in state.objective.trainable_variables
+        weight_names.to_google(v.name): v.shape.as_list()
+        for v in state.objective.trainable_variables
     }
     assert found == {**expected, "global_step": []}
     assert tf.train.latest_checkpoint(str(tmp_path / "google")).endswith("model.ckpt-7")
@@ -86,7 +87,7 @@ def test_bert_of_google(tmp_path: Path) -> None:
         "masked_lm_head/output_bias": (100,),
     }
     ours = {name: generator.normal(size=s).astype(np.float32) for name, s in shapes.items()}
-    variables = {names.GOOGLE_BERT.theirs(name): value for name, value in ours.items()}
+    variables = {weight_names.GOOGLE_BERT.theirs(name): value for name, value in ours.items()}
     others = {
         "bert/pooler/dense/kernel": np.zeros([64, 64], np.float32),
         "bert/pooler/dense/bias": np.zeros(64, np.float32),

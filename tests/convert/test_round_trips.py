@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converting import make_fine_tuned, make_run, make_vocabulary
 
 from electra_zh import config
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights
-from electra_zh.models.names import variable_name
+from electra_zh.models.weight_names import variable_name
+from support.converting import make_fine_tuned, make_run, make_vocabulary
 
 
 def _size(name: str) -> dict[str, object]:

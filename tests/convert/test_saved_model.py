@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
 from electra_zh.convert import google, saved_model
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.examples import TextExample
-from electra_zh.finetuning.kind import Hidden
+from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.models.encoder import Encoder
+from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
 # Exporting takes seconds each: a proof of its own, beside the conversions to transformers.
 pytestmark = pytest.mark.interop

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converting import make_run
 
 from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
-from electra_zh.finetuning.start import load_start
+from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
-from electra_zh.models.names import variable_name
+from electra_zh.models.weight_names import variable_name
+from support.converting import make_run
 
 
 def test_every_form_gives_the_same_encoder(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_every_form_gives_the_same_encoder(tmp_path: Path) -> None:
     google.write(source, str(tmp_path / "google"))
     expected = {v.name: v.numpy() for v in state.objective.encoder.trainable_variables}
     for path in ("run", "hf", "hf/discriminator", "google", "google/model.ckpt-7"):
-        start = load_start(str(tmp_path / path))
+        start = load_pretrained(str(tmp_path / path))
         assert start.model == run.config.model
         assert start.make_tokenizer().encode("天地") == run.make_tokenizer().encode("天地")
         encoder = Encoder(start.model, "encoder", seed=3)
@@ -36,7 +36,7 @@ def test_every_form_gives_the_same_encoder(tmp_path: Path) -> None:
 def test_a_generator_alone_is_an_encoder_too(tmp_path: Path) -> None:
     run, state = make_run(tmp_path / "run")
     huggingface.write(open_source(run.folder), str(tmp_path / "hf"))
-    start = load_start(str(tmp_path / "hf" / "generator"))
+    start = load_pretrained(str(tmp_path / "hf" / "generator"))
     encoder = Encoder(start.model, "encoder", seed=3)
     start.restore(encoder)
     objective = state.objective
@@ -48,7 +48,7 @@ def test_a_generator_alone_is_an_encoder_too(tmp_path: Path) -> None:
 def test_random_weights_of_a_foreign_model(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     google.write(open_source(run.folder), str(tmp_path / "google"))
-    start = load_start(str(tmp_path / "google"), from_scratch=True)
+    start = load_pretrained(str(tmp_path / "google"), from_scratch=True)
     encoder = Encoder(start.model, "encoder", seed=3)
     before = encoder.embeddings.word_embeddings.numpy()
     start.restore(encoder)
@@ -59,9 +59,9 @@ def test_what_no_fine_tuning_can_start_from(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     google.write(open_source(run.folder), str(tmp_path / "google"))
     with pytest.raises(UserError, match=r"--checkpoint 7 is for runs of this tool"):
-        load_start(str(tmp_path / "google"), checkpoint=7)
+        load_pretrained(str(tmp_path / "google"), checkpoint=7)
     (tmp_path / "google" / "vocab.txt").unlink()
     with pytest.raises(UserError, match=r"has no vocabulary: put its vocab\.txt beside it"):
-        load_start(str(tmp_path / "google"))
+        load_pretrained(str(tmp_path / "google"))
     with pytest.raises(UserError, match=r"--model .*none does not exist"):
-        load_start(str(tmp_path / "none"))
+        load_pretrained(str(tmp_path / "none"))

@@ -7,13 +7,13 @@ import random
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import SENTENCES
 
 from electra_zh.convert.text_graph import WordPieceGraph
-from electra_zh.finetuning.sequences import Segments, build_pairs
-from electra_zh.text.offsets import tokenize_texts
+from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece.offsets import tokenize_texts
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
+from support.converting import SENTENCES
 
 SETTINGS = {
     "plain": TokenizerSettings(),
@@ -87,8 +87,8 @@ def test_rows_are_those_of_fine_tuning(limit: int, pairs: bool) -> None:
     first, second = (["日" * pair[side] for pair in lengths] for side in (0, 1))
     a, b = (tokenize_texts(tokenizer, texts) for texts in (first, second))
     expected = build_pairs(
-        Segments(a.ids, a.text_ends),
-        Segments(b.ids, b.text_ends) if pairs else None,
+        RaggedTokens(a.ids, a.text_ends),
+        RaggedTokens(b.ids, b.text_ends) if pairs else None,
         cls_id=vocabulary.cls_id,
         sep_id=vocabulary.sep_id,
         max_seq_length=limit,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from building import LETTERS, make_text
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from support.building import LETTERS, make_text
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from building import LENGTH, LETTERS, contents, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build, pipeline
 from electra_zh.data.manifest import MANIFEST, WORK
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
-from electra_zh.text.words import WordSettings
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
+from electra_zh.text.words.segmenter import WordSettings
+from support.building import LENGTH, LETTERS, contents, make_settings
 
 CLS, SEP = 2, 3
 # Words of the corpus, whose lines are random characters.

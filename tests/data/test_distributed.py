@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 import electra_zh.data
-from building import contents, make_settings
 from electra_zh import progress
 from electra_zh.config import UserError
 from electra_zh.data import build
@@ -27,6 +26,7 @@ from electra_zh.data.parts import Part
 from electra_zh.data.runners import open_runner
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, Report, WorkerError
+from support.building import contents, make_settings
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from building import contents, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build, shards, units
 from electra_zh.data.build import BuildSettings, Interrupted
 from electra_zh.data.documents import Unit
 from electra_zh.data.manifest import MANIFEST, WORK
 from electra_zh.data.workers import Report
+from support.building import contents, make_settings
 
 
 def test_a_second_call_goes_on(

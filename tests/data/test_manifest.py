@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from building import LENGTH, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.manifest import MANIFEST
+from support.building import LENGTH, make_settings
 
 
 def test_damaged_manifests_are_refused(corpus: Path, vocabulary: str, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from building import contents, make_settings
 from electra_zh.config import UserError
 from electra_zh.data import build, shards
 from electra_zh.data.build import Interrupted
 from electra_zh.data.manifest import WORK
 from electra_zh.text.vocabulary import Vocabulary
+from support.building import contents, make_settings
 
 
 def test_a_finished_folder_is_replaced_only_when_asked(

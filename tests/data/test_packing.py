@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from electra_zh.data import packing
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "packing.npz"
 LETTERS = "天地玄黄宇宙洪荒"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from building import contents, count_tokens, make_settings, read_rows
 from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.source import open_source
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
-from electra_zh.text.wordpiece import TokenizerSettings
-from electra_zh.text.words import WordSettings
-from piece_models import make_pieces, make_text
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+from electra_zh.text.words.segmenter import WordSettings
+from support.building import contents, count_tokens, make_settings, read_rows
+from support.piece_models import make_pieces, make_text
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from building import make_settings, read_rows
 from electra_zh.data import build, shards
 from electra_zh.text.vocabulary import Vocabulary
+from support.building import make_settings, read_rows
 
 
 def test_shards_hold_what_the_manifest_says(corpus: Path, vocabulary: str, tmp_path: Path) -> None:

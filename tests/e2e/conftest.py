@@ -6,7 +6,7 @@ import importlib.resources
 
 import pytest
 
-from runner import PRETRAIN, Job, done, electra
+from support.runner import PRETRAIN, Job, done, electra
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import Job, done, electra, refused
+from support.runner import Job, done, electra, refused
 
 BUILD = ("build-data", "corpus.txt", "--vocab", "vocab.txt", "--max-seq-length", "64")
 

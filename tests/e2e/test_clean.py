@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from building import LETTERS, contents
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from runner import done, electra, refused
+from support.building import LETTERS, contents
+from support.runner import done, electra, refused
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from building import LETTERS, contents, make_text
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from runner import done, electra, refused
+from support.building import LETTERS, contents, make_text
+from support.runner import done, electra, refused
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("distributed", reason="needs the extra `dask`")

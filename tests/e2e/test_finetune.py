@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from clue_data import write_clue
-from made_text import Sizes
-from runner import Job, done, electra, refused
+from support.clue_data import write_clue
+from support.made_text import Sizes
+from support.runner import Job, done, electra, refused
 
 SIZES = Sizes(train=24, dev=8, test=6)
 # One shape for training and one for evaluation: what takes time here is compiling.

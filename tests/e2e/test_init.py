@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from converting import make_run, make_vocabulary
 
 from electra_zh.convert.source import open_source
-from runner import Job, done, electra, refused
+from support.converting import make_run, make_vocabulary
+from support.runner import Job, done, electra, refused
 
 # Takes the size and the generator of a source of 2 layers, without its second layer.
 WORDS = [

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from electra_zh.data.manifest import Manifest
-from runner import Job, done, electra
+from support.runner import Job, done, electra
 
 
 def test_data_is_read_back(job: Job, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner import Job, done, electra, refused
+from support.runner import Job, done, electra, refused
 
 BERT = [
     *("pretrain", "--config", "nano", "--data", "words", "--eval-data", "words/heldout"),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runner import PRETRAIN, Job, done, electra, refused
+from support.runner import PRETRAIN, Job, done, electra, refused
 
 
 def _weights(run: Path) -> dict[str, np.ndarray]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from clue_data import write_clue
-from made_text import Sizes
-from piece_models import make_text
-from runner import PRETRAIN, done, electra, refused
+from support.clue_data import write_clue
+from support.made_text import Sizes
+from support.piece_models import make_text
+from support.runner import PRETRAIN, done, electra, refused
 
 LEARN = ("build-vocab", "corpus.txt", "--kind", "sentencepiece", "--size", "150")
 LEARN = (*LEARN, "--character-coverage", "1")

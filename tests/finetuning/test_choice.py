@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.choice import Choice, ChoiceHead
-from electra_zh.finetuning.examples import ChoiceExample, Problems
-from electra_zh.finetuning.kind import Hidden
-from electra_zh.finetuning.rows import Rows
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.examples import BadExamples, ChoiceExample
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.kinds.choice import Choice, ChoiceHead
+from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 CHARACTERS = "天地玄黄宇宙洪荒日月"
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *CHARACTERS]))
 SIZE = ModelConfig(len(SPECIAL_TOKENS) + len(CHARACTERS), 8, 6, 1, 2, 12)
-TASK = Task(name="made", kind="choice", reader="c3", metric="accuracy")
+TASK = TaskConfig(name="made", kind="choice", reader="c3", metric="accuracy")
 
 texts = st.text(CHARACTERS, min_size=1, max_size=9)
 examples = st.lists(
@@ -45,7 +45,7 @@ def make_kind(max_seq_length: int = 24) -> Choice:
     return Choice(TASK, max_seq_length=max_seq_length)
 
 
-def decode(rows: Rows) -> list[str]:
+def decode(rows: EncodedSplit) -> list[str]:
     starts = [0, *rows.ends[:-1]]
     return [
         "".join(TOKENIZER.vocabulary.tokens[index] for index in rows.ids[start:end])
@@ -176,7 +176,7 @@ def test_answer_outside_the_choices_is_named(answer: int | None) -> None:
     bad = example(answer=answer)
     message = f"dev.json, text 3: the answer is none of the choices: {answer}; allowed: 0 to 1"
     with pytest.raises(UserError, match=message):
-        make_kind().check([bad], Problems(skip=False))
-    problems = Problems(skip=True)
+        make_kind().check([bad], BadExamples(skip=False))
+    problems = BadExamples(skip=True)
     assert make_kind().check([example(), bad], problems) == [example()]
     assert problems.counts.total() == 1

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from clue_reading import write_c3, write_c3_original, write_chid, write_chid_fewclue
 from electra_zh.config import UserError
 from electra_zh.finetuning import locate, registry
-from electra_zh.finetuning.examples import ChoiceExample, ClozeExample, Problems
+from electra_zh.finetuning.examples import BadExamples, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.choices import c3
 from electra_zh.finetuning.readers.idioms import chid, chid_fewclue
-from electra_zh.finetuning.tasks import Split, Task
-from made_text import Sizes
+from electra_zh.finetuning.tasks import Split, TaskConfig
+from support.clue_reading import write_c3, write_c3_original, write_chid, write_chid_fewclue
+from support.made_text import Sizes
 
 SIZES = Sizes(9, 7, 5)
-TASK = Task(name="made", kind="choice", reader="c3", metric="accuracy")
+TASK = TaskConfig(name="made", kind="choice", reader="c3", metric="accuracy")
 Reader = Callable[..., Iterator[Any]]
 
 
@@ -30,9 +30,9 @@ def write(path: Path, value: Any) -> str:
 
 
 def read(
-    reader: Reader, path: str | Path, split: str = "train", problems: Problems | None = None
+    reader: Reader, path: str | Path, split: str = "train", problems: BadExamples | None = None
 ) -> list[Any]:
-    problems = problems or Problems(skip=False)
+    problems = problems or BadExamples(skip=False)
     return list(reader(str(path), TASK, split=split, problems=problems))
 
 
@@ -42,7 +42,7 @@ def read_split(name: str, folder: Path, split: Split) -> list[Any]:
     found = locate.find(task, locate.folders_below(str(folder)))
     assert found is not None
     reader = {"c3": c3, "chid": chid, "chid_fewclue": chid_fewclue}[task.reader]
-    problems = Problems(skip=False)
+    problems = BadExamples(skip=False)
     return [
         example
         for path in found.paths[split]
@@ -117,7 +117,7 @@ def test_bad_c3_question_is_named(tmp_path: Path, question: Any, message: str) -
 
 def test_bad_c3_questions_are_counted_when_skipped(tmp_path: Path) -> None:
     bad = {**QUESTION, "answer": "丁"}
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     examples = read(c3, c3_file(tmp_path, bad, QUESTION, bad), problems=problems)
     assert [example.id for example in examples] == ["d-dev/11-5/1"]
     assert problems.counts == {"the answer is none of the choices": 2}
@@ -213,7 +213,7 @@ def test_bad_chid_item_is_named(tmp_path: Path, item: Any, answers: Any, message
 
 
 def test_bad_chid_items_are_counted_when_skipped(tmp_path: Path) -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     bad = {**ITEM, "content": ["他#idiom000009#"]}
     examples = read(chid, chid_file(tmp_path, bad, ITEM), problems=problems)
     assert [example.id for example in examples] == [1]

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.classification import Classification, PooledHead, Regression
-from electra_zh.finetuning.examples import Problems, TextExample
-from electra_zh.finetuning.kind import Hidden
-from tuning import LABELS, make_classification, make_start, make_task, make_texts
+from electra_zh.finetuning.examples import BadExamples, TextExample
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.kinds.classification import Classification, PooledHead, Regression
+from support.tuning import LABELS, make_classification, make_start, make_task, make_texts
 
 TOKENIZER = make_start().make_tokenizer()
 
@@ -52,13 +52,13 @@ def test_unordered_pairs_are_trained_on_in_both_orders() -> None:
 
 
 def test_unknown_label_is_named_by_file_and_line() -> None:
-    problems = Problems(skip=False)
+    problems = BadExamples(skip=False)
     with pytest.raises(UserError, match=r'dev.json, line 3: label not in the list: "10"; allowed'):
         make_classification().check([example("10")], problems)
 
 
 def test_unknown_labels_are_counted_when_skipped() -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     kept = make_classification().check([example("10"), example("100"), example("x")], problems)
     assert [each.label for each in kept] == ["100"]
     assert problems.lines() == [
@@ -157,7 +157,7 @@ def test_regression_predicts_in_the_range_of_the_labels() -> None:
 @pytest.mark.parametrize("label", ["6", "much", None, "nan"])
 def test_regression_label_outside_the_range_is_a_problem(label: str | None) -> None:
     with pytest.raises(UserError, match=r"not a number of the range.*from 1 to 5"):
-        make_regression().check([example(label)], Problems(skip=False))
+        make_regression().check([example(label)], BadExamples(skip=False))
 
 
 def test_long_pairs_are_cut_to_the_length() -> None:

@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.config import UserError
-from electra_zh.finetuning import cloze
-from electra_zh.finetuning.choice import ChoiceHead
-from electra_zh.finetuning.cloze import Cloze, assign
-from electra_zh.finetuning.examples import Blank, ClozeExample, Problems
-from electra_zh.finetuning.rows import Rows
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
+from electra_zh.finetuning.kinds import cloze
+from electra_zh.finetuning.kinds.choice import ChoiceHead
+from electra_zh.finetuning.kinds.cloze import Cloze, assign
+from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 CHARACTERS = "天地玄黄宇宙洪荒日月"
 TOKENIZER = WordPieceTokenizer(Vocabulary([*SPECIAL_TOKENS, *CHARACTERS]))
-TASK = Task(name="made", kind="cloze", reader="chid", metric="accuracy")
+TASK = TaskConfig(name="made", kind="cloze", reader="chid", metric="accuracy")
 MARK = "[MASK]" * 4
 
 
@@ -41,7 +41,7 @@ def make_kind(max_seq_length: int = 24) -> Cloze:
     return Cloze(TASK, max_seq_length=max_seq_length)
 
 
-def decode(rows: Rows) -> list[str]:
+def decode(rows: EncodedSplit) -> list[str]:
     starts = [0, *rows.ends[:-1]]
     return [
         "".join(TOKENIZER.vocabulary.tokens[index] for index in rows.ids[start:end])
@@ -209,7 +209,7 @@ def test_answer_outside_the_candidates_is_named(answer: int | None) -> None:
     item = ClozeExample(1, ("#",), (blank,), ("日", "月"), "dev.json, line 4")
     message = f"dev.json, line 4: the answer is no candidate: #idiom1#: {answer}; allowed: 0 to 1"
     with pytest.raises(UserError, match=message):
-        make_kind().check([item], Problems(skip=False))
-    problems = Problems(skip=True)
+        make_kind().check([item], BadExamples(skip=False))
+    problems = BadExamples(skip=True)
     assert make_kind().check([item, make_example("#")], problems) == [make_example("#")]
     assert problems.counts == {"the answer is no candidate": 1}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Entity, Problems, TaggedExample
+from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.cluener import cluener
 from electra_zh.finetuning.readers.columns import columns, plain_sentences
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 Reader = Callable[..., Iterator[TaggedExample]]
 
@@ -23,13 +23,13 @@ def read(
     content: str,
     *,
     split: str = "train",
-    skip: Problems | None = None,
+    skip: BadExamples | None = None,
     **fields: str,
 ) -> list[TaggedExample]:
     path = folder / "data.txt"
     path.write_bytes(content.encode())
-    task = Task(name="made", kind="tagging", reader="any", metric="f1", fields=fields)
-    return list(reader(str(path), task, split=split, problems=skip or Problems(skip=False)))
+    task = TaskConfig(name="made", kind="tagging", reader="any", metric="f1", fields=fields)
+    return list(reader(str(path), task, split=split, problems=skip or BadExamples(skip=False)))
 
 
 def mentions(example: TaggedExample) -> list[tuple[str, str]]:
@@ -139,7 +139,7 @@ def test_a_missing_word_column_is_named(tmp_path: Path) -> None:
 
 
 def test_bad_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     found = read(columns, tmp_path, "甲 O\n乙\n\n丙 O\n\n丁 Q-X\n戊 O\n", skip=problems)
     assert [(example.id, example.text) for example in found] == [(1, "丙")]
     assert problems.counts == {"no label: is this a test file?": 1, "not a tag": 1}
@@ -220,7 +220,7 @@ def test_a_line_without_text_is_named(tmp_path: Path) -> None:
 
 
 def test_bad_lines_are_counted_by_reason(tmp_path: Path) -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     bad = [line("四川", x={"四川": [[0, 9]]}), line("四川", x={"四川": [[0, 0]]}), "{"]
     found = read(cluener, tmp_path, "\n".join([*bad, line("成都")]), skip=problems)
     assert [example.text for example in found] == ["成都"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from electra_zh.finetuning.cloze import Cloze
 from electra_zh.finetuning.examples import (
     Answer,
     Blank,
@@ -14,13 +13,14 @@ from electra_zh.finetuning.examples import (
     QuestionExample,
     TaggedExample,
 )
+from electra_zh.finetuning.kinds.cloze import Cloze
 from electra_zh.finetuning.span_windows import find_targets, tokenize
 from electra_zh.finetuning.tagging_words import find_words, gold_tags
-from electra_zh.finetuning.tasks import Task
-from electra_zh.text.offsets import tokenize_texts
-from electra_zh.text.piece_model import SentencePieceVocabulary
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
-from piece_models import make_foreign, make_tokenizer
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.wordpiece.offsets import tokenize_texts
+from support.piece_models import make_foreign, make_tokenizer
 
 OWN, BYTES = make_tokenizer(), make_tokenizer(byte_fallback=True)
 FOREIGN = SentencePieceTokenizer(SentencePieceVocabulary(make_foreign()))
@@ -105,7 +105,7 @@ def test_answers_are_the_pieces_that_have_their_characters(
 def test_the_text_behind_a_blank_is_not_the_beginning_of_one(
     tokenizer: SentencePieceTokenizer,
 ) -> None:
-    task = Task(name="made", kind="cloze", reader="chid", metric="accuracy")
+    task = TaskConfig(name="made", kind="cloze", reader="chid", metric="accuracy")
     blank = Blank("#1#", 0, 2, 3, 0)
     example = ClozeExample(0, ("天地#人工智能",), (blank,), ("学习",), "line 1")
     rows = Cloze(task, max_seq_length=24).encode([example], tokenizer, training=True)

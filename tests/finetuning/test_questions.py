@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from electra_zh.config import UserError
 from electra_zh.finetuning.alignment import find_answer
-from electra_zh.finetuning.examples import Answer, Problems, QuestionExample
+from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
 from electra_zh.finetuning.readers.questions import cjrc, mrqa, squad
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 CONTEXT = "范廷颂枢机，1919年生于越南，1963年任主教，1990年升任。"
 
 
-def task(metric: str = "em") -> Task:
-    return Task(name="reading", kind="span", reader="squad", metric=metric)
+def task(metric: str = "em") -> TaskConfig:
+    return TaskConfig(name="reading", kind="span", reader="squad", metric=metric)
 
 
 def read(
@@ -31,11 +31,11 @@ def read(
     content: Any,
     *,
     split: str = "train",
-    problems: Problems | None = None,
+    problems: BadExamples | None = None,
 ) -> list[QuestionExample]:
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     path.write_text(text, encoding="utf-8")
-    problems = problems or Problems(skip=False)
+    problems = problems or BadExamples(skip=False)
     return list(reader(str(path), task(), split=split, problems=problems))
 
 
@@ -150,7 +150,7 @@ def test_broken_files_are_named(tmp_path: Path, content: Any, message: str) -> N
 
 
 def test_bad_questions_are_counted_when_skipped(tmp_path: Path) -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     content = article(question(name="Q1"), question(("1963年", 17)), question(name="Q2"))
     assert len(read(squad, tmp_path / "a.json", content, problems=problems)) == 1
     assert problems.counts == {"no answers: is this a test file?": 2}
@@ -245,7 +245,7 @@ def test_mrqa_span_of_another_text_is_left_to_alignment(tmp_path: Path) -> None:
 def test_mrqa_reads_gzip(tmp_path: Path) -> None:
     path = tmp_path / "NewsQA.jsonl.gz"
     path.write_bytes(gzip.compress(mrqa_lines(detected([22, 32])).encode()))
-    (found,) = mrqa(str(path), task(), split="train", problems=Problems(skip=False))
+    (found,) = mrqa(str(path), task(), split="train", problems=BadExamples(skip=False))
     assert found.question == "Which snake?"
 
 
@@ -258,7 +258,7 @@ def test_mrqa_damaged_gzip(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "NewsQA.jsonl.gz"
     path.write_bytes(broken)
     with pytest.raises(UserError, match=r"NewsQA\.jsonl\.gz cannot be unpacked"):
-        list(mrqa(str(path), task(), split="train", problems=Problems(skip=False)))
+        list(mrqa(str(path), task(), split="train", problems=BadExamples(skip=False)))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_mrqa_bad_questions(tmp_path: Path, fields: dict[str, Any], message: str
 
 
 def test_mrqa_bad_lines(tmp_path: Path) -> None:
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     text = mrqa_lines(detected([22, 32])) + '{"context": "x"\n{"context": " "}\n[]\n'
     assert len(read(mrqa, tmp_path / "a.jsonl", text, problems=problems)) == 1
     assert problems.counts == {"not valid JSON": 1, "no context": 1, "not a JSON object": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from electra_zh import files
 from electra_zh.finetuning import results
-from tuning import make_start
+from support.tuning import make_start
 
 
 def write_trials(folder: Path, scores: dict[str, float]) -> None:

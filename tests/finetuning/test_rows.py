@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.finetuning import rows as batching
-from electra_zh.finetuning.rows import Rows
+from electra_zh.finetuning.rows import EncodedSplit
 
 
-def make_rows(lengths: list[int], *, group: int = 1) -> Rows:
+def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
     """Row i holds i + 1 over and over; its tokens carry their place as a label."""
     ends = np.cumsum(lengths).astype(np.int64)
     ids = np.repeat(np.arange(1, len(lengths) + 1), lengths).astype(np.int32)
     places = np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32)
     groups = len(lengths) // group
-    return Rows(
+    return EncodedSplit(
         ids,
         ends,
         (places > 2).astype(np.int32),

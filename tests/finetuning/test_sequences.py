@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.finetuning.sequences import Cut, Segments, build_pairs, concatenate, distinct
+from electra_zh.finetuning.sequences import Cut, RaggedTokens, build_pairs, concatenate, distinct
 
 CLS, SEP = 1, 2
 Texts = list[list[int]]
@@ -21,9 +21,9 @@ pairs = st.lists(
 )
 
 
-def flat(lists: Sequence[Sequence[int]]) -> Segments:
+def flat(lists: Sequence[Sequence[int]]) -> RaggedTokens:
     ids = np.array([index for text in lists for index in text], np.int32)
-    return Segments(ids, np.cumsum([0, *map(len, lists)], dtype=np.int64)[1:])
+    return RaggedTokens(ids, np.cumsum([0, *map(len, lists)], dtype=np.int64)[1:])
 
 
 def split(ids: np.ndarray, ends: np.ndarray) -> Texts:

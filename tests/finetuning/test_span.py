@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asking import (
+from electra_zh.finetuning import registry
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.kinds.span import Span
+from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.span_decode import Alternative, SpanPrediction
+from electra_zh.finetuning.span_heads import SpanHead
+from electra_zh.models.encoder import Encoder
+from support.asking import (
     LETTERS,
     SMALL,
     TOKENIZER,
@@ -20,23 +27,18 @@ from asking import (
     make_span,
     random_hidden,
 )
-from electra_zh.finetuning import registry
-from electra_zh.finetuning.kind import Hidden
-from electra_zh.finetuning.rows import Rows
-from electra_zh.finetuning.span import Span
-from electra_zh.finetuning.span_decode import Alternative, SpanPrediction
-from electra_zh.finetuning.span_heads import SpanHead
-from electra_zh.models.encoder import Encoder
 
 
-def run_head(kind: Span, head: SpanHead, rows: Rows, *, length: int = 32) -> dict[str, np.ndarray]:
+def run_head(
+    kind: Span, head: SpanHead, rows: EncodedSplit, *, length: int = 32
+) -> dict[str, np.ndarray]:
     features = make_features(rows, length)
     found = kind.outputs(head, random_hidden(rows.groups, length), features)
     return {name: value.numpy() for name, value in found.items()}
 
 
 def point(
-    rows: Rows, kind: Span, spans: Mapping[int, tuple[int, int, float]]
+    rows: EncodedSplit, kind: Span, spans: Mapping[int, tuple[int, int, float]]
 ) -> dict[str, np.ndarray]:
     """Outputs with one span a window: window -> first position, last position, score."""
     shape = [rows.groups, kind.task.reading.n_best]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asking import (
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.span_heads import SpanHead, SpanOutputs
+from electra_zh.finetuning.tasks import SpanConfig
+from electra_zh.models.layers import Dense
+from support.asking import (
     SMALL,
     random_hidden,
 )
-from electra_zh.finetuning.kind import Hidden
-from electra_zh.finetuning.span_heads import SpanHead, SpanOutputs
-from electra_zh.finetuning.tasks import Reading
-from electra_zh.models.layers import Dense
 
 
 def log_softmax(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -42,8 +42,8 @@ LOSS_FEATURES = {
 }
 
 
-def make_head(*, verdicts: int = 0, **reading: object) -> tuple[SpanHead, Reading]:
-    settings = Reading(max_answer_length=4, n_best=6, **reading)  # type: ignore[arg-type]
+def make_head(*, verdicts: int = 0, **reading: object) -> tuple[SpanHead, SpanConfig]:
+    settings = SpanConfig(max_answer_length=4, n_best=6, **reading)  # type: ignore[arg-type]
     head = SpanHead(SMALL, "heads/reading", settings, verdicts=verdicts, seed=1)
     for variable in head.trainable_variables:  # biases too
         variable.assign(np.random.default_rng(2).normal(size=variable.shape, scale=0.3))
@@ -116,7 +116,7 @@ def test_every_variable_has_a_gradient_and_the_name_of_its_place() -> None:
 
 
 def test_default_head_is_one_layer_of_two_outputs() -> None:
-    head = SpanHead(SMALL, "heads/reading", Reading(), verdicts=0, seed=1)
+    head = SpanHead(SMALL, "heads/reading", SpanConfig(), verdicts=0, seed=1)
     shapes = {variable.name.partition(":")[0]: variable.shape for variable in head.variables}
     assert shapes == {"heads/reading/output/kernel": (16, 2), "heads/reading/output/bias": (2,)}
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asking import (
+from electra_zh.config import UserError
+from electra_zh.finetuning.examples import BadExamples, QuestionExample
+from electra_zh.finetuning.span_windows import make_windows
+from support.asking import (
     TOKENIZER,
     ask,
     decode,
     make_span,
 )
-from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Problems, QuestionExample
-from electra_zh.finetuning.span_windows import make_windows
 
 # What contexts are made of: pieces, characters without a token, spaces, characters that vanish.
 ALPHABET = "天地玄黄abc19，é \u200b？"
@@ -220,12 +220,12 @@ def test_answers_that_the_task_has_not_are_problems(
     metric: str, example: QuestionExample, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_span(metric=metric).check([example], Problems(skip=False))
+        make_span(metric=metric).check([example], BadExamples(skip=False))
 
 
 def test_check_keeps_what_the_task_has() -> None:
     examples = [ask("天", ("天", 0)), ask("天", verdict="NONE"), ask("天", verdict="NO")]
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert make_span(metric="squad2_f1").check(examples, problems) == examples[:2]
     kind = make_span(metric="cjrc_f1", labels=("YES", "NO", "NONE"))
     assert kind.check(examples, problems) == examples

@@ -9,11 +9,11 @@ import pytest
 
 from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import splits
-from electra_zh.finetuning.examples import Problems
+from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.tasks import Split
-from tuning import make_task
+from support.tuning import make_task
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_metric_of_another_kind_is_refused(changes: dict[str, object], message
 )
 def test_a_reader_of_something_else_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        splits.read(make_task(**changes), ["x"], split="train", problems=Problems(skip=False))
+        splits.read(make_task(**changes), ["x"], split="train", problems=BadExamples(skip=False))
 
 
 def write(folder: Path, name: str, labels: str) -> tuple[str]:

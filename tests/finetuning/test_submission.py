@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from clue_data import CLUE_WRITERS, TNEWS_LABELS
 from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning.submission import SubmissionFile, submission
-from made_text import Sizes, write_json, write_json_lines
-from submission_folder import PLANS, SIZE, Folder, Rows, predict_choices, read_rows
+from support.clue_data import CLUE_WRITERS, TNEWS_LABELS
+from support.made_text import Sizes, write_json, write_json_lines
+from support.submission_folder import PLANS, SIZE, EncodedSplit, Folder, predict_choices, read_rows
 
 
 def unpack(path: str) -> dict[str, str]:
@@ -23,7 +23,7 @@ def unpack(path: str) -> dict[str, str]:
         return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
 
 
-def json_lines_of(text: str) -> Rows:
+def json_lines_of(text: str) -> EncodedSplit:
     assert text.endswith("\n")
     return [json.loads(line) for line in text[:-1].split("\n")]
 

@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 
 from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import registry
-from electra_zh.finetuning.examples import Problems, TextExample
+from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers import READERS
 from electra_zh.finetuning.readers.plain import looks_labelled, plain_texts
 from electra_zh.finetuning.readers.tables import label_names
-from electra_zh.finetuning.tasks import Labels, Task
+from electra_zh.finetuning.tasks import Labels, TaskConfig
 
 
 def read(
-    path: Path, task: Task | str, split: str = "train", *, problems: Problems | None = None
+    path: Path, task: TaskConfig | str, split: str = "train", *, problems: BadExamples | None = None
 ) -> list[TextExample]:
     if isinstance(task, str):
         task = registry.load([task])[0]
     found = READERS[task.reader](
-        str(path), task, split=split, problems=problems or Problems(skip=False)
+        str(path), task, split=split, problems=problems or BadExamples(skip=False)
     )
     return list(found)
 
@@ -48,8 +48,8 @@ def write_json(folder: Path, *rows: dict[str, Any]) -> Path:
     return write(folder, "rows.json", *(json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-def single(**changes: Any) -> Task:
-    task = Task(
+def single(**changes: Any) -> TaskConfig:
+    task = TaskConfig(
         "own",
         "classification",
         "table",
@@ -152,7 +152,7 @@ def test_a_training_file_without_labels(tmp_path: Path, label: dict[str, Any]) -
 def test_bad_lines_are_counted_where_they_are_skipped(tmp_path: Path) -> None:
     good = json.dumps({"sentence": "甲", "label": "100"})
     path = write(tmp_path, "x.json", good, "{", "[]", '{"sentence": "甲"}', '{"label": "1"}', good)
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert [each.place for each in read(path, "tnews", problems=problems)] == [
         f"{path}, line 1",
         f"{path}, line 6",
@@ -307,7 +307,7 @@ def test_qqp_names_the_lines_that_break_off(tmp_path: Path) -> None:
         UserError, match=r"train.tsv, line 3: too few columns: expected at least 6, found 4"
     ):
         read(path, "qqp")
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert short(read(path, "qqp", problems=problems)) == [(8, "Why?", "How?", "0")]
     assert problems.counts == {"too few columns": 1}
 
@@ -373,7 +373,7 @@ def test_no_header_where_only_names_are_known(tmp_path: Path) -> None:
 
 def test_a_first_line_that_breaks_off_is_the_only_bad_one(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tsv", "1", "0\t甲", "1\t乙")
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert [each.text_a for each in read(path, single(), problems=problems)] == ["甲", "乙"]
     assert problems.first == {"too few columns": f"{path}, line 1"}
 
@@ -391,7 +391,7 @@ def test_a_quote_of_csv_that_never_ends(tmp_path: Path) -> None:
     message = "a.csv, line 3: not valid CSV, 2 lines in one record: unexpected end of data"
     with pytest.raises(UserError, match=message):
         read(path, single())
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert len(read(path, single(), problems=problems)) == 1
     assert dict(problems.counts) == {"not valid CSV, 2 lines in one record": 1}
 
@@ -519,7 +519,7 @@ def test_json_that_python_cannot_hold_is_bad(tmp_path: Path, line: str, message:
     path = write(tmp_path, "rows.json", line, '{"sentence": "甲\\ud83d\\ude00"}')
     with pytest.raises(UserError, match=f"line 1: {message}"):
         read(path, "tnews", "test")
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     assert [each.text_a for each in read(path, "tnews", "test", problems=problems)] == ["甲😀"]
     assert problems.counts.total() == 1
 
@@ -561,7 +561,7 @@ def test_labelled_lines_are_told_from_plain_ones(
 def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
     path = write(tmp_path, "new.txt", "甲\t乙", "丙", "丁\t戊\t0")
     task = registry.load(["afqmc"])[0]
-    problems = Problems(skip=True)
+    problems = BadExamples(skip=True)
     found = list(plain_texts(str(path), task, split="new", problems=problems))
     assert [(each.text_a, each.text_b) for each in found] == [("甲", "乙")]
     assert dict(problems.counts) == {"no TAB between the two texts": 1, "more than two texts": 1}

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Entity, Problems, TaggedExample
-from electra_zh.finetuning.kind import Hidden
-from electra_zh.finetuning.rows import Rows, make_batch
-from electra_zh.finetuning.tagging import Tagging, TagPrediction
+from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.kinds.tagging import Tagging, TagPrediction
+from electra_zh.finetuning.rows import EncodedSplit, make_batch
 from electra_zh.finetuning.tagging_words import find_words
-from electra_zh.finetuning.tasks import Labels, Task
+from electra_zh.finetuning.tasks import Labels, TaskConfig
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.offsets import tokenize_texts
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.offsets import tokenize_texts
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefgh"
 HAN = "一二三四五六七"
@@ -44,7 +44,7 @@ MODEL = ModelConfig(
 
 def make_kind(*types: str, length: int = 16) -> Tagging:
     labels = Labels(names=types or ("A", "B-C"))
-    task = Task(name="made", kind="tagging", reader="any", metric="f1", labels=labels)
+    task = TaskConfig(name="made", kind="tagging", reader="any", metric="f1", labels=labels)
     return Tagging(task, max_seq_length=length)
 
 
@@ -62,7 +62,7 @@ def word_texts(example: TaggedExample) -> list[str]:
     return [example.text[start:end] for start, end in spans]
 
 
-def gold_outputs(rows: Rows) -> dict[str, np.ndarray]:
+def gold_outputs(rows: EncodedSplit) -> dict[str, np.ndarray]:
     """What a model that is always right would give."""
     tags = np.zeros((rows.groups, int(rows.group_lengths.max(initial=0))), np.int32)
     for row, (start, end) in enumerate(zip(rows.starts, rows.ends, strict=True)):
@@ -241,7 +241,7 @@ def test_tags_that_do_not_fit_where_windows_meet_are_read_leniently() -> None:
 )
 def test_bad_examples_are_named(example: TaggedExample, message: str) -> None:
     with pytest.raises(UserError, match=f"file, line 1: {message}"):
-        make_kind().check([example], Problems(skip=False))
+        make_kind().check([example], BadExamples(skip=False))
 
 
 def test_good_examples_pass() -> None:
@@ -250,7 +250,7 @@ def test_good_examples_pass() -> None:
         sentence("一"),
         sentence("一二", Entity("A", 0, 3)),
     ]
-    assert make_kind().check(examples, Problems(skip=True)) == examples[:2]
+    assert make_kind().check(examples, BadExamples(skip=True)) == examples[:2]
 
 
 def test_lines_of_the_predictions_file() -> None:

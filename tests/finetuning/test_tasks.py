@@ -8,7 +8,7 @@ import pytest
 
 from electra_zh.config import UsageError, UserError
 from electra_zh.finetuning import locate, registry, tasks
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 OWN = """
 kind: classification
@@ -127,7 +127,7 @@ def test_tasks_asked_for_themselves(own: str) -> None:
     assert registry.own_names(["clue", own, "afqmc"]) == {"own", "afqmc"}
 
 
-def found_paths(task: Task, data: Path) -> dict[str, list[str]]:
+def found_paths(task: TaskConfig, data: Path) -> dict[str, list[str]]:
     found = locate.find(task, locate.folders_below(str(data)))
     assert found is not None
     return {

@@ -23,7 +23,7 @@ from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.training import devices
 from electra_zh.training.loop import Interrupt
-from tuning import make_classification, make_start, make_texts
+from support.tuning import make_classification, make_start, make_texts
 
 START = make_start()
 KIND = make_classification()

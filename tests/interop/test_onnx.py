@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import make_fine_tuned, make_run, make_vocabulary
 
 from electra_zh.convert import onnx_file
 from electra_zh.convert.source import open_source
-from electra_zh.finetuning.kind import Hidden
+from electra_zh.finetuning.kinds.base import Hidden
+from support.converting import make_fine_tuned, make_run, make_vocabulary
 
 pytestmark = pytest.mark.interop
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import make_run
 
 from electra_zh.convert import huggingface, onnx_file, saved_model
 from electra_zh.convert.source import open_source
-from electra_zh.text.piece_model import SentencePieceVocabulary
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
-from piece_models import make_foreign, make_pieces, make_text
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from support.converting import make_run
+from support.piece_models import make_foreign, make_pieces, make_text
 
 pytestmark = pytest.mark.interop
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
-from electra_zh.finetuning.kind import Hidden
-from electra_zh.finetuning.start import load_start
+from electra_zh.finetuning.kinds.base import Hidden
+from electra_zh.finetuning.pretrained import load_start
 from electra_zh.models.encoder import Encoder
-from electra_zh.text.wordpiece import WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
+from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
 pytestmark = pytest.mark.interop
 # Asked for by marker only: where the packages are missing, that is an error and no skip.

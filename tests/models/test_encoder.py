@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from electra_zh.models.encoder import Encoder, EncoderOutput
 from electra_zh.models.random import RandomKey
-from networks import LENGTH, VOCAB_SIZE, Golden, load_golden, make_batch, thin_out, tiny
+from support.networks import LENGTH, VOCAB_SIZE, Golden, load_golden, make_batch, thin_out, tiny
 
 KEYS = ("input_ids", "input_mask", "segment_ids")
 

@@ -21,7 +21,7 @@ def _normal(shape: Sequence[int], *, seed: int, stddev: float = 1.0) -> np.ndarr
     return np.random.default_rng(seed).normal(0.0, stddev, shape).astype(np.float32)
 
 
-def _dropped(shape: list[int], rate: float) -> tuple[layers.Dropped | None, tf.Tensor]:
+def _dropped(shape: list[int], rate: float) -> tuple[layers.DropoutMask | None, tf.Tensor]:
     """A dropout and, as float64, what it multiplies by."""
     dropped = layers.draw_dropout(KEY, "test", shape, rate)
     factors = layers.dropout(tf.ones(shape), dropped)
@@ -110,14 +110,14 @@ def test_attention_probabilities(rate: float) -> None:
     shape = [2, 3, 5, 5]
     scores = _normal(shape, seed=1, stddev=4.0)
     real = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], np.float32)
-    adder = (1.0 - real[:, None, None, :]) * -10000.0
+    attention_bias = (1.0 - real[:, None, None, :]) * -10000.0
     dropped, factors = _dropped(shape, rate)
 
     def plain(scores: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(scores * 0.5 + adder.astype(np.float64)) * factors
+        return tf.nn.softmax(scores * 0.5 + attention_bias.astype(np.float64)) * factors
 
     def ours(scores: tf.Tensor) -> tf.Tensor:
-        return layers.attention_probabilities(scores, tf.constant(adder), 0.5, dropped)
+        return layers.attention_probabilities(scores, tf.constant(attention_bias), 0.5, dropped)
 
     _check(ours, plain, scores)
     probabilities = ours(tf.constant(scores)).numpy()
@@ -191,9 +191,9 @@ def test_dropout_at_one_place_says_nothing_about_another() -> None:
     """By correlations, of 2^18 pairs each: at any distance, of two steps, of two purposes."""
     size = 2**18
 
-    def draw(purpose: str = "x", step: int = 3, seed: int = 7) -> np.ndarray:
+    def draw(stream: str = "x", step: int = 3, seed: int = 7) -> np.ndarray:
         key = RandomKey(seed, tf.constant(step, tf.int64))
-        dropped = layers.draw_dropout(key, purpose, [size], 0.1)
+        dropped = layers.draw_dropout(key, stream, [size], 0.1)
         return (layers.dropout(tf.ones([size]), dropped).numpy() == 0).astype(float) - 0.1
 
     plain, bound = draw(), 6 * size**-0.5

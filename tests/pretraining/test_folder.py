@@ -10,7 +10,7 @@ from electra_zh.config import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from building import LENGTH, LETTERS, make_settings, make_text, read_rows
 from electra_zh.config import UsageError, UserError
 from electra_zh.data import build
 from electra_zh.pretraining import inspect
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.words import WordSettings
+from electra_zh.text.words.segmenter import WordSettings
+from support.building import LENGTH, LETTERS, make_settings, make_text, read_rows
 
 MISSING = LETTERS[0]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
 from electra_zh.pretraining.masking import MaskedBatch
-from networks import SPECIAL, golden_figures
+from support.networks import SPECIAL, golden_figures
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
 

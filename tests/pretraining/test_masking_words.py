@@ -16,8 +16,8 @@ from scipy import stats
 
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import masking
-from electra_zh.pretraining.masking import MaskedBatch, Shown
-from networks import SPECIAL
+from electra_zh.pretraining.masking import MaskedBatch, ReplacementRates
+from support.networks import SPECIAL
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
 KINDS = {"words": (), "ngrams": masking.NGRAM_SHARES}
@@ -62,7 +62,7 @@ def _mask(
     mask_prob: float = 0.15,
     slots: int,
     shares: tuple[float, ...] = (),
-    shown: Shown | None = None,
+    shown: ReplacementRates | None = None,
 ) -> MaskedBatch:
     return masking.whole_words(
         batch,
@@ -71,7 +71,7 @@ def _mask(
         mask_prob=mask_prob,
         max_predictions=slots,
         shares=shares,
-        shown=shown or Shown(),
+        shown=shown or ReplacementRates(),
     )
 
 
@@ -159,7 +159,7 @@ def test_any_batch(
 @both_kinds
 def test_compiled_is_the_same(shares: tuple[float, ...]) -> None:
     batch = _two_segments(_real_words(61), rows=8)
-    shown = Shown(keep=0.1, random=0.1, vocab_size=150)
+    shown = ReplacementRates(keep=0.1, random=0.1, vocab_size=150)
 
     def draw(step: tf.Tensor) -> MaskedBatch:
         return _mask(batch, step, slots=12, shares=shares, shown=shown)
@@ -325,7 +325,7 @@ def test_bert_s_shares_of_what_is_shown() -> None:
             step,
             mask_prob=0.3,
             slots=22,
-            shown=Shown(keep=0.1, random=0.1, vocab_size=vocab_size),
+            shown=ReplacementRates(keep=0.1, random=0.1, vocab_size=vocab_size),
         )
         for step in range(10)
     ]
@@ -342,5 +342,5 @@ def test_bert_s_shares_of_what_is_shown() -> None:
 
 @pytest.mark.parametrize(("keep", "allowed"), [(0.0, {SPECIAL.mask}), (1.0, {9})])
 def test_all_kept_or_none(keep: float, allowed: set[int]) -> None:
-    found = _mask(_two_segments([1] * 40), 0, slots=12, shown=Shown(keep=keep))
+    found = _mask(_two_segments([1] * 40), 0, slots=12, shown=ReplacementRates(keep=keep))
     assert set(found.input_ids.numpy()[_is_masked(found)]) == allowed

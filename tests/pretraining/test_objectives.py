@@ -19,7 +19,7 @@ from electra_zh.pretraining.objectives import (
     PretrainOutput,
     build_objective,
 )
-from networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
+from support.networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 KINDS: dict[str, dict[str, Any]] = {
     "shared": {},
@@ -333,9 +333,9 @@ def test_every_draw_of_a_step_has_a_stream_of_its_own(
     """Two that share one would drop or draw the same."""
     plain, seeds = RandomKey.stateless_seed, []
 
-    def record(key: RandomKey, purpose: str) -> tf.Tensor:
-        seed = plain(key, purpose)
-        seeds.append((purpose, tuple(seed.numpy().tolist())))
+    def record(key: RandomKey, stream: str) -> tf.Tensor:
+        seed = plain(key, stream)
+        seeds.append((stream, tuple(seed.numpy().tolist())))
         return seed
 
     monkeypatch.setattr(RandomKey, "stateless_seed", record)

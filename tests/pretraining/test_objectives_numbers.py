@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from electra_zh.pretraining.masking import MaskedBatch
 from electra_zh.pretraining.objectives import Electra, PretrainOutput, build_objective
-from networks import SPECIAL, Golden, load_golden, make_batch, thin_out, tiny
+from support.networks import SPECIAL, Golden, load_golden, make_batch, thin_out, tiny
 
 # --- The reference's figures -----------------------------------------------------------------
 

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-import networks
 from electra_zh.pretraining.objectives import build_objective
 from electra_zh.training.optimizers import AdamWeightDecay, Lamb
+from support import networks
 
 KINDS: dict[str, dict[str, object]] = {
     "electra": {},

@@ -12,7 +12,7 @@ from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.run import StepSums, _Reporter
 from electra_zh.training.logs import MetricsLog
-from networks import tiny
+from support.networks import tiny
 
 
 def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> StepSums:

@@ -17,7 +17,7 @@ from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training.optimizers import AdamWeightDecay, Lamb
-from networks import VOCAB_SIZE, tiny
+from support.networks import VOCAB_SIZE, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
 VOCABULARY = Vocabulary(TOKENS)

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from electra_zh.text.characters import (
+from electra_zh.text.wordpiece.characters import (
     DROP,
     SPACE,
     WORD,

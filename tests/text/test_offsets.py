@@ -10,11 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_zh.text import offsets
-from electra_zh.text.characters import is_dropped, normalize, split_words
-from electra_zh.text.offsets import TokenizedTexts, tokenize_texts
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import PUNCTUATION_MAP, TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece import offsets
+from electra_zh.text.wordpiece.characters import is_dropped, normalize, split_words
+from electra_zh.text.wordpiece.offsets import TokenizedTexts, tokenize_texts
+from electra_zh.text.wordpiece.tokenizer import (
+    PUNCTUATION_MAP,
+    TokenizerSettings,
+    WordPieceTokenizer,
+)
 
 SETTINGS = {
     "lower_strip": TokenizerSettings(),

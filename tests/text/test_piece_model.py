@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from electra_zh.config import UserError
-from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.piece_model import SentencePieceVocabulary
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.tokenizer import (
     load_vocabulary,
     make_tokenizer,
@@ -18,8 +17,9 @@ from electra_zh.text.tokenizer import (
     vocabulary_of,
 )
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import WordPieceTokenizer
-from piece_models import make_foreign, make_pieces
+from electra_zh.text.wordpiece.characters import TokenizerSettings
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
+from support.piece_models import make_foreign, make_pieces
 
 
 def _file(folder: Path, content: bytes, name: str = "some.model") -> str:

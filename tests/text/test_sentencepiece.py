@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.pieces import token_stream
-from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.offsets import TokenizedTexts, find_covered, tokenize_texts
-from electra_zh.text.piece_model import SPACE_MARK, SentencePieceVocabulary, load_processor
-from electra_zh.text.sentencepiece import SentencePieceTokenizer
-from piece_models import make_foreign, make_pieces, make_tokenizer
+from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.wordpiece.characters import TokenizerSettings
+from electra_zh.text.wordpiece.offsets import TokenizedTexts, find_covered, tokenize_texts
+from support.piece_models import make_foreign, make_pieces, make_tokenizer
 
 TOKENIZERS = {
     "unigram": make_tokenizer(),

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_zh.text import wordstore
-from electra_zh.text.characters import is_punctuation
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import (
+from electra_zh.text.wordpiece import token_cache as wordstore
+from electra_zh.text.wordpiece.characters import is_punctuation
+from electra_zh.text.wordpiece.tokenizer import (
     PUNCTUATION_MAP,
     TokenizedText,
     TokenizerSettings,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from electra_zh.training.optimizers import AdamWeightDecay, Lamb, layerwise_factors
 from electra_zh.training.schedules import warmup_polynomial
-from networks import load_golden, thin_out
+from support.networks import load_golden, thin_out
 
 # Name -> whether it is decayed.
 DECAYED = {

@@ -12,7 +12,7 @@ from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.data import archives
 from electra_zh.data.cleaning.duplicates import document_counts
-from electra_zh.data.cleaning.grams import Grams, grams
+from electra_zh.data.cleaning.ngrams import Grams, grams
 
 _JSON = (".json", ".jsonl", ".ndjson")
 _TABLES = (".tsv", ".csv")

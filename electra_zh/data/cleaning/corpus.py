@@ -14,8 +14,8 @@ import numpy as np
 
 from electra_zh.data.cleaning.contamination import contaminated
 from electra_zh.data.cleaning.duplicates import CorpusLines, find_repeats, later_occurrences
-from electra_zh.data.cleaning.grams import Grams
-from electra_zh.data.cleaning.near import near_duplicates
+from electra_zh.data.cleaning.minhash import near_duplicates
+from electra_zh.data.cleaning.ngrams import Grams
 from electra_zh.data.cleaning.rules import Rule, Verdicts, document_sums
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import Filtered, load_records

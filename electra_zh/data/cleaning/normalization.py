@@ -17,7 +17,7 @@ import numpy as np
 
 from electra_zh.config import UserError
 from electra_zh.data.cleaning.settings import UnicodeForm
-from electra_zh.text.characters import CODE_POINTS, to_codepoints
+from electra_zh.text.wordpiece.characters import CODE_POINTS, to_codepoints
 
 REPLACEMENT = 0xFFFD
 # A code point that is no character, and taken out of all text: it can stand for what was there.

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_zh.data.cleaning.document_batch import Figures, Stretch
 from electra_zh.data.cleaning.duplicates import later_in_document
 from electra_zh.data.cleaning.normalization import EMPTIED, REPLACEMENT
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.cleaning.stretch import Figures, Stretch
 
 
 class Rule(enum.IntEnum):

@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from electra_zh import files, progress
 from electra_zh.config import UserError
 from electra_zh.data import documents, input_files, manifest
-from electra_zh.data.cleaning import contamination, grams, near, normalization, report, stretch
+from electra_zh.data.cleaning import contamination, minhash, normalization, report
+from electra_zh.data.cleaning import document_batch as stretch
+from electra_zh.data.cleaning import ngrams as grams
 from electra_zh.data.cleaning.corpus import judge_corpus
 from electra_zh.data.cleaning.folder import check_folder, text_name
 from electra_zh.data.cleaning.report import Report, Tally
@@ -62,7 +64,7 @@ def _prepare(settings: CleanSettings) -> contamination.Contamination | None:
     normalization.prepare(to_simplified=settings.to_simplified)
     stretch.prepare()
     if settings.near_duplicates is not None:
-        near.prepare()
+        minhash.prepare()
     if settings.near_duplicates is not None or settings.decontaminate:
         grams.prepare()
     if not settings.decontaminate:

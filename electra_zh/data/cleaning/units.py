@@ -15,19 +15,19 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import archives, documents
-from electra_zh.data.cleaning import contamination, near, normalization
+from electra_zh.data.cleaning import contamination, minhash, normalization
 from electra_zh.data.cleaning.contamination import Contamination
-from electra_zh.data.cleaning.grams import Grams
-from electra_zh.data.cleaning.report import OutputFile, Tally
-from electra_zh.data.cleaning.rules import Rule, Verdicts, judge_documents, judge_lines
-from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.cleaning.stretch import (
+from electra_zh.data.cleaning.document_batch import (
     Stretch,
     hash_documents,
     hash_lines,
     measure,
     stretches,
 )
+from electra_zh.data.cleaning.ngrams import Grams
+from electra_zh.data.cleaning.report import OutputFile, Tally
+from electra_zh.data.cleaning.rules import Rule, Verdicts, judge_documents, judge_lines
+from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.workers import Report
 
 # Of each line that is left: its hash, its document's number in the unit, its characters with and
@@ -125,7 +125,7 @@ def filter_unit(
                 hit = contamination.find_hits(left.lines, left.documents, evaluation)
                 hits.append(Grams(hit.hashes, hit.documents + offset))
             if settings.near_duplicates is not None:
-                rows.append(near.signatures(left.lines, left.documents, left.num_documents))
+                rows.append(minhash.signatures(left.lines, left.documents, left.num_documents))
             offset += left.num_documents
             lines += len(left.lines)
     _save_records(records, work, unit.index)
@@ -134,7 +134,7 @@ def filter_unit(
         unit.index,
         lines,
         np.concatenate([np.empty(0, np.uint64), *hashes]),
-        np.concatenate([np.empty((0, near.SIGNATURE), np.uint32), *rows]),
+        np.concatenate([np.empty((0, minhash.SIGNATURE), np.uint32), *rows]),
         Grams(*map(np.concatenate, zip(*hits, strict=True))),
         tally,
         numbers,

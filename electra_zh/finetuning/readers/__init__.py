@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from electra_zh.config import UsageError, did_you_mean
-from electra_zh.finetuning.examples import Problems
+from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.readers import (
     choices,
     cluener,
@@ -18,7 +18,7 @@ from electra_zh.finetuning.readers import (
     tables,
     wsc,
 )
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 
 class Reader(Protocol):
@@ -28,7 +28,7 @@ class Reader(Protocol):
     """
 
     def __call__(
-        self, path: str, task: Task, *, split: str, problems: Problems
+        self, path: str, task: TaskConfig, *, split: str, problems: BadExamples
     ) -> Iterator[Any]: ...
 
 
@@ -71,7 +71,7 @@ _OF_KIND: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 
 
-def find_reader(name: str, task: Task) -> Reader:
+def find_reader(name: str, task: TaskConfig) -> Reader:
     """Returns a reader by its name.
 
     Raises:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import ChoiceExample, Problems
+from electra_zh.finetuning.examples import BadExamples, ChoiceExample
 from electra_zh.finetuning.readers.lines import whole_json
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 
-def c3(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[ChoiceExample]:
+def c3(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[ChoiceExample]:
     """Yields the questions of a C3 file.
 
     The right choice is the first one that equals `answer`. A question without an id of its own
@@ -79,7 +81,7 @@ def _is_question(question: Any) -> bool:
 
 
 def _with_answer(
-    example: ChoiceExample, answer: Any, split: str, problems: Problems
+    example: ChoiceExample, answer: Any, split: str, problems: BadExamples
 ) -> ChoiceExample | None:
     """Returns the example with the index of its answer, or None where that is a problem."""
     if answer is None or answer == "":

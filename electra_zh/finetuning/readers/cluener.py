@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from electra_zh.finetuning.examples import Entity, Problems, TaggedExample
+from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.lines import json_lines
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 
-def cluener(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TaggedExample]:
+def cluener(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[TaggedExample]:
     """Yields the sentences of a file of `{"text", "label": {type: {mention: [[start, end]]}}}`.
 
     Ends are inclusive in the file. `id` is the file's own, or the line's number from 0.

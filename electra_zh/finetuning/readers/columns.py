@@ -12,17 +12,19 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Entity, Problems, TaggedExample
+from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.lines import Line, read_lines
 from electra_zh.finetuning.tag_schemes import OUTSIDE, tags_to_entities
-from electra_zh.finetuning.tasks import Task
-from electra_zh.text.characters import is_cjk, is_punctuation
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
 
 _BLANKS = " \t"
 _NO_LABEL = "no label: is this a test file?"
 
 
-def columns(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TaggedExample]:
+def columns(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[TaggedExample]:
     """Yields the sentences of a file of columns, which tabs or spaces part.
 
     Lines that begin with `-DOCSTART-` are passed over. The text of a sentence is its words, with a
@@ -47,7 +49,7 @@ def columns(path: str, task: Task, *, split: str, problems: Problems) -> Iterato
 
 
 def plain_sentences(
-    path: str, task: Task, *, split: str, problems: Problems
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
 ) -> Iterator[TaggedExample]:
     """Yields the sentences of a file of text, one a line; empty lines are passed over."""
     del task, split
@@ -66,7 +68,7 @@ class _Layout(NamedTuple):
     suffix: re.Pattern[str] | None
 
 
-def _layout(task: Task) -> _Layout:
+def _layout(task: TaskConfig) -> _Layout:
     def column(name: str) -> int | None:
         value = task.fields.get(name)
         if value is None:
@@ -86,7 +88,7 @@ def _layout(task: Task) -> _Layout:
     return _Layout(column("word") or 0, column("tag"), pattern)
 
 
-def _sentences(path: str, problems: Problems) -> Iterator[list[Line]]:
+def _sentences(path: str, problems: BadExamples) -> Iterator[list[Line]]:
     lines: list[Line] = []
     for line in read_lines(path, problems):
         if not line.text.strip(_BLANKS):

@@ -10,15 +10,17 @@ from typing import Any, TypeGuard
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Blank, ClozeExample, Problems
+from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
 from electra_zh.finetuning.readers.lines import json_lines, whole_json
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
 
 
-def chid(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[ClozeExample]:
+def chid(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[ClozeExample]:
     """Yields the items of ChID in CLUE's form.
 
     JSON lines `{"content": [texts with #idiom000123#], "candidates": [idioms]}`; the answers are in
@@ -69,7 +71,7 @@ def _are_texts(value: Any, *, least: int) -> TypeGuard[list[str]]:
 
 
 def _add_wrong_form(
-    place: str, item: Mapping[str, Any], problems: Problems, *, content: str
+    place: str, item: Mapping[str, Any], problems: BadExamples, *, content: str
 ) -> None:
     detail = (
         f"found {', '.join(item)}; needed: content ({content}), candidates (two idioms or more)"
@@ -113,7 +115,7 @@ def _wrong_index(value: str, candidates: int) -> tuple[str, str]:
 
 
 def chid_fewclue(
-    path: str, task: Task, *, split: str, problems: Problems
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
 ) -> Iterator[ClozeExample]:
     """Yields the items of ChID in FewCLUE's form, one blank each.
 

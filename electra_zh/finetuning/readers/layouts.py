@@ -24,9 +24,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from electra_zh.config import UsageError, UserError, did_you_mean
-from electra_zh.finetuning.examples import Problems
+from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.readers.lines import Line, read_lines
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 # Splits whose examples are of no use without a label.
 LABELLED = ("train", "dev")
@@ -71,7 +71,7 @@ class Fields:
     join: str
 
     @classmethod
-    def of(cls, task: Task) -> Fields:
+    def of(cls, task: TaskConfig) -> Fields:
         """Takes the fields of a task apart.
 
         Raises:
@@ -150,7 +150,7 @@ class Layout(NamedTuple):
         return 1 + max(column for column in used if column is not None)
 
 
-def read_table(path: str, fields: Fields, problems: Problems) -> Table:
+def read_table(path: str, fields: Fields, problems: BadExamples) -> Table:
     """Cuts a table into cells, streaming; the first line tells the separator."""
     source = read_lines(path, problems)
     first = next((line for line in source if line.text.strip()), None)
@@ -166,7 +166,7 @@ def read_table(path: str, fields: Fields, problems: Problems) -> Table:
     return Table(rows, separator)
 
 
-def _csv_rows(lines: Iterable[Line], problems: Problems) -> Iterator[Row]:
+def _csv_rows(lines: Iterable[Line], problems: BadExamples) -> Iterator[Row]:
     """Yields the records of CSV; a quoted field may go over several lines."""
     places: list[str] = []
 
@@ -194,7 +194,7 @@ def _csv_rows(lines: Iterable[Line], problems: Problems) -> Iterator[Row]:
             yield Row(cells, places[0])
 
 
-def find_layout(first: Row, fields: Fields, task: Task, *, split: str) -> Layout:
+def find_layout(first: Row, fields: Fields, task: TaskConfig, *, split: str) -> Layout:
     """Tells from the first line where things stand.
 
     Raises:
@@ -230,7 +230,7 @@ def find_layout(first: Row, fields: Fields, task: Task, *, split: str) -> Layout
     )
 
 
-def _by_number(first: Row, fields: Fields, task: Task, split: str) -> Layout:
+def _by_number(first: Row, fields: Fields, task: TaskConfig, split: str) -> Layout:
     wanted = fields.texts()
     if split not in LABELLED and len(first.cells) == len(wanted):
         return Layout(False, 0, 1 if fields.text_b else None, None, None)
@@ -254,7 +254,7 @@ def _by_number(first: Row, fields: Fields, task: Task, split: str) -> Layout:
     return fitting[0] if fitting else layouts[0]
 
 
-def _fits(layout: Layout, cells: Sequence[str], fields: Fields, task: Task) -> bool:
+def _fits(layout: Layout, cells: Sequence[str], fields: Fields, task: TaskConfig) -> bool:
     """Returns whether a layout's label column holds a label."""
     if layout.needed() > len(cells) or layout.label is None:
         return False

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Problems
+from electra_zh.finetuning.examples import BadExamples
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     place: str
 
 
-def read_lines(path: str, problems: Problems) -> Iterator[Line]:
+def read_lines(path: str, problems: BadExamples) -> Iterator[Line]:
     """Yields the lines of a UTF-8 file, streaming; a byte order mark and "\\r" ends are dropped.
 
     Raises:
@@ -45,7 +45,7 @@ def read_lines(path: str, problems: Problems) -> Iterator[Line]:
         raise UserError(f"{path} is empty")
 
 
-def json_lines(path: str, problems: Problems) -> Iterator[tuple[dict[str, Any], str]]:
+def json_lines(path: str, problems: BadExamples) -> Iterator[tuple[dict[str, Any], str]]:
     """Yields (object, place) of a file of JSON lines; empty lines are passed over."""
     for text, place in read_lines(path, problems):
         if not text.strip():

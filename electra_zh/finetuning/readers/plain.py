@@ -6,16 +6,18 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from electra_zh.finetuning.examples import Problems, TextExample
+from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers.lines import read_lines
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 # So many lines tell a file's form.
 _LINES = 20
 _TAG = re.compile("O|[BIMES][-_].+")
 
 
-def plain_texts(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
+def plain_texts(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[TextExample]:
     """Yields a line as a text; a TAB parts the two texts of a pair. Empty lines are passed over."""
     del split
     pairs = "text_b" in task.fields
@@ -34,13 +36,13 @@ def plain_texts(path: str, task: Task, *, split: str, problems: Problems) -> Ite
         number += 1
 
 
-def looks_labelled(path: str, task: Task) -> bool:
+def looks_labelled(path: str, task: TaskConfig) -> bool:
     """Returns whether a file of lines is in the task's own labelled form, by its first lines.
 
     That is columns of words and tags for such a task, and more cells than texts where the task's
     own files are tables called .txt.
     """
-    found = (line.text for line in read_lines(path, Problems(skip=True)) if line.text.strip())
+    found = (line.text for line in read_lines(path, BadExamples(skip=True)) if line.text.strip())
     first = list(itertools.islice(found, _LINES))
     if task.reader == "columns":
         return all(_ends_with_tag(line) for line in first)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from electra_zh import files
 from electra_zh.config import UserError
 from electra_zh.finetuning.alignment import find_answer
-from electra_zh.finetuning.examples import Answer, Problems, QuestionExample
+from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
 from electra_zh.finetuning.readers.lines import json_lines, whole_json
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 _NO_LABEL = "no answers: is this a test file?"
 _VERDICTS = ("YES", "NO")
@@ -41,7 +41,9 @@ class _Question(NamedTuple):
         return QuestionExample(self.id, self.question, self.context, kept, verdict, self.place)
 
 
-def squad(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[QuestionExample]:
+def squad(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[QuestionExample]:
     """Reads SQuAD's form: SQuAD 1.1 and 2.0, CMRC2018, DRCD, XQuAD; and CMRC2018's first form.
 
     The latter is a list of `{context_text, qas: [{query_id, query_text, answers: [text]}]}`. Where
@@ -68,7 +70,9 @@ def squad(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[
             problems.add(question.place, _NO_LABEL)
 
 
-def cjrc(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[QuestionExample]:
+def cjrc(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[QuestionExample]:
     """Reads CJRC, the reading comprehension of CAIL2019: SQuAD's form with YES and NO as answers.
 
     `is_impossible` is "true" or "false". The development set has answers of several annotators, as
@@ -99,7 +103,9 @@ def cjrc(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[Q
             yield question.example(answers, verdicts[0])
 
 
-def mrqa(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[QuestionExample]:
+def mrqa(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[QuestionExample]:
     """Reads MRQA 2019: JSON lines (`.jsonl` or `.jsonl.gz`), one context each, after a header.
 
     An answer that was detected in the context is taken as it stands there; the other spellings that
@@ -129,7 +135,7 @@ def mrqa(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[Q
                 problems.add(question.place, _NO_LABEL)
 
 
-def _questions(path: str, form: str, *, split: str, problems: Problems) -> Iterator[_Question]:
+def _questions(path: str, form: str, *, split: str, problems: BadExamples) -> Iterator[_Question]:
     """Yields the questions of a file in SQuAD's form or CMRC2018's first form."""
     content = whole_json(path)
     articles = content.get("data") if isinstance(content, dict) else content
@@ -156,7 +162,7 @@ def _questions(path: str, form: str, *, split: str, problems: Problems) -> Itera
 
 
 def _of_paragraph(
-    path: str, context: str, listed: Any, *, split: str, seen: set[str], problems: Problems
+    path: str, context: str, listed: Any, *, split: str, seen: set[str], problems: BadExamples
 ) -> Iterator[_Question]:
     """Yields the questions about one context; `seen` are the ids of the file so far."""
     if not isinstance(listed, list) or not all(isinstance(fields, dict) for fields in listed):
@@ -180,7 +186,7 @@ def _of_paragraph(
 
 
 def _with_answers(
-    questions: Iterator[_Question], problems: Problems
+    questions: Iterator[_Question], problems: BadExamples
 ) -> Iterator[tuple[_Question, list[Answer] | None]]:
     """Yields each question with its answers, None where the file has none."""
     for question in questions:
@@ -225,7 +231,7 @@ def _occurs(question: _Question, answers: Sequence[Answer] | None) -> bool:
     return any(find_answer(question.context, each.text, each.start) for each in answers or ())
 
 
-def _inside(question: _Question, answers: Sequence[Answer], problems: Problems) -> bool:
+def _inside(question: _Question, answers: Sequence[Answer], problems: BadExamples) -> bool:
     """Returns whether the first answer can be one to train on, and reports it otherwise.
 
     Only what lies outside the text and does not occur in it is reported: that is no slip of some
@@ -241,7 +247,7 @@ def _inside(question: _Question, answers: Sequence[Answer], problems: Problems) 
     return False
 
 
-def _detected(question: _Question, problems: Problems) -> list[Answer] | None:
+def _detected(question: _Question, problems: BadExamples) -> list[Answer] | None:
     """Returns MRQA's answers, those that stand in the context first.
 
     None where the file has none; none at all where they are wrong, which is reported.
@@ -279,7 +285,7 @@ def _as_it_stands(context: str, item: Any) -> Answer:
     return Answer(shown if same else text, int(start))
 
 
-def _mrqa_lines(path: str, problems: Problems) -> Iterator[tuple[dict[str, Any], str]]:
+def _mrqa_lines(path: str, problems: BadExamples) -> Iterator[tuple[dict[str, Any], str]]:
     if not path.endswith(".gz"):
         yield from json_lines(path, problems)
         return

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from electra_zh.config import UserError
-from electra_zh.finetuning.examples import Problems, TextExample
+from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers import lines
 from electra_zh.finetuning.readers.layouts import (
     LABELLED,
@@ -22,10 +22,12 @@ from electra_zh.finetuning.readers.layouts import (
     find_layout,
     read_table,
 )
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 
-def json_lines(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
+def json_lines(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[TextExample]:
     """Yields the examples of a file of JSON lines, as CLUE has them.
 
     A list of texts, as keywords, is joined; a label that is no text is taken as JSON writes it.
@@ -55,7 +57,9 @@ def json_lines(path: str, task: Task, *, split: str, problems: Problems) -> Iter
             yield admitted
 
 
-def table(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
+def table(
+    path: str, task: TaskConfig, *, split: str, problems: BadExamples
+) -> Iterator[TextExample]:
     """Yields the examples of a table, one a line, with or without a header.
 
     The separator is a TAB if the first line has one, else a comma if the name ends in `.csv`. Only
@@ -81,7 +85,7 @@ def table(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[
         yield from _table(path, task, split, problems)
 
 
-def label_names(task: Task, path: str) -> tuple[str, ...]:
+def label_names(task: TaskConfig, path: str) -> tuple[str, ...]:
     """Reads the names of the labels: a file of JSON lines, or of one name a line.
 
     Args:
@@ -91,7 +95,7 @@ def label_names(task: Task, path: str) -> tuple[str, ...]:
     Raises:
       UserError: a line without the field, a name that stands there twice, or no name at all.
     """
-    problems = Problems(skip=False)
+    problems = BadExamples(skip=False)
     field = task.labels.field
     values: Iterable[tuple[Any, str]]
     if _begins_with_json(path, problems):
@@ -119,7 +123,7 @@ def label_text(value: Any) -> str | None:
 
 
 def admit(
-    example: TextExample, task: Task, *, split: str, problems: Problems, has: Iterable[str]
+    example: TextExample, task: TaskConfig, *, split: str, problems: BadExamples, has: Iterable[str]
 ) -> TextExample | None:
     """Returns the example, or None where its label leaves it out of the split.
 
@@ -149,7 +153,7 @@ def _is_json(path: str) -> bool:
     return path.lower().endswith((".json", ".jsonl"))
 
 
-def _begins_with_json(path: str, problems: Problems) -> bool:
+def _begins_with_json(path: str, problems: BadExamples) -> bool:
     first = next((line for line in lines.read_lines(path, problems) if line.text.strip()), None)
     return first is not None and first.text.lstrip().startswith("{")
 
@@ -159,7 +163,7 @@ def _first(value: Mapping[str, Any], options: Options) -> Any:
 
 
 def _json_texts(
-    value: Mapping[str, Any], fields: Fields, place: str, problems: Problems
+    value: Mapping[str, Any], fields: Fields, place: str, problems: BadExamples
 ) -> list[str] | None:
     """Returns the one or two texts of an object; None, and a problem, where one is missing."""
     texts = []
@@ -180,7 +184,7 @@ def _json_texts(
     return texts
 
 
-def _table(path: str, task: Task, split: str, problems: Problems) -> Iterator[TextExample]:
+def _table(path: str, task: TaskConfig, split: str, problems: BadExamples) -> Iterator[TextExample]:
     fields = Fields.of(task)
     rows, separator = read_table(path, fields, problems)
     first = next(rows, None)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from electra_zh.finetuning.examples import Problems, TextExample
+from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers.lines import json_lines
 from electra_zh.finetuning.readers.tables import admit, label_text
-from electra_zh.finetuning.tasks import Task
+from electra_zh.finetuning.tasks import TaskConfig
 
 _MARKS = {1: ("_", "_"), 2: ("[", "]")}
 # A span that does not stand at its index is looked for so many characters before and after it.
@@ -25,7 +25,7 @@ class _Span(NamedTuple):
     end: int
 
 
-def wsc(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[TextExample]:
+def wsc(path: str, task: TaskConfig, *, split: str, problems: BadExamples) -> Iterator[TextExample]:
     """Yields the examples with both spans marked.
 
     A span that does not stand at its index, but exactly once within a few characters of it, is
@@ -59,7 +59,7 @@ def wsc(path: str, task: Task, *, split: str, problems: Problems) -> Iterator[Te
             yield admitted
 
 
-def _find(text: str, target: Any, number: int, place: str, problems: Problems) -> _Span | None:
+def _find(text: str, target: Any, number: int, place: str, problems: BadExamples) -> _Span | None:
     """Returns where a span stands; None, and a problem, where it does not."""
     values = target if isinstance(target, Mapping) else {}
     span, index = values.get(f"span{number}_text"), values.get(f"span{number}_index")

@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.data.cleaning.stretch import (
+from electra_zh.data.cleaning.document_batch import (
     Stretch,
     hash_documents,
     hash_lines,
     measure,
     stretches,
 )
-from electra_zh.text.characters import is_cjk
+from electra_zh.text.wordpiece.characters import is_cjk
 
 LINES = st.lists(st.text(st.sampled_from("中国a1，。 +"), min_size=1), min_size=1, max_size=12)
 

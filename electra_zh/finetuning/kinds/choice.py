@@ -1,0 +1,200 @@
+"""Multiple choice: a context, a question, and two or more choices of which one is right.
+
+Each choice is a row of its own, "[CLS] context [SEP] question [SEP] choice [SEP]", segment 1 from
+the question on, as the authors of C3 arrange it (nlpdata/c3, run_classifier.py) and CLUE's baseline
+after them. What does not fit is cut from the end of the context alone; they cut the longest of the
+three, which is nearly always the context.
+
+Shapes: G groups of a batch (examples), S choices, R = G * S rows, D hidden width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.finetuning import scorers
+from electra_zh.finetuning.examples import BadExamples, ChoiceExample
+from electra_zh.finetuning.kinds.base import ExampleT, Hidden, PredictionT, TaskKind
+from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.sequences import RaggedTokens, build_pairs, concatenate, distinct
+from electra_zh.models import layers
+from electra_zh.models.config import ModelConfig
+from electra_zh.models.layers import Dense
+from electra_zh.text.tokenizer import Tokenizer
+from electra_zh.text.wordpiece.offsets import tokenize_texts
+
+# Logit of a choice that an example does not have: e to its power is 0 beside any other.
+_ABSENT = -1e9
+
+
+class ChoiceHead(tf.Module):
+    """[CLS] to one value: dense, GELU, dropout, projection, as transformers has it."""
+
+    def __init__(self, model: ModelConfig, path: str, *, seed: int) -> None:
+        super().__init__()
+        width, stddev = model.hidden_size, model.initializer_range
+        self._rate = model.hidden_dropout_prob
+        self.dense = Dense(f"{path}/dense", (width, width), seed=seed, stddev=stddev)
+        self.output = Dense(f"{path}/output", (width, 1), seed=seed, stddev=stddev)
+
+    def __call__(self, hidden: Hidden, choice_mask: tf.Tensor) -> tf.Tensor:
+        """Returns float32 logits [G, S].
+
+        Args:
+          hidden: the encoder's output for G * S rows.
+          choice_mask: float32 [G, S], 0 where an example has no such choice.
+        """
+        x = hidden.dropout(layers.gelu(self.dense(hidden.first())), "dense", self._rate)
+        logits = tf.reshape(tf.cast(self.output(x), tf.float32), choice_mask.shape)
+        return tf.where(choice_mask > 0, logits, _ABSENT)
+
+
+class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
+    """What kinds of task have in common where one of S rows is the right one.
+
+    Their rows have `choice_mask` float32 [G, S] and, in training, `label` int32 [G].
+    """
+
+    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
+        """Returns the head."""
+        return ChoiceHead(model, path, seed=seed)
+
+    def losses(
+        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the cross-entropy over the choices that there are, float32 [G]."""
+        logits = head(hidden, features["choice_mask"])
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], logits)
+
+    def outputs(
+        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `log_probabilities` float32 [G, S]."""
+        return {"log_probabilities": tf.nn.log_softmax(head(hidden, features["choice_mask"]))}
+
+
+def with_answers(rows: EncodedSplit, answers: Sequence[int | None]) -> EncodedSplit:
+    """Returns the rows of a training set, `label` int32 [G] among them."""
+    features = {**rows.per_group, "label": np.array(answers, np.int32)}
+    return dataclasses.replace(rows, per_group=features)
+
+
+def _choice_rows(
+    examples: Sequence[ChoiceExample], tokenizer: Tokenizer, max_seq_length: int
+) -> EncodedSplit:
+    """Returns S rows an example, S being the most choices of any; `choice_mask` [G, S]."""
+    counts = np.array([len(example.choices) for example in examples], np.int64)
+    size = int(counts.max(initial=1))
+    exists = np.arange(size) < counts[:, None]  # [G, S]
+    contexts, context_of = distinct(example.context for example in examples)
+    choices = [choice for example in examples for choice in example.choices]
+    questions = [example.question for example in examples]
+    found = tokenize_texts(tokenizer, [*contexts, *questions, *choices, ""])
+    texts = RaggedTokens(found.ids, found.text_ends)
+    nothing = len(texts.ends) - 1  # an absent choice is a row of [CLS] [SEP]
+    question_of = len(contexts) + np.arange(len(examples))
+    choice_of = np.full(exists.shape, nothing)
+    choice_of[exists] = len(contexts) + len(questions) + np.arange(len(choices))
+    second = _questions_and_choices(
+        texts,
+        np.where(exists, question_of[:, None], nothing).ravel(),
+        choice_of.ravel(),
+        sep_id=tokenizer.vocabulary.sep_id,
+        room=max_seq_length - 3,
+    )
+    built = build_pairs(
+        texts.take(np.where(exists, context_of[:, None], nothing).ravel()),
+        second,
+        cls_id=tokenizer.vocabulary.cls_id,
+        sep_id=tokenizer.vocabulary.sep_id,
+        max_seq_length=max_seq_length,
+        cut="first",
+    )
+    mask = {"choice_mask": exists.astype(np.float32)}
+    return EncodedSplit(*built, np.arange(len(examples)), group=size, per_group=mask)
+
+
+def _questions_and_choices(
+    texts: RaggedTokens, questions: np.ndarray, choices: np.ndarray, *, sep_id: int, room: int
+) -> RaggedTokens:
+    """Returns "question [SEP] choice" of each row, nothing where there is no choice.
+
+    Both are whole unless together they have more than `room` tokens, when the question is cut.
+    """
+    absent = choices == len(texts.ends) - 1
+    second = texts.take(choices)
+    lengths = texts.lengths()[questions]
+    kept = np.minimum(lengths, np.maximum(room - 1 - second.lengths(), 0))
+    first = texts.slices(questions, np.zeros_like(questions), kept)
+    between = np.where(absent, 0, 1)
+    separators = RaggedTokens(np.full(between.sum(), sep_id, np.int32), np.cumsum(between))
+    return concatenate(first, separators, second)
+
+
+class ChoicePrediction(NamedTuple):
+    """The index of the most probable choice, and the probability of each."""
+
+    choice: int
+    probabilities: np.ndarray
+
+
+class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
+    """One right choice of those that an example has."""
+
+    def check(
+        self, examples: Sequence[ChoiceExample], problems: BadExamples
+    ) -> list[ChoiceExample]:
+        """Returns the examples whose answer is one of their choices."""
+        good = []
+        for example in examples:
+            size = len(example.choices)
+            if example.answer is None or not 0 <= example.answer < size:
+                detail = f"{example.answer}; allowed: 0 to {size - 1}"
+                problems.add(example.place, "the answer is none of the choices", detail=detail)
+                continue
+            good.append(example)
+        return good
+
+    def encode(
+        self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns a group of rows an example; with `training`, `label` int32 [G]."""
+        rows = _choice_rows(examples, tokenizer, self.max_seq_length)
+        if not training:
+            return rows
+        return with_answers(rows, [example.answer for example in examples])
+
+    def predictions(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        rows: EncodedSplit,
+        examples: Sequence[ChoiceExample],
+    ) -> list[ChoicePrediction]:
+        """Returns the most probable choice of each example."""
+        assert rows.groups == len(examples)
+        found = []
+        for index, example in enumerate(examples):
+            values = np.exp(outputs["log_probabilities"][index, : len(example.choices)])
+            found.append(ChoicePrediction(int(values.argmax()), values))
+        return found
+
+    def scores(
+        self, examples: Sequence[ChoiceExample], predictions: Sequence[ChoicePrediction]
+    ) -> dict[str, float]:
+        """Returns the accuracy."""
+        gold = [-1 if example.answer is None else example.answer for example in examples]
+        return {"accuracy": scorers.accuracy(gold, [each.choice for each in predictions])}
+
+    def to_json(self, example: ChoiceExample, prediction: ChoicePrediction) -> dict[str, Any]:
+        """Returns id, index of the choice, probabilities, and the right index if known."""
+        line: dict[str, Any] = {
+            "id": example.id,
+            "label": prediction.choice,
+            "probabilities": [round(float(value), 6) for value in prediction.probabilities],
+        }
+        return line if example.answer is None else {**line, "gold": example.answer}

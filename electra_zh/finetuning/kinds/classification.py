@@ -1,0 +1,274 @@
+"""Classification and regression of one text or a pair of texts.
+
+Shapes: G examples of a batch (one row each), D hidden width, C classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.config import did_you_mean
+from electra_zh.finetuning import scorers
+from electra_zh.finetuning.examples import BadExamples, TextExample
+from electra_zh.finetuning.kinds.base import Hidden, Table, TaskKind
+from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.models import layers
+from electra_zh.models.config import ModelConfig
+from electra_zh.models.layers import Dense
+from electra_zh.text.tokenizer import Tokenizer
+from electra_zh.text.wordpiece.offsets import tokenize_texts
+
+
+class PooledHead(tf.Module):
+    """[CLS] to C values: dropout, dense, GELU, dropout, projection, as transformers has it.
+
+    With `reference`, dropout and one dense layer, as the official code has it.
+    """
+
+    def __init__(
+        self, model: ModelConfig, path: str, outputs: int, *, seed: int, reference: bool
+    ) -> None:
+        super().__init__()
+        width, stddev = model.hidden_size, model.initializer_range
+        self._rate = model.hidden_dropout_prob
+        self.dense: Dense | None = None
+        if not reference:
+            self.dense = Dense(f"{path}/dense", (width, width), seed=seed, stddev=stddev)
+        # Parity: the reference makes its only layer without an initialiser (Glorot uniform).
+        output_stddev = None if reference else stddev
+        self.output = Dense(f"{path}/output", (width, outputs), seed=seed, stddev=output_stddev)
+
+    def __call__(self, hidden: Hidden) -> tf.Tensor:
+        """Returns float32 [G, C]."""
+        x = hidden.dropout(hidden.first(), "pooled", self._rate)
+        if self.dense is not None:
+            x = hidden.dropout(layers.gelu(self.dense(x)), "dense", self._rate)
+        return tf.cast(self.output(x), tf.float32)
+
+
+def _rows(
+    examples: Sequence[TextExample], tokenizer: Tokenizer, max_seq_length: int
+) -> EncodedSplit:
+    first = tokenize_texts(tokenizer, [example.text_a for example in examples])
+    second: RaggedTokens | None = None
+    if any(example.text_b is not None for example in examples):
+        found = tokenize_texts(tokenizer, [example.text_b or "" for example in examples])
+        second = RaggedTokens(found.ids, found.text_ends)
+    built = build_pairs(
+        RaggedTokens(first.ids, first.text_ends),
+        second,
+        cls_id=tokenizer.vocabulary.cls_id,
+        sep_id=tokenizer.vocabulary.sep_id,
+        max_seq_length=max_seq_length,
+    )
+    return EncodedSplit(built.ids, built.ends, built.segments, example=np.arange(len(examples)))
+
+
+def _training_rows(
+    task: TaskConfig, examples: Sequence[TextExample], tokenizer: Tokenizer, length: int
+) -> tuple[EncodedSplit, list[str]]:
+    """Returns the rows to train on and the label of each; unordered pairs in both orders.
+
+    Source: the reference's `double_unordered`, for pairs whose order says nothing.
+    """
+    ordered, numbers = list(examples), np.arange(len(examples))
+    if task.double_unordered:
+        ordered += [
+            dataclasses.replace(each, text_a=each.text_b or "", text_b=each.text_a)
+            for each in examples
+        ]
+        numbers = np.concatenate([numbers, numbers])
+    rows = dataclasses.replace(_rows(ordered, tokenizer, length), example=numbers)
+    return rows, [str(example.label) for example in ordered]
+
+
+class LabelPrediction(NamedTuple):
+    """The most probable label, and the probability of each in the task's order."""
+
+    label: str
+    probabilities: np.ndarray
+
+
+class Classification(TaskKind[TextExample, LabelPrediction]):
+    """One label of a list for each example."""
+
+    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
+        """Returns the examples whose labels the task has."""
+        names = self.task.labels.names
+        known = set(names)
+        good = []
+        for example in examples:
+            if example.label not in known:
+                shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+                hint = did_you_mean(str(example.label), names)
+                detail = f'"{example.label}"; allowed: {shown}.{hint}'
+                problems.add(example.place, "label not in the list", detail=detail)
+                continue
+            good.append(example)
+        return good
+
+    def encode(
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns one row an example; with `training`, `label` int32 [G]."""
+        if not training:
+            return _rows(examples, tokenizer, self.max_seq_length)
+        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        index = {name: number for number, name in enumerate(self.task.labels.names)}
+        numbers = np.array([index[label] for label in labels], np.int32)
+        return dataclasses.replace(rows, per_group={"label": numbers})
+
+    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
+        """Returns the head, with a class for each label."""
+        reference = self.task.head == "reference"
+        classes = len(self.task.labels.names)
+        return PooledHead(model, path, classes, seed=seed, reference=reference)
+
+    def losses(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the cross-entropy, [G]."""
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], head(hidden))
+
+    def outputs(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `probabilities` [G, C]."""
+        del features
+        return {"probabilities": tf.nn.softmax(head(hidden))}
+
+    def predictions(
+        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
+    ) -> list[LabelPrediction]:
+        """Returns the most probable label of each example."""
+        assert rows.groups == len(examples)
+        names = self.task.labels.names
+        probabilities = outputs["probabilities"]
+        best = probabilities.argmax(-1) if len(examples) else []
+        return [LabelPrediction(names[i], p) for i, p in zip(best, probabilities, strict=True)]
+
+    def scores(
+        self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]
+    ) -> dict[str, float]:
+        """Returns accuracy, macro F1 and Matthews correlation; F1 of the last label of two."""
+        gold = [str(example.label) for example in examples]
+        predicted = [prediction.label for prediction in predictions]
+        names = self.task.labels.names
+        found = {
+            "accuracy": scorers.accuracy(gold, predicted),
+            "macro_f1": scorers.macro_f1(gold, predicted),
+            "mcc": scorers.matthews(gold, predicted),
+        }
+        if len(names) == 2:
+            found["f1"] = scorers.binary_f1(gold, predicted, positive=names[1])
+        return found
+
+    def to_json(self, example: TextExample, prediction: LabelPrediction) -> dict[str, Any]:
+        """Returns id, label, probability, and the gold label if known."""
+        line: dict[str, Any] = {
+            "id": example.id,
+            "label": prediction.label,
+            "probability": round(float(prediction.probabilities.max()), 6),
+        }
+        return line if example.label is None else {**line, "gold": example.label}
+
+    def table(
+        self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]
+    ) -> Table:
+        """Returns the confusion table: counts of each gold label's predicted labels."""
+        names = self.task.labels.names
+        gold = [str(example.label) for example in examples]
+        counts = scorers.confusion(gold, [each.label for each in predictions], names)
+        rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
+        return Table("confusion", ["gold \\ predicted", *names], rows)
+
+
+class Regression(TaskKind[TextExample, float]):
+    """One number for each example; the task's two labels are the least and the greatest.
+
+    Targets are scaled to 0 to 1 by that range (the reference divides by the maximum alone, which
+    is the same only for ranges that begin at 0). The loss is the squared error.
+    """
+
+    def _range(self) -> tuple[float, float]:
+        low, high = (float(name) for name in self.task.labels.names)
+        return low, high
+
+    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
+        """Returns the examples whose label is a number of the range."""
+        low, high = self._range()
+        good = []
+        for example in examples:
+            try:
+                value = float(example.label or "")
+            except ValueError:
+                value = float("nan")
+            if not low <= value <= high:
+                detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
+                problems.add(example.place, "label is not a number of the range", detail=detail)
+                continue
+            good.append(example)
+        return good
+
+    def encode(
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns one row an example; with `training`, `target` float32 [G] in 0 to 1."""
+        if not training:
+            return _rows(examples, tokenizer, self.max_seq_length)
+        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        low, high = self._range()
+        targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
+        return dataclasses.replace(rows, per_group={"target": targets})
+
+    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
+        """Returns the head, with one output."""
+        return PooledHead(model, path, 1, seed=seed, reference=self.task.head == "reference")
+
+    def losses(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the squared error, [G]."""
+        return tf.square(tf.squeeze(head(hidden), -1) - features["target"])
+
+    def outputs(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `value` [G], scaled."""
+        del features
+        return {"value": tf.squeeze(head(hidden), -1)}
+
+    def predictions(
+        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
+    ) -> list[float]:
+        """Returns each example's number, in the range of the labels or a little beyond."""
+        assert rows.groups == len(examples)
+        low, high = self._range()
+        return [float(value) * (high - low) + low for value in outputs["value"]]
+
+    def scores(
+        self, examples: Sequence[TextExample], predictions: Sequence[float]
+    ) -> dict[str, float]:
+        """Returns Pearson's and Spearman's correlation."""
+        gold = [float(example.label or "nan") for example in examples]
+        return {
+            "spearman": scorers.spearman(gold, predictions),
+            "pearson": scorers.pearson(gold, predictions),
+        }
+
+    def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:
+        """Returns id, value, and the gold value if known and a number."""
+        line: dict[str, Any] = {"id": example.id, "value": round(prediction, 6)}
+        try:
+            gold = float(example.label or "nan")
+        except ValueError:
+            return line
+        return {**line, "gold": gold} if math.isfinite(gold) else line

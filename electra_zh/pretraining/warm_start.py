@@ -1,0 +1,295 @@
+"""The first weights of a run from another model: what is taken, what starts fresh, what is left.
+
+- The encoder must fit, every tensor of it. It becomes the discriminator, or the only network of
+  plain masked LM; a BERT's encoder too.
+- The generator is taken whole or not at all, and its masked-LM head with it: layers that meet
+  strange neighbours are worth nothing. A head of masked LM goes with the network that it was
+  trained on: BERT's into plain masked LM, not into a generator.
+- Optimizer and step start fresh. Nothing of the source is needed once the run has saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from electra_zh.config import UserError
+from electra_zh.convert import adapt, source
+from electra_zh.convert.weights import (
+    Weights,
+    detection_shapes,
+    masked_lm_shapes,
+    network_shapes,
+)
+from electra_zh.models.config import ModelConfig, generator_config
+from electra_zh.models.weight_names import variable_name
+from electra_zh.pretraining import warm_start_report as init_report
+from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.objectives import Electra, MaskedLM
+
+# Settings of a size that shapes or heads depend on, beside vocabulary and positions.
+_SIZES = (
+    *("embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
+    *("intermediate_size", "type_vocab_size"),
+)
+
+
+class FirstWeights(NamedTuple):
+    """Weights for a new run.
+
+    Attributes:
+      tensors: what is loaded, by the names of the run's variables.
+      lines: what is loaded and what is not, for people.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    lines: tuple[str, ...]
+
+    def assign(self, objective: Electra | MaskedLM) -> None:
+        """Puts the weights into the networks; the others keep their initial values."""
+        variables = {variable_name(v.name): v for v in objective.trainable_variables}
+        for name, value in self.tensors.items():
+            variables[name].assign(value)
+
+
+def read(init: Init) -> Weights:
+    """Reads the model that a run starts from, and takes the chosen layers of it.
+
+    Raises:
+      UserError: it cannot be read, has no vocabulary, or is not what the run was started with.
+    """
+    try:
+        weights = source.open_source(init.source)
+        if weights.vocabulary is None:
+            raise UserError(
+                f"{init.source} has no vocabulary: put its vocab.txt beside it (or spm.model)"
+            )
+        if init.layers:
+            weights = adapt.select_layers(weights, init.layers)
+    except UserError as error:
+        # Most messages begin with the source.
+        named = "" if str(error).startswith(init.source) else f"{init.source}: "
+        raise UserError(f"--init {named}{error}") from None
+    if init.sha256 and _digest(weights) != init.sha256:
+        raise UserError(
+            f"{init.source} has changed since the run was started with it, and the run has no "
+            "checkpoint yet: start it again in another --output."
+        )
+    return weights
+
+
+def describe(init: Init, weights: Weights) -> Init:
+    """Returns `init` with what it turned out to be, as the run's config.json keeps it."""
+    positions = weights.trained.length if weights.trained else weights.model.max_position_embeddings
+    return dataclasses.replace(
+        init,
+        kind=weights.kind,
+        step=weights.step,
+        positions=positions,
+        sha256=_digest(weights),
+    )
+
+
+def _digest(weights: Weights) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights.tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
+    return digest.hexdigest()
+
+
+def size_of(weights: Weights) -> SourceSize:
+    """Returns what `model=source` stands for."""
+    model, generator = weights.model, weights.generator
+    if generator is None:
+        return SourceSize(model, {})
+    return SourceSize(
+        model,
+        {
+            "generator_layers": generator.num_hidden_layers / model.num_hidden_layers,
+            "generator_hidden_size": generator.hidden_size / model.hidden_size,
+            "untied_generator_embeddings": weights.has_own_embeddings,
+        },
+    )
+
+
+def _generator_size(config: PretrainConfig) -> ModelConfig | None:
+    """Returns the size of the run's generator network; None where there is none of its own."""
+    if not config.electra_objective or not config.untied_generator or config.uniform_generator:
+        return None
+    return generator_config(
+        config.model,
+        generator_layers=config.generator_layers,
+        generator_hidden_size=config.generator_hidden_size,
+        untied_embeddings=config.untied_generator_embeddings,
+    )
+
+
+def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a run's variables without making them."""
+    shapes = network_shapes(config.model, "encoder", embeddings=True)
+    generator = _generator_size(config)
+    if generator is not None:
+        own = config.untied_generator_embeddings
+        shapes |= network_shapes(generator, "generator", embeddings=own)
+    if not (config.electra_objective and config.uniform_generator):
+        shapes |= masked_lm_shapes(generator or config.model)
+    if config.electra_objective:
+        shapes |= detection_shapes(config.model)
+    return shapes
+
+
+def first_weights(weights: Weights, run: Run) -> FirstWeights:
+    """Returns what a new run takes of a model.
+
+    Args:
+      weights: what `read` returned.
+      run: the new run.
+
+    Raises:
+      UserError: the encoder does not fit; the message names a tensor and both shapes.
+    """
+    config = run.config
+    _check_encoder(weights, config)
+    fitted, tokens = adapt.with_vocabulary(weights, run.vocabulary, seed=config.seed)
+    fitted, kept = adapt.with_positions(
+        fitted, config.model.max_position_embeddings, length=config.max_seq_length
+    )
+    misfit = _generator_misfit(fitted, config)
+    shapes = variable_shapes(config)
+    tensors = _taken(fitted, config, with_generator=misfit is None)
+    assert all(shapes[name] == value.shape for name, value in tensors.items())
+    lines = [
+        *weights.lines(),
+        *init_report.table(tensors, shapes, fitted.tensors),
+        init_report.tokens_line(tokens),
+        init_report.positions_line(kept, config.model.max_position_embeddings),
+        *_meaning(fitted, config, tensors, misfit),
+    ]
+    if run.init is not None and run.init.layers:
+        lines.append(f"layers: {', '.join(map(str, run.init.layers))} of the source's")
+    if weights.tokenizer != run.tokenizer:
+        lines.append(
+            f"note: the source's text was made with {weights.tokenizer}, the data with "
+            f"{run.tokenizer}"
+        )
+    return FirstWeights(tensors, (*lines, init_report.advice(weights, config)))
+
+
+def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
+    """Checks all of the encoder but the rows of tokens and positions, which are made to fit."""
+    wanted = network_shapes(config.model, "encoder", embeddings=True)
+    found = {name: value.shape for name, value in weights.part("encoder").items()}
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    for name in names:
+        old, new = found.get(name), wanted.get(name)
+        skipped = 1 if name.endswith(("/word_embeddings", "/position_embeddings")) else 0
+        if old is None or new is None or old[skipped:] != new[skipped:]:
+            raise UserError(
+                f"{name} is {_shape(old)} in {weights.path} and {_shape(new)} in this run: "
+                f"{_size_advice(weights.model, config.model)}"
+            )
+    heads = weights.model.num_attention_heads, config.model.num_attention_heads
+    if heads[0] != heads[1]:
+        raise UserError(
+            f"{weights.path} has {heads[0]} attention heads and this run {heads[1]}, which the "
+            f"shapes of tensors do not show: {_size_advice(weights.model, config.model)}"
+        )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else str(list(shape))
+
+
+def _size_advice(old: ModelConfig, new: ModelConfig) -> str:
+    different = [name for name in _SIZES if getattr(old, name) != getattr(new, name)]
+    settings = " ".join(f"{name}={getattr(old, name)}" for name in different)
+    deeper = old.num_hidden_layers > new.num_hidden_layers
+    layers = f"; --init-layers first:{new.num_hidden_layers} takes so many layers" if deeper else ""
+    return f"model=source takes the source's size ({settings}){layers}"
+
+
+def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
+    """Returns why the run's generator is not the source's; None where it is, or there is none."""
+    wanted, found = _generator_size(config), weights.generator
+    if wanted is None:
+        return None
+    if found is None:
+        return "the source has none"
+    own = config.untied_generator_embeddings
+    if weights.has_own_embeddings and not own:
+        return "the source's has embeddings of its own (untied_generator_embeddings=true)"
+    if found.num_attention_heads != wanted.num_attention_heads:
+        heads = found.num_attention_heads, wanted.num_attention_heads
+        return f"the source's has {heads[0]} attention heads, this run's {heads[1]}"
+    tensors = _generator_tensors(weights, own=own)
+    shapes = network_shapes(wanted, "generator", embeddings=own)
+    for name in [*shapes, *(name for name in tensors if name not in shapes)]:
+        old, new = tensors.get(name), shapes.get(name)
+        if old is None or old.shape != new:
+            shape = None if old is None else old.shape
+            return f"{name} is {_shape(shape)} in the source and {_shape(new)} in this run"
+    return None
+
+
+def _generator_tensors(weights: Weights, *, own: bool) -> dict[str, np.ndarray]:
+    """Returns the source's generator; `own`: with embeddings, shared ones as copies."""
+    tensors = weights.part("generator")
+    if own and not weights.has_own_embeddings:
+        for name, value in weights.part("encoder/embeddings").items():
+            tensors[name.replace("encoder/", "generator/", 1)] = value
+    return tensors
+
+
+def _taken(
+    weights: Weights, config: PretrainConfig, *, with_generator: bool
+) -> dict[str, np.ndarray]:
+    """Returns what of a fitted model goes into the run."""
+    tensors = weights.part("encoder")
+    generator = _generator_size(config)
+    if generator is not None and with_generator:
+        tensors |= _generator_tensors(weights, own=config.untied_generator_embeddings)
+    # Its head goes with the network that it was trained on.
+    same_network = with_generator if generator is not None else weights.generator is None
+    has_head = not (config.electra_objective and config.uniform_generator)
+    if has_head and same_network:
+        tensors |= weights.part("masked_lm_head")
+    if config.electra_objective:
+        tensors |= weights.part("rtd_head")
+    return tensors
+
+
+def _meaning(
+    weights: Weights, config: PretrainConfig, taken: Mapping[str, np.ndarray], misfit: str | None
+) -> list[str]:
+    """Returns sentences on what parts that start fresh mean for the run."""
+    lines = []
+    if misfit is not None:
+        shared = "" if config.untied_generator_embeddings else ", but for the shared embeddings"
+        lines.append(
+            f"the generator starts fresh{shared}: {misfit}. It must catch up first: until its "
+            "fills are hard to tell from text (gen_loss has fallen), a trained discriminator "
+            "learns little from them, and disc_loss says little"
+        )
+    head = "masked_lm_head/output_bias"
+    if misfit is None and head in variable_shapes(config) and head not in taken:
+        trained = "another network" if weights.has("masked_lm_head") else "nothing"
+        lines.append(f"the head of masked LM starts fresh: the source's belongs to {trained}")
+    if config.electra_objective and "rtd_head/output/bias" not in taken:
+        lines.append(
+            "the detection head starts fresh: the encoder was not trained as a discriminator, or "
+            "its head was left out of the source"
+        )
+    return lines
+
+
+def log(first: FirstWeights) -> None:
+    """Logs what is loaded and what is not."""
+    for line in first.lines:
+        logging.info("%s", line)

@@ -1,0 +1,1 @@
+"""SentencePiece: models, tokenizer, training of a model."""

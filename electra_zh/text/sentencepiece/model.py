@@ -1,0 +1,222 @@
+"""SentencePiece models as vocabularies: the pieces are the tokens, the file is kept as it is.
+
+A model also holds how text is normalised before it is cut. So that the same model gives the same
+ids here, in a served graph and in other tools, nothing is done to text outside of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from electra_zh.config import UserError
+from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, Vocabulary, read_file
+from electra_zh.text.wordpiece.characters import TokenizerSettings
+
+# Stands for a space in pieces: one that begins a word in a text with spaces begins with it.
+SPACE_MARK = "\u2581"
+
+PieceKind = Literal["normal", "unknown", "control", "user", "unused", "byte"]
+_KINDS: dict[int, PieceKind] = {
+    1: "normal",
+    2: "unknown",
+    3: "control",
+    4: "user",
+    5: "unused",
+    6: "byte",
+}
+_CONTROL = 3
+_ALGORITHMS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+# What models of other makers call the special tokens. The unknown piece is told by its kind.
+_USUAL_NAMES = {
+    PAD: (PAD, "<pad>"),
+    CLS: (CLS, "<cls>", "<s>"),
+    SEP: (SEP, "<sep>", "</s>"),
+    MASK: (MASK, "<mask>"),
+}
+
+
+class PieceModel(NamedTuple):
+    """What a model file holds.
+
+    Attributes:
+      algorithm: "unigram", "bpe", "word" or "char".
+      pieces: the text of each piece.
+      scores: of each piece; of BPE the order of merges.
+      kinds: of each piece.
+      byte_fallback: an unknown character becomes its bytes.
+      dummy_prefix: a space is put before each text.
+      charsmap: SentencePiece's compiled rules of normalisation.
+    """
+
+    algorithm: str
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    kinds: tuple[PieceKind, ...]
+    byte_fallback: bool
+    dummy_prefix: bool
+    charsmap: bytes
+
+
+class SentencePieceVocabulary(Vocabulary):
+    """The pieces of a SentencePiece model in the order of their ids. Never changed once made.
+
+    No text gives the special tokens: a text that spells out "[MASK]" is cut like any other.
+
+    Attributes:
+      model: the file.
+      parts: what is in it.
+    """
+
+    file_name: ClassVar[str] = "spm.model"
+
+    def __init__(self, model: bytes, *, origin: str = "The SentencePiece model") -> None:
+        """Checks the model and finds the special tokens, by their usual names.
+
+        Args:
+          model: the file.
+          origin: what error messages call it: its path.
+
+        Raises:
+          UserError: it is no such model, or a special token is missing; [PAD] must be piece 0.
+        """
+        proto = _parse(model, origin)
+        names = [piece.piece for piece in proto.pieces]
+        found = _find_special(names, origin)
+        _check_form(proto, origin)
+        if any(proto.pieces[index].type != _CONTROL for index in found.values()):
+            for index in found.values():
+                proto.pieces[index].type = _CONTROL
+            model = proto.SerializeToString(deterministic=True)
+        self.model = model
+        self.tokens = tuple(names)
+        self.ids = {name: index for index, name in enumerate(names)}
+        self.parts = PieceModel(
+            _ALGORITHMS[proto.trainer_spec.model_type],
+            self.tokens,
+            tuple(piece.score for piece in proto.pieces),
+            tuple(_KINDS[piece.type] for piece in proto.pieces),
+            proto.trainer_spec.byte_fallback,
+            proto.normalizer_spec.add_dummy_prefix,
+            proto.normalizer_spec.precompiled_charsmap,
+        )
+        self.pad_id, self.cls_id, self.sep_id, self.mask_id = found.values()
+        self.unk_id = self.parts.kinds.index("unknown")
+
+    @classmethod
+    def load(cls, path: str) -> SentencePieceVocabulary:
+        """Reads a model file.
+
+        Raises:
+          UserError: the file is missing or no model with our special tokens.
+        """
+        return cls(read_file(path), origin=path)
+
+    @functools.cached_property
+    def settings(self) -> TokenizerSettings:
+        """How the model normalises text, as far as these settings say it."""
+        processor = load_processor(self.model)
+        lower, plain = (processor.Normalize(char).strip(SPACE_MARK) for char in ("Z", "é"))
+        lower_case = lower == "z"
+        return TokenizerSettings(lower_case, lower_case and plain == "e", False)
+
+    def file_bytes(self) -> bytes:
+        """Returns the model, which is what `save` writes."""
+        return self.model
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SentencePieceVocabulary) and self.model == other.model
+
+    def __hash__(self) -> int:
+        return hash(self.model)
+
+    def __reduce__(self) -> tuple[type[Vocabulary], tuple[Any]]:
+        return SentencePieceVocabulary, (self.model,)
+
+
+def is_model(path: str, data: bytes) -> bool:
+    """Returns whether a file is meant to be a SentencePiece model, by its name or its bytes."""
+    # A model begins with its first piece, and each piece has a byte that text does not have.
+    return path.endswith(".model") or (data[:1] == b"\n" and b"\x15" in data[:4096])
+
+
+def load_processor(model: bytes, *, dummy_prefix: bool | None = None) -> Any:
+    """Returns the library's processor of a model.
+
+    Args:
+      model: the model's bytes.
+      dummy_prefix: whether a space is put before each text, where it is not to be as in the model.
+    """
+    import sentencepiece
+
+    if dummy_prefix is not None:
+        proto = _new_proto()
+        proto.ParseFromString(model)
+        proto.normalizer_spec.add_dummy_prefix = dummy_prefix
+        model = proto.SerializeToString(deterministic=True)
+    return sentencepiece.SentencePieceProcessor(model_proto=model)
+
+
+def without_paths(model: bytes) -> bytes:
+    """Returns a newly trained model without the paths of the trainer's files."""
+    proto = _new_proto()
+    proto.ParseFromString(model)
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _new_proto() -> Any:
+    from sentencepiece import sentencepiece_model_pb2
+
+    return sentencepiece_model_pb2.ModelProto()
+
+
+def _parse(model: bytes, origin: str) -> Any:
+    from google.protobuf.message import DecodeError
+
+    proto = _new_proto()
+    try:
+        proto.ParseFromString(model)
+        if not proto.pieces:
+            raise UserError(f"{origin} is no SentencePiece model: it has no pieces")
+        load_processor(model)
+    except (DecodeError, UnicodeDecodeError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        why = str(error).strip().partition("\n")[0]
+        raise UserError(f"{origin} is no SentencePiece model, or a damaged one: {why}") from None
+    return proto
+
+
+def _find_special(names: list[str], origin: str) -> dict[str, int]:
+    """Returns the ids of [PAD], [CLS], [SEP] and [MASK], in this order."""
+    ids = {name: index for index, name in enumerate(names)}
+    found: dict[str, int] = {}
+    missing = []
+    for role, usual in _USUAL_NAMES.items():
+        name = next((name for name in usual if name in ids), None)
+        if name is None:
+            missing.append(" or ".join(usual))
+        else:
+            found[role] = ids[name]
+    if missing:
+        raise UserError(
+            f"{origin} is missing {'; '.join(missing)}: a model needs these as pieces (`electra-zh "
+            "build-vocab --kind sentencepiece` makes them)"
+        )
+    if found[PAD] != 0:
+        raise UserError(
+            f"{origin} has {names[found[PAD]]} as piece {found[PAD]}; padding must be piece 0 "
+            f"(that is {names[0]})"
+        )
+    return found
+
+
+def _check_form(proto: Any, origin: str) -> None:
+    if proto.trainer_spec.treat_whitespace_as_suffix:
+        raise UserError(
+            f"{origin} marks spaces behind words (treat_whitespace_as_suffix); only models with "
+            "the mark before words can be used"
+        )
+    unknown = sum(_KINDS[piece.type] == "unknown" for piece in proto.pieces)
+    assert unknown == 1, "the library loads no model without exactly one unknown piece"

@@ -1,0 +1,282 @@
+"""SentencePiece's tokenizer: text to the ids of pieces, and what each piece covers, at array speed.
+
+The library cuts the text; here it is found out where the pieces stand. The library says of each
+character of the normalised text where it comes from, and the lengths of the pieces say where they
+stand in the normalised text. Nothing loops over pieces or characters in Python, and lines that
+normalising leaves as they are, which it does most of the Chinese ones, need not be asked for.
+
+What pieces mean for Chinese. A piece is mostly a word or a part of a phrase, of one to a dozen
+characters, where WordPiece has one token a character: with as many entries, a text has about two
+thirds of the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does
+what whole word masking does for single characters, and whole word masking on top of it joins pieces
+only where a word has several. Tags and spans that begin or end inside a piece cannot be shown.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
+from electra_zh.text.wordpiece.characters import TokenizerSettings, to_codepoints
+from electra_zh.text.wordpiece.tokenizer import TokenizedText
+
+# Halves of characters, which JSON can bring and UTF-8 cannot show.
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+_MAX_SHOWN = 40
+_FEW = 16
+
+
+class Pieces(NamedTuple):
+    """Pieces of many texts, one text behind the other.
+
+    A piece covers the characters that it was made of, and those behind them that normalising takes
+    away (stripped accents, characters that vanish), but not the space before it. A piece that is
+    nothing but the mark of a space covers the space, or nothing where it is put before a text.
+    Where one character became several, or bytes, each of their pieces covers it.
+
+    Within a text neither `starts` nor `ends` ever falls.
+
+    Attributes:
+      ids: int32 [T]; text i is `ids[text_ends[i - 1]:text_ends[i]]`.
+      text_ends: int64 [texts].
+      starts: int32 [T], the first character of its text that a piece covers.
+      ends: int32 [T], one behind the last.
+    """
+
+    ids: np.ndarray
+    text_ends: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class SentencePieceTokenizer:
+    """Text to the ids of a SentencePiece model.
+
+    Attributes:
+      vocabulary: the model.
+      settings: how it normalises text; nothing is done to text besides.
+      unknowns: stretches of text that became [UNK], counted by `tokenize_text`; may be cleared.
+    """
+
+    def __init__(self, vocabulary: SentencePieceVocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.settings: TokenizerSettings = vocabulary.settings
+        self.unknowns: Counter[str] = Counter()
+        parts = vocabulary.parts
+        self._processor = load_processor(vocabulary.model)
+        # The same model with and without a space before each text, for parts of a text.
+        self._processors: dict[bool, Any] = {parts.dummy_prefix: self._processor}
+        self._widths = np.array(list(map(_width, parts.pieces, parts.kinds)), np.int32)
+        self._has_mark = np.array(
+            [len(piece) > 1 and piece.startswith(SPACE_MARK) for piece in parts.pieces], np.bool_
+        )
+
+    def __reduce__(self) -> tuple[type[SentencePieceTokenizer], tuple[SentencePieceVocabulary]]:
+        return SentencePieceTokenizer, (self.vocabulary,)
+
+    def encode(self, line: str, *, inside: bool = False) -> list[int]:
+        """Returns the ids of one line.
+
+        Args:
+          line: the text.
+          inside: it goes on where another text ended: no space stands before it unless it has one.
+        """
+        line = _SURROGATES.sub(_REPLACEMENT, line)
+        return list(self._processor_for(line, inside).Encode(line, out_type=int))
+
+    def tokens(self, line: str) -> list[str]:
+        """Returns the pieces of one line."""
+        return [self.vocabulary.tokens[index] for index in self.encode(line)]
+
+    def tokenize_text(self, text: str) -> TokenizedText:
+        r"""Returns the ids of a block of lines joined by "\n", each exactly as `encode` has it.
+
+        A piece is counted at its last character, so a place inside a piece stands before it.
+        """
+        lines = text.split("\n")
+        found = self.pieces(lines)
+        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+        counts = np.diff(found.text_ends, prepend=0)
+        begins = np.repeat(np.cumsum(lengths + 1) - lengths - 1, counts)
+        begins = begins.astype(np.int32)
+        starts, ends = found.starts + begins, found.ends + begins
+        codepoints = to_codepoints(text)
+        # A piece that covers nothing, before a line, is counted at the line's first character.
+        at = np.bincount(np.maximum(ends - 1, starts), minlength=len(codepoints))
+        return TokenizedText(found.ids, found.text_ends, codepoints, np.cumsum(at), starts, ends)
+
+    def pieces(self, texts: Sequence[str], *, inside: Sequence[bool] | None = None) -> Pieces:
+        """Returns the pieces of texts and what they cover.
+
+        Args:
+          texts: the texts; line ends in them are spaces if the model takes them for spaces.
+          inside: of each text, whether it goes on where the one before it ended; see `encode`.
+        """
+        texts = _without_surrogates(texts)
+        if inside is None or not any(inside):
+            return self._pieces(self._processor, texts)
+        chosen = [self._processor_for(*each) for each in zip(texts, inside, strict=True)]
+        groups = [
+            np.flatnonzero([each is processor for each in chosen])
+            for processor in self._processors.values()
+        ]
+        found = [
+            self._pieces(processor, [texts[index] for index in group.tolist()])
+            for processor, group in zip(self._processors.values(), groups, strict=True)
+        ]
+        return _merged(found, groups)
+
+    def _processor_for(self, text: str, inside: bool) -> Any:
+        if not inside:
+            return self._processor
+        # The library strips spaces before a text. Its own is what stands for one.
+        prefix = text[:1].isspace()
+        if prefix not in self._processors:
+            self._processors[prefix] = load_processor(self.vocabulary.model, dummy_prefix=prefix)
+        return self._processors[prefix]
+
+    def _pieces(self, processor: Any, texts: list[str]) -> Pieces:
+        encoded = _encoded(processor, texts, "numpy")
+        counts = np.fromiter(map(len, encoded), np.int64, len(texts))
+        text_ends = np.cumsum(counts)
+        none = np.zeros(0, np.int32)
+        if not len(texts) or not text_ends[-1]:
+            return Pieces(none, text_ends, none, none)
+        ids = np.concatenate(encoded)
+        widths = self._widths[ids]
+        self._find_unknown(processor, texts, ids, widths, counts)
+        has_prefix = processor is self._processors.get(True)
+        sources = _sources(processor, texts, prefix=has_prefix)
+        behind = np.cumsum(widths)  # in the normalised text
+        assert behind[-1] == len(sources.starts), "the pieces are not the normalised text"
+        first = behind - np.maximum(widths, 1)  # bytes behind the first belong to its character
+        first += self._has_mark[ids]
+        begins = np.repeat(_begins(texts), counts)
+        starts, ends = sources.starts[first] - begins, sources.ends[behind - 1] - begins
+        return Pieces(ids, text_ends, starts.astype(np.int32), ends.astype(np.int32))
+
+    def _find_unknown(
+        self,
+        processor: Any,
+        texts: Sequence[str],
+        ids: np.ndarray,
+        widths: np.ndarray,
+        counts: np.ndarray,
+    ) -> None:
+        """Sets the widths of unknown pieces, which may be several characters, and counts them."""
+        unknown = np.flatnonzero(ids == self.vocabulary.unk_id)
+        if not len(unknown):
+            return
+        of = np.repeat(np.arange(len(texts)), counts)
+        with_unknown = np.unique(of[unknown])
+        shown = _encoded(processor, [texts[index] for index in with_unknown.tolist()], str)
+        places = np.flatnonzero(np.isin(of, with_unknown))
+        text_of = list(itertools.chain.from_iterable(shown))
+        for place in np.searchsorted(places, unknown).tolist():
+            piece = text_of[place]
+            widths[places[place]] = len(piece)
+            self.unknowns[piece if len(piece) <= _MAX_SHOWN else piece[:_MAX_SHOWN] + "..."] += 1
+
+
+def _encoded(processor: Any, texts: list[str], form: Any) -> list[Any]:
+    """Returns what the library makes of each text; for many at once it starts a thread."""
+    if len(texts) <= _FEW:
+        return [processor.Encode(text, out_type=form) for text in texts]
+    return list(processor.Encode(texts, out_type=form, num_threads=1))
+
+
+def _width(piece: str, kind: str) -> int:
+    """Returns how many normalised characters a piece is; the first of its bytes is a character."""
+    if kind == "byte":
+        return int(int(piece[3:-1], 16) & 0xC0 != 0x80)
+    return len(piece)
+
+
+def _without_surrogates(texts: Sequence[str]) -> list[str]:
+    if not any(map(_SURROGATES.search, texts)):
+        return list(texts)
+    return [_SURROGATES.sub(_REPLACEMENT, text) for text in texts]
+
+
+def _begins(texts: Sequence[str]) -> np.ndarray:
+    """Returns where each text begins if a character stands between any two."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.cumsum(lengths + 1) - lengths - 1
+
+
+class _Sources(NamedTuple):
+    """Of each character of the normalised texts, the characters that it comes from.
+
+    They are counted through all texts, with a character between any two of them.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
+    normal = processor.Normalize(texts)
+    mark = SPACE_MARK if prefix else ""
+    # Most texts only lose spaces at their ends and capitals: there the places are plain.
+    bodies = [text.strip() for text in texts]
+    plain = [
+        len(low := body.lower()) == len(body) and new == mark + low.replace(" ", SPACE_MARK)
+        for new, body in zip(normal, bodies, strict=True)
+    ]
+    is_plain = np.array(plain, np.bool_)
+    stripped = [len(text) - len(text.lstrip()) for text in texts]
+    lengths = np.fromiter(map(len, normal), np.int64, len(texts))
+    begins = _begins(texts)
+    offsets = begins + stripped - (np.cumsum(lengths) - lengths) - len(mark)
+    starts = np.arange(int(lengths.sum())) + np.repeat(offsets, lengths)
+    ends = starts + 1
+    first = (np.cumsum(lengths) - lengths)[lengths > 0]
+    if prefix:
+        starts[first] += 1
+    others = np.flatnonzero(~is_plain)
+    if len(others):
+        moved = np.repeat(~is_plain, lengths)
+        asked = [texts[index] for index in others.tolist()]
+        starts[moved], ends[moved] = _moved(processor, asked, begins[others])
+    if prefix:
+        # The space put before a text covers nothing.
+        ends[first] = starts[first]
+    return _Sources(starts, ends)
+
+
+def _moved(processor: Any, texts: list[str], begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns starts and ends for texts that normalising changes, as the library tells them."""
+    # Each has one number more than the normalised text has characters: the end.
+    lists = [places for _, places in processor.Normalize(texts, with_offsets=True)]
+    sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+    last = np.cumsum(sizes) - 1
+    flat = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(sizes.sum()))
+    flat += np.repeat(begins, sizes)
+    # Characters that one character became all begin there, and end where the next one begins.
+    begins_new = np.diff(flat, prepend=-1) > 0
+    distinct = np.append(flat[begins_new], flat[-1])
+    ends = np.minimum(distinct[np.cumsum(begins_new)], np.repeat(flat[last], sizes))
+    inner = np.ones(len(flat), np.bool_)
+    inner[last] = False
+    return flat[inner], ends[inner]
+
+
+def _merged(found: Sequence[Pieces], groups: Sequence[np.ndarray]) -> Pieces:
+    """Returns the pieces of groups of texts in the order of the texts' numbers."""
+    order = np.concatenate(groups)
+    counts = np.concatenate([np.diff(each.text_ends, prepend=0) for each in found])
+    of = np.repeat(order, counts)
+    places = np.argsort(of, kind="stable")
+    text_ends = np.cumsum(counts[np.argsort(order, kind="stable")])
+    ids, starts, ends = (
+        np.concatenate(parts)[places]
+        for parts in zip(*((each.ids, each.starts, each.ends) for each in found), strict=True)
+    )
+    return Pieces(ids, text_ends, starts, ends)

@@ -1,0 +1,1 @@
+"""WordPiece: characters, tokenizer, training of a vocabulary."""

@@ -1,0 +1,309 @@
+"""Learning a BERT-style WordPiece vocabulary from a corpus, in one pass and bounded memory.
+
+A Chinese vocabulary is mostly a count of characters: ideographs and punctuation are tokens on
+their own. Only the words of other scripts need learning, over the counts of the words as the
+tokenizer itself splits and normalises them. Two learners do it:
+
+- SentencePiece's byte pair encoding: quick, and its pieces are frequent parts of words;
+- tensorflow-text's learner of WordPiece vocabularies, for text that is rich in Latin: it chooses
+  pieces by how often a longest match, which is what the tokenizer does, would use them. It takes
+  minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from electra_zh.config import UserError
+from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
+from electra_zh.text.wordpiece.characters import (
+    TokenizerSettings,
+    character_forms,
+    is_cjk,
+    is_punctuation,
+    join_sigma_parts,
+    split_words,
+    to_codepoints,
+    word_runs,
+)
+from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS
+
+Learner = Literal["bpe", "longest-match"]
+
+# As in Google's vocabularies: [PAD] 0, free slots 1 to 99, [UNK] 100 to [MASK] 103.
+_FREE_SLOTS = 99
+_MAX_PIECE_CHARACTERS = 20
+# SentencePiece's mark of a word's start; a word that holds it cannot be learnt from.
+_WORD_START = "\u2581"
+# With more different words than this in memory, the rarest go.
+_MAX_WORDS = 1_000_000
+# Longer stretches without a space, an ideograph or punctuation are no words (encoded files, say).
+_MAX_RUN_CHARACTERS = 2 * MAX_WORD_CHARACTERS
+# Tensorflow-text's learner is plain Python: the rarest words beyond these go.
+_MAX_MATCHED_WORDS = 200_000
+
+
+class LearnedVocabulary(NamedTuple):
+    """A vocabulary and what is in it.
+
+    Attributes:
+      vocabulary: exactly as many entries as were asked for.
+      ideographs, punctuation: single characters that are always words on their own.
+      letters: other single characters; each is there at a word's start and, with ##, within.
+      pieces: longer pieces, with and without ##.
+      unused: `[unusedN]` slots, the 99 at the front and the padding at the end.
+      covered: share of the corpus's characters, white space apart, that are in the vocabulary.
+    """
+
+    vocabulary: Vocabulary
+    ideographs: int
+    punctuation: int
+    letters: int
+    pieces: int
+    unused: int
+    covered: float
+
+
+class _Counts(NamedTuple):
+    """How often the corpus has each character that is a word, and each longer word."""
+
+    singles: dict[str, int]
+    words: dict[str, int]
+
+
+def build_vocab(
+    blocks: Iterable[str],
+    *,
+    size: int,
+    settings: TokenizerSettings = TokenizerSettings(),
+    min_frequency: int = 2,
+    limit_alphabet: int = 1000,
+    piece_share: float = 0.2,
+    learner: Learner = "bpe",
+) -> LearnedVocabulary:
+    r"""Learns a WordPiece vocabulary of exactly `size` entries.
+
+    The entries, in this order: [PAD], [unused1] to [unused99], [UNK] [CLS] [SEP] [MASK] (ids 100
+    to 103); ideographs by frequency; punctuation, ASCII's whole and other by frequency; letters,
+    digits and signs, ASCII's whole and other by frequency, then the same with ##; pieces, the most
+    useful first. Characters go first by their frequency until `piece_share` of the room is left;
+    what one kind does not need the other gets. A corpus that has too little for `size` gives
+    further [unusedN] entries at the end. The same text gives the same vocabulary.
+
+    Args:
+      blocks: the corpus, in blocks of lines joined by "\n"; about a megabyte each is best.
+      size: number of entries.
+      settings: normalisation; `map_punctuation` has no meaning here.
+      min_frequency: a character or word that is rarer is not looked at.
+      limit_alphabet: at most so many characters besides ideographs, punctuation and ASCII.
+      piece_share: share of the room behind the ASCII characters kept for pieces.
+      learner: what learns the pieces, see above.
+
+    Raises:
+      UserError: no text, or `size` has no room for more than the ASCII characters.
+    """
+    letters = _ascii_letters(settings)
+    least = 4 + 1 + _FREE_SLOTS + len(string.punctuation) + 2 * len(letters)
+    if size <= least:
+        raise UserError(
+            f"A vocabulary of {size} entries is too small: special tokens, {_FREE_SLOTS} free "
+            f"slots and the ASCII characters alone take {least}"
+        )
+    counts = _count(blocks, settings)
+    characters = _character_counts(counts)
+    if not characters:
+        raise UserError("There is no text to learn a vocabulary from: the corpus is empty")
+    frequent = {
+        char: count
+        for char, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))
+        if count >= min_frequency and char not in letters and char not in string.punctuation
+    }
+    room = size - least
+    kept = _within(frequent, room - int(piece_share * room), limit_alphabet)
+    words = _usable(counts.words, {*kept, *letters}, min_frequency)
+    learn = _matched_pieces if learner == "longest-match" else _merged_pieces
+    pieces = learn(words, {*kept, *letters}, room - _cost(kept))
+    if _cost(kept) + len(pieces) < room:
+        # Too few pieces for their share: rarer characters get the rest of it.
+        kept = _within(frequent, room - len(pieces), limit_alphabet)
+    return _assemble(size, kept, letters, pieces, characters)
+
+
+def _ascii_letters(settings: TokenizerSettings) -> str:
+    cases = string.ascii_lowercase if settings.lower_case else string.ascii_letters
+    return string.digits + cases
+
+
+def _is_single(char: str) -> bool:
+    return is_cjk(ord(char)) or is_punctuation(char)
+
+
+def _cost(chars: Iterable[str]) -> int:
+    """Returns the number of entries: a letter needs two, one of them with ##."""
+    return sum(1 if _is_single(char) else 2 for char in chars)
+
+
+def _within(frequent: Iterable[str], room: int, limit_alphabet: int) -> list[str]:
+    """Returns the first characters that the room and the limit of the alphabet allow."""
+    kept = []
+    letters = 0
+    for char in frequent:
+        cost = _cost(char)
+        if cost == 2:
+            letters += 1
+            if letters > limit_alphabet:
+                continue
+        if cost <= room:
+            room -= cost
+            kept.append(char)
+    return kept
+
+
+def _count(blocks: Iterable[str], settings: TokenizerSettings) -> _Counts:
+    forms = character_forms(settings)
+    totals = np.zeros(len(forms), np.int64)
+    runs: Counter[str] = Counter()
+    for text in blocks:
+        codes = forms.take(to_codepoints(text))
+        if settings.lower_case:
+            join_sigma_parts(text, codes)
+        counted = np.bincount(codes[codes >= 0])
+        totals[: len(counted)] += counted
+        starts, ends = word_runs(codes)
+        short = ends - starts <= _MAX_RUN_CHARACTERS
+        bounds = zip(starts[short].tolist(), ends[short].tolist(), strict=True)
+        runs.update([text[start:end] for start, end in bounds])
+        if len(runs) > _MAX_WORDS:
+            runs = _without_rare(runs)
+    singles = Counter({chr(point): int(totals[point]) for point in np.flatnonzero(totals).tolist()})
+    words: Counter[str] = Counter()
+    for run, count in runs.items():
+        for word in split_words(run, settings):
+            if len(word) == 1 and _is_single(word):
+                singles[word] += count
+            elif len(word) <= MAX_WORD_CHARACTERS:
+                words[word] += count
+    return _Counts(singles, words)
+
+
+def _without_rare(counts: Counter[str]) -> Counter[str]:
+    """Drops the rarest until half of what may be in memory is left."""
+    values = np.fromiter(counts.values(), np.int64, len(counts))
+    least = 1 + int(np.partition(values, len(values) - _MAX_WORDS // 2)[-_MAX_WORDS // 2])
+    return Counter({word: count for word, count in counts.items() if count >= least})
+
+
+def _character_counts(counts: _Counts) -> dict[str, int]:
+    characters: Counter[str] = Counter(counts.singles)
+    for word, count in counts.words.items():
+        for char in word:
+            characters[char] += count
+    return characters
+
+
+def _usable(words: dict[str, int], alphabet: set[str], min_frequency: int) -> list[tuple[str, int]]:
+    """Returns the words to learn from, the most frequent first."""
+    usable = {
+        word: count
+        for word, count in words.items()
+        if count >= min_frequency and len(word) > 1 and alphabet.issuperset(word)
+    }
+    return sorted(usable.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
+    """Returns up to `number` pieces of two characters and more, the most useful first."""
+    rows = [f"{word}\t{count}" for word, count in words if _WORD_START not in word]
+    if not rows or number <= 0:
+        return []
+    # Its pieces count single characters, alone and at a word's start, too.
+    wanted = number + 2 * len(alphabet) + 10
+    return list(_as_wordpieces(_train(rows, wanted)))[:number]
+
+
+def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
+    """Returns up to `number` pieces by tensorflow-text's learner, the most frequent first."""
+    from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as library
+
+    words = [word for word in words if len(word[0]) <= _MAX_PIECE_CHARACTERS]
+    if not words or number <= 0:
+        return []
+    pieces: list[str] = []
+    # It looks for the least count of a piece that gives no more than are asked for; in a small
+    # corpus the next count gives far fewer.
+    for factor in (1, 2, 4):
+        tokens = library.learn(
+            words[:_MAX_MATCHED_WORDS],
+            vocab_size=factor * number + 2 * len(alphabet),
+            reserved_tokens=[],
+            lower_thresh=1,
+            max_token_length=_MAX_PIECE_CHARACTERS,
+            max_unique_chars=len(alphabet),
+        )
+        pieces = [token for token in tokens if len(token.removeprefix("##")) > 1]
+        if len(pieces) >= 0.95 * number:
+            break
+    return pieces[:number]
+
+
+def _train(rows: list[str], size: int) -> list[str]:
+    """Returns the pieces of SentencePiece's byte pair encoding in the order of its merges."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(rows),
+        input_format="tsv",
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=size,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        max_sentencepiece_length=_MAX_PIECE_CHARACTERS + 1,
+        split_by_unicode_script=False,
+        split_by_number=False,
+        bos_id=-1,
+        eos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return [processor.id_to_piece(index) for index in range(1, processor.get_piece_size())]
+
+
+def _as_wordpieces(pieces: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        text = piece.removeprefix(_WORD_START)
+        if len(text) > 1:
+            yield text if piece.startswith(_WORD_START) else f"##{text}"
+
+
+def _assemble(
+    size: int, kept: list[str], ascii_letters: str, pieces: list[str], characters: dict[str, int]
+) -> LearnedVocabulary:
+    ideographs = [char for char in kept if is_cjk(ord(char))]
+    marks = [char for char in kept if _is_single(char) and not is_cjk(ord(char))]
+    letters = [*ascii_letters, *(char for char in kept if not _is_single(char))]
+    tokens = [PAD, *(f"[unused{number}]" for number in range(1, _FREE_SLOTS + 1))]
+    tokens += [UNK, CLS, SEP, MASK, *ideographs, *string.punctuation, *marks]
+    tokens += [*letters, *(f"##{letter}" for letter in letters), *pieces]
+    padding = size - len(tokens)
+    tokens += [f"[unused{_FREE_SLOTS + number}]" for number in range(1, padding + 1)]
+    known = {*ideographs, *string.punctuation, *marks, *letters}
+    covered = sum(count for char, count in characters.items() if char in known)
+    return LearnedVocabulary(
+        vocabulary=Vocabulary(tokens),
+        ideographs=len(ideographs),
+        punctuation=len(string.punctuation) + len(marks),
+        letters=len(letters),
+        pieces=len(pieces),
+        unused=_FREE_SLOTS + padding,
+        covered=covered / sum(characters.values()),
+    )

@@ -1,0 +1,1 @@
+"""Word segmentation: jieba, word lists, spaces."""

@@ -1,0 +1,162 @@
+"""The table of names: one to one, complete, and the reference's."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from electra_zh import config
+from electra_zh.models import weight_names
+from electra_zh.models.weight_names import Naming
+from electra_zh.pretraining.objectives import build_objective
+from support.networks import GOLDEN, SPECIAL, tiny
+
+KINDS: dict[str, dict[str, object]] = {
+    "shared": {},
+    "untied embeddings": {"untied_generator_embeddings": True},
+    "one network for both": {"untied_generator": False},
+    "uniform generator": {"uniform_generator": True},
+    "masked lm": {"electra_objective": False},
+    "embeddings as wide as the layers": {"model": {"embedding_size": 16}},
+}
+# Networks and heads of the reference (scopes) that each kind has.
+SCOPES = {
+    "shared": {"electra", "generator", "generator_predictions", "discriminator_predictions"},
+    "untied embeddings": {
+        *("electra", "generator", "generator_predictions", "discriminator_predictions")
+    },
+    "one network for both": {"electra", "generator_predictions", "discriminator_predictions"},
+    "uniform generator": {"electra", "discriminator_predictions"},
+    "masked lm": {"electra", "generator_predictions"},
+    "embeddings as wide as the layers": {
+        *("electra", "generator", "generator_predictions", "discriminator_predictions")
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_variable_has_one_name_each_way(kind: str) -> None:
+    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
+    ours = [weight_names.variable_name(variable.name) for variable in objective.trainable_variables]
+    google = [weight_names.to_google(variable.name) for variable in objective.trainable_variables]
+    assert len(set(ours)) == len(ours) == len(set(google))
+    assert [weight_names.from_google(name) for name in google] == ours
+    assert {name.split("/")[0] for name in google} == SCOPES[kind]
+    has_own = any(name.startswith("generator/embeddings/") for name in google)
+    assert has_own == (kind == "untied embeddings")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_is_the_place_in_the_objective(kind: str) -> None:
+    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
+    for variable in objective.trainable_variables:
+        place = objective
+        for part in weight_names.variable_name(variable.name).split("/"):
+            place = place[int(part)] if part.isdigit() else getattr(place, part)
+        assert place is variable
+
+
+def test_names_are_those_of_the_reference_checkpoint() -> None:
+    with np.load(GOLDEN / "forward_weights.npz") as weights:
+        expected = {name: weights[name].shape for name in weights}
+    objective = build_objective(
+        tiny(
+            model={
+                "vocab_size": 1200,
+                "embedding_size": 32,
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "num_attention_heads": 4,
+                "max_position_embeddings": 512,
+            },
+            generator_layers=1.0,
+        ),
+        SPECIAL,
+    )
+    found = {
+        weight_names.to_google(variable.name): tuple(variable.shape)
+        for variable in objective.trainable_variables
+    }
+    assert found == expected
+
+
+def test_unknown_names_raise() -> None:
+    for name in ("encoder/layers/0/attention/quary/kernel", "layers", "encoder/layers/x/output"):
+        with pytest.raises(KeyError):
+            weight_names.to_google(name)
+    for name in ("electra/pooler/dense/kernel", "global_step", "bert/encoder/layer_0/x"):
+        with pytest.raises(KeyError):
+            weight_names.from_google(name)
+
+
+NAMINGS = {
+    "google electra": weight_names.GOOGLE_ELECTRA,
+    "google bert": weight_names.GOOGLE_BERT,
+    "discriminator": weight_names.DISCRIMINATOR,
+    "generator": weight_names.GENERATOR,
+    "masked lm": weight_names.MASKED_LM_ELECTRA,
+    "bert": weight_names.BERT,
+    **{name: weight_names.head_naming("tnews", name) for name in weight_names.HEADS},
+}
+
+
+@pytest.mark.parametrize("size", config.recipe_names("model"))
+@pytest.mark.parametrize("naming", NAMINGS.values(), ids=NAMINGS)
+def test_every_variable_of_every_size_goes_there_and_back(naming: Naming, size: str) -> None:
+    recipe = config.load_recipe(size, kind="model")
+    ours = {
+        name.replace("{layer}", str(layer))
+        for name in naming.pairs
+        for layer in range(recipe["num_hidden_layers"])
+    }
+    theirs = {naming.theirs(name): name for name in ours}
+    assert len(theirs) == len(ours)
+    assert all(naming.ours(name) == our for name, our in theirs.items())
+
+
+def test_names_of_transformers() -> None:
+    expected = {
+        "encoder/embeddings/layer_norm/gamma": "electra.embeddings.LayerNorm.weight",
+        "encoder/projection/kernel": "electra.embeddings_project.weight",
+        "encoder/layers/11/attention/key/bias": "electra.encoder.layer.11.attention.self.key.bias",
+        "encoder/layers/0/attention/layer_norm/beta": (
+            "electra.encoder.layer.0.attention.output.LayerNorm.bias"
+        ),
+        "encoder/layers/0/layer_norm/gamma": "electra.encoder.layer.0.output.LayerNorm.weight",
+        "rtd_head/output/kernel": "discriminator_predictions.dense_prediction.weight",
+    }
+    for ours, theirs in expected.items():
+        assert weight_names.DISCRIMINATOR.theirs(ours) == theirs
+    assert weight_names.GENERATOR.theirs("masked_lm_head/output_bias") == "generator_lm_head.bias"
+    assert (
+        weight_names.BERT.ours("cls.predictions.transform.dense.weight")
+        == "masked_lm_head/dense/kernel"
+    )
+    assert weight_names.GOOGLE_BERT.ours("cls/predictions/transform/LayerNorm/beta") == (
+        "masked_lm_head/layer_norm/beta"
+    )
+
+
+def test_only_kernels_are_transposed_and_only_in_torch() -> None:
+    kernel, table = "encoder/layers/0/output/kernel", "encoder/embeddings/word_embeddings"
+    assert weight_names.BERT.is_transposed(kernel)
+    assert not weight_names.BERT.is_transposed(table)
+    assert not weight_names.GOOGLE_BERT.is_transposed(kernel)
+
+
+def test_large_layer_numbers() -> None:
+    name = "generator/encoder/layer_23/output/LayerNorm/gamma"
+    assert weight_names.from_google(name) == "generator/layers/23/layer_norm/gamma"
+    assert weight_names.to_google("generator/layers/23/layer_norm/gamma:0") == name
+
+
+def test_initial_values_of_no_two_variables_share_a_stream() -> None:
+    """Start values follow from a checksum of the name: none of 24 layers' may collide."""
+    ours = {
+        name.replace("{layer}", str(layer))
+        for name in weight_names.GOOGLE_ELECTRA.pairs
+        for layer in range(24)
+    }
+    assert len({zlib.crc32(name.encode()) % 2**31 for name in ours}) == len(ours)

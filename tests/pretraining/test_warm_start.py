@@ -1,0 +1,326 @@
+"""Which weights of another model a new run takes, and what is said of the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from electra_zh.config import UsageError, UserError
+from electra_zh.convert import google, huggingface, native
+from electra_zh.convert.weights import Weights, check
+from electra_zh.models.weight_names import variable_name
+from electra_zh.pretraining import folder, warm_start
+from electra_zh.pretraining.config import Init, PretrainConfig, parse_init, resolve
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.state import TrainState
+from electra_zh.pretraining.warm_start import FirstWeights
+from electra_zh.pretraining.warm_start_report import advice
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+from support.converting import make_run, make_vocabulary
+from support.networks import tiny
+
+VOCABULARY = make_vocabulary()
+KINDS = [
+    {},
+    {"electra_objective": False},
+    {"untied_generator": False},
+    {"untied_generator_embeddings": True},
+    {"uniform_generator": True},
+]
+
+
+def _config(model: dict[str, object] | None = None, **changes: object) -> PretrainConfig:
+    return tiny(model={"vocab_size": VOCABULARY.size, **(model or {})}, **changes)
+
+
+def _run(config: PretrainConfig, start: Init | None = None) -> Run:
+    return Run("new", config, VOCABULARY, TokenizerSettings(), "data", start)
+
+
+def _source(path: Path, **changes: object) -> Weights:
+    make_run(path, **changes)
+    return warm_start.read(Init(str(path)))
+
+
+def _without(weights: Weights, *prefixes: str) -> Weights:
+    tensors = {
+        name: value for name, value in weights.tensors.items() if not name.startswith(prefixes)
+    }
+    generator = None if "generator/" in prefixes else weights.generator
+    return check(dataclasses.replace(weights, tensors=tensors, generator=generator))
+
+
+def _parts(first: FirstWeights) -> set[str]:
+    return {name.partition("/")[0] for name in first.tensors}
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_all_of_a_run_of_the_same_kind(changes: dict[str, bool], tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old", **changes)
+    first = warm_start.first_weights(weights, _run(_config(**changes, seed=9)))
+    state = TrainState(_config(**changes, seed=9), VOCABULARY)
+    first.assign(state.objective)
+    variables = {variable_name(v.name): v.numpy() for v in state.objective.trainable_variables}
+    assert variables.keys() == warm_start.variable_shapes(state.objective.config).keys()
+    assert variables.keys() == first.tensors.keys() == weights.tensors.keys()
+    for name, value in variables.items():
+        assert warm_start.variable_shapes(state.objective.config)[name] == value.shape
+        assert np.array_equal(value, weights.tensors[name]), name
+    assert int(state.optimizer.step) == 0
+    assert not any("fresh:" in line or "starts fresh" in line for line in first.lines)
+
+
+@pytest.mark.parametrize("write", [google.write, huggingface.write], ids=["google", "huggingface"])
+def test_all_of_a_model_of_another_tool(
+    write: Callable[[Weights, str], list[str]], tmp_path: Path
+) -> None:
+    weights = _source(tmp_path / "old")
+    write(weights, str(tmp_path / "other"))
+    found = warm_start.read(Init(str(tmp_path / "other")))
+    first = warm_start.first_weights(found, _run(_config()))
+    assert first.tensors.keys() == weights.tensors.keys()
+    for name, value in weights.tensors.items():
+        assert np.array_equal(first.tensors[name], value), name
+    # A discriminator's folder alone, which is what is mostly released.
+    if (tmp_path / "other" / "discriminator").exists():
+        alone = warm_start.read(Init(str(tmp_path / "other" / "discriminator")))
+        assert _parts(warm_start.first_weights(alone, _run(_config()))) == {"encoder", "rtd_head"}
+
+
+def test_a_discriminator_without_its_generator(tmp_path: Path) -> None:
+    weights = _without(_source(tmp_path / "old"), "generator/", "masked_lm_head/")
+    first = warm_start.first_weights(weights, _run(_config()))
+    assert _parts(first) == {"encoder", "rtd_head"}
+    (line,) = [line for line in first.lines if "starts fresh" in line]
+    assert "the generator starts fresh, but for the shared embeddings: the source has none" in line
+    assert "It must catch up first" in line
+    table = [line.split() for line in first.lines if line.startswith("  ")]
+    assert table == [
+        ["tensors", "loaded", "fresh", "left", "over"],
+        ["encoder", "embeddings", "7", "0", "0"],
+        ["encoder", "layers", "32", "0", "0"],
+        ["generator", "0", "16", "0"],
+        ["masked_lm_head", "0", "5", "0"],
+        ["rtd_head", "4", "0", "0"],
+    ]
+
+
+def test_masked_lm_into_both_objectives(tmp_path: Path) -> None:
+    """What a BERT is: one network, and its head of masked LM."""
+    weights = _source(tmp_path / "old", electra_objective=False)
+    into_masked_lm = warm_start.first_weights(weights, _run(_config(electra_objective=False)))
+    assert _parts(into_masked_lm) == {"encoder", "masked_lm_head"}
+    into_electra = warm_start.first_weights(weights, _run(_config()))
+    assert _parts(into_electra) == {"encoder"}
+    shown = "\n".join(into_electra.lines)
+    assert "the generator starts fresh" in shown
+    assert "the detection head starts fresh" in shown
+    assert "  masked_lm_head           0       5          5" in shown
+
+
+def test_electra_into_masked_lm(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old")
+    first = warm_start.first_weights(weights, _run(_config(electra_objective=False)))
+    assert _parts(first) == {"encoder"}
+    assert any("the source's belongs to another network" in line for line in first.lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"generator_layers": 1.0},
+            r"generator/layers/1/attention/query/kernel is missing in the source and \[8, 8\]",
+        ),
+        (
+            {"generator_hidden_size": 0.25},
+            r"generator/projection/kernel is missing in the source and \[8, 4\] in this run",
+        ),
+        ({"untied_generator_embeddings": True}, ""),
+    ],
+)
+def test_a_generator_of_another_size(
+    changes: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    first = warm_start.first_weights(_source(tmp_path / "old"), _run(_config(**changes)))
+    if reason:
+        assert _parts(first) == {"encoder", "rtd_head"}
+        (line,) = [line for line in first.lines if "generator starts fresh" in line]
+        assert re.search(reason, line)
+    else:
+        # As wide as the shared ones: copies make the same network.
+        name = "embeddings/word_embeddings"
+        tensors = first.tensors
+        assert np.array_equal(tensors[f"generator/{name}"], tensors[f"encoder/{name}"])
+
+
+def test_embeddings_of_its_own_cannot_be_shared(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old", untied_generator_embeddings=True)
+    first = warm_start.first_weights(weights, _run(_config()))
+    assert any("has embeddings of its own" in line for line in first.lines)
+    assert "generator" not in _parts(first)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            {"embedding_size": 16},
+            r"encoder/embeddings/word_embeddings is \[[0-9]+, 8\] in .*old and \[[0-9]+, 16\] in "
+            r"this run: model=source takes the source's size \(embedding_size=8\)",
+        ),
+        (
+            {"intermediate_size": 20},
+            r"layers/0/intermediate/kernel is \[16, 24\] in .*old and \[16, 20\] in this run",
+        ),
+        (
+            {"num_hidden_layers": 1},
+            r"layers/1/.*/kernel is \[16, 16\] in .*old and missing in this run: model=source "
+            r"takes the source's size \(num_hidden_layers=2\); --init-layers first:1 takes",
+        ),
+        (
+            {"num_hidden_layers": 3},
+            r"layers/2/.*/kernel is missing in .*old and \[16, 16\] in this run",
+        ),
+        ({"num_attention_heads": 4}, "has 2 attention heads and this run 4, which the shapes"),
+    ],
+    ids=str,
+)
+def test_an_encoder_of_another_size(model: dict[str, object], message: str, tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old")
+    with pytest.raises(UserError, match=message):
+        warm_start.first_weights(weights, _run(_config(model, generator_layers=1.0)))
+
+
+def test_the_first_layers(tmp_path: Path) -> None:
+    make_run(tmp_path / "old", generator_layers=1.0)
+    start = parse_init(str(tmp_path / "old"), "first:1")
+    assert start is not None
+    run = _run(_config({"num_hidden_layers": 1}, generator_layers=1.0), start)
+    first = warm_start.first_weights(warm_start.read(start), run)
+    assert _parts(first) == {"encoder", "generator", "masked_lm_head", "rtd_head"}
+    assert first.tensors.keys() == warm_start.variable_shapes(run.config).keys()
+    assert "layers: 0 of the source's" in first.lines
+
+
+def test_the_source_s_size(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old", untied_generator_embeddings=True)
+    size = warm_start.size_of(weights)
+    assert size.generator == {
+        "generator_layers": 0.5,
+        "generator_hidden_size": 0.5,
+        "untied_generator_embeddings": True,
+    }
+    words = {"model": "source", "max_seq_length": "32"}
+    config = resolve("nano", words, vocab_size=77, source=size)
+    assert config.model == dataclasses.replace(weights.model, vocab_size=77)
+    assert config.generator_layers == 0.5
+    shorter = resolve("nano", words, vocab_size=77, source=size, init=Init("old", (1,)))
+    assert shorter.model.num_hidden_layers == 1
+    with pytest.raises(UsageError, match="model=source takes the size of the model that --init"):
+        resolve("nano", words, vocab_size=77)
+    with pytest.raises(UsageError, match="num_hidden_layers is 2 but --init-layers takes 1"):
+        resolve(
+            "nano",
+            {**words, "num_hidden_layers": "2"},
+            vocab_size=7,
+            source=size,
+            init=Init("", (1,)),
+        )
+
+
+# --- Flags, and what is kept of them ---------------------------------------------------------
+
+
+def test_flags() -> None:
+    assert parse_init(None, None) is None
+    assert parse_init("old/", None) == Init("old")
+    assert parse_init("old", "first:3") == parse_init("old", "0,1, 2") == Init("old", (0, 1, 2))
+    for words in ("last:3", "first:0", "first:", "0,", "-1", "three"):
+        with pytest.raises(UsageError, match="allowed: first:3, or numbers from 0 on"):
+            parse_init("old", words)
+    with pytest.raises(UsageError, match="--init-layers needs --init"):
+        parse_init(None, "first:3")
+
+
+def _open(path: Path, start: Init | None, **overrides: str) -> Run:
+    return folder.open_or_create(
+        str(path),
+        recipe="nano",
+        overrides=overrides,
+        vocabulary=VOCABULARY,
+        tokenizer=TokenizerSettings(),
+        data_fingerprint="data",
+        init=start,
+    )
+
+
+def test_a_run_goes_on_only_from_its_own_start(tmp_path: Path) -> None:
+    described = Init("old", (0, 5), kind="a run", step=7, positions=64, sha256="12")
+    _open(tmp_path / "run", described).save()
+    saved = folder.load(str(tmp_path / "run"))
+    assert dataclasses.astuple(saved.init) == dataclasses.astuple(described)
+    assert _open(tmp_path / "run", Init("old", (0, 5))) == saved
+    assert _open(tmp_path / "run", None) == saved
+    assert _open(tmp_path / "run", None, model="source") == saved
+    for other in (Init("old"), Init("older", (0, 5))):
+        with pytest.raises(UserError, match="was started with --init old --init-layers 0,5, not"):
+            _open(tmp_path / "run", other)
+    _open(tmp_path / "random", None).save()
+    with pytest.raises(UserError, match="was started with random weights, not with --init old"):
+        _open(tmp_path / "random", Init("old"))
+
+
+def test_a_source_that_has_changed(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old")
+    described = warm_start.describe(Init(str(tmp_path / "old")), weights)
+    assert (described.step, described.positions) == (7, 16)
+    assert warm_start.read(described).tensors.keys() == weights.tensors.keys()
+    with pytest.raises(UserError, match="has changed since the run was started with it"):
+        warm_start.read(dataclasses.replace(described, sha256="0"))
+
+
+def test_a_source_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="--init nowhere does not exist; needed is a run or"):
+        warm_start.read(Init("nowhere"))
+
+
+def test_a_source_that_has_saved_nothing(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    make_run(old)
+    shutil.rmtree(old / "checkpoints")
+    with pytest.raises(UserError) as error:
+        warm_start.read(Init(str(old)))
+    message = f"--init {old}: There is no checkpoint in {old}/checkpoints: has the run saved one"
+    assert str(error.value).startswith(message)
+
+
+def test_positions_that_a_start_had_trained_count(tmp_path: Path) -> None:
+    make_run(tmp_path / "old")
+    settings = {"pretrain": _config().to_dict(), "init": {"positions": 32}}
+    assert native.read(str(tmp_path / "old"), settings).trained.length == 32
+
+
+@pytest.mark.parametrize(
+    ("batch", "rate"), [(2, "5.0e-04"), (8, "2.0e-03"), (32, "4.0e-03"), (128, "8.0e-03")]
+)
+def test_the_rate_follows_the_batch(batch: int, rate: str, tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old", train_batch_size=8, learning_rate=2e-3)
+    line = advice(weights, _config(train_batch_size=batch))
+    assert f"learning_rate={rate} num_warmup_steps=100 " in line
+    assert "the source was trained at 2.0e-03 in batches of 8" in line
+
+
+def test_the_rates_of_published_models(tmp_path: Path) -> None:
+    weights = dataclasses.replace(_source(tmp_path / "old"), trained=None)
+    assert "ELECTRA of this width was published with 5.0e-04 in batches of 128" in advice(
+        weights, _config()
+    )
+    bert = dataclasses.replace(weights, kind="BERT of Hugging Face")
+    assert "BERT was published with 1.0e-04 in batches of 256" in advice(bert, _config())

@@ -1,0 +1,1 @@
+"""What several test modules share: made text, small networks, files of tasks, commands."""

@@ -1,0 +1,87 @@
+"""Small SentencePiece models that the tests share, ours and those of other makers."""
+
+from __future__ import annotations
+
+import functools
+import io
+import random
+
+import sentencepiece
+
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.sentencepiece.train import ModelType, PieceSettings, build_pieces
+from electra_zh.text.wordpiece.characters import TokenizerSettings
+
+WORDS = (
+    *(
+        "中华人民共和国",
+        "成立",
+        "北京大学",
+        "人工智能",
+        "学习",
+        "语言",
+        "模型",
+        "日月",
+        "洪荒",
+        "天地",
+    ),
+    *("的", "在", "是", "了", "我们", "研究", "方法", "结果", "表明", "使用", "数据", "训练"),
+    *("，", "。", "“", "”", "2024", "1949", "年", "Hello ", "World ", "learning ", "café ", " a "),
+)
+
+
+@functools.cache
+def make_text(lines: int = 300) -> str:
+    """Lines of the words, each word often enough to become a piece."""
+    generator = random.Random(1)
+    return "\n".join(
+        "".join(generator.choices(WORDS, k=generator.randint(3, 14))) for _ in range(lines)
+    )
+
+
+@functools.cache
+def make_pieces(
+    model_type: ModelType = "unigram",
+    *,
+    size: int = 160,
+    byte_fallback: bool = False,
+    tokenizer: TokenizerSettings = TokenizerSettings(),
+) -> SentencePieceVocabulary:
+    """A model as build-vocab makes it."""
+    settings = PieceSettings(
+        size + 256 * byte_fallback, model_type, tokenizer, 1.0, byte_fallback=byte_fallback
+    )
+    return build_pieces([make_text()], settings).vocabulary
+
+
+@functools.cache
+def make_tokenizer(
+    model_type: ModelType = "unigram", *, byte_fallback: bool = False
+) -> SentencePieceTokenizer:
+    """The tokenizer of such a model."""
+    return SentencePieceTokenizer(make_pieces(model_type, byte_fallback=byte_fallback))
+
+
+@functools.cache
+def make_foreign(
+    *,
+    names: tuple[str, ...] = ("<cls>", "<sep>", "<mask>"),
+    pad: int = 0,
+    user_defined: bool = False,
+) -> bytes:
+    """A model as others make it: NFKC, a space before each text, other names."""
+    model = io.BytesIO()
+    flag = "user_defined_symbols" if user_defined else "control_symbols"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(make_text().split("\n")),
+        model_writer=model,
+        vocab_size=160,
+        pad_id=pad,
+        unk_id=1 - pad,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+        **{flag: list(names)},
+    )
+    return model.getvalue()
