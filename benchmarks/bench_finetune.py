@@ -134,16 +134,16 @@ def read_rows(path: str) -> EncodedSplit:
 
 def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
     """Returns a start with random weights, and the kind of a task of pairs."""
-    from electra_zh import config
     from electra_zh.finetuning.kinds.classification import Classification
     from electra_zh.finetuning.pretrained import Pretrained
     from electra_zh.finetuning.tasks import Labels, TaskConfig
     from electra_zh.models.config import ModelConfig
+    from electra_zh.settings import build_settings, load_recipe
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
-    size = {**config.load_recipe(name, kind="model"), "vocab_size": VOCAB}
-    model = config.build(ModelConfig, size, where=name)
+    size = {**load_recipe(name, kind="model"), "vocab_size": VOCAB}
+    model = build_settings(ModelConfig, size, where=name)
     vocabulary = Vocabulary(vocabulary_tokens())
     start = Pretrained("", model, vocabulary, TokenizerSettings(), checkpoint="", fine_tuned=False)
     task = TaskConfig("pairs", "classification", "", "accuracy", labels=Labels(("0", "1")))
@@ -203,9 +203,9 @@ def trainer_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
         TrainerCallback,
     )
 
-    from electra_zh import config
+    from electra_zh.settings import load_recipe
 
-    size = config.load_recipe(setting.model, kind="model")
+    size = load_recipe(setting.model, kind="model")
     examples = peer_examples(read_rows(setting.rows))
     pad = DataCollatorWithPadding(BertTokenizer())  # only its [PAD] is used, which is 0
     lengths: list[int] = []

@@ -30,9 +30,9 @@ SIZE = 2048
 
 def read_size(name: str) -> dict[str, int]:
     """Returns the model recipe's numbers and the generator's width as `generator`."""
-    from electra_zh import config
+    from electra_zh.settings import load_recipe
 
-    size = config.load_recipe(name, kind="model")
+    size = load_recipe(name, kind="model")
     return {**size, "generator": round(size["hidden_size"] * 0.25)}
 
 

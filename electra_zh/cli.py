@@ -19,7 +19,7 @@ from absl.flags import argparse_flags
 
 from electra_zh import __version__
 from electra_zh.commands import cleaning, data, exporting, finetuning, pretraining
-from electra_zh.config import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError, did_you_mean
 
 _OVERRIDE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*=")
 _DESCRIPTION = (

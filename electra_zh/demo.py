@@ -14,7 +14,7 @@ import sys
 import time
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 _FILL = (
     "他把书放在桌子[MASK]。",

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 # Written-but-not-yet-renamed files carry this mark and a name of their writer's own: processes of

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 # Held by the process that writes to a folder.
 LOCK = ".lock"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh import cli, demo
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.wordpiece import train as learn
 from support.runner import electra
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 
 def test_atomic_write_leaves_nothing_when_it_fails(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from electra_zh.commands.flags import (
     tokenizer_settings,
 )
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.config import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers

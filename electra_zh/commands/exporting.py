@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.flags import add_command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.flags import add_command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.config import UsageError, UserError, parse_overrides
+from electra_zh.errors import UsageError, UserError
+from electra_zh.settings import parse_overrides
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.flags import add_command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.config import UsageError, UserError, load_recipe, parse_overrides
+from electra_zh.errors import UsageError, UserError
+from electra_zh.settings import load_recipe, parse_overrides
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers

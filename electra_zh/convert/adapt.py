@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.config import UserError
 from electra_zh.convert import embedding_transfer as token_rows
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import Vocabulary
 

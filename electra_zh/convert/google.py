@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from electra_zh import config, files
-from electra_zh.config import UserError
+from electra_zh import files
 from electra_zh.convert import tensor_files
 from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, sizes_of
+from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
+from electra_zh.settings import build_settings
 from electra_zh.text.tokenizer import settings_of
 from electra_zh.text.wordpiece.characters import TokenizerSettings
 
@@ -118,7 +119,7 @@ def _size(
             f"the {network} is taken to have {values['num_attention_heads']} attention heads "
             f"(width / 64): {' or '.join(settings_names)} beside the checkpoint would say otherwise"
         )
-    return config.build(ModelConfig, values, where=path or prefix)
+    return build_settings(ModelConfig, values, where=path or prefix)
 
 
 def _settings(folder: str, wanted: tuple[str, ...]) -> tuple[str, dict[str, Any]]:

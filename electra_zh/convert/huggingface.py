@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh import config, files
-from electra_zh.config import UserError
+from electra_zh import files
 from electra_zh.convert import tensor_files, tokenizer_files
 from electra_zh.convert.weights import TaskHead, Weights, check
+from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming
+from electra_zh.settings import build_settings
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
 _TYPES = ("electra", "bert")
@@ -148,7 +149,7 @@ def _model_config(settings: Mapping[str, Any], base: str, where: str) -> ModelCo
     values = {name: settings[name] for name in fields if name in settings}
     if base == "bert":
         values["embedding_size"] = settings.get("hidden_size")
-    return config.build(ModelConfig, values, where=where)
+    return build_settings(ModelConfig, values, where=where)
 
 
 def _with_current_names(found: Mapping[str, np.ndarray], base: str) -> dict[str, np.ndarray]:

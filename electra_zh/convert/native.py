@@ -15,10 +15,11 @@ import tensorflow as tf
 # The message that every object-based checkpoint carries. It has no public name, only a fixed form.
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from electra_zh import config, files
-from electra_zh.config import UserError
+from electra_zh import files
 from electra_zh.convert.weights import TaskHead, Trained, Weights, check
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
+from electra_zh.settings import build_settings
 from electra_zh.text.tokenizer import vocabulary_of
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.training import checkpoints
@@ -48,7 +49,7 @@ def read(folder: str, settings: Mapping[str, Any], *, step: int | None = None) -
     if not isinstance(section, dict) or not isinstance(section.get("model"), dict):
         raise UserError(f"{where} does not say the model's size")
     path = checkpoints.find(files.join(folder, "checkpoints"), step=step)
-    size = config.build(ModelConfig, section["model"], where=where)
+    size = build_settings(ModelConfig, section["model"], where=where)
     fine_tuned = "finetuned" in settings
     tensors = read_checkpoint(path)
     return check(
@@ -59,7 +60,7 @@ def read(folder: str, settings: Mapping[str, Any], *, step: int | None = None) -
             tensors=tensors,
             generator=_generator(size, section, tensors),
             vocabulary=vocabulary_of(folder),
-            tokenizer=config.build(TokenizerSettings, settings.get("tokenizer", {}), where=where),
+            tokenizer=build_settings(TokenizerSettings, settings.get("tokenizer", {}), where=where),
             tasks=tuple(map(_task, section["tasks"])) if fine_tuned else (),
             step=None if fine_tuned else checkpoints.step_of(path),
             trained=None if fine_tuned else _trained(section, settings.get("init") or {}),

@@ -11,9 +11,9 @@ import warnings
 from typing import Any
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.convert import huggingface, tensor_files
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import UserError
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SPACE_MARK, PieceModel, SentencePieceVocabulary
 
 _TOKEN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}

@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.convert.serving import ServedModel
 from electra_zh.convert.text_graph import TextGraph, make_text_graph
 from electra_zh.convert.weights import TaskHead, Weights
+from electra_zh.errors import UserError
 
 # The rows of these are no more than their texts, cut at the end where they are too long. Rows of
 # the others are windows, choices or candidates, which the graph does not make.

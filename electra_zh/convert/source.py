@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, native, tensor_files
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import UserError
 
 _ALLOWED = (
     "a run or fine-tuned model of this tool, a folder of Hugging Face (config.json with "

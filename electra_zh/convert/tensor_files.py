@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 SAFETENSORS = "model.safetensors"
 TORCH = "pytorch_model.bin"

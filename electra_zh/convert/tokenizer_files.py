@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.convert import piece_tokenizer, tensor_files
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.tokenizer import VOCABULARY_FILES, load_vocabulary
 from electra_zh.text.vocabulary import Vocabulary

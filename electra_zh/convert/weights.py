@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import NETWORK
 from electra_zh.text.vocabulary import Vocabulary

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Any, BinaryIO, cast
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 SUFFIXES = (".gz", ".xz", ".zst")
 

@@ -25,7 +25,6 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh import __version__, files, progress
-from electra_zh.config import UserError
 from electra_zh.data import documents, input_files, records, shards, units
 from electra_zh.data.folder import is_begun, prepared_folder, remove_finished, remove_work
 from electra_zh.data.manifest import (
@@ -46,6 +45,7 @@ from electra_zh.data.parts import Left, count_left
 from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
 from electra_zh.data.workers import Interrupted, interruptible
+from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION

@@ -32,10 +32,10 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from electra_zh import __version__, files
-from electra_zh.config import UserError
 from electra_zh.data.folder import fingerprint_path
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, Report, Result, Task, attempt, unwrap
+from electra_zh.errors import UserError
 from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
 
 _NO_LOGS = python_logging.CRITICAL + 1

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.data import archives, input_files
+from electra_zh.errors import UserError
 
 BLOCK_BYTES = 1 << 20
 NOT_UTF8 = "not UTF-8"

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from electra_zh import __version__, files, locks
-from electra_zh.config import UserError
 from electra_zh.data import input_files
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.data.settings import BuildSettings
+from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import VOCABULARY_FILES
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.data import archives
+from electra_zh.errors import UserError
 
 _FORMATS = (".txt", ".jsonl", ".ndjson")
 _JSON_FORMATS = (".jsonl", ".ndjson")

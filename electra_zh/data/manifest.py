@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 
 FORMAT = 1

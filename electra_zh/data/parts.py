@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from electra_zh.config import UsageError
+from electra_zh.errors import UsageError
 
 _FORM = re.compile(r"([0-9]+)/([0-9]+)")
 

@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.data import records
 from electra_zh.data.manifest import find_shards, load_manifest
+from electra_zh.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

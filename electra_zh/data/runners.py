@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from electra_zh.config import UserError
 from electra_zh.data.settings import LOCAL, BuildSettings
 from electra_zh.data.workers import Report, Result, Task, run_tasks
+from electra_zh.errors import UserError
 
 
 class Runner(Protocol):

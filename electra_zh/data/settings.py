@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any, get_args
 
 from electra_zh import files
-from electra_zh.config import UsageError, UserError, did_you_mean
 from electra_zh.data import packing, units
 from electra_zh.data.manifest import WORK
 from electra_zh.data.parts import Part
 from electra_zh.data.workers import count_processors
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.text.words.segmenter import WordSettings

@@ -20,12 +20,12 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh import files, progress
-from electra_zh.config import UserError
 from electra_zh.data import records, units
 from electra_zh.data.manifest import HELDOUT, Shard, shard_name
 from electra_zh.data.runners import Runner
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Report
+from electra_zh.errors import UserError
 
 # Shards: of about this size, or more and smaller ones while they still hold enough examples, so
 # that several processes have something to write and readers something to shuffle.

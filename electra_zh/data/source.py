@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from electra_zh import config, files
-from electra_zh.config import UserError
+from electra_zh import files
 from electra_zh.data.manifest import Manifest, find_shards, load_manifest
+from electra_zh.errors import UserError
+from electra_zh.settings import build_settings
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
@@ -88,7 +89,7 @@ def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> Source:
         raise UserError(f"--vocab {vocab} is not the vocabulary of {folder}; it may be left out")
     names = [field.name for field in dataclasses.fields(TokenizerSettings)]
     settings = {name: manifest.settings[name] for name in names if name in manifest.settings}
-    tokenizer = config.build(TokenizerSettings, settings, where=folder)
+    tokenizer = build_settings(TokenizerSettings, settings, where=folder)
     return Source(folder, vocabulary, tokenizer, _digest([s.sha256 for s in manifest.shards]))
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

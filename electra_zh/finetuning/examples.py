@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.tasks import SPLITS, Split, TaskConfig
 
 # Folders below --data that are looked into for a task's own folder.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from electra_zh import files, progress
-from electra_zh.config import UsageError, did_you_mean
+from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.finetuning import store
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.examples import BadExamples

@@ -9,13 +9,14 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from electra_zh import config, files
-from electra_zh.config import UserError
+from electra_zh import files
 from electra_zh.convert import source
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name
+from electra_zh.settings import build_settings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
@@ -115,9 +116,9 @@ def load_pretrained(
     folder = files.join(path, "checkpoints")
     return Pretrained(
         path=path,
-        model=config.build(ModelConfig, sizes, where=settings),
+        model=build_settings(ModelConfig, sizes, where=settings),
         vocabulary=vocabulary_of(path),
-        tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
+        tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
         checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
         fine_tuned="finetuned" in saved,
     )

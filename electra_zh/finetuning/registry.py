@@ -10,23 +10,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_zh import config
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.tasks import SPLITS, SpanConfig, TaskConfig, Training
+from electra_zh.settings import load_recipe, recipe_names
 
 
 def task_names() -> list[str]:
     """Returns the names of the shipped tasks, groups left out."""
-    return [name for name in config.recipe_names("finetune") if not _is_group(name)]
+    return [name for name in recipe_names("finetune") if not _is_group(name)]
 
 
 def group_names() -> list[str]:
     """Returns the names of the shipped groups."""
-    return [name for name in config.recipe_names("finetune") if _is_group(name)]
+    return [name for name in recipe_names("finetune") if _is_group(name)]
 
 
 def _is_group(name: str) -> bool:
-    return set(config.load_recipe(name, kind="finetune")) <= {"tasks", "title"}
+    return set(load_recipe(name, kind="finetune")) <= {"tasks", "title"}
 
 
 def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> list[TaskConfig]:
@@ -76,13 +76,13 @@ def _members(name: str, chain: tuple[str, ...]) -> list[str]:
 
 def _recipe(name: str) -> dict[str, Any]:
     if not name.endswith((".yaml", ".yml")):
-        known = config.recipe_names("finetune")
+        known = recipe_names("finetune")
         if name not in known:
             raise UsageError(
-                f'No task is named "{name}".{config.did_you_mean(name, known)} '
+                f'No task is named "{name}".{did_you_mean(name, known)} '
                 "`electra-zh tasks` lists them; or give the path of a .yaml file."
             )
-    return config.load_recipe(name, kind="finetune")
+    return load_recipe(name, kind="finetune")
 
 
 def _task_name(name: str, values: Mapping[str, Any]) -> str:
@@ -128,7 +128,7 @@ def _override(values: dict[str, Any], key: str, value: str) -> None:
             return
     if key not in _PLAIN_KEYS:
         known = [*_names_of(Training), *_names_of(SpanConfig), *_PLAIN_KEYS, *FILE_KEYS]
-        raise UsageError(f'Unknown setting "{key}".{config.did_you_mean(key, known)}')
+        raise UsageError(f'Unknown setting "{key}".{did_you_mean(key, known)}')
     values[key] = value
 
 
@@ -144,5 +144,5 @@ def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig
     for key in overrides:
         task, dot, _ = key.partition(".")
         if dot and task not in found:
-            hint = config.did_you_mean(task, found)
+            hint = did_you_mean(task, found)
             raise UsageError(f'"{key}": no task "{task}" is asked for.{hint}')

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh import __version__, config, files, locks
-from electra_zh.config import UserError
+from electra_zh import __version__, files, locks
+from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.models.config import ModelConfig
+from electra_zh.settings import load_recipe, recipe_names
 
 RESULTS = "results.json"
 
@@ -86,8 +87,8 @@ def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def size_name(model: ModelConfig) -> str:
     """Returns the name of the shipped size that a model has, or "" for a size of one's own."""
-    for name in config.recipe_names("model"):
-        values = config.load_recipe(name, kind="model")
+    for name in recipe_names("model"):
+        values = load_recipe(name, kind="model")
         keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         if all(values[key] == getattr(model, key) for key in keys):
             return name

@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 
 from electra_zh import files, locks
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import locate, registry, results, splits, store
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.examples import Entity
 
 # What tells classes apart: their names or their numbers.

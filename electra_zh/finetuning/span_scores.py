@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning import reading_scores
 from electra_zh.finetuning.examples import QuestionExample
 from electra_zh.finetuning.span_decode import SpanPrediction

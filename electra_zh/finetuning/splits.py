@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import (
     BadExamples,
     ChoiceExample,

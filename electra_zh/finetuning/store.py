@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from electra_zh import __version__, files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import Kinds, TaskModel

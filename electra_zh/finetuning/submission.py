@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from electra_zh import config, files
-from electra_zh.config import UsageError, UserError, did_you_mean
+from electra_zh import files
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning import submission_forms
+from electra_zh.settings import load_recipe, recipe_names
 
 _RESULTS = "results.json"
 _PREDICTIONS = "predictions.test.jsonl"
@@ -229,9 +230,7 @@ def _missing(packed: Iterable[str]) -> tuple[str, ...]:
 @functools.cache
 def _leaderboard() -> dict[str, str]:
     """Returns the shipped tasks that have a file of the leaderboard, each with its file."""
-    recipes = {
-        name: config.load_recipe(name, kind="finetune") for name in config.recipe_names("finetune")
-    }
+    recipes = {name: load_recipe(name, kind="finetune") for name in recipe_names("finetune")}
     return {
         name: each["submission"]["file"] for name, each in recipes.items() if each.get("submission")
     }

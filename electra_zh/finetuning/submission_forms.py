@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.readers.lines import whole_json
 
 _MARK = re.compile(r"#idiom\d+#")

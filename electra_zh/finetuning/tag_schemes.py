@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.examples import Entity
 
 Scheme = Literal["BIO", "BIOES", "BMES"]

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from electra_zh import config
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
+from electra_zh.settings import build_settings
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -231,7 +231,7 @@ class TaskConfig:
             values["files"] = {
                 split: [name] if isinstance(name, str) else name for split, name in names.items()
             }
-        return config.build(cls, values, where=where)
+        return build_settings(cls, values, where=where)
 
 
 def _plain(label: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import progress
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning import rows as batching
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from electra_zh import config
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.models.config import ModelConfig
+from electra_zh.settings import build_settings, load_recipe
 
 # Settings of the reference that are flags or other commands here: name -> what to use instead.
 _ELSEWHERE = {
@@ -178,7 +178,7 @@ class PretrainConfig:
         Raises:
           UserError: an unknown key, a wrong type, or values that do not go together.
         """
-        return config.build(cls, values, where=where)
+        return build_settings(cls, values, where=where)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +268,7 @@ def resolve(
       UsageError: an unknown recipe or key.
       UserError: a value that is not allowed.
     """
-    values = config.load_recipe(recipe, kind="pretrain")
+    values = load_recipe(recipe, kind="pretrain")
     overrides = dict(overrides)
     model = overrides.pop("model", values.get("model"))
     if model == "source":
@@ -277,7 +277,7 @@ def resolve(
         values.update(source.generator)
         model = dataclasses.asdict(source.model) | {"vocab_size": vocab_size}
     elif isinstance(model, str):
-        model = config.load_recipe(model, kind="model")
+        model = load_recipe(model, kind="model")
     elif not isinstance(model, Mapping):
         raise UserError(f"Recipe {recipe}: `model` must name a model size or give its settings")
     values["model"] = {"vocab_size": vocab_size, **model}
@@ -316,6 +316,6 @@ def override(
         elif key in _ELSEWHERE:
             raise UsageError(f'"{key}" is not a setting here: {_ELSEWHERE[key]}')
         else:
-            hint = config.did_you_mean(key, [*own_keys, *model_keys])
+            hint = did_you_mean(key, [*own_keys, *model_keys])
             raise UsageError(f'Unknown setting "{key}".{hint}')
     return PretrainConfig.from_dict(changed, where=where)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.config import UserError
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_source
+from electra_zh.errors import UserError
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run

@@ -13,9 +13,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from electra_zh import __version__, config, files, locks
-from electra_zh.config import UsageError, UserError
+from electra_zh import __version__, files, locks
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.settings import build_settings, recipe_names
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
@@ -97,9 +98,9 @@ def load(folder: str) -> Run:
         folder=folder,
         config=PretrainConfig.from_dict(saved["pretrain"], where=path),
         vocabulary=vocabulary_of(folder),
-        tokenizer=config.build(TokenizerSettings, saved.get("tokenizer", {}), where=path),
+        tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),
         data_fingerprint=str(saved.get("data_fingerprint", "")),
-        init=config.build(Init, saved["init"], where=path) if saved.get("init") else None,
+        init=build_settings(Init, saved["init"], where=path) if saved.get("init") else None,
     )
 
 
@@ -139,7 +140,7 @@ def open_or_create(
         if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
             raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
         if recipe is None:
-            names = ", ".join(config.recipe_names("pretrain"))
+            names = ", ".join(recipe_names("pretrain"))
             raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
         size = vocabulary.size
         wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init)

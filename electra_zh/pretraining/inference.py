@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.objectives import Electra
 from electra_zh.pretraining.state import restore_objective

@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import progress
-from electra_zh.config import UsageError, UserError, did_you_mean, load_recipe
 from electra_zh.data import pipeline, records
 from electra_zh.data.manifest import Manifest, load_manifest, summary_lines
 from electra_zh.data.source import open_source
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.masking import SpecialIds
 from electra_zh.pretraining.objectives import mask_batch
+from electra_zh.settings import load_recipe
 from electra_zh.text.vocabulary import Vocabulary
 
 _BATCH = 4096

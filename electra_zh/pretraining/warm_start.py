@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from electra_zh.config import UserError
 from electra_zh.convert import adapt, source
 from electra_zh.convert.weights import (
     Weights,
@@ -26,6 +25,7 @@ from electra_zh.convert.weights import (
     masked_lm_shapes,
     network_shapes,
 )
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import warm_start_report as init_report

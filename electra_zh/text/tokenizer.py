@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, is_model
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.vocabulary import Vocabulary, read_file

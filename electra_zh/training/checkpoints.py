@@ -7,7 +7,7 @@ import re
 
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 _NAME = re.compile(r"^ckpt-(\d+)$")
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 # A NamedTuple of float32 tensors (or of such NamedTuples) that are summed over steps.
 Sums = Any

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.convert import adapt
 from electra_zh.convert.weights import (
     Trained,
@@ -16,6 +15,7 @@ from electra_zh.convert.weights import (
     masked_lm_shapes,
     network_shapes,
 )
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tensor_files
 from electra_zh.convert.source import open_source
+from electra_zh.errors import UserError
 from support.converting import make_run
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tokenizer_files
 from electra_zh.convert.piece_tokenizer import tokenizer_json
 from electra_zh.convert.source import open_source
 from electra_zh.convert.text_graph import make_text_graph
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer

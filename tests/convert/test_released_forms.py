@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface, tensor_files, tokenizer_files
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import network_shapes
+from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from support.converting import make_run, make_start

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh import config
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights
 from electra_zh.models.weight_names import variable_name
+from electra_zh.settings import load_recipe, recipe_names
 from support.converting import make_fine_tuned, make_run, make_vocabulary
 
 
 def _size(name: str) -> dict[str, object]:
     """A shipped size with its layers and heads, and widths of two a head."""
-    values = config.load_recipe(name, kind="model")
+    values = load_recipe(name, kind="model")
     heads, layers = values["num_attention_heads"], values["num_hidden_layers"]
     projected = values["embedding_size"] != values["hidden_size"]
     widths = {"hidden_size": 2 * heads, "embedding_size": 3 if projected else 2 * heads}
@@ -26,7 +26,7 @@ def _size(name: str) -> dict[str, object]:
 
 
 RUNS: dict[str, dict[str, object]] = {
-    **{f"size {name}": {"model": _size(name)} for name in config.recipe_names("model")},
+    **{f"size {name}": {"model": _size(name)} for name in recipe_names("model")},
     "shared": {},
     "untied embeddings": {"untied_generator_embeddings": True},
     "one network for both": {"untied_generator": False},

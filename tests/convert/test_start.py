@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
+from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from electra_zh import progress
-from electra_zh.config import UserError
 from electra_zh.data import build, packing
 from electra_zh.data.build import BuildSettings
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
 from electra_zh.data import build, pipeline
 from electra_zh.data.manifest import MANIFEST, WORK
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from electra_zh.text.words.segmenter import WordSettings

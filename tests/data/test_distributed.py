@@ -19,13 +19,13 @@ import pytest
 
 import electra_zh.data
 from electra_zh import progress
-from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.manifest import WORK
 from electra_zh.data.parts import Part
 from electra_zh.data.runners import open_runner
 from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import Interrupted, Report, WorkerError
+from electra_zh.errors import UserError
 from support.building import contents, make_settings
 
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")

@@ -13,9 +13,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
 from electra_zh.data import documents, input_files
 from electra_zh.data.documents import Part, Place, Unit, UnitReader
+from electra_zh.errors import UserError
 
 TEXT = "第一行\n第二行\n\n第二篇\n"
 

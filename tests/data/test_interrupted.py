@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.data import build, shards, units
 from electra_zh.data.build import BuildSettings, Interrupted
 from electra_zh.data.documents import Unit
 from electra_zh.data.manifest import MANIFEST, WORK
 from electra_zh.data.workers import Report
+from electra_zh.errors import UserError
 from support.building import contents, make_settings
 
 
@@ -99,7 +99,7 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
         [
             "import signal",
             "from electra_zh.data import build",
-            "from electra_zh.config import UserError",
+            "from electra_zh.errors import UserError",
             # A shell starts its background jobs, tests too, with Ctrl-C ignored.
             "signal.signal(signal.SIGINT, signal.default_int_handler)",
             *before,

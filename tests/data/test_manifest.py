@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.manifest import MANIFEST
+from electra_zh.errors import UserError
 from support.building import LENGTH, make_settings
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.data import build, shards
 from electra_zh.data.build import Interrupted
 from electra_zh.data.manifest import WORK
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from support.building import contents, make_settings
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from electra_zh import files, locks
-from electra_zh.config import UsageError, UserError
 from electra_zh.data import build, documents, input_files, shards
 from electra_zh.data.build import BuildSettings
 from electra_zh.data.manifest import MANIFEST, WORK, Manifest
 from electra_zh.data.parts import Left, Part, left_lines, parse_part
+from electra_zh.errors import UsageError, UserError
 from support.building import contents, make_settings
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.data import build
 from electra_zh.data.source import open_source
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.text.words.segmenter import WordSettings

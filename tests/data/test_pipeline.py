@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
 from electra_zh.data import pipeline
+from electra_zh.errors import UserError
 
 LENGTH = 8
 

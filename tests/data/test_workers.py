@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from electra_zh.config import UserError
 from electra_zh.data import workers
 from electra_zh.data.workers import Interrupted, Report, WorkerError, run_tasks
+from electra_zh.errors import UserError
 
 
 def _square(task: int, report: Report, *, add: int = 0) -> int:

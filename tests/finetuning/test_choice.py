@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.choice import Choice, ChoiceHead

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning import locate, registry
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.choices import c3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.classification import Classification, PooledHead, Regression

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
 from electra_zh.finetuning.kinds import cloze
 from electra_zh.finetuning.kinds.choice import ChoiceHead

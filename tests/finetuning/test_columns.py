@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.cluener import cluener
 from electra_zh.finetuning.readers.columns import columns, plain_sentences

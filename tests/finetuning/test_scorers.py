@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import Entity
 from electra_zh.finetuning.scorers import (
     accuracy,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import splits
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import make_kind

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning.submission import SubmissionFile, submission
 from support.clue_data import CLUE_WRITERS, TNEWS_LABELS
 from support.made_text import Sizes, write_json, write_json_lines

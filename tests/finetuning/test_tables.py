@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers import READERS

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.tagging import Tagging, TagPrediction

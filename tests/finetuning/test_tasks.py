@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import locate, registry, tasks
 from electra_zh.finetuning.tasks import TaskConfig
 

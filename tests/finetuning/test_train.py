@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from electra_zh import progress
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning import rows
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.splits import TaskData

@@ -13,7 +13,7 @@ import tensorflow as tf
 from electra_zh.convert import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.kinds.base import Hidden
-from electra_zh.finetuning.pretrained import load_start
+from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
@@ -248,7 +248,7 @@ def test_a_model_of_transformers_is_read(class_name: str, form: str, tmp_path: P
         (tmp_path / "model.safetensors").unlink()
         torch.save(model.state_dict(), tmp_path / form)
     make_vocabulary().save(str(tmp_path / "vocab.txt"))
-    start, batch = load_start(str(tmp_path)), _batch()
+    start, batch = load_pretrained(str(tmp_path)), _batch()
     encoder = Encoder(start.model, "encoder", seed=5)
     start.restore(encoder)
     _same_states(encoder, _ask(model, batch), batch)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
 
 SMALL = ModelConfig(21128, 128, 256, 12, 4, 1024)

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 
-from electra_zh import config
 from electra_zh.models import weight_names
 from electra_zh.models.weight_names import Naming
 from electra_zh.pretraining.objectives import build_objective
+from electra_zh.settings import load_recipe, recipe_names
 from support.networks import GOLDEN, SPECIAL, tiny
 
 KINDS: dict[str, dict[str, object]] = {
@@ -102,10 +102,10 @@ NAMINGS = {
 }
 
 
-@pytest.mark.parametrize("size", config.recipe_names("model"))
+@pytest.mark.parametrize("size", recipe_names("model"))
 @pytest.mark.parametrize("naming", NAMINGS.values(), ids=NAMINGS)
 def test_every_variable_of_every_size_goes_there_and_back(naming: Naming, size: str) -> None:
-    recipe = config.load_recipe(size, kind="model")
+    recipe = load_recipe(size, kind="model")
     ours = {
         name.replace("{layer}", str(layer))
         for name in naming.pairs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from electra_zh import config
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig, resolve
+from electra_zh.settings import recipe_names
 
 # The reference's and HFL's published settings: (rate, batch, length, steps, mask, generator).
 PUBLISHED = {
@@ -28,7 +28,7 @@ def _resolve(recipe: str = "nano", **overrides: str) -> PretrainConfig:
     return resolve(recipe, overrides, vocab_size=1000)
 
 
-@pytest.mark.parametrize("name", config.recipe_names("pretrain"))
+@pytest.mark.parametrize("name", recipe_names("pretrain"))
 def test_every_recipe_resolves(name: str) -> None:
     settings = _resolve(name)
     assert settings.model.vocab_size == 1000

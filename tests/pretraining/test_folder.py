@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
 from electra_zh.text.vocabulary import Vocabulary

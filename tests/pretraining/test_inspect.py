@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.config import UsageError, UserError
 from electra_zh.data import build
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import inspect
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.words.segmenter import WordSettings

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.config import UsageError, UserError
 from electra_zh.convert import google, huggingface, native
 from electra_zh.convert.weights import Weights, check
+from electra_zh.errors import UsageError, UserError
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig, parse_init, resolve

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.submission import SubmissionReport, submission
 from support.clue_data import (
     CLUE_WRITERS,

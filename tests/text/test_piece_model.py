@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.tokenizer import (

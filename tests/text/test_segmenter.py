@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.characters import to_codepoints
 from electra_zh.text.wordpiece.offsets import find_covered, tokenize_texts

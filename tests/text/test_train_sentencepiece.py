@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece import train as learn_pieces
 from electra_zh.text.sentencepiece.model import load_processor
 from electra_zh.text.sentencepiece.train import PieceSettings, build_pieces, normalization_rules

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.wordpiece import train as learn
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
 from electra_zh.text.wordpiece.train import build_vocab

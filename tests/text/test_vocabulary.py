@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 SPECIAL = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.training import checkpoints
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.training import loop
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.data import archives
 from electra_zh.data.cleaning.duplicates import document_counts
 from electra_zh.data.cleaning.ngrams import Grams, grams
+from electra_zh.errors import UserError
 
 _JSON = (".json", ".jsonl", ".ndjson")
 _TABLES = (".tsv", ".csv")

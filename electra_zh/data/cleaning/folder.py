@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 
 from electra_zh import files
-from electra_zh.config import UserError
 from electra_zh.data import input_files
 from electra_zh.data.cleaning.report import KIND, REPORT, SUMMARY
 from electra_zh.data.cleaning.settings import CleanSettings
+from electra_zh.errors import UserError
 
 _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from electra_zh.config import UserError
 from electra_zh.data.cleaning.ngrams import grams, scramble
+from electra_zh.errors import UserError
 
 SIGNATURE = 128
 _GRAM = 5

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.config import UserError
 from electra_zh.data.cleaning.settings import UnicodeForm
+from electra_zh.errors import UserError
 from electra_zh.text.wordpiece.characters import CODE_POINTS, to_codepoints
 
 REPLACEMENT = 0xFFFD

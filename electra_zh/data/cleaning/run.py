@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from electra_zh import files, progress
-from electra_zh.config import UserError
 from electra_zh.data import documents, input_files, manifest
 from electra_zh.data.cleaning import contamination, minhash, normalization, report
 from electra_zh.data.cleaning import document_batch as stretch
@@ -30,6 +29,7 @@ from electra_zh.data.cleaning.rules import Rule, Verdicts, describe
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import Filtered, WriteTask, Written, filter_unit, write_unit
 from electra_zh.data.workers import Interrupted, interruptible, run_tasks
+from electra_zh.errors import UserError
 
 _WORK = ".work"
 

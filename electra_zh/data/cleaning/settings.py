@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, get_args
 
-from electra_zh.config import UsageError, did_you_mean
 from electra_zh.data.workers import count_processors
+from electra_zh.errors import UsageError, did_you_mean
 
 UnicodeForm = Literal["nfc", "nfkc", "none"]
 Compression = Literal["none", "gz", "zst"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.kinds.choice import Choice
 from electra_zh.finetuning.kinds.classification import Classification, Regression

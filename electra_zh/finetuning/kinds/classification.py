@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.config import did_you_mean
+from electra_zh.errors import did_you_mean
 from electra_zh.finetuning import scorers
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.kinds.base import Hidden, Table, TaskKind

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, QuestionExample
 from electra_zh.finetuning.kinds.base import Hidden, TaskKind
 from electra_zh.finetuning.rows import EncodedSplit

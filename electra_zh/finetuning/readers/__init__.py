@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from electra_zh.config import UsageError, did_you_mean
+from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.readers import (
     choices,

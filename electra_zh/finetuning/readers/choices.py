@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample
 from electra_zh.finetuning.readers.lines import whole_json
 from electra_zh.finetuning.tasks import TaskConfig

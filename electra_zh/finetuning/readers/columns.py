@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.lines import Line, read_lines
 from electra_zh.finetuning.tag_schemes import OUTSIDE, tags_to_entities

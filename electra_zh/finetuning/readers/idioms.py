@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
 from electra_zh.finetuning.readers.lines import json_lines, whole_json
 from electra_zh.finetuning.tasks import TaskConfig

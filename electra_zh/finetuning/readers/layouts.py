@@ -23,7 +23,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from electra_zh.config import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.readers.lines import Line, read_lines
 from electra_zh.finetuning.tasks import TaskConfig

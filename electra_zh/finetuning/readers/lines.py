@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

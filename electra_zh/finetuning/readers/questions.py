@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.alignment import find_answer
 from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
 from electra_zh.finetuning.readers.lines import json_lines, whole_json

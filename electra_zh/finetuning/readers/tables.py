@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers import lines
 from electra_zh.finetuning.readers.layouts import (

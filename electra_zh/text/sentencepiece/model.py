@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, Vocabulary, read_file
 from electra_zh.text.wordpiece.characters import TokenizerSettings
 

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, without_paths
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK

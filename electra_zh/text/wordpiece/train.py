@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.characters import (
     TokenizerSettings,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh import files
-from electra_zh.config import UserError
+from electra_zh.errors import UserError
 
 # jieba's form of a line: the frequency and the tag may be left out.
 _ENTRY = re.compile(r"(.+?)(?: ([0-9]+))?(?: ([a-z]+))?")

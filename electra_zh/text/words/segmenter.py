@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from electra_zh import files
-from electra_zh.config import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 
 JIEBA, SPACES = "jieba", "spaces"
 # What segmenters count: stretches that jieba itself had to cut, lines that it cut as well, and

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
 from electra_zh.data.cleaning import minhash
 from electra_zh.data.cleaning.contamination import (
     contaminated,
@@ -25,6 +24,7 @@ from electra_zh.data.cleaning.contamination import (
     strings_of,
 )
 from electra_zh.data.cleaning.ngrams import Grams, grams
+from electra_zh.errors import UserError
 
 LETTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳"
 
@@ -152,7 +152,7 @@ def test_forked_workers_do_not_wait_for_threads_of_their_parent() -> None:
     pytest.importorskip("rensa")
     code = (
         "import os, numpy as np\n"
-        "from electra_zh.data.cleaning import near\n"
+        "from electra_zh.data.cleaning import minhash\n"
         "sign = lambda: minhash.signatures(['天地玄黄宇宙洪荒' * 9] * 500, np.arange(500), 500)\n"
         "before = sign()\n"
         "child = os.fork()\n"

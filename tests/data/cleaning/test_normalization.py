@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.config import UserError
 from electra_zh.data.cleaning import normalization
 from electra_zh.data.cleaning.normalization import EMPTIED, collapse_spaces, normalize
 from electra_zh.data.cleaning.settings import UnicodeForm
+from electra_zh.errors import UserError
 
 TEXT = st.text(st.sampled_from("中文ab，。 \t\u3000\u200b\ufeff\u00ad\x00\ufffd\u0301\ue000\n"))
 

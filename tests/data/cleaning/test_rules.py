@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from electra_zh.config import UsageError
 from electra_zh.data.cleaning.document_batch import Stretch, hash_lines, measure
 from electra_zh.data.cleaning.rules import Rule, Verdicts, describe, judge_documents, judge_lines
 from electra_zh.data.cleaning.settings import CleanSettings
+from electra_zh.errors import UsageError
 
 GOOD = "这是一个普通的句子，没有什么问题。"
 OFF = {

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import zstandard
 
-from electra_zh.config import UserError
 from electra_zh.data.cleaning import run, units
 from electra_zh.data.cleaning.report import Report
 from electra_zh.data.cleaning.settings import CleanSettings
+from electra_zh.errors import UserError
 from support.building import contents
 
 LETTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳"

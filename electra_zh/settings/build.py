@@ -1,8 +1,7 @@
-"""Settings: frozen dataclasses, filled from YAML recipes and `key=value` overrides.
+"""Builds settings from plain values: unknown keys, missing keys and wrong types are errors.
 
-A recipe is a YAML mapping. `include: NAME` (or a list) starts from other recipes; later keys win.
-A value is coerced by the type that the dataclass declares, because YAML 1.1 reads `5e-4` as a
-string. A key that the dataclass does not have is an error that names the nearest one.
+A value is converted to the type that the dataclass declares, because YAML 1.1 reads `5e-4` as a
+string and the command line gives only strings.
 """
 
 from __future__ import annotations
@@ -10,114 +9,16 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import dataclasses
-import difflib
-import importlib.resources
 import math
-import os
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import yaml
+from electra_zh.errors import UsageError, UserError, did_you_mean
 
 # A dataclass type for the type checker: anything with fields.
-Settings = TypeVar("Settings")
-
-
-class UserError(ValueError):
-    """A mistake in what the user gave. Shown as one line, without a traceback; exit code 1."""
-
-
-class UsageError(UserError):
-    """A mistake in how the command was called: a wrong flag, key or recipe name; exit code 2."""
-
-
-def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
-    by_lower = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f' Did you mean "{by_lower[close[0]]}"?' if close else ""
-
-
-def recipe_names(kind: str) -> list[str]:
-    """Returns the names of the recipes that the package ships under `configs/<kind>/`."""
-    folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_recipe(name: str, *, kind: str) -> dict[str, Any]:
-    """Loads a recipe by its name in the package, or by the path of a YAML file.
-
-    Args:
-      name: a shipped recipe (`small`) or a path ending in `.yaml` or `.yml`.
-      kind: the folder under `configs/` that shipped names are looked up in.
-
-    Returns:
-      The recipe's keys with every `include` resolved; included keys come first.
-
-    Raises:
-      UsageError: there is no such recipe or file.
-      UserError: the file is not a YAML mapping, or its includes go round in a circle.
-    """
-    return _load_recipe(name, kind, chain=())
-
-
-def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]:
-    if name in chain:
-        raise UserError(f"Recipe {name}: `include` goes round in a circle: {' -> '.join(chain)}")
-    if name.endswith((".yaml", ".yml")):
-        text, origin = _read_recipe_file(name), name
-    else:
-        names = recipe_names(kind)
-        if name not in names:
-            raise UsageError(
-                f'No {kind} recipe is named "{name}".{did_you_mean(name, names)} '
-                f"Known: {', '.join(names)}; or give the path of a .yaml file."
-            )
-        folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
-        text, origin = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
-    recipe = _parse_mapping(text, origin)
-    merged: dict[str, Any] = {}
-    for included in _included_names(recipe.pop("include", []), origin):
-        if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
-            included = os.path.join(os.path.dirname(name), included)
-        merged.update(_load_recipe(included, kind, (*chain, name)))
-    merged.update(recipe)
-    return merged
-
-
-def _included_names(value: Any, origin: str) -> list[str]:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(
-            f"Recipe {origin}: `include` must be the name of a recipe or a list of names; "
-            f"received {value!r}"
-        )
-    return names
-
-
-def _read_recipe_file(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        raise UsageError(f"No such recipe file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"Recipe {path} is not UTF-8 text: {error}") from None
-
-
-def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"Recipe {origin} is not valid YAML: {problem}") from None
-    if parsed is None:
-        return {}
-    if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
-        raise UserError(f"Recipe {origin} must be a mapping of `key: value` lines.")
-    return parsed
+AnySettings = TypeVar("AnySettings")
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, str]:
@@ -135,7 +36,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
-def build(cls: type[Settings], values: Mapping[str, Any], *, where: str) -> Settings:
+def build_settings(cls: type[AnySettings], values: Mapping[str, Any], *, where: str) -> AnySettings:
     """Builds the frozen dataclass `cls` from `values`, each coerced to its declared type.
 
     Args:
@@ -189,7 +90,7 @@ def _coerce(value: Any, declared: Any, what: str) -> Any:
         if dataclasses.is_dataclass(value):
             return value
         if isinstance(value, Mapping):
-            return build(typing.cast(type, declared), value, where=what)
+            return build_settings(typing.cast(type, declared), value, where=what)
     elif declared is bool:
         return _coerce_bool(value, what)
     elif declared is int:

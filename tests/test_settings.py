@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from electra_zh import config
-from electra_zh.config import UsageError, UserError
+from electra_zh.errors import UsageError, UserError
+from electra_zh.settings import build_settings, load_recipe, parse_overrides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Example:
 def test_yaml_scientific_notation_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("steps: 1e6\nrate: 5e-4\n")
-    values = config.load_recipe(str(path), kind="pretrain")
+    values = load_recipe(str(path), kind="pretrain")
     assert values["rate"] == "5e-4"  # what YAML 1.1 gives
-    built = config.build(Example, values, where="r")
+    built = build_settings(Example, values, where="r")
     assert built.rate == 5e-4
     assert built.steps == 1_000_000
     assert isinstance(built.steps, int)
@@ -45,14 +45,14 @@ def test_yaml_scientific_notation_is_a_number(tmp_path: Path) -> None:
 
 def test_values_are_coerced_to_their_types() -> None:
     values = {"steps": "1_000", "fast": "yes", "kind": "two", "inner": {"width": "8"}, "limit": "3"}
-    built = config.build(Example, values, where="x")
+    built = build_settings(Example, values, where="x")
     assert built == Example(1000, fast=True, kind="two", inner=Inner(8), limit=3)
-    assert config.build(Example, {"steps": 1, "limit": "none"}, where="x").limit is None
+    assert build_settings(Example, {"steps": 1, "limit": "none"}, where="x").limit is None
 
 
 def test_large_whole_numbers_keep_their_last_digit() -> None:
     for value in ("9007199254740993", "9_007_199_254_740_993", 9007199254740993):
-        assert config.build(Example, {"steps": value}, where="x").steps == 9007199254740993
+        assert build_settings(Example, {"steps": value}, where="x").steps == 9007199254740993
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
 )
 def test_wrong_values_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        config.build(Example, values, where="x")
+        build_settings(Example, values, where="x")
 
 
 def test_included_recipe_is_overridden(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("steps: 1\nrate: 2\n")
     (tmp_path / "child.yaml").write_text("include: base.yaml\nrate: 3\n")
-    assert config.load_recipe(str(tmp_path / "child.yaml"), kind="pretrain") == {
+    assert load_recipe(str(tmp_path / "child.yaml"), kind="pretrain") == {
         "steps": 1,
         "rate": 3,
     }
@@ -90,7 +90,7 @@ def test_included_recipe_is_overridden(tmp_path: Path) -> None:
 
 def test_include_of_a_shipped_recipe(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("include: tiny\nmask_prob: 0.2\n")
-    values = config.load_recipe(str(tmp_path / "mine.yaml"), kind="pretrain")
+    values = load_recipe(str(tmp_path / "mine.yaml"), kind="pretrain")
     assert values["model"] == "tiny"
     assert values["mask_prob"] == 0.2
 
@@ -99,7 +99,7 @@ def test_include_circle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("include: b.yaml\n")
     (tmp_path / "b.yaml").write_text("include: a.yaml\n")
     with pytest.raises(UserError, match="circle"):
-        config.load_recipe(str(tmp_path / "a.yaml"), kind="pretrain")
+        load_recipe(str(tmp_path / "a.yaml"), kind="pretrain")
 
 
 @pytest.mark.parametrize(
@@ -117,22 +117,22 @@ def test_bad_recipe_file(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=message) as error:
-        config.load_recipe(str(path), kind="pretrain")
+        load_recipe(str(path), kind="pretrain")
     assert "\n" not in str(error.value)
 
 
 def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r'"smal"\. Did you mean "small"\? Known: base, '):
-        config.load_recipe("smal", kind="pretrain")
+        load_recipe("smal", kind="pretrain")
 
 
 def test_missing_recipe_file() -> None:
     with pytest.raises(UsageError, match=r"No such recipe file: nowhere\.yaml"):
-        config.load_recipe("nowhere.yaml", kind="pretrain")
+        load_recipe("nowhere.yaml", kind="pretrain")
 
 
 def test_overrides_are_parsed() -> None:
-    assert config.parse_overrides(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
+    assert parse_overrides(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     for word in ("a", "=1"):
         with pytest.raises(UsageError, match="is not an override"):
-            config.parse_overrides([word])
+            parse_overrides([word])

@@ -1,0 +1,21 @@
+"""Errors that are shown to the user as one line, and suggestions for mistyped names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave. Shown as one line, without a traceback; exit code 1."""
+
+
+class UsageError(UserError):
+    """A mistake in how the command was called: a wrong flag, key or recipe name; exit code 2."""
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
+    by_lower = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f' Did you mean "{by_lower[close[0]]}"?' if close else ""

@@ -1,0 +1,94 @@
+"""Recipes: YAML mappings, shipped with the package or written by the user.
+
+`include: NAME` (or a list) starts from other recipes; later keys override earlier ones.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from typing import Any
+
+import yaml
+
+from electra_zh.errors import UsageError, UserError, did_you_mean
+
+
+def recipe_names(kind: str) -> list[str]:
+    """Returns the names of the recipes that the package ships under `configs/<kind>/`."""
+    folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name: str, *, kind: str) -> dict[str, Any]:
+    """Loads a recipe by its name in the package, or by the path of a YAML file.
+
+    Args:
+      name: a shipped recipe (`small`) or a path ending in `.yaml` or `.yml`.
+      kind: the folder under `configs/` that shipped names are looked up in.
+
+    Returns:
+      The recipe's keys with every `include` resolved; included keys come first.
+
+    Raises:
+      UsageError: there is no such recipe or file.
+      UserError: the file is not a YAML mapping, or its includes go round in a circle.
+    """
+    return _load_recipe(name, kind, chain=())
+
+
+def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]:
+    if name in chain:
+        raise UserError(f"Recipe {name}: `include` goes round in a circle: {' -> '.join(chain)}")
+    if name.endswith((".yaml", ".yml")):
+        text, origin = _read_recipe_file(name), name
+    else:
+        names = recipe_names(kind)
+        if name not in names:
+            raise UsageError(
+                f'No {kind} recipe is named "{name}".{did_you_mean(name, names)} '
+                f"Known: {', '.join(names)}; or give the path of a .yaml file."
+            )
+        folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
+        text, origin = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
+    recipe = _parse_mapping(text, origin)
+    merged: dict[str, Any] = {}
+    for included in _included_names(recipe.pop("include", []), origin):
+        if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
+            included = os.path.join(os.path.dirname(name), included)
+        merged.update(_load_recipe(included, kind, (*chain, name)))
+    merged.update(recipe)
+    return merged
+
+
+def _included_names(value: Any, origin: str) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"Recipe {origin}: `include` must be the name of a recipe or a list of names; "
+            f"received {value!r}"
+        )
+    return names
+
+
+def _read_recipe_file(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise UsageError(f"No such recipe file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"Recipe {path} is not UTF-8 text: {error}") from None
+
+
+def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"Recipe {origin} is not valid YAML: {problem}") from None
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
+        raise UserError(f"Recipe {origin} must be a mapping of `key: value` lines.")
+    return parsed
