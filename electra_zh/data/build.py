@@ -44,7 +44,7 @@ from electra_zh.data.manifest import (
 from electra_zh.data.parts import Left, count_left
 from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
-from electra_zh.data.workers import Interrupted, interruptible
+from electra_zh.data.workers import StoppedError, interruptible
 from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
@@ -53,8 +53,8 @@ from electra_zh.text.words.segmenter import CHECKED, DIFFERENT, MAX_DIFFERENCES,
 
 __all__ = [
     "BuildSettings",
-    "Interrupted",
     "Manifest",
+    "StoppedError",
     "build",
     "build_part",
     "find_shards",
@@ -90,7 +90,7 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
             built = _do_tasks(settings, inputs, vocabulary, show)
             assert isinstance(built, _Built)
             return _join(settings, inputs, vocabulary, built)
-        except Interrupted:
+        except StoppedError:
             raise
         except UserError:
             # The same call would only fail again; of a cluster, one machine may be at fault.
@@ -250,7 +250,7 @@ def _build_units(
     initial = total - sum(unit.size for unit in left)
     work = functools.partial(units.build_unit, settings=unit_settings)
     with show("reading", total=total, unit=progress.BYTES, initial=initial) as bar:
-        for result in runner.run(work, left, report=bar.update):
+        for result in runner(work, left, report=bar.update):
             counts[result.unit] = result
     return [each or load(index) for index, each in counts.items()]
 

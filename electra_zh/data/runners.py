@@ -1,62 +1,46 @@
-"""Who does the tasks of a build: processes of this machine, or the workers of a cluster."""
+"""The two runners of a build's tasks: processes of this machine, and the workers of a cluster."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from electra_zh.data.settings import LOCAL, BuildSettings
-from electra_zh.data.workers import Report, Result, Task, run_tasks
+from electra_zh.data.workers import OnProgress, Result, Task, run_tasks
 from electra_zh.errors import UserError
 
 
 class Runner(Protocol):
-    """Does tasks anywhere, each at least once, in any order.
+    """A function that does tasks anywhere, each at least once, in any order.
 
-    A task that is done twice, or by two workers at once, must leave what it leaves when done once.
+    A task that is done again, or by two workers at once, must leave the same files.
     """
 
-    def run(
-        self, work: Callable[[Task, Report], Result], tasks: Sequence[Task], *, report: Report
+    def __call__(
+        self,
+        work: Callable[[Task, OnProgress], Result],
+        tasks: Sequence[Task],
+        *,
+        report: OnProgress,
     ) -> Iterator[Result]:
-        """Does the tasks and yields their results as they are done.
-
-        Args:
-          work: does one task; a function at the top of a module, or a `functools.partial` of one.
-          tasks: what to do, to be started in this order.
-          report: is told of progress, in this process.
+        """Does the tasks and yields each result when its task ends; see `workers.run_tasks`.
 
         Raises:
-          UserError: a task raised it.
-          Interrupted: the work cannot go on; what is done is kept.
-          WorkerError: a task raised something else.
+          StoppedError: the work cannot continue; finished tasks are kept.
         """
-
-
-class LocalRunner:
-    """Processes of this machine, started for the tasks and gone at their end."""
-
-    def __init__(self, processes: int) -> None:
-        """Takes how many at most."""
-        self._processes = processes
-
-    def run(
-        self, work: Callable[[Task, Report], Result], tasks: Sequence[Task], *, report: Report
-    ) -> Iterator[Result]:
-        """Does the tasks: `workers.run_tasks`."""
-        return run_tasks(work, tasks, processes=self._processes, report=report)
 
 
 @contextlib.contextmanager
 def open_runner(settings: BuildSettings) -> Iterator[Runner]:
-    """Gives the runner that the settings name, and ends what was started for it.
+    """Gives the runner that the settings name, and ends the processes started for it.
 
     Raises:
-      UserError: the engine is not installed, or its cluster does not answer.
+      UserError: Dask is not installed, or its scheduler does not answer.
     """
     if settings.runner == LOCAL:
-        yield LocalRunner(settings.processes)
+        yield functools.partial(run_tasks, processes=settings.processes)
         return
     try:
         from electra_zh.data import distributed

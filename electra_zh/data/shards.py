@@ -24,7 +24,7 @@ from electra_zh.data import records, units
 from electra_zh.data.manifest import HELDOUT, Shard, shard_name
 from electra_zh.data.runners import Runner
 from electra_zh.data.settings import BuildSettings
-from electra_zh.data.workers import Report
+from electra_zh.data.workers import OnProgress
 from electra_zh.errors import UserError
 
 # Shards: of about this size, or more and smaller ones while they still hold enough examples, so
@@ -170,7 +170,7 @@ def write_shards(
     initial = total - sum(task.examples for task in left)
     work = functools.partial(_write_shard, settings=settings, segments=segments, dtype=dtype)
     with show("writing", total=total, unit="example", initial=initial) as bar:
-        for key, shard in runner.run(work, left, report=bar.update):
+        for key, shard in runner(work, left, report=bar.update):
             done[key] = shard
     if len(done) < len(tasks):
         done = _load_shards(settings, tasks)
@@ -208,7 +208,7 @@ def _load_shard(settings: BuildSettings, task: ShardTask) -> Shard | None:
 
 def _write_shard(
     task: ShardTask,
-    report: Report,
+    report: OnProgress,
     *,
     settings: BuildSettings,
     segments: Segments,
@@ -244,7 +244,7 @@ def _read_rows(source: _Source, dtype: np.dtype, width: int) -> np.ndarray:
 
 
 def _encoded(
-    rows: np.ndarray, order: np.ndarray, report: Report, *, words: bool
+    rows: np.ndarray, order: np.ndarray, report: OnProgress, *, words: bool
 ) -> Iterator[bytes]:
     for block in records.encode_rows(rows, order, words=words):
         yield block

@@ -22,7 +22,7 @@ from electra_zh import files
 from electra_zh.data import documents, packing, records
 from electra_zh.data.held_out import HELDOUT, TRAIN, DocumentChooser
 from electra_zh.data.pieces import INSIDE_WORD
-from electra_zh.data.workers import Report
+from electra_zh.data.workers import OnProgress
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import offsets
@@ -146,7 +146,7 @@ def make_segmenter(settings: words.WordSettings) -> words.Segmenter:
     return words.make_segmenter(settings)
 
 
-def build_unit(unit: documents.Unit, report: Report, *, settings: UnitSettings) -> UnitCounts:
+def build_unit(unit: documents.Unit, report: OnProgress, *, settings: UnitSettings) -> UnitCounts:
     """Tokenizes and packs a unit and spills its rows.
 
     Args:

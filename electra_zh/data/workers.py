@@ -1,9 +1,7 @@
-"""Tasks over worker processes, without a way to hang.
+"""A pool of worker processes that always comes to an end.
 
-A task goes to the next free worker and its result comes back as it is done. A worker that dies, an
-error in a task and an interrupted parent all end with every worker gone and one error. A parent
-that is killed leaves no workers behind either: each waits on a pipe whose other end only the parent
-holds.
+It is `concurrent.futures.ProcessPoolExecutor`. Added here: workers end with their parent, however
+it ends; an error, a killed worker and Ctrl-C stop all work at once; progress is counted.
 """
 
 from __future__ import annotations
@@ -13,38 +11,31 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from electra_zh import files
 from electra_zh.errors import UserError
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from multiprocessing.process import BaseProcess
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 # Called with the amount of work done since the last call.
-Report = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
-_PROGRESS, _DONE, _USER_ERROR, _FILE_ERROR, _CRASH = range(5)
-_END_SECONDS = 5
-
-
-class Interrupted(UserError):
-    """The work was ended before its end; what is finished is kept.
-
-    Attributes:
-      what: what happened, without the advice.
-    """
-
-    def __init__(self, what: str) -> None:
-        """Says what happened, and that nothing is lost."""
-        self.what = what
-        super().__init__(f"{what}. What is finished is kept: the same command goes on from there.")
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class WorkerError(RuntimeError):
-    """A bug in a worker; its traceback is the message."""
+class StoppedError(UserError):
+    """Work that stopped before its end. Its argument says why; finished work is kept."""
+
+    def __str__(self) -> str:
+        """Returns the reason and how to resume."""
+        return f"{self.args[0]}. Finished work is kept; run the same command again to resume."
 
 
 @contextlib.contextmanager
@@ -52,7 +43,7 @@ def interruptible() -> Iterator[None]:
     """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
 
     Raises:
-      Interrupted: one of these came.
+      StoppedError: one of these occurred.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -63,14 +54,14 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("Interrupted") from None
+        raise StoppedError("Interrupted") from None
     except UserError:
         raise
     except Exception as error:
         line = files.describe_error(error)
         if line is None:
             raise
-        raise Interrupted(line) from None
+        raise StoppedError(line) from None
     finally:
         if in_main:
             signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
@@ -84,160 +75,136 @@ def count_processors() -> int:
 
 
 def run_tasks(
-    work: Callable[[Task, Report], Result],
+    work: Callable[[Task, OnProgress], Result],
     tasks: Sequence[Task],
     *,
     processes: int,
-    report: Report,
+    report: OnProgress,
 ) -> Iterator[Result]:
-    """Does the tasks, started in the order given, and yields results in the order of their ends.
+    """Starts the tasks in the given order and yields each result when its task ends.
+
+    An error in a task ends the others and is raised here.
 
     Args:
       work: does one task; a function at the top of a module, or a `functools.partial` of one.
-      tasks: what to do.
-      processes: how many at once; with 1, or one task, the work is done in this process.
-      report: is told of progress, in this process.
+      tasks: the tasks.
+      processes: number of worker processes; with 1, or one task, this process does the work.
+      report: receives the progress, in this process; from workers at the end of each task.
 
     Raises:
-      UserError: a task raised it.
-      Interrupted: a worker died, or the disk is full.
-      WorkerError: a task raised something else.
+      StoppedError: a worker was killed.
     """
     processes = min(processes, len(tasks))
     if processes <= 1:
         for task in tasks:
             yield work(task, report)
         return
-    pool = _Pool(work, processes)
+    from concurrent.futures import as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
+    workers: list[BaseProcess] = []
     try:
-        yield from pool.run(tasks, report)
+        with _pool(work, tasks, processes, workers) as futures:
+            for future in as_completed(futures):
+                result, amount = future.result()
+                report(amount)
+                yield result
+    except BrokenProcessPool:
+        raise StoppedError(_cause_of_death(workers)) from None
+
+
+def run_counted(work: Callable[[Task, OnProgress], Result], task: Task) -> tuple[Result, int]:
+    """Does a task in a worker; returns its result and the progress that it reported."""
+    done: list[int] = []
+    return work(task, done.append), sum(done)
+
+
+@contextlib.contextmanager
+def signals_blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Blocks signals, for processes and threads that are started in the block and inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
     finally:
-        pool.end()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Pool:
-    def __init__(self, work: Callable[[Any, Report], Any], processes: int) -> None:
-        import multiprocessing
+@contextlib.contextmanager
+def _pool(
+    work: Callable[..., Any], tasks: Sequence[Any], processes: int, workers: list[BaseProcess]
+) -> Iterator[set[Future[Any]]]:
+    """Starts a pool and gives the futures of the tasks; ends its processes with the block.
 
-        # Forking is fast and shares what the parent has loaded. TensorFlow's threads do not
-        # survive it, so where it has been imported the workers start afresh.
-        forks = sys.platform == "linux" and "tensorflow" not in sys.modules
-        context: Any = multiprocessing.get_context("fork" if forks else "spawn")
-        self._workers: dict[Any, Any] = {}
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            # A forked worker holds copies of our ends of all pipes so far, and must close them.
-            others = [*self._workers, ours] if forks else []
-            worker = context.Process(target=_serve, args=(theirs, others, work), daemon=True)
-            worker.start()
-            theirs.close()
-            self._workers[ours] = worker
+    Args:
+      work: as in `run_tasks`.
+      tasks: the tasks.
+      processes: number of worker processes.
+      workers: receives the processes.
+    """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import resource_tracker
 
-    def run(self, tasks: Sequence[Task], report: Report) -> Iterator[Any]:
-        from multiprocessing.connection import wait
-
-        waiting = list(reversed(tasks))
-        busy = set()
-        for pipe in self._workers:
-            self._send(pipe, waiting.pop())
-            busy.add(pipe)
-        while busy:
-            for pipe in wait(list(busy)):
-                kind, value = self._receive(pipe)
-                if kind == _PROGRESS:
-                    report(value)
-                else:
-                    value = unwrap(kind, value)
-                    busy.discard(pipe)
-                    if waiting:
-                        self._send(pipe, waiting.pop())
-                        busy.add(pipe)
-                    yield value
-
-    def _send(self, pipe: Any, task: Any) -> None:
-        try:
-            pipe.send(task)
-        except OSError:
-            self._raise_dead(pipe)
-
-    def _receive(self, pipe: Any) -> tuple[int, Any]:
-        try:
-            return pipe.recv()
-        except (EOFError, OSError):
-            self._raise_dead(pipe)
-            raise
-
-    def _raise_dead(self, pipe: Any) -> None:
-        worker = self._workers[pipe]
-        worker.join(_END_SECONDS)
-        code = worker.exitcode
-        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-        raise Interrupted(
-            f"A worker process was ended {how} (signal 9 is often: out of memory)"
-        ) from None
-
-    def end(self) -> None:
-        for worker in self._workers.values():
+    # Forking is fast and shares the parent's memory. TensorFlow's threads do not survive it, so
+    # with TensorFlow imported the workers start afresh.
+    forks = sys.platform == "linux" and "tensorflow" not in sys.modules
+    if not forks:
+        # It unblocks the signals when it starts.
+        resource_tracker.ensure_running()
+    others = multiprocessing.active_children()
+    with signals_blocked(*_STOP_SIGNALS):
+        executor = ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("fork" if forks else "spawn"),
+            initializer=_start_worker,
+            initargs=(work,),
+        )
+        futures = {executor.submit(_do, task) for task in tasks}
+        workers += [each for each in multiprocessing.active_children() if each not in others]
+    try:
+        yield futures
+    except BaseException:
+        for worker in workers:
             worker.terminate()
-        for pipe, worker in self._workers.items():
-            worker.join(_END_SECONDS)
-            if worker.is_alive():
-                worker.kill()
-                worker.join()
-            pipe.close()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def _serve(pipe: Any, others: Sequence[Any], work: Callable[[Any, Report], Any]) -> None:
-    """The life of a worker: tasks in, progress and results out, until the parent is gone."""
-    # Ctrl-C reaches the whole process group; the parent sees to the end of its workers.
+def _start_worker(work: Callable[..., Any]) -> None:
+    """Prepares a worker process to do the work until its parent ends it."""
+    global _work
+    _work = work
+    # Ctrl-C reaches the whole process group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for other in others:
-        other.close()
-    try:
-        while True:
-            try:
-                task = pipe.recv()
-            except EOFError:
-                break
-            pipe.send(attempt(work, task, lambda amount: pipe.send((_PROGRESS, amount))))
-    except BrokenPipeError:
-        # The parent is gone.
-        pass
-    finally:
-        sys.stderr.flush()
-        # Nothing of the parent's, such as its exit handlers, is to run in a forked copy.
-        os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def attempt(work: Callable[[Any, Report], Any], task: Any, report: Report) -> tuple[int, Any]:
-    """Does a task in a worker; how it ended and what came of it can be sent to another process."""
-    try:
-        return _DONE, work(task, report)
-    except BrokenPipeError:
-        raise
-    except UserError as error:
-        return _USER_ERROR, str(error)
-    except Exception as error:
-        line = files.describe_error(error)
-        return (_CRASH, traceback.format_exc()) if line is None else (_FILE_ERROR, line)
+def _end_with_parent() -> None:
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
-def unwrap(kind: int, value: Any) -> Any:
-    """Returns the result of an `attempt`, or raises its error.
+# The work of this worker process: sent once, not with each task.
+_work: Callable[..., Any] | None = None
 
-    Raises:
-      UserError: the task raised it.
-      Interrupted: the task had an error of the file system.
-      WorkerError: the task raised something else.
-    """
-    if kind == _USER_ERROR:
-        raise UserError(value)
-    if kind == _FILE_ERROR:
-        raise Interrupted(value)
-    if kind == _CRASH:
-        raise WorkerError(value)
-    assert kind == _DONE
-    return value
+
+def _do(task: Any) -> tuple[Any, int]:
+    assert _work is not None
+    return run_counted(_work, task)
+
+
+def _cause_of_death(workers: Sequence[BaseProcess]) -> str:
+    # The pool ends the surviving workers by SIGTERM.
+    codes = [worker.exitcode for worker in workers]
+    code = next((code for code in codes if code not in (0, -signal.SIGTERM)), -signal.SIGTERM)
+    if code is None or code >= 0:
+        return f"A worker process ended with exit code {code}"
+    hint = ", usually because memory ran out" if code == -signal.SIGKILL else ""
+    return f"A worker process was killed by signal {-code}{hint}"

@@ -24,7 +24,7 @@ from electra_zh.data.manifest import WORK
 from electra_zh.data.parts import Part
 from electra_zh.data.runners import open_runner
 from electra_zh.data.settings import BuildSettings
-from electra_zh.data.workers import Interrupted, Report, WorkerError
+from electra_zh.data.workers import OnProgress, StoppedError, interruptible
 from electra_zh.errors import UserError
 from support.building import contents, make_settings
 
@@ -88,7 +88,7 @@ def client() -> Iterator[distributed.Client]:
 _AT_ONCE: list[int] = []
 
 
-def _square(task: int, report: Report, *, add: int = 0) -> int:
+def _square(task: int, report: OnProgress, *, add: int = 0) -> int:
     _AT_ONCE.append(task)
     time.sleep(0.01)
     assert len(_AT_ONCE) == 1, "two tasks in one process"
@@ -98,13 +98,13 @@ def _square(task: int, report: Report, *, add: int = 0) -> int:
     return task * task + add
 
 
-def _fail(task: int, report: Report, *, stamp: str = "") -> int:
+def _fail(task: int, report: OnProgress, *, stamp: str = "") -> int:
     if task == 1:
         raise UserError("line 3 is bad")
     if task == 2:
         raise OSError(28, "No space left on device", "/data/x")
     if task == 3:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("a bug")
     if task == 4:
         Path(stamp).write_text("another build")
         return task
@@ -117,18 +117,18 @@ def test_all_results_come_with_progress(client: distributed.Client, stamp: str) 
     runner = DaskRunner(client, "here", stamp)
     done: list[int] = []
     work = functools.partial(_square, add=1)
-    results = list(runner.run(work, list(range(20)), report=done.append))
+    results = list(runner(work, list(range(20)), report=done.append))
     assert sorted(results) == [number * number + 1 for number in range(20)]
     assert sorted(done) == list(range(1, 21))
-    assert list(runner.run(_square, [], report=print)) == []
+    assert list(runner(_square, [], report=print)) == []
 
 
 @pytest.mark.parametrize(
     ("tasks", "error", "message"),
     [
         ([0, 1], UserError, "^line 3 is bad$"),
-        ([0, 2], Interrupted, "No space left on device: /data/x. What is finished is kept"),
-        ([0, 3], WorkerError, "ZeroDivisionError"),
+        ([0, 2], StoppedError, "No space left on device: /data/x. Finished work is kept"),
+        ([0, 3], ZeroDivisionError, "a bug"),
         ([4, 5, 5], UserError, "sees another build in"),
     ],
 )
@@ -138,22 +138,22 @@ def test_errors_in_tasks_end_the_work(
     from electra_zh.data.distributed import DaskRunner
 
     runner = DaskRunner(client, "here", stamp)
-    with pytest.raises(error, match=message):
-        list(runner.run(functools.partial(_fail, stamp=stamp), tasks, report=lambda amount: None))
+    with pytest.raises(error, match=message), interruptible():
+        list(runner(functools.partial(_fail, stamp=stamp), tasks, report=lambda amount: None))
 
 
 def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
-    from electra_zh.data.distributed import _Share
+    from electra_zh.data.distributed import _WorkPlugin
 
     worker = types.SimpleNamespace(address="tcp://10.0.0.5:1234")
-    share = _Share(_square, stamp)
+    share = _WorkPlugin(_square, stamp)
     share.setup(worker)
     share._versions = "electra-zh 0.0.9"
     with pytest.raises(
         UserError, match=r"worker tcp://10.0.0.5:1234 has .*, and the build .*0\.0\.9"
     ):
         share.setup(worker)
-    share = _Share(_square, stamp)
+    share = _WorkPlugin(_square, stamp)
     os.remove(stamp)
     with pytest.raises(UserError, match=r"does not see .*build\.json: the output must be a folder"):
         share.setup(worker)
@@ -165,11 +165,11 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     from electra_zh.data import distributed as module
 
     monkeypatch.setattr(module, "_LONELY_SECONDS", 0.2)
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.1)
     with distributed.Client(processes=False, n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         runner = module.DaskRunner(empty, "tcp://10.0.0.1:8786", stamp)
-        with pytest.raises(Interrupted, match=r"No workers at tcp://10\.0\.0\.1:8786 for"):
-            list(runner.run(_square, [1], report=print))
+        with pytest.raises(StoppedError, match=r"No workers at tcp://10\.0\.0\.1:8786 for"):
+            list(runner(_square, [1], report=print))
 
 
 def test_a_scheduler_that_goes_away_is_one_line(
@@ -177,16 +177,18 @@ def test_a_scheduler_that_goes_away_is_one_line(
 ) -> None:
     from electra_zh.data import distributed as module
 
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.1)
     cluster = distributed.LocalCluster(
         processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     )
     with distributed.Client(cluster) as client:
         runner = module.DaskRunner(client, "tcp://10.0.0.1:8786", stamp)
-        results = runner.run(_square, list(range(1000)), report=lambda amount: None)
+        results = runner(_square, list(range(1000)), report=lambda amount: None)
         next(results)
         threading.Timer(0.1, cluster.close).start()
-        with pytest.raises(Interrupted, match=r"The Dask (scheduler|cluster) at tcp://10\.0\.0\.1"):
+        with pytest.raises(
+            StoppedError, match=r"The Dask (scheduler|cluster) at tcp://10\.0\.0\.1"
+        ):
             list(results)
     _AT_ONCE.clear()
 
@@ -210,9 +212,9 @@ def test_no_scheduler_is_one_line_and_leaves_nothing(
         ("foo://x", "No Dask scheduler answers at foo://x: unknown address scheme"),
         ("none.json", "No such scheduler file: none.json"),
         (_file(tmp_path, "text.json", "tcp://a:1"), r"text\.json is not valid JSON"),
-        (_file(tmp_path, "list.json", "[1]"), "it has no `address`; `dask scheduler"),
+        (_file(tmp_path, "list.json", "[1]"), "`address` is missing"),
         (_file(tmp_path, "other.json", '{"type": "x"}'), r"other\.json is not a scheduler file"),
-        (_file(tmp_path, "number.json", '{"address": 8786}'), "it has no `address`"),
+        (_file(tmp_path, "number.json", '{"address": 8786}'), "`address` is missing"),
     ):
         with pytest.raises(UserError, match=message):
             build.build(dataclasses.replace(settings, scheduler=scheduler))

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from electra_zh.data import build, shards, units
-from electra_zh.data.build import BuildSettings, Interrupted
+from electra_zh.data.build import BuildSettings, StoppedError
 from electra_zh.data.documents import Unit
 from electra_zh.data.manifest import MANIFEST, WORK
-from electra_zh.data.workers import Report
+from electra_zh.data.workers import OnProgress
 from electra_zh.errors import UserError
 from support.building import contents, make_settings
 
@@ -33,7 +33,7 @@ def test_a_second_call_goes_on(
     real_unit, real_shard = units.build_unit, shards._write_shard
     made: list[str] = []
 
-    def unit(task: Unit, report: Report, *, settings: units.UnitSettings) -> units.UnitCounts:
+    def unit(task: Unit, report: OnProgress, *, settings: units.UnitSettings) -> units.UnitCounts:
         made.append(f"unit {task.index}")
         if len(made) == 4:
             raise KeyboardInterrupt
@@ -41,7 +41,7 @@ def test_a_second_call_goes_on(
 
     def shard(
         task: shards.ShardTask,
-        report: Report,
+        report: OnProgress,
         *,
         settings: BuildSettings,
         segments: shards.Segments,
@@ -54,14 +54,14 @@ def test_a_second_call_goes_on(
 
     monkeypatch.setattr(units, "build_unit", unit)
     monkeypatch.setattr(shards, "_write_shard", shard)
-    with pytest.raises(Interrupted, match=r"^Interrupted\. What is finished is kept"):
+    with pytest.raises(StoppedError, match=r"^Interrupted\. Finished work is kept"):
         build.build(settings)
     assert not (output / MANIFEST).exists()
     with pytest.raises(UserError, match="is unfinished: run the same build-data command"):
         build.load_manifest(str(output))
     with pytest.raises(UserError, match=r"other max_seq_length \(32 there, 64 here\)"):
         build.build(dataclasses.replace(settings, max_seq_length=64))
-    with pytest.raises(Interrupted, match="No space left on device"):
+    with pytest.raises(StoppedError, match="No space left on device"):
         build.build(settings)
     build.build(settings)
     assert contents(output) == contents(whole)
@@ -83,7 +83,7 @@ def test_units_that_lost_rows_are_done_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(shards, "plan_shards", stop)
-        with pytest.raises(Interrupted):
+        with pytest.raises(StoppedError):
             build.build(settings)
     rows = sorted((output / WORK).glob("*.rows"))
     rows[0].write_bytes(rows[0].read_bytes()[:-1])
@@ -142,7 +142,7 @@ def test_signals_end_the_build_in_one_line(
         process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert errors == "Interrupted. What is finished is kept: the same command goes on from there.\n"
+    assert errors == ("Interrupted. Finished work is kept; run the same command again to resume.\n")
     assert not list(output.glob("pretrain_data*"))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.data import build, shards
-from electra_zh.data.build import Interrupted
+from electra_zh.data.build import StoppedError
 from electra_zh.data.manifest import WORK
 from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
@@ -33,7 +33,7 @@ def test_a_finished_folder_is_replaced_only_when_asked(
 
     with monkeypatch.context() as patch:
         patch.setattr(shards, "plan_shards", stop)
-        with pytest.raises(Interrupted):
+        with pytest.raises(StoppedError):
             build.build(other)
     # The old data is whole until the new is.
     assert {name: data for name, data in contents(output).items() if WORK not in name} == before

@@ -194,6 +194,6 @@ def test_a_shard_that_is_not_seen_is_not_left_out(
         real(settings, tasks)
 
     monkeypatch.setattr(shards, "move_shards", move)
-    with pytest.raises(UserError, match=r"No such file or directory: .*What is finished is kept"):
+    with pytest.raises(UserError, match=r"No such file or directory: .*Finished work is kept"):
         build.build(settings)
     assert not (Path(settings.output) / MANIFEST).exists()

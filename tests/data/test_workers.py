@@ -13,22 +13,22 @@ import time
 import pytest
 
 from electra_zh.data import workers
-from electra_zh.data.workers import Interrupted, Report, WorkerError, run_tasks
+from electra_zh.data.workers import OnProgress, StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
 
-def _square(task: int, report: Report, *, add: int = 0) -> int:
+def _square(task: int, report: OnProgress, *, add: int = 0) -> int:
     report(task)
     return task * task + add
 
 
-def _fail(task: int, report: Report) -> int:
+def _fail(task: int, report: OnProgress) -> int:
     if task == 3:
         raise UserError("line 3 is bad")
     if task == 4:
         raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
     if task == 5:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("a bug")
     if task == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.01)
@@ -52,13 +52,13 @@ def test_no_tasks_no_workers() -> None:
     ("task", "error", "message"),
     [
         (3, UserError, "^line 3 is bad$"),
-        (4, Interrupted, "No space left on device: /data/x. What is finished is kept"),
-        (5, WorkerError, "ZeroDivisionError"),
-        (6, Interrupted, "by signal 9"),
+        (4, StoppedError, "No space left on device: /data/x. Finished work is kept"),
+        (5, ZeroDivisionError, "a bug"),
+        (6, StoppedError, "killed by signal 9, usually because memory ran out"),
     ],
 )
 def test_errors_in_workers_end_the_work(task: int, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message), interruptible():
         list(run_tasks(_fail, [0, 1, task, 0, 1, 2], processes=2, report=lambda amount: None))
 
 

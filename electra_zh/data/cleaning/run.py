@@ -28,7 +28,7 @@ from electra_zh.data.cleaning.report import Report, Tally
 from electra_zh.data.cleaning.rules import Rule, Verdicts, describe
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import Filtered, WriteTask, Written, filter_unit, write_unit
-from electra_zh.data.workers import Interrupted, interruptible, run_tasks
+from electra_zh.data.workers import StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
 _WORK = ".work"
@@ -55,8 +55,8 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
             prepared = _prepare(settings)
             with files.new_folder(settings.output, replace=True) as folder:
                 return _clean(settings, inputs, prepared, folder=folder, show=show)
-    except Interrupted as error:
-        raise UserError(f"{error.what}. Nothing was written; start it again.") from None
+    except StoppedError as error:
+        raise UserError(f"{error.args[0]}. Nothing was written; start it again.") from None
 
 
 def _prepare(settings: CleanSettings) -> contamination.Contamination | None:

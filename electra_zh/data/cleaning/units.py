@@ -28,7 +28,7 @@ from electra_zh.data.cleaning.ngrams import Grams
 from electra_zh.data.cleaning.report import OutputFile, Tally
 from electra_zh.data.cleaning.rules import Rule, Verdicts, judge_documents, judge_lines
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.workers import Report
+from electra_zh.data.workers import OnProgress
 
 # Of each line that is left: its hash, its document's number in the unit, its characters with and
 # without white space.
@@ -92,7 +92,7 @@ class Written(NamedTuple):
 
 def filter_unit(
     unit: documents.Unit,
-    report: Report,
+    report: OnProgress,
     *,
     settings: CleanSettings,
     evaluation: Contamination | None,
@@ -144,7 +144,7 @@ def filter_unit(
 
 
 def _normalized(
-    reader: documents.UnitReader, report: Report, settings: CleanSettings, numbers: Counter[str]
+    reader: documents.UnitReader, report: OnProgress, settings: CleanSettings, numbers: Counter[str]
 ) -> Iterator[str]:
     for block in reader:
         result = normalization.normalize(
@@ -210,7 +210,7 @@ def load_records(work: str, unit: int) -> np.ndarray:
     return np.frombuffer(files.read_bytes(records_path(work, unit)), LINE)
 
 
-def write_unit(task: WriteTask, report: Report, *, work: str, folder: str) -> Written:
+def write_unit(task: WriteTask, report: OnProgress, *, work: str, folder: str) -> Written:
     """Writes what stays of a unit, and removes what was kept between the tasks.
 
     Args:
