@@ -1,17 +1,24 @@
 """Settings: declared once as dataclass fields, filled from recipes, flags and `key=value` words."""
 
-from electra_zh.settings.build import build_settings, parse_overrides
+from electra_zh.settings.coercion import build_settings
+from electra_zh.settings.command_line import parse_overrides
 from electra_zh.settings.declaration import Declaration, Setting, Settings, declared, setting
 from electra_zh.settings.recipes import load_recipe, recipe_names
+from electra_zh.settings.resolution import COMMAND_LINE, Layer, Resolved, place, resolve
 
 __all__ = [
+    "COMMAND_LINE",
     "Declaration",
+    "Layer",
+    "Resolved",
     "Setting",
     "Settings",
     "build_settings",
     "declared",
     "load_recipe",
     "parse_overrides",
+    "place",
     "recipe_names",
+    "resolve",
     "setting",
 ]

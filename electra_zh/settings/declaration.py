@@ -13,9 +13,10 @@ given with or without the section's name before them (`model.hidden_size`, `hidd
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from electra_zh.errors import UsageError, did_you_mean
 
@@ -24,7 +25,7 @@ _KEY = "setting"
 
 @dataclasses.dataclass(frozen=True)
 class Declaration:
-    """What `setting` says of a field beyond its name, type and default.
+    """Properties of a setting beyond its name, type and default.
 
     Attributes:
       meaning: one sentence without capital and full stop, for help and the reference page.
@@ -35,9 +36,14 @@ class Declaration:
       choices: the allowed words, or a function that returns them (of a registry).
       metavar: placeholder of the value in the help.
       group: heading in the help and on the reference page.
-      flags: further spellings of the flag on the command line, with their dashes.
+      flags: further spellings of the flag on the command line, with their dashes. A word or a YAML
+        key may have the same name (`--batch-size 8`, `batch_size=8`).
+      off_flags: further flags that switch a boolean off, besides `--no-NAME`.
       positional: the value is given on the command line without a flag.
-      listed: the setting is shown in the help and on the reference page.
+      listed: the setting has a flag, and is shown in the help and on the reference page.
+      parse: converts text to the value, for types other than those of `coerce`; raises UserError.
+      plain: for a section, its setting that a single value stands for: with `plain="kind"`,
+        `words: jieba` is `words: {kind: jieba}`.
     """
 
     meaning: str
@@ -49,8 +55,11 @@ class Declaration:
     metavar: str = ""
     group: str = ""
     flags: tuple[str, ...] = ()
+    off_flags: tuple[str, ...] = ()
     positional: bool = False
     listed: bool = True
+    parse: Callable[[str], Any] | None = None
+    plain: str = ""
 
     def allowed(self) -> tuple[str, ...]:
         """Returns the allowed words; empty where any value is."""
@@ -105,7 +114,13 @@ def setting(default: Any = dataclasses.MISSING, meaning: str = "", **limits: Any
 
 
 class Settings:
-    """Base of the frozen settings dataclasses: every value is checked against its declaration."""
+    """Base of the frozen settings dataclasses: every value is checked against its declaration.
+
+    Attributes:
+      ELSEWHERE: settings of other tools -> their replacement here, for the error message.
+    """
+
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -114,7 +129,7 @@ class Settings:
           UserError: a value is not allowed, or values contradict each other.
         """
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            declaration = field.metadata.get(_KEY)
+            declaration = declaration_of(field)
             if declaration is not None:
                 declaration.check(field.name, getattr(self, field.name))
         self.check_together()
@@ -134,7 +149,7 @@ class Setting:
     Attributes:
       name: of the field.
       section: names of the sections that it is in, outermost first.
-      type: the declared type.
+      type: the declared type; that of a section for a section that is given as a single value.
       default: its default; `dataclasses.MISSING` for a required setting.
       declaration: the rest.
     """
@@ -150,13 +165,65 @@ class Setting:
         """The keys that lead to the value in nested plain values."""
         return (*self.section, self.name)
 
+    @property
+    def key(self) -> str:
+        """The path as one word, `model.hidden_size`."""
+        return ".".join(self.path)
+
+    @property
+    def is_required(self) -> bool:
+        """True if it has no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def is_list(self) -> bool:
+        """True if it takes several values."""
+        return typing.get_origin(self.type) is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The allowed words; empty where any value is."""
+        plain = without_none(self.type)
+        literal = typing.get_args(plain) if typing.get_origin(plain) is typing.Literal else ()
+        return self.declaration.allowed() or tuple(map(str, literal))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and further spellings, as words and YAML keys."""
+        others = (flag.lstrip("-").replace("-", "_") for flag in self.declaration.flags)
+        return tuple(dict.fromkeys((self.name, *others)))
+
+
+def without_none(hint: Any) -> Any:
+    """Returns the type T of `T | None`, and any other type as it is."""
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return options[0] if is_union else hint
+
+
+def section_class(hint: Any) -> type[Settings] | None:
+    """Returns the settings class of a section's type; None for other types."""
+    hint = without_none(hint)
+    return hint if isinstance(hint, type) and issubclass(hint, Settings) else None
+
 
 def declared(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Yields the declared settings of a class in order, those of its sections in their place."""
+    """Yields the declared settings of a class in order, those of its sections in their place.
+
+    A section is itself a setting where its field is declared: it is given as a single value.
+    """
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        hint = hints[field.name]
-        if isinstance(hint, type) and issubclass(hint, Settings):
-            yield from declared(hint, (*section, field.name))
-        elif _KEY in field.metadata:
-            yield Setting(field.name, section, hint, field.default, field.metadata[_KEY])
+        hint, declaration = hints[field.name], field.metadata.get(_KEY)
+        if declaration is not None:
+            yield Setting(field.name, section, hint, field.default, declaration)
+        inner = section_class(hint)
+        if inner is not None:
+            plain = declaration.plain if declaration is not None else ""
+            settings = declared(inner, (*section, field.name))
+            yield from (setting for setting in settings if setting.name != plain)
+
+
+def declaration_of(field: dataclasses.Field[Any]) -> Declaration | None:
+    """Returns the declaration of a dataclass field; None for a field without one."""
+    return field.metadata.get(_KEY)

@@ -1,4 +1,4 @@
-"""Settings: recipes, includes, overrides, types and errors."""
+"""Conversion of plain values to declared types, and its errors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from electra_zh.errors import UsageError, UserError
-from electra_zh.settings import build_settings, load_recipe, parse_overrides
+from electra_zh.errors import UserError
+from electra_zh.settings import build_settings, load_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,62 +77,3 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
 def test_wrong_values_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_settings(Example, values, where="x")
-
-
-def test_included_recipe_is_overridden(tmp_path: Path) -> None:
-    (tmp_path / "base.yaml").write_text("steps: 1\nrate: 2\n")
-    (tmp_path / "child.yaml").write_text("include: base.yaml\nrate: 3\n")
-    assert load_recipe(str(tmp_path / "child.yaml"), kind="pretrain") == {
-        "steps": 1,
-        "rate": 3,
-    }
-
-
-def test_include_of_a_shipped_recipe(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("include: tiny\nmask_prob: 0.2\n")
-    values = load_recipe(str(tmp_path / "mine.yaml"), kind="pretrain")
-    assert values["model"] == "tiny"
-    assert values["mask_prob"] == 0.2
-
-
-def test_include_circle_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("include: b.yaml\n")
-    (tmp_path / "b.yaml").write_text("include: a.yaml\n")
-    with pytest.raises(UserError, match="circle"):
-        load_recipe(str(tmp_path / "a.yaml"), kind="pretrain")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- 1\n- 2\n", "must be a mapping"),
-        ("a: [1\n", "not valid YAML"),
-        ("1: 2\n", "mapping"),
-        ("include:\n", "`include` must be the name of a recipe or a list of names; received None"),
-        ("include: 3\n", "`include` must be the name of a recipe or a list of names; received 3"),
-        ("include: [tiny, 3]\n", r"a list of names; received \['tiny', 3\]"),
-    ],
-)
-def test_bad_recipe_file(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message) as error:
-        load_recipe(str(path), kind="pretrain")
-    assert "\n" not in str(error.value)
-
-
-def test_unknown_recipe_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r'"smal"\. Did you mean "small"\? Known: base, '):
-        load_recipe("smal", kind="pretrain")
-
-
-def test_missing_recipe_file() -> None:
-    with pytest.raises(UsageError, match=r"No such recipe file: nowhere\.yaml"):
-        load_recipe("nowhere.yaml", kind="pretrain")
-
-
-def test_overrides_are_parsed() -> None:
-    assert parse_overrides(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
-    for word in ("a", "=1"):
-        with pytest.raises(UsageError, match="is not an override"):
-            parse_overrides([word])

@@ -1,0 +1,191 @@
+"""Resolution: settings from several layers of values, with the origin of each value.
+
+A layer is a recipe, a file, or the command line; later layers override earlier ones. Its keys may
+be nested (`model: {hidden_size: 256}`), joined (`model.hidden_size`) or plain (`hidden_size`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.settings.coercion import build_settings, coerce
+from electra_zh.settings.declaration import Setting, Settings, declared, section_class
+
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class Layer(NamedTuple):
+    """Values of one origin.
+
+    Attributes:
+      origin: for messages and listings: `recipe small`, the path of a file, `COMMAND_LINE`.
+      values: key to value.
+    """
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved(Generic[AnySettings]):
+    """Settings with the origin of each value.
+
+    Attributes:
+      settings: the settings.
+      origins: key (`model.hidden_size`) to origin, for the values that are not defaults.
+    """
+
+    settings: AnySettings
+    origins: Mapping[str, str]
+
+    def origin(self, key: str) -> str:
+        """Returns the origin of a value, by its key or by the key of its section."""
+        while key and key not in self.origins:
+            key = key.rpartition(".")[0]
+        return self.origins[key] if key else DEFAULT
+
+
+def resolve(cls: type[AnySettings], layers: Sequence[Layer]) -> Resolved[AnySettings]:
+    """Resolves layers into settings; every value is checked with its origin in the message.
+
+    Raises:
+      UsageError: an unknown key, or a value of the command line that is not allowed.
+      UserError: another value that is not allowed, or a required setting is missing.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, given in layers:
+        for key, value in place(cls, given, origin=origin).items():
+            for replaced in [old for old in values if _overlap(old, key)]:
+                del values[replaced], origins[replaced]
+            values[key], origins[key] = value, origin
+    _check_sections(cls, values)
+    return Resolved(build_settings(cls, _nest(values), where=""), origins)
+
+
+def _fields(cls: type[Settings]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)  # type: ignore[arg-type]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Returns whether two keys are the same, or one is the section of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def place(
+    cls: type[Settings], values: Mapping[str, Any], *, origin: str = COMMAND_LINE
+) -> dict[str, Any]:
+    """Returns values under their full keys, each converted to its type and checked.
+
+    Args:
+      cls: the settings class.
+      values: key to value; sections nested, joined or left away.
+      origin: source of the values, for messages.
+
+    Raises:
+      UsageError: an unknown key, a key given twice, or a wrong value of the command line.
+      UserError: a wrong value of another origin.
+    """
+    settings = {setting.key: setting for setting in declared(cls)}
+    spellings = find_spellings(cls)
+    placed: dict[str, Any] = {}
+    prefix = "" if origin == COMMAND_LINE else f"{origin}: "
+    for given, value in _flatten(cls, values).items():
+        key = spellings.get(given)
+        if key is None:
+            raise UsageError(f"{prefix}{unknown_setting(given, cls)}")
+        if key in placed:
+            raise UsageError(f"{prefix}{given} is given twice: remove one")
+        try:
+            key, value = _convert(settings.get(key), key, value)
+        except UserError as error:
+            kind = UsageError if origin == COMMAND_LINE else type(error)
+            raise kind(f"{prefix}{error}") from None
+        placed[key] = value
+    return placed
+
+
+def find_spellings(cls: type[Settings]) -> dict[str, str]:
+    """Returns every spelling of a key -> the full key. A name in two sections needs its section."""
+    found: dict[str, str] = {field.name: field.name for field in _fields(cls)}
+    settings = sorted(declared(cls), key=lambda setting: len(setting.section))
+    names = [name for setting in settings if setting.section for name in setting.names]
+    for setting in settings:
+        found[setting.key] = setting.key
+        if setting.declaration.plain:
+            plain = f"{setting.key}.{setting.declaration.plain}"
+            found[plain] = plain
+        for name in setting.names:
+            if not setting.section or names.count(name) == 1:
+                found.setdefault(name, setting.key)
+    return found
+
+
+def unknown_setting(key: str, cls: type[Settings]) -> str:
+    """Returns the message for a key that is not a setting: the nearest name, or what to use."""
+    if key in cls.ELSEWHERE:
+        return f'"{key}" is not a setting here: {cls.ELSEWHERE[key]}'
+    return f'unknown setting "{key}".{did_you_mean(key, find_spellings(cls))}'
+
+
+def _flatten(cls: type, values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Returns nested sections as joined keys."""
+    flat: dict[str, Any] = {}
+    hints = typing.get_type_hints(cls)
+    for name, value in values.items():
+        inner = section_class(hints.get(name))
+        if inner is not None and isinstance(value, inner):
+            value = {field.name: getattr(value, field.name) for field in _fields(inner)}
+        if inner is not None and isinstance(value, Mapping):
+            flat.update(_flatten(inner, value, f"{before}{name}."))
+        else:
+            flat[f"{before}{name}"] = value
+    return flat
+
+
+def _convert(setting: Setting | None, key: str, value: Any) -> tuple[str, Any]:
+    """Returns the key and value of a setting, as declared; undeclared fields as they are."""
+    if setting is None:
+        return key, value
+    declaration = setting.declaration
+    if declaration.plain and not isinstance(value, Mapping):
+        is_none = value is None or str(value).lower() == "none"
+        return (key, None) if is_none else (f"{key}.{declaration.plain}", value)
+    if section_class(setting.type) is not None:
+        return key, value
+    if declaration.parse is not None:
+        value = declaration.parse(value) if isinstance(value, str) else value
+    else:
+        value = coerce(value, setting.type, setting.name)
+    declaration.check(setting.name, value)
+    return key, value
+
+
+def _check_sections(cls: type[Settings], values: Mapping[str, Any]) -> None:
+    """Checks that the other settings of a section with a plain value come with that value."""
+    for section in declared(cls):
+        plain = section.declaration.plain
+        if not plain or f"{section.key}.{plain}" in values:
+            continue
+        others = [key for key in values if key.startswith(f"{section.key}.")]
+        if others:
+            name = others[0].rpartition(".")[2]
+            raise UsageError(f"{name} applies only with {section.name}: set {section.name} too")
+
+
+def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return nested
