@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from electra_zh.finetuning.encoding.batches import EncodedSplit
     from electra_zh.finetuning.kinds.base import TaskKind
     from electra_zh.finetuning.pretrained import Pretrained
-    from electra_zh.finetuning.rows import EncodedSplit
 
 # A gamma distribution with the quantiles of AFQMC's training pairs, special tokens included: mean
 # 29.6, and 19, 23, 27, 33, 48, 67 tokens at 5, 25, 50, 75, 95, 99 %; none is longer than 128.
@@ -104,7 +104,7 @@ def read_pairs(path: str, count: int) -> list[tuple[str, str, int]]:
 
 def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
     """Tokenizes pairs and writes them, so that no turn has to."""
-    from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
+    from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.text.wordpiece.offsets import tokenize_texts
     from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
@@ -125,7 +125,7 @@ def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
 
 def read_rows(path: str) -> EncodedSplit:
     """Returns the rows that `write_rows` wrote."""
-    from electra_zh.finetuning.rows import EncodedSplit
+    from electra_zh.finetuning.encoding.batches import EncodedSplit
 
     with np.load(path) as saved:
         arrays = {name: saved[name] for name in saved.files}
@@ -153,7 +153,7 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
 def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
     """Trains as `electra-zh finetune` does, evaluation left out."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    from electra_zh.finetuning.rows import bucket
+    from electra_zh.finetuning.encoding.batches import bucket
     from electra_zh.finetuning.tasks import Training
     from electra_zh.finetuning.train import Trainer
 

@@ -55,7 +55,7 @@ WITHOUT_TENSORFLOW = (
         "finetuning.locate",
         "finetuning.examples",
         "finetuning.readers",
-        "finetuning.rows",
+        "finetuning.encoding",
     ),
     *("finetuning.scorers", "finetuning.reading_scores", "finetuning.submission"),
 )

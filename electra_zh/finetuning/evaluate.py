@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.finetuning import rows as batching
+from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.training import devices
 
 
@@ -56,8 +56,8 @@ class Predictor:
     def outputs(self, rows: EncodedSplit) -> dict[str, np.ndarray]:
         """Returns each output for all groups of the rows, [groups, ...], in their order."""
         collected: dict[str, np.ndarray] = {}
-        for groups in batching.evaluation_plan(rows, batch_size=self._batch_size):
-            batch = batching.make_batch(
+        for groups in batches.evaluation_plan(rows, batch_size=self._batch_size):
+            batch = batches.make_batch(
                 rows,
                 groups,
                 batch_size=self._batch_size,

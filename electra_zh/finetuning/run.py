@@ -266,4 +266,4 @@ class _Runner:
 
     def _is_best(self, result: Mapping[str, Any]) -> bool:
         finished = results.read_trials(self._folder)
-        return results.best_trial([*finished, result])["folder"] == result["folder"]
+        return bool(results.best_trial([*finished, result])["folder"] == result["folder"])

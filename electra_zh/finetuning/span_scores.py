@@ -8,7 +8,7 @@ from typing import Literal
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning import reading_scores
 from electra_zh.finetuning.examples import QuestionExample
-from electra_zh.finetuning.span_decode import SpanPrediction
+from electra_zh.finetuning.heads.span_decode import SpanPrediction
 
 Rules = Literal["cmrc", "cjrc", "squad", "squad2"]
 # A task's metric says whose evaluation script scores its answers.

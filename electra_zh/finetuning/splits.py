@@ -17,7 +17,7 @@ from electra_zh.finetuning.examples import (
     TaggedExample,
     TextExample,
 )
-from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.kinds import kind_class, make_kind
 from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.readers import find_reader
@@ -116,20 +116,7 @@ def complete_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> Tas
             seen.add(example.label)
         elif isinstance(example, TaggedExample):
             seen.update(entity.type for entity in example.entities or ())
-    if task.kind == "regression":
-        low, high = _range(task, seen)
-        return with_labels(task, (low, high))
-    return with_labels(task, sorted(seen))
-
-
-def _range(task: TaskConfig, seen: set[str]) -> tuple[str, str]:
-    try:
-        values = sorted(float(label) for label in seen)
-    except ValueError:
-        raise UserError(f"task {task.name}: a training label is not a number") from None
-    if len(values) < 2:
-        raise UserError(f"task {task.name}: the training labels are all the same number")
-    return f"{values[0]:g}", f"{values[-1]:g}"
+    return with_labels(task, kind_class(task.kind).labels_from(task, seen))
 
 
 def has_labels(examples: Sequence[Any]) -> bool:

@@ -17,10 +17,10 @@ import tensorflow as tf
 
 from electra_zh import progress
 from electra_zh.errors import UserError
-from electra_zh.finetuning import rows as batching
+from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import SEED_SHIFT, Training
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
@@ -124,8 +124,7 @@ class Trainer:
         # A TPU compiles one shape: there, batches of like length would save nothing.
         self._by_length = training.bucket_by_length and not devices.is_tpu()
         self.epoch_steps = sum(
-            batching.steps_per_epoch(rows, training.train_batch_size)
-            for rows in train_rows.values()
+            batches.steps_per_epoch(rows, training.train_batch_size) for rows in train_rows.values()
         )
         self.num_train_steps = max(1, math.ceil(self.epoch_steps * training.num_train_epochs))
         self.model = TaskModel(start, kinds, seed=0)
@@ -176,7 +175,10 @@ class Trainer:
             self._update([tf.convert_to_tensor(gradient) for gradient in gradients])
             return loss
 
-        return tf.function(step, jit_compile=devices.use_xla(), autograph=False)
+        traced: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] = tf.function(
+            step, jit_compile=devices.use_xla(), autograph=False
+        )
+        return traced
 
     def reset(self, seed: int) -> None:
         """Puts every variable at the start of the trial of this seed."""
@@ -195,7 +197,7 @@ class Trainer:
         plan = [
             (task, groups)
             for task, rows in self._rows.items()
-            for groups in batching.training_plan(
+            for groups in batches.training_plan(
                 rows,
                 batch_size=self.training.train_batch_size,
                 seed=seed,
@@ -235,7 +237,7 @@ class Trainer:
 
     def train_step(self, task: str, groups: np.ndarray) -> float:
         """Takes one step and returns the mean loss of the batch's groups."""
-        batch = batching.make_batch(
+        batch = batches.make_batch(
             self._rows[task],
             groups,
             batch_size=self.training.train_batch_size,

@@ -11,9 +11,9 @@ from absl import logging
 
 from electra_zh import files
 from electra_zh.finetuning import results
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.evaluate import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Split
 from electra_zh.finetuning.train import Trainer
@@ -74,7 +74,7 @@ class Trials:
                 "%s: the training's settings are those of %s", name, next(iter(self._data))
             )
         for task, each in self._data.items():
-            for line in (*each.notes, *each.kind.notes(), *_problem_lines(each)):
+            for line in (*each.notes, *self._notes(task), *_problem_lines(each)):
                 logging.info("%s: %s", task, line)
 
     def _dev_scores(self) -> dict[str, float]:
@@ -138,8 +138,15 @@ class Trials:
             for split, problems in each.problems.items()
             if problems.counts
         }
-        found["notes"] = [*each.notes, *each.kind.notes()]
+        found["notes"] = [*each.notes, *self._notes(task)]
         return found
+
+    def _notes(self, task: str) -> list[str]:
+        return [
+            f"{split}: {note}"
+            for split in self._data[task].splits
+            for note in self._rows[task, split].notes
+        ]
 
 
 def _problem_lines(data: TaskData) -> list[str]:

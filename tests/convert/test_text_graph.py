@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.convert.text_graph import WordPieceGraph
-from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
+from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.offsets import tokenize_texts
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer

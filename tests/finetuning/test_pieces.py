@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from electra_zh.finetuning.encoding.answers import find_targets, tokenize_distinct
+from electra_zh.finetuning.encoding.words import find_words, gold_tags
 from electra_zh.finetuning.examples import (
     Answer,
     Blank,
@@ -14,8 +16,6 @@ from electra_zh.finetuning.examples import (
     TaggedExample,
 )
 from electra_zh.finetuning.kinds.cloze import Cloze
-from electra_zh.finetuning.span_windows import find_targets, tokenize
-from electra_zh.finetuning.tagging_words import find_words, gold_tags
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
@@ -87,7 +87,7 @@ def test_answers_are_the_pieces_that_have_their_characters(
     example = QuestionExample(
         "1", "的", context, (Answer(answer, context.index(answer)),), "", "line 1"
     )
-    contexts = tokenize(tokenizer, [context])
+    contexts = tokenize_distinct(tokenizer, [context])
     targets = find_targets([example], contexts)
     assert targets.found.all()
     first, last = targets.first[0], targets.last[0]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.alignment import find_answer
+from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
 from electra_zh.finetuning.readers.questions import cjrc, mrqa, squad
 from electra_zh.finetuning.tasks import TaskConfig

@@ -19,7 +19,10 @@ from support.tuning import make_task
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "acuracy"}, r'metric "acuracy" is none of this task. Did you mean "accuracy"'),
+        (
+            {"metric": "acuracy"},
+            r'metric "acuracy" is not available for classification. Did you mean "accuracy"',
+        ),
         ({"metric": "f1", "labels": ["a", "b", "c"]}, "Allowed: accuracy, macro_f1, mcc$"),
         ({"metric": "f1", "kind": "choice"}, "Allowed: accuracy$"),
     ],

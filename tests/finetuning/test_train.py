@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from electra_zh import progress
 from electra_zh.errors import UserError
-from electra_zh.finetuning import rows
+from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Training
@@ -110,7 +110,7 @@ def test_a_second_trial_of_the_same_seed_is_the_same(whole: Whole, tmp_path: Pat
 def test_a_tpu_takes_batches_at_random_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_tpu", lambda: True)
     trainer = Fixture(train_batch_size=16).trainer
-    expected = rows.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
+    expected = batches.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
     plan = trainer.plan(0, 0)
     assert [groups.tolist() for _, groups in plan] == [groups.tolist() for groups in expected]
 
@@ -230,7 +230,7 @@ def test_dropout_is_the_one_asked_for_or_the_models_own(rate: float | None, same
     task = dataclasses.replace(KIND.task, training=training)
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {}, ())
     model = Trials(START, "texts", {"texts": data}).trainer.model
-    batch = rows.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
+    batch = batches.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
     features = {name: tf.constant(values) for name, values in batch.features.items()}
     states = [
         model.hidden(features, dtype=tf.float32, key=RandomKey(0, tf.constant(step, tf.int64)))

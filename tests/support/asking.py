@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import Answer, QuestionExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.span import Span
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary

@@ -1,52 +1,52 @@
-"""The kinds of task by name."""
+"""The kinds of task: each is one module of this package, registered by being here.
+
+A kind's name is that of its module, and its class is the one `TaskKind` that the module defines.
+Names are readable without TensorFlow; classes are imported when they are asked for.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import inspect
+import pkgutil
+from typing import TYPE_CHECKING, Any
 
-from electra_zh.errors import UserError, did_you_mean
-from electra_zh.finetuning.kinds.base import TaskKind
-from electra_zh.finetuning.kinds.choice import Choice
-from electra_zh.finetuning.kinds.classification import Classification, Regression
-from electra_zh.finetuning.kinds.cloze import Cloze
-from electra_zh.finetuning.kinds.span import Span
-from electra_zh.finetuning.kinds.tagging import Tagging
-from electra_zh.finetuning.tasks import TaskConfig
+if TYPE_CHECKING:
+    from electra_zh.finetuning.kinds.base import TaskKind
+    from electra_zh.finetuning.tasks import TaskConfig
 
-KINDS: dict[str, type[TaskKind[Any, Any]]] = {
-    "classification": Classification,
-    "regression": Regression,
-    "tagging": Tagging,
-    "span": Span,
-    "choice": Choice,
-    "cloze": Cloze,
-}
 
-# What the scores of each kind are called; span extraction checks its own, by their scripts.
-_METRICS: dict[str, tuple[str, ...]] = {
-    "classification": ("accuracy", "macro_f1", "mcc", "f1"),
-    "regression": ("spearman", "pearson"),
-    "tagging": ("f1", "precision", "recall", "macro_f1"),
-    "choice": ("accuracy",),
-    "cloze": ("accuracy", "accuracy_independent"),
-}
+def kind_names() -> tuple[str, ...]:
+    """Returns the names of all kinds of task, sorted."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in names if name != "base"))
+
+
+def kind_class(name: str) -> type[TaskKind[Any, Any]]:
+    """Returns the class of a kind of task.
+
+    Args:
+      name: one of `kind_names()`.
+    """
+    from electra_zh.finetuning.kinds.base import TaskKind
+
+    module = importlib.import_module(f"{__name__}.{name}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, TaskKind)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    )
+    return found
 
 
 def make_kind(task: TaskConfig, *, max_position_embeddings: int) -> TaskKind[Any, Any]:
-    """Returns the kind that a task is of, for a model with so many positions.
+    """Returns the kind of a task, for a model with so many positions.
 
     Raises:
-      UserError: a metric that the kind does not have, or fewer than two labels to choose from.
+      UserError: the task's metric, labels or settings do not fit its kind.
     """
-    metrics = _METRICS.get(task.kind, (task.metric,))
-    if task.kind == "classification" and len(task.labels.names) != 2:
-        metrics = metrics[:-1]  # F1 is that of one of two labels.
-    if task.metric not in metrics:
-        raise UserError(
-            f'task {task.name}: metric "{task.metric}" is none of this task.'
-            f"{did_you_mean(task.metric, metrics)} Allowed: {', '.join(metrics)}"
-        )
-    if task.kind == "classification" and len(task.labels.names) < 2:
-        raise UserError(f"task {task.name} has {len(task.labels.names)} labels; it needs two")
     length = min(task.max_seq_length, max_position_embeddings)
-    return KINDS[task.kind](task, max_seq_length=length)
+    return kind_class(task.kind)(task, max_seq_length=length)

@@ -1,7 +1,7 @@
-"""What a kind of task is made of. One file a kind implements it.
+"""The interface of a kind of task. One module of this package implements one kind.
 
 Examples become rows, hidden states become losses and outputs, outputs become predictions, and
-predictions scores. Training, evaluation and prediction know tasks only through this class.
+predictions become scores. Training, evaluation and prediction use only this interface.
 
 Shapes: G groups of a batch (examples, or windows of them), S rows of a group, R = G * S rows,
 L length, D hidden width.
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.errors import UserError, did_you_mean
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -30,17 +31,16 @@ PredictionT = TypeVar("PredictionT")
 
 
 class Hidden(NamedTuple):
-    """What a head sees of the encoder.
+    """The encoder's output as a head receives it.
 
-    A tensor with a derivative should be used by at most two operations: TensorFlow adds three or
-    more derivatives in no fixed order, and the training would not repeat bit for bit. Chain a
-    `tf.identity` where a third use is needed.
+    A tensor with a derivative may be used by at most two operations: TensorFlow adds three or more
+    derivatives in no fixed order, and training would not repeat bit for bit.
 
     Attributes:
       sequence: [R * L, D], the last layer's output, in the compute type.
       rows: R.
       length: L.
-      key: what dropout follows from; None leaves it off.
+      key: random key of dropout; None turns dropout off.
     """
 
     sequence: tf.Tensor
@@ -58,13 +58,13 @@ class Hidden(NamedTuple):
         return layers.dropout(x, drop)
 
 
-class Table(NamedTuple):
-    """A table beside the scores.
+class ErrorTable(NamedTuple):
+    """A table of errors, written next to the predictions.
 
     Attributes:
-      name: what its file is called: `confusion` of labels, `types` of entities.
+      name: name of its file: `confusion` of labels, `types` of entities.
       header: names of the columns.
-      rows: a row's cells, as many as the header's.
+      rows: the cells of each row.
     """
 
     name: str
@@ -72,45 +72,101 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+class Problem(NamedTuple):
+    """The reason why an example cannot be used, and the value with what is allowed."""
+
+    reason: str
+    detail: str = ""
+
+
 class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     """One task's way from examples to scores.
 
     Attributes:
+      example_type: class of the examples.
+      readers: names of the readers that make such examples.
+      plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
+      submission_forms: leaderboard forms that the predictions can be written in.
       task: its settings; `labels` are complete (read from a file or the training data).
-      max_seq_length: tokens of a row at most: the task's, or the model's if that is less.
+      max_seq_length: maximum tokens of a row: the task's, or the model's if that is less.
     """
 
+    example_type: ClassVar[type]
+    readers: ClassVar[tuple[str, ...]]
+    plain_reader: ClassVar[str] = ""
+    submission_forms: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
+        """Checks the settings that only this kind of task can judge.
+
+        Raises:
+          UserError: a setting does not fit.
+        """
         self.task = task
         self.max_seq_length = max_seq_length
+        metrics = self.metrics(task)
+        if task.metric not in metrics:
+            raise UserError(
+                f'task {task.name}: metric "{task.metric}" is not available for {task.kind}.'
+                f"{did_you_mean(task.metric, metrics)} Allowed: {', '.join(metrics)}"
+            )
+
+    @classmethod
+    @abc.abstractmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the names of the scores that may choose the best epoch of a task."""
+
+    @classmethod
+    def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
+        """Returns the labels of a task that does not list them.
+
+        Args:
+          task: the task.
+          seen: the distinct labels of the training examples.
+        """
+        del task
+        return tuple(sorted(seen))
+
+    def check(self, examples: Sequence[ExampleT], problems: BadExamples) -> list[ExampleT]:
+        """Returns the labelled examples that can be used; the others go to `problems`."""
+        good = []
+        for example in examples:
+            found = self.find_problem(example)
+            if found is None:
+                good.append(example)
+            else:
+                problems.add(example.place, found.reason, detail=found.detail)  # type: ignore[attr-defined]
+        return good
 
     @abc.abstractmethod
-    def check(self, examples: Sequence[ExampleT], problems: BadExamples) -> list[ExampleT]:
-        """Returns the examples that can be trained on or scored; bad ones go to `problems`.
+    def find_problem(self, example: ExampleT) -> Problem | None:
+        """Returns why a labelled example cannot be trained on or scored, None for a good one.
 
-        Called for examples with labels: a label that the task does not have, a span outside the
-        text, a sentence without text.
+        Problems are an unknown label, a span outside the text, a sentence without text.
         """
 
     @abc.abstractmethod
     def encode(
         self, examples: Sequence[ExampleT], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns the rows of the examples; with `training`, labels are among them."""
+        """Returns the rows of the examples; with `training`, labels are among them.
+
+        The rows' notes report repaired and skipped answers.
+        """
 
     @abc.abstractmethod
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> tf.Module:
-        """Returns the output layers; variables' names begin with `path`."""
+        """Returns the output layers; the names of their variables begin with `path`."""
 
     @abc.abstractmethod
     def losses(self, head: Any, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns float32 [G], each group's loss; filler's is multiplied by 0 by the caller."""
+        """Returns float32 [G], the loss of each group; the caller gives filler the weight 0."""
 
     @abc.abstractmethod
     def outputs(
         self, head: Any, hidden: Hidden, features: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Returns what predictions are made of, each [G, ...].
+        """Returns the tensors that predictions are made from, [G, ...] each.
 
         Where an axis is L, the evaluation pads it with 0 to the longest of all batches.
         """
@@ -123,7 +179,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
 
         Args:
           outputs: each [groups of `rows`, ...], in the order of the rows.
-          rows: what `encode` returned for the examples.
+          rows: the result of `encode` for the examples.
           examples: the examples.
         """
 
@@ -137,14 +193,10 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     def to_json(self, example: ExampleT, prediction: PredictionT) -> dict[str, Any]:
         """Returns the line of the predictions file: `id`, the prediction, the gold if known."""
 
-    def notes(self) -> list[str]:
-        """Returns lines about what `encode` had to repair, as counts of repaired answers."""
-        return []
-
     def table(
         self, examples: Sequence[ExampleT], predictions: Sequence[PredictionT]
-    ) -> Table | None:
-        """Returns where the predictions are wrong, for kinds that have such a table."""
+    ) -> ErrorTable | None:
+        """Returns the table of errors, for kinds that have one."""
         del examples, predictions
         return None
 

@@ -1,9 +1,9 @@
-"""Multiple choice: a context, a question, and two or more choices of which one is right.
+"""Multiple choice: a context, a question, and two or more choices, one of which is right.
 
-Each choice is a row of its own, "[CLS] context [SEP] question [SEP] choice [SEP]", segment 1 from
-the question on, as the authors of C3 arrange it (nlpdata/c3, run_classifier.py) and CLUE's baseline
-after them. What does not fit is cut from the end of the context alone; they cut the longest of the
-three, which is nearly always the context.
+Each choice is a row of its own, "[CLS] context [SEP] question [SEP] choice [SEP]", with segment 1
+from the question on, as the authors of C3 arrange it (nlpdata/c3, run_classifier.py) and CLUE's
+baseline after them. Rows that are too long are cut at the end of the context alone; they cut the
+longest of the three, which is nearly always the context.
 
 Shapes: G groups of a batch (examples), S choices, R = G * S rows, D hidden width.
 """
@@ -18,17 +18,23 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.finetuning import scorers
-from electra_zh.finetuning.examples import BadExamples, ChoiceExample
-from electra_zh.finetuning.kinds.base import ExampleT, Hidden, PredictionT, TaskKind
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.sequences import RaggedTokens, build_pairs, concatenate, distinct
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.encoding.sequences import (
+    RaggedTokens,
+    build_pairs,
+    concatenate,
+    distinct,
+)
+from electra_zh.finetuning.examples import ChoiceExample
+from electra_zh.finetuning.kinds.base import ExampleT, Hidden, PredictionT, Problem, TaskKind
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.wordpiece.offsets import tokenize_texts
 
-# Logit of a choice that an example does not have: e to its power is 0 beside any other.
+# Logit of a choice that an example does not have: its probability is 0.
 _ABSENT = -1e9
 
 
@@ -55,7 +61,7 @@ class ChoiceHead(tf.Module):
 
 
 class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
-    """What kinds of task have in common where one of S rows is the right one.
+    """Base of the kinds of task where one of S rows is the right one.
 
     Their rows have `choice_mask` float32 [G, S] and, in training, `label` int32 [G].
     """
@@ -67,7 +73,7 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
     def losses(
         self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """Returns the cross-entropy over the choices that there are, float32 [G]."""
+        """Returns the cross-entropy over the existing choices, float32 [G]."""
         logits = head(hidden, features["choice_mask"])
         return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], logits)
 
@@ -79,7 +85,7 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
 
 
 def with_answers(rows: EncodedSplit, answers: Sequence[int | None]) -> EncodedSplit:
-    """Returns the rows of a training set, `label` int32 [G] among them."""
+    """Returns the rows with `label` int32 [G], for training."""
     features = {**rows.per_group, "label": np.array(answers, np.int32)}
     return dataclasses.replace(rows, per_group=features)
 
@@ -87,7 +93,7 @@ def with_answers(rows: EncodedSplit, answers: Sequence[int | None]) -> EncodedSp
 def _choice_rows(
     examples: Sequence[ChoiceExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> EncodedSplit:
-    """Returns S rows an example, S being the most choices of any; `choice_mask` [G, S]."""
+    """Returns S rows per example, S being the largest number of choices; `choice_mask` [G, S]."""
     counts = np.array([len(example.choices) for example in examples], np.int64)
     size = int(counts.max(initial=1))
     exists = np.arange(size) < counts[:, None]  # [G, S]
@@ -122,9 +128,9 @@ def _choice_rows(
 def _questions_and_choices(
     texts: RaggedTokens, questions: np.ndarray, choices: np.ndarray, *, sep_id: int, room: int
 ) -> RaggedTokens:
-    """Returns "question [SEP] choice" of each row, nothing where there is no choice.
+    """Returns "question [SEP] choice" of each row, no tokens where there is no choice.
 
-    Both are whole unless together they have more than `room` tokens, when the question is cut.
+    The question is cut where both together have more than `room` tokens.
     """
     absent = choices == len(texts.ends) - 1
     second = texts.take(choices)
@@ -144,26 +150,30 @@ class ChoicePrediction(NamedTuple):
 
 
 class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
-    """One right choice of those that an example has."""
+    """One right choice among those of an example."""
 
-    def check(
-        self, examples: Sequence[ChoiceExample], problems: BadExamples
-    ) -> list[ChoiceExample]:
-        """Returns the examples whose answer is one of their choices."""
-        good = []
-        for example in examples:
-            size = len(example.choices)
-            if example.answer is None or not 0 <= example.answer < size:
-                detail = f"{example.answer}; allowed: 0 to {size - 1}"
-                problems.add(example.place, "the answer is none of the choices", detail=detail)
-                continue
-            good.append(example)
-        return good
+    example_type = ChoiceExample
+    readers = ("c3",)
+    submission_forms = ("choices",)
+
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the accuracy."""
+        del task
+        return ("accuracy",)
+
+    def find_problem(self, example: ChoiceExample) -> Problem | None:
+        """Returns a problem for an answer that is not one of the choices."""
+        size = len(example.choices)
+        if example.answer is not None and 0 <= example.answer < size:
+            return None
+        detail = f"{example.answer}; allowed: 0 to {size - 1}"
+        return Problem("the answer is not one of the choices", detail)
 
     def encode(
         self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns a group of rows an example; with `training`, `label` int32 [G]."""
+        """Returns a group of rows per example; with `training`, `label` int32 [G]."""
         rows = _choice_rows(examples, tokenizer, self.max_seq_length)
         if not training:
             return rows

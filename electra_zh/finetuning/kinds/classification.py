@@ -1,4 +1,4 @@
-"""Classification and regression of one text or a pair of texts.
+"""Classification: one label of a list for a text or a pair of texts.
 
 Shapes: G examples of a batch (one row each), D hidden width, C classes.
 """
@@ -6,19 +6,18 @@ Shapes: G examples of a batch (one row each), D hidden width, C classes.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.errors import did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning import scorers
-from electra_zh.finetuning.examples import BadExamples, TextExample
-from electra_zh.finetuning.kinds.base import Hidden, Table, TaskKind
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.sequences import RaggedTokens, build_pairs
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
+from electra_zh.finetuning.examples import TextExample
+from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -54,9 +53,10 @@ class PooledHead(tf.Module):
         return tf.cast(self.output(x), tf.float32)
 
 
-def _rows(
+def text_rows(
     examples: Sequence[TextExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> EncodedSplit:
+    """Returns one row per example, without labels."""
     first = tokenize_texts(tokenizer, [example.text_a for example in examples])
     second: RaggedTokens | None = None
     if any(example.text_b is not None for example in examples):
@@ -72,7 +72,7 @@ def _rows(
     return EncodedSplit(built.ids, built.ends, built.segments, example=np.arange(len(examples)))
 
 
-def _training_rows(
+def training_rows(
     task: TaskConfig, examples: Sequence[TextExample], tokenizer: Tokenizer, length: int
 ) -> tuple[EncodedSplit, list[str]]:
     """Returns the rows to train on and the label of each; unordered pairs in both orders.
@@ -86,7 +86,7 @@ def _training_rows(
             for each in examples
         ]
         numbers = np.concatenate([numbers, numbers])
-    rows = dataclasses.replace(_rows(ordered, tokenizer, length), example=numbers)
+    rows = dataclasses.replace(text_rows(ordered, tokenizer, length), example=numbers)
     return rows, [str(example.label) for example in ordered]
 
 
@@ -100,28 +100,40 @@ class LabelPrediction(NamedTuple):
 class Classification(TaskKind[TextExample, LabelPrediction]):
     """One label of a list for each example."""
 
-    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
-        """Returns the examples whose labels the task has."""
+    example_type = TextExample
+    readers = ("json_lines", "table", "wsc", "plain_texts")
+    plain_reader = "plain_texts"
+    submission_forms = ("labels",)
+
+    def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
+        super().__init__(task, max_seq_length=max_seq_length)
+        if len(task.labels.names) < 2:
+            raise UserError(
+                f"task {task.name} has {len(task.labels.names)} labels; give at least two"
+            )
+
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the names of the scores; F1 is that of the last label of two."""
+        f1 = ("f1",) if len(task.labels.names) == 2 else ()
+        return ("accuracy", "macro_f1", "mcc", *f1)
+
+    def find_problem(self, example: TextExample) -> Problem | None:
+        """Returns a problem for unknown labels."""
         names = self.task.labels.names
-        known = set(names)
-        good = []
-        for example in examples:
-            if example.label not in known:
-                shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-                hint = did_you_mean(str(example.label), names)
-                detail = f'"{example.label}"; allowed: {shown}.{hint}'
-                problems.add(example.place, "label not in the list", detail=detail)
-                continue
-            good.append(example)
-        return good
+        if example.label in names:
+            return None
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        hint = did_you_mean(str(example.label), names)
+        return Problem("label not in the list", f'"{example.label}"; allowed: {shown}.{hint}')
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns one row an example; with `training`, `label` int32 [G]."""
+        """Returns one row per example; with `training`, `label` int32 [G]."""
         if not training:
-            return _rows(examples, tokenizer, self.max_seq_length)
-        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
+            return text_rows(examples, tokenizer, self.max_seq_length)
+        rows, labels = training_rows(self.task, examples, tokenizer, self.max_seq_length)
         index = {name: number for number, name in enumerate(self.task.labels.names)}
         numbers = np.array([index[label] for label in labels], np.int32)
         return dataclasses.replace(rows, per_group={"label": numbers})
@@ -182,93 +194,10 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
 
     def table(
         self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]
-    ) -> Table:
-        """Returns the confusion table: counts of each gold label's predicted labels."""
+    ) -> ErrorTable:
+        """Returns the confusion matrix: for each gold label, the counts of the predicted labels."""
         names = self.task.labels.names
         gold = [str(example.label) for example in examples]
         counts = scorers.confusion(gold, [each.label for each in predictions], names)
         rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return Table("confusion", ["gold \\ predicted", *names], rows)
-
-
-class Regression(TaskKind[TextExample, float]):
-    """One number for each example; the task's two labels are the least and the greatest.
-
-    Targets are scaled to 0 to 1 by that range (the reference divides by the maximum alone, which
-    is the same only for ranges that begin at 0). The loss is the squared error.
-    """
-
-    def _range(self) -> tuple[float, float]:
-        low, high = (float(name) for name in self.task.labels.names)
-        return low, high
-
-    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
-        """Returns the examples whose label is a number of the range."""
-        low, high = self._range()
-        good = []
-        for example in examples:
-            try:
-                value = float(example.label or "")
-            except ValueError:
-                value = float("nan")
-            if not low <= value <= high:
-                detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
-                problems.add(example.place, "label is not a number of the range", detail=detail)
-                continue
-            good.append(example)
-        return good
-
-    def encode(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns one row an example; with `training`, `target` float32 [G] in 0 to 1."""
-        if not training:
-            return _rows(examples, tokenizer, self.max_seq_length)
-        rows, labels = _training_rows(self.task, examples, tokenizer, self.max_seq_length)
-        low, high = self._range()
-        targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
-        return dataclasses.replace(rows, per_group={"target": targets})
-
-    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
-        """Returns the head, with one output."""
-        return PooledHead(model, path, 1, seed=seed, reference=self.task.head == "reference")
-
-    def losses(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """Returns the squared error, [G]."""
-        return tf.square(tf.squeeze(head(hidden), -1) - features["target"])
-
-    def outputs(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        """Returns `value` [G], scaled."""
-        del features
-        return {"value": tf.squeeze(head(hidden), -1)}
-
-    def predictions(
-        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
-    ) -> list[float]:
-        """Returns each example's number, in the range of the labels or a little beyond."""
-        assert rows.groups == len(examples)
-        low, high = self._range()
-        return [float(value) * (high - low) + low for value in outputs["value"]]
-
-    def scores(
-        self, examples: Sequence[TextExample], predictions: Sequence[float]
-    ) -> dict[str, float]:
-        """Returns Pearson's and Spearman's correlation."""
-        gold = [float(example.label or "nan") for example in examples]
-        return {
-            "spearman": scorers.spearman(gold, predictions),
-            "pearson": scorers.pearson(gold, predictions),
-        }
-
-    def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:
-        """Returns id, value, and the gold value if known and a number."""
-        line: dict[str, Any] = {"id": example.id, "value": round(prediction, 6)}
-        try:
-            gold = float(example.label or "nan")
-        except ValueError:
-            return line
-        return {**line, "gold": gold} if math.isfinite(gold) else line
+        return ErrorTable("confusion", ["gold \\ predicted", *names], rows)

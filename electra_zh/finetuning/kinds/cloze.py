@@ -1,14 +1,13 @@
 """Cloze: blanks of texts, each to be filled with one of the item's candidates.
 
-A blank is a group, and each candidate a row of it: "[CLS] idiom [SEP] text round the blank [SEP]".
-As in CLUE's baseline for ChID the idiom comes first, the window is centred on the blank (what one
-side cannot use goes to the other), and other blanks are masked. Two things differ: the blank itself
-is marked by [MASK] once for each character of an idiom, and another blank by one [MASK], where the
-baseline has [unused1], which not every vocabulary has, and four times [MASK]; and segment ids tell
-idiom and text apart.
+A blank is a group, and each candidate a row of it: "[CLS] idiom [SEP] text around the blank [SEP]".
+As in CLUE's baseline for ChID, the idiom comes first, the window is centred on the blank (room that
+one side cannot use goes to the other), and other blanks are masked. Two things differ. The blank
+itself is four times [MASK] and another blank one [MASK], where the baseline has [unused1], which
+not every vocabulary has, and four times [MASK]. Segment ids distinguish idiom and text.
 
-An item uses no idiom twice, so its blanks are decided together: of all ways to give each blank a
-candidate of its own the most probable one, found exactly by linear assignment.
+An item uses each idiom at most once, so its blanks are decided together: linear assignment finds
+the most probable way to give each blank a candidate of its own.
 
 Shapes: G blanks of a batch, S candidates, R = G * S rows.
 """
@@ -23,21 +22,23 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from electra_zh.finetuning import scorers
-from electra_zh.finetuning.examples import BadExamples, ClozeExample
-from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.sequences import (
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.encoding.sequences import (
     RaggedTokens,
     build_pairs,
     concatenate,
     distinct,
 )
+from electra_zh.finetuning.examples import ClozeExample
+from electra_zh.finetuning.kinds.base import Problem
+from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.wordpiece.offsets import tokenize_texts
 
 # [MASK]s that mark the blank itself; most idioms have four characters.
 _MARK_TOKENS = 4
-# Blanks whose rows are built together: ChID has half a million, of ten rows each.
+# Number of blanks whose rows are built together: ChID has half a million, with ten rows each.
 _BLANKS_AT_ONCE = 1 << 10
 
 
@@ -45,64 +46,57 @@ class _Blanks(NamedTuple):
     """The blanks of all examples, in the tokens of their texts.
 
     Attributes:
-      ids: int32 [T], tokens of all texts that have blanks; a blank is one [MASK].
-      places: int64 [G], where in `ids` each blank is.
+      ids: int32 [T], tokens of all texts with blanks; a blank is one [MASK].
+      positions: int64 [G], index of each blank in `ids`.
       begins: int64 [G], where its text begins.
       ends: int64 [G], where its text ends.
     """
 
     ids: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
 
 
 def _find_blanks(examples: Sequence[ClozeExample], tokenizer: Tokenizer) -> _Blanks:
-    """Tokenises the texts between the blanks, and puts [MASK] where the blanks are."""
+    """Tokenises the texts between the blanks and joins them with [MASK]."""
     parts: list[str] = []
-    sizes: list[int] = []  # parts of each text
+    found: list[tuple[int, int, int]] = []  # parts: before the blank, first and last of its text
     for example in examples:
         for number, blanks in itertools.groupby(example.blanks, lambda blank: blank.text):
-            text, end, before = example.texts[number], 0, len(parts)
+            text, end, first_part = example.texts[number], 0, len(parts)
             for blank in blanks:
                 parts.append(text[end : blank.start])
                 end = blank.end
             parts.append(text[end:])
-            sizes.append(len(parts) - before)
-    last = np.cumsum(sizes, dtype=np.int64) - 1  # the last part of each text
-    follows = np.ones(len(parts), np.int64)  # whether a blank follows the part
-    follows[last] = 0
-    inside = np.append(False, follows[:-1] == 1)[: len(parts)]
-    found = tokenize_texts(tokenizer, parts, inside=inside.tolist())
-    masks = np.full(len(parts) - len(sizes), tokenizer.vocabulary.mask_id, np.int32)
+            last_part = len(parts) - 1
+            found.extend((part, first_part, last_part) for part in range(first_part, last_part))
+    before, first, last = np.array(found, np.int64).reshape(-1, 3).T
+    has_blank = np.zeros(len(parts), np.bool_)
+    has_blank[before] = True
+    inside = np.append(False, has_blank[:-1])[: len(parts)]
+    tokens = tokenize_texts(tokenizer, parts, inside=inside.tolist())
+    masks = np.full(len(before), tokenizer.vocabulary.mask_id, np.int32)
     joined = concatenate(
-        RaggedTokens(found.ids, found.text_ends), RaggedTokens(masks, np.cumsum(follows))
+        RaggedTokens(tokens.ids, tokens.text_ends), RaggedTokens(masks, np.cumsum(has_blank))
     )
-    text_ends = joined.ends[last]
-    text_of = np.repeat(np.arange(len(sizes)), np.array(sizes, np.int64) - 1)  # [G]
-    text_begins = np.append(0, text_ends[:-1]).astype(np.int64)
-    return _Blanks(
-        joined.ids,
-        joined.ends[follows == 1] - 1,
-        text_begins[text_of],
-        text_ends[text_of],
-    )
+    begins = joined.ends - joined.lengths()
+    return _Blanks(joined.ids, joined.ends[before] - 1, begins[first], joined.ends[last])
 
 
 def _windows(blanks: _Blanks, rooms: np.ndarray, *, mask_id: int) -> RaggedTokens:
-    """Returns the text round each blank with the blank's mark, at most `rooms` int64 [G] tokens."""
+    """Returns the text around each marked blank, at most `rooms` int64 [G] tokens."""
     context = rooms - _MARK_TOKENS
-    before, after = blanks.places - blanks.begins, blanks.ends - blanks.places - 1
+    before, after = blanks.positions - blanks.begins, blanks.ends - blanks.positions - 1
     left = np.minimum(before, np.maximum(context // 2, context - after))
     right = np.minimum(after, context - left)
-    whole = RaggedTokens(blanks.ids, np.array([len(blanks.ids)], np.int64))
+    texts = RaggedTokens(blanks.ids, np.array([len(blanks.ids)], np.int64))
     first = np.zeros_like(left)
-    count = len(first)
-    marks = np.full(count * _MARK_TOKENS, mask_id, np.int32)
+    marks = np.full(len(first) * _MARK_TOKENS, mask_id, np.int32)
     return concatenate(
-        whole.slices(first, blanks.places - left, left),
-        RaggedTokens(marks, np.arange(1, count + 1) * _MARK_TOKENS),
-        whole.slices(first, blanks.places + 1, right),
+        texts.slices(first, blanks.positions - left, left),
+        RaggedTokens(marks, np.arange(1, len(first) + 1) * _MARK_TOKENS),
+        texts.slices(first, blanks.positions + 1, right),
     )
 
 
@@ -110,8 +104,7 @@ class _Candidates(NamedTuple):
     """The candidates of all examples.
 
     Attributes:
-      idioms: tokens of each distinct one, cut where they would leave no room for the blank; the
-        last of them is empty.
+      idioms: tokens of each distinct one, cut so that the blank has room; the last one is empty.
       numbers: int64 [examples, S], which idioms; the last where an example has fewer than S.
     """
 
@@ -149,7 +142,7 @@ def _cloze_rows(
     exists = numbers < len(idioms.ends) - 1
     of_window = windows.lengths()[:, None] * exists
     ends = np.cumsum(idioms.lengths()[numbers] + of_window + np.where(exists, 3, 2))
-    # Millions of rows: what is made at once must stay small, and the result is written in place.
+    # There are millions of rows: they are made in small portions and written in place.
     ids = np.empty(ends[-1] if len(ends) else 0, np.int32)
     segments = np.empty_like(ids)
     end = 0
@@ -170,9 +163,9 @@ def _cloze_rows(
 
 
 def assign(log_probabilities: np.ndarray) -> np.ndarray:
-    """Returns the candidate of each blank, no candidate twice: the most probable of all ways.
+    """Returns the most probable candidates of all blanks together, each candidate used once.
 
-    Where there are more blanks than candidates, those that get none take their best.
+    Where there are more blanks than candidates, the remaining blanks get their own best one.
 
     Args:
       log_probabilities: finite float [blanks, candidates].
@@ -180,17 +173,17 @@ def assign(log_probabilities: np.ndarray) -> np.ndarray:
     Returns:
       int64 [blanks].
     """
-    chosen = log_probabilities.argmax(1)
+    chosen: np.ndarray = log_probabilities.argmax(1)
     blanks, candidates = linear_sum_assignment(log_probabilities, maximize=True)
     chosen[blanks] = candidates
     return chosen
 
 
 class ClozePrediction(NamedTuple):
-    """What fills the blanks of an item.
+    """The candidates that fill the blanks of an item.
 
     Attributes:
-      answers: index of each blank's candidate, no candidate twice.
+      answers: index of the candidate of each blank, each candidate used once.
       independent: index of the most probable candidate of each blank.
       probabilities: float32 [blanks, candidates].
     """
@@ -203,27 +196,29 @@ class ClozePrediction(NamedTuple):
 class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     """Blanks that share a list of candidates."""
 
-    def check(self, examples: Sequence[ClozeExample], problems: BadExamples) -> list[ClozeExample]:
-        """Returns the examples all of whose blanks have an answer among the candidates."""
-        good = []
-        for example in examples:
-            size = len(example.candidates)
-            wrong = [
-                blank
-                for blank in example.blanks
-                if blank.answer is None or not 0 <= blank.answer < size
-            ]
-            if wrong:
-                detail = f"{wrong[0].id}: {wrong[0].answer}; allowed: 0 to {size - 1}"
-                problems.add(example.place, "the answer is no candidate", detail=detail)
-                continue
-            good.append(example)
-        return good
+    example_type = ClozeExample
+    readers = ("chid", "chid_fewclue")
+    submission_forms = ("idioms",)
+
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the accuracy over blanks, decided together and each on its own."""
+        del task
+        return ("accuracy", "accuracy_independent")
+
+    def find_problem(self, example: ClozeExample) -> Problem | None:
+        """Returns a problem for a blank whose answer is not one of the candidates."""
+        size = len(example.candidates)
+        for blank in example.blanks:
+            if blank.answer is None or not 0 <= blank.answer < size:
+                detail = f"{blank.id}: {blank.answer}; allowed: 0 to {size - 1}"
+                return Problem("the answer is not one of the candidates", detail)
+        return None
 
     def encode(
         self, examples: Sequence[ClozeExample], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns a group of rows a blank; with `training`, `label` int32 [G]."""
+        """Returns a group of rows per blank; with `training`, `label` int32 [G]."""
         rows = _cloze_rows(examples, tokenizer, self.max_seq_length)
         if not training:
             return rows
@@ -236,7 +231,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         rows: EncodedSplit,
         examples: Sequence[ClozeExample],
     ) -> list[ClozePrediction]:
-        """Returns what fills the blanks of each example."""
+        """Returns the candidates that fill the blanks of each example."""
         found, end = [], 0
         for example in examples:
             start, end = end, end + len(example.blanks)
@@ -249,7 +244,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     def scores(
         self, examples: Sequence[ClozeExample], predictions: Sequence[ClozePrediction]
     ) -> dict[str, float]:
-        """Returns the accuracy over blanks, and that of each blank decided on its own."""
+        """Returns the accuracy over blanks, and the accuracy of blanks decided on their own."""
         gold = [
             -1 if blank.answer is None else blank.answer
             for example in examples

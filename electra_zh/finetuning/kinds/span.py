@@ -1,8 +1,8 @@
 """Span extraction: the answer to a question is a stretch of a text.
 
-A text too long for one row becomes windows "[CLS] question [SEP] tokens [SEP]" that overlap (BERT;
+A text too long for one row becomes overlapping windows "[CLS] question [SEP] tokens [SEP]" (BERT;
 reference: finetune/qa/qa_tasks.py). Tokens know their characters, so an answer is a slice of the
-text as it was given, and a text with many questions is tokenised once.
+original text, and a text with many questions is tokenised once.
 
 Shapes: G windows (a row each), Q questions, T tokens of all rows.
 """
@@ -16,107 +16,114 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExamples, QuestionExample
-from electra_zh.finetuning.kinds.base import Hidden, TaskKind
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.sequences import build_pairs
-from electra_zh.finetuning.span_decode import (
+from electra_zh.finetuning.encoding.answers import (
+    QuestionTexts,
+    Targets,
+    find_targets,
+    tokenize_distinct,
+)
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.encoding.sequences import build_pairs
+from electra_zh.finetuning.encoding.windows import Windows, cut_windows
+from electra_zh.finetuning.examples import QuestionExample
+from electra_zh.finetuning.heads.span_decode import (
     SpanPrediction,
-    gather_candidates,
+    flatten_spans,
     make_prediction,
     n_best,
     other_answers,
 )
-from electra_zh.finetuning.span_heads import SpanHead
-from electra_zh.finetuning.span_scores import gold_answers, rules_of, score_answers
-from electra_zh.finetuning.span_windows import (
-    Targets,
-    Texts,
-    Windows,
-    find_targets,
-    make_windows,
-    tokenize,
-)
+from electra_zh.finetuning.heads.spans import SpanHead
+from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
+from electra_zh.finetuning.span_scores import METRICS, gold_answers, rules_of, score_answers
 from electra_zh.finetuning.tasks import SpanConfig, TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.tokenizer import Tokenizer
 
-_VERDICTS = ("YES", "NO", "NONE")
+# Types of answers that are not a span; the labels of a task are some of these.
+_ANSWER_TYPES = ("YES", "NO", "NONE")
 
 
 class Span(TaskKind[QuestionExample, SpanPrediction]):
     """The stretch of a text that answers a question; YES, NO or no answer where the task has them.
 
-    `labels.names` of the task, some of YES, NO, NONE, adds a head that tells these from a span.
-    With a metric of SQuAD 2.0, an answer is empty where its no-answer score is above the task's
-    `null_threshold`.
+    `labels.names` of the task, some of YES, NO, NONE, adds a head that distinguishes these from a
+    span. With a metric of SQuAD 2.0, an answer is empty where its no-answer score is above the
+    task's `null_threshold`.
     """
+
+    example_type = QuestionExample
+    readers = ("squad", "cjrc", "mrqa")
+    submission_forms = ("answers",)
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         """Makes the kind.
 
         Raises:
-          UserError: a metric, an answer in `labels.names` or a setting that there is not.
+          UserError: the metric, a label or a setting is not allowed.
         """
         super().__init__(task, max_seq_length=max_seq_length)
-        self._notes: list[str] = []
         self._rules = rules_of(task.metric, task.name)
-        if not set(task.labels.names) <= set(_VERDICTS):
+        if not set(task.labels.names) <= set(_ANSWER_TYPES):
             raise UserError(
-                f"task {task.name}: labels of span extraction are answers that are no span, some "
-                f"of {', '.join(_VERDICTS)}; received {', '.join(task.labels.names)}"
+                f"task {task.name}: labels of span extraction are {', '.join(_ANSWER_TYPES)} "
+                f"(answers that are not a span); received {', '.join(task.labels.names)}"
             )
         if "NONE" in task.labels.names and self._rules in ("cmrc", "squad"):
             raise UserError(
-                f"task {task.name}: metric {task.metric} has no unanswerable questions, which NONE "
-                "in labels.names is for; allowed with NONE: cjrc_em, cjrc_f1, squad2_em, squad2_f1"
+                f"task {task.name}: metric {task.metric} does not score unanswerable questions. "
+                "Remove NONE from labels.names, or use cjrc_em, cjrc_f1, squad2_em or squad2_f1"
             )
         _check_settings(task.reading, task.name)
 
-    def check(
-        self, examples: Sequence[QuestionExample], problems: BadExamples
-    ) -> list[QuestionExample]:
-        """Returns the examples whose kind of answer the task has."""
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the scores of all evaluation scripts."""
+        del task
+        return tuple(name for names in METRICS.values() for name in names)
+
+    def find_problem(self, example: QuestionExample) -> Problem | None:
+        """Returns a problem for missing answers, and for answer types that the task has not."""
+        if example.answers is None:
+            return Problem("no answers: is this a test file?")
         known = {"", *self.task.labels.names} | ({"NONE"} if self._rules == "squad2" else set())
-        good = []
-        for example in examples:
-            if example.answers is None:
-                problems.add(example.place, "no answers: is this a test file?")
-            elif example.verdict not in known:
-                what = "no answer" if example.verdict == "NONE" else example.verdict
-                detail = f"add {example.verdict} to labels.names of task {self.task.name}"
-                problems.add(
-                    example.place, f"the answer is {what}, which is no span", detail=detail
-                )
-            else:
-                good.append(example)
-        return good
+        if example.verdict in known:
+            return None
+        shown = "no answer" if example.verdict == "NONE" else example.verdict
+        detail = f"add {example.verdict} to labels.names of task {self.task.name}"
+        return Problem(f"the answer is {shown}, not a span", detail)
 
     def encode(
         self, examples: Sequence[QuestionExample], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns one row a window, one group each.
+        """Returns one row per window, one group each.
 
         Rows have `context_mask` int32 [T]. With `training`, `start`, `end` int32 [G] (positions in
-        the row, 0 where the window does not hold the whole answer), `answerable` float32 [G] and,
-        if the task has such answers, `verdict` int32 [G]; questions whose answer is not found have
-        no rows. Otherwise `own` int32 [G, 2], as positions, and `char_starts`, `char_ends` int32
-        [T], what each token of the context covers.
+        the row, 0 where the window does not contain the answer), `answerable` float32 [G] and, if
+        the task has such answers, `answer_type` int32 [G]; questions whose answer is not found have
+        no rows. Otherwise `max_context` int32 [G, 2], as positions, and `char_starts`, `char_ends`
+        int32 [T], the characters of each context token.
         """
-        contexts = tokenize(tokenizer, [example.context for example in examples])
-        queries = tokenize(tokenizer, [example.question for example in examples])
+        contexts = tokenize_distinct(tokenizer, [example.context for example in examples])
+        queries = tokenize_distinct(tokenizer, [example.question for example in examples])
         limit = min(self.task.reading.max_query_length, (self.max_seq_length - 3) // 2)
         query_lengths = np.minimum(queries.lengths, limit)
-        targets = find_targets(examples, contexts) if training else None
-        used = np.arange(len(examples)) if targets is None else self._usable(examples, targets)
-        room = self.max_seq_length - 3 - query_lengths
-        windows = make_windows(contexts.lengths[used], room[used], self.task.reading.doc_stride)
-        windows = windows._replace(question=used[windows.question])
-        of = windows.question
-        before = query_lengths[of] + 2  # the position of a window's first token
+        used, targets = np.arange(len(examples)), None
+        notes: tuple[str, ...] = ()
+        if training:
+            targets = find_targets(examples, contexts)
+            is_span = np.array([not example.verdict for example in examples], np.bool_)
+            notes = self._notes(targets, is_span)
+            used = np.flatnonzero(targets.found | ~is_span)
+        room = self.max_seq_length - 3 - query_lengths[used]
+        stride = self.task.reading.doc_stride
+        windows = cut_windows(contexts.lengths[used], room, stride=stride)
+        windows = windows._replace(texts=used[windows.texts])
+        of = windows.texts
+        offset = query_lengths[of] + 2  # the position of a window's first token
         pairs = build_pairs(
-            queries.cut(of, np.zeros_like(of), query_lengths[of]),
-            contexts.cut(of, windows.starts, windows.lengths),
+            queries.cut(queries.tokens.ids, of, np.zeros_like(of), query_lengths[of]),
+            contexts.cut(contexts.tokens.ids, of, windows.starts, windows.lengths),
             cls_id=tokenizer.vocabulary.cls_id,
             sep_id=tokenizer.vocabulary.sep_id,
             max_seq_length=self.max_seq_length,
@@ -125,75 +132,74 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         mask[pairs.ends - 1] = 0  # the last [SEP]
         per_token = {"context_mask": mask}
         if targets is not None:
-            per_group = self._labels(examples, windows, targets, before)
+            per_group = self._labels(examples, windows, targets, offset)
         else:
             per_token |= _characters(contexts, windows, mask)
-            own = windows.own - windows.starts[:, None] + before[:, None]
-            per_group = {"own": own.astype(np.int32)}
-        return EncodedSplit(*pairs, example=of, per_token=per_token, per_group=per_group)
+            max_context = windows.max_context - windows.starts[:, None] + offset[:, None]
+            per_group = {"max_context": max_context.astype(np.int32)}
+        return EncodedSplit(
+            *pairs, example=of, per_token=per_token, per_group=per_group, notes=notes
+        )
 
-    def _usable(self, examples: Sequence[QuestionExample], targets: Targets) -> np.ndarray:
-        """Returns the numbers of the questions to train on, and writes the notes on the answers."""
-        is_span = np.array([not example.verdict for example in examples], np.bool_)
-        longest = self.task.reading.max_answer_length
+    def _notes(self, targets: Targets, is_span: np.ndarray) -> tuple[str, ...]:
+        """Returns how many answers to train on are repaired, skipped or too long."""
         repaired = int((targets.repaired & is_span).sum())
         missing = int((~targets.found & is_span).sum())
-        self._notes = []
-        if repaired or missing:
-            self._notes.append(
-                f"{_count(repaired + missing, 'answer')} did not stand at their offset: "
-                f"{repaired:,} repaired, {missing:,} not found and left out of training"
-            )
+        longest = self.task.reading.max_answer_length
         long = int((targets.last - targets.first >= longest)[is_span & targets.found].sum())
-        if long:
-            self._notes.append(
-                f"{_count(long, 'answer')} to train on with more than the {longest} tokens "
-                "that predictions have at most (max_answer_length)"
+        notes = []
+        if repaired or missing:
+            notes.append(
+                f"{_count(repaired + missing, 'answer')} not found at the given offset: "
+                f"{repaired:,} repaired, {missing:,} missing in the text and skipped"
             )
-        return np.flatnonzero(targets.found | ~is_span)
+        if long:
+            notes.append(
+                f"{_count(long, 'answer')} longer than the {longest} tokens that a prediction may "
+                "have (max_answer_length)"
+            )
+        return tuple(notes)
 
     def _labels(
         self,
         examples: Sequence[QuestionExample],
         windows: Windows,
         targets: Targets,
-        before: np.ndarray,
+        offset: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        of = windows.question
-        names = [example.verdict for example in examples]
-        verdicts = np.array([_VERDICTS.index(name) if name else -1 for name in names], np.int64)
+        of = windows.texts
+        types = np.array(
+            [_ANSWER_TYPES.index(each.verdict) if each.verdict else -1 for each in examples],
+            np.int64,
+        )[of]
         first, last = targets.first[of] - windows.starts, targets.last[of] - windows.starts
-        inside = (first >= 0) & (last < windows.lengths) & (verdicts[of] < 0)
+        inside = (first >= 0) & (last < windows.lengths) & (types < 0)
         labels = {
-            "start": np.where(inside, first + before, 0).astype(np.int32),
-            "end": np.where(inside, last + before, 0).astype(np.int32),
-            "answerable": (verdicts[of] != _VERDICTS.index("NONE")).astype(np.float32),
+            "start": np.where(inside, first + offset, 0).astype(np.int32),
+            "end": np.where(inside, last + offset, 0).astype(np.int32),
+            "answerable": (types != _ANSWER_TYPES.index("NONE")).astype(np.float32),
         }
         if self.task.labels.names:
-            labels["verdict"] = self._verdict_classes(verdicts[of], inside)
+            labels["answer_type"] = self._answer_classes(types, inside)
         return labels
 
-    def _verdict_classes(self, verdicts: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        """Returns int32 [G]: 0 for a span that is in the window, else one of `labels.names`.
+    def _answer_classes(self, types: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Returns int32 [G]: 0 for a span that is in the window, else 1 + index of the label.
 
-        A window without the answer counts as one that says nothing of it, where there is NONE.
+        A window without the span counts as NONE, where the task has that label.
         """
         names = self.task.labels.names
-        # By number in _VERDICTS; the last, -1, is for spans.
-        classes = np.array([1 + names.index(x) if x in names else 0 for x in _VERDICTS] + [0])
-        elsewhere = classes[_VERDICTS.index("NONE")]
-        found = np.where((verdicts < 0) & ~inside, elsewhere, classes[verdicts])
+        # By index in _ANSWER_TYPES; the last, -1, is for spans.
+        classes = np.array([1 + names.index(x) if x in names else 0 for x in _ANSWER_TYPES] + [0])
+        elsewhere = classes[_ANSWER_TYPES.index("NONE")]
+        found: np.ndarray = np.where((types < 0) & ~inside, elsewhere, classes[types])
         return found.astype(np.int32)
-
-    def notes(self) -> list[str]:
-        """Returns how many answers of the training set were repaired, left out, or are too long."""
-        return self._notes
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> SpanHead:
         """Returns the head."""
         names = self.task.labels.names
-        verdicts = len(names) + 1 if names else 0
-        return SpanHead(model, path, self.task.reading, verdicts=verdicts, seed=seed)
+        types = len(names) + 1 if names else 0
+        return SpanHead(model, path, self.task.reading, answer_types=types, seed=seed)
 
     def losses(
         self, head: SpanHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
@@ -206,15 +212,12 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
     ) -> dict[str, tf.Tensor]:
         """Returns `scores`, `starts`, `ends` [G, n_best] of the best spans, and `null` [G].
 
-        With their heads also `unanswerable` [G] and `verdicts` [G, 1 + len(labels.names)].
+        With their heads also `unanswerable` [G] and `answer_types` [G, 1 + len(labels.names)].
         """
         found = head.outputs(hidden, features)
-        named = {**found.pairs._asdict(), "null": found.null}
-        if found.unanswerable is not None:
-            named["unanswerable"] = found.unanswerable
-        if found.verdicts is not None:
-            named["verdicts"] = found.verdicts
-        return named
+        others = found._asdict()
+        spans = others.pop("spans")._asdict()
+        return {**spans, **{name: x for name, x in others.items() if x is not None}}
 
     def predictions(
         self,
@@ -222,8 +225,8 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         rows: EncodedSplit,
         examples: Sequence[QuestionExample],
     ) -> list[SpanPrediction]:
-        """Returns the best span of each question's windows, or another answer that is likelier."""
-        candidates = gather_candidates(
+        """Returns the best span of each question's windows, or a more probable other answer."""
+        candidates = flatten_spans(
             (outputs["scores"], outputs["starts"], outputs["ends"]),
             question=rows.example,
             row_starts=rows.starts,
@@ -263,14 +266,16 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         return line if example.answers is None else {**line, "gold": gold_answers(example)}
 
 
-def _characters(contexts: Texts, windows: Windows, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns `char_starts` and `char_ends`, int32 [T], 0 where the mask is."""
+def _characters(
+    contexts: QuestionTexts, windows: Windows, mask: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns `char_starts` and `char_ends`, int32 [T], 0 where the mask is 0."""
     found = {}
     for name, values in (
         ("char_starts", contexts.tokens.starts),
         ("char_ends", contexts.tokens.ends),
     ):
-        of_context = contexts.cut_values(values, windows.question, windows.starts, windows.lengths)
+        of_context = contexts.cut(values, windows.texts, windows.starts, windows.lengths)
         found[name] = np.zeros_like(mask)
         found[name][mask > 0] = of_context.ids
     return found

@@ -1,7 +1,7 @@
 """Tagging: entities or chunks of a sentence, as BIOES tags of its words.
 
-A word's first piece carries its tag. Sentences that are too long are read in overlapping windows;
-every word is tagged once, in the window where it stands nearest to the middle.
+A word's first piece carries its tag. Sentences that are too long are cut into overlapping windows;
+every word is tagged once, in the window where it has the most context.
 
 Shapes: G windows of a batch (one row each), L length, D hidden width, K tags.
 """
@@ -16,19 +16,14 @@ import tensorflow as tf
 
 from electra_zh.errors import did_you_mean
 from electra_zh.finetuning import scorers
-from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
-from electra_zh.finetuning.kinds.base import Hidden, Table, TaskKind
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.sequences import build_pairs
-from electra_zh.finetuning.tag_schemes import tag_names, tags_to_entities
-from electra_zh.finetuning.tagging_paths import best_tags
-from electra_zh.finetuning.tagging_words import (
-    Windows,
-    Words,
-    cut_windows,
-    find_words,
-    gold_tags,
-)
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.encoding.sequences import build_pairs
+from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
+from electra_zh.finetuning.encoding.windows import Windows, cut_windows
+from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
+from electra_zh.finetuning.examples import Entity, TaggedExample
+from electra_zh.finetuning.heads.tag_paths import best_tags
+from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
@@ -58,30 +53,20 @@ class TagPrediction(NamedTuple):
     entities: tuple[Entity, ...]
 
 
-class _Unfit:
-    """Entities that tags cannot show, of one use of the data."""
-
-    def __init__(self, of: str) -> None:
-        self._of = of
-        self._total = self._count = 0
-        self._first = ""
-
-    def add(self, examples: Sequence[TaggedExample], unfit: Sequence[tuple[int, Entity]]) -> None:
-        self._total += sum(len(example.entities or ()) for example in examples)
-        self._count += len(unfit)
-        if unfit and not self._first:
-            sentence, entity = unfit[0]
-            example = examples[sentence]
-            mention = example.text[entity.start : entity.end]
-            self._first = f'"{mention}" in {example.place}'
-
-    def lines(self) -> list[str]:
-        if not self._count:
-            return []
-        return [
-            f"{self._count:,} of {self._total:,} {self._of} entities do not fit word boundaries "
-            f"or overlap with others, first {self._first}"
-        ]
+def _unfit_notes(
+    examples: Sequence[TaggedExample], unfit: Sequence[tuple[int, Entity]]
+) -> tuple[str, ...]:
+    """Returns the note on entities that have no tags; they stay in the gold of the scores."""
+    if not unfit:
+        return ()
+    total = sum(len(example.entities or ()) for example in examples)
+    sentence, entity = unfit[0]
+    example = examples[sentence]
+    mention = example.text[entity.start : entity.end]
+    return (
+        f"{len(unfit):,} of {total:,} entities do not fit word boundaries or overlap with others, "
+        f'first "{mention}" in {example.place}',
+    )
 
 
 def _at_first_pieces(
@@ -92,7 +77,8 @@ def _at_first_pieces(
     for name, of_words in values.items():
         of_tokens = np.zeros(len(tokens.ids), np.int32)
         of_tokens[words.first_tokens] = of_words
-        spread[name] = windows.framed(windows.of(of_tokens, tokens.text_ends).ids)
+        of_windows = windows.cut(of_tokens, tokens.text_ends).ids
+        spread[name] = windows.with_special_tokens(of_windows)
     return spread
 
 
@@ -103,81 +89,80 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
       tags: the K tags, in the order of the head's outputs.
     """
 
+    example_type = TaggedExample
+    readers = ("cluener", "columns", "plain_sentences")
+    plain_reader = "plain_sentences"
+    submission_forms = ("entities",)
+
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         super().__init__(task, max_seq_length=max_seq_length)
         self.tags = tag_names(task.labels.names)
         self._types = {name: number for number, name in enumerate(task.labels.names)}
-        self._unfit = {True: _Unfit("training"), False: _Unfit("evaluation")}
 
-    def check(
-        self, examples: Sequence[TaggedExample], problems: BadExamples
-    ) -> list[TaggedExample]:
-        """Returns the examples with text, whose entities have the task's types and lie in it."""
-        good = []
-        for example in examples:
-            found = self._problem(example)
-            if found is None:
-                good.append(example)
-            else:
-                problems.add(example.place, found[0], detail=found[1])
-        return good
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the scores of entities; CLUENER's is `macro_f1`."""
+        del task
+        return ("f1", "precision", "recall", "macro_f1")
 
-    def _problem(self, example: TaggedExample) -> tuple[str, str] | None:
+    def find_problem(self, example: TaggedExample) -> Problem | None:
+        """Returns a problem for missing text, an unknown entity type or a span outside the text."""
         if not example.text.strip():
-            return "a sentence without text", ""
+            return Problem("a sentence without text")
         for entity in example.entities or ():
             if entity.type not in self._types:
-                names = self.task.labels.names
-                hint = did_you_mean(entity.type, names)
-                return "entity type not in the list", (
-                    f'"{entity.type}"; allowed: {", ".join(names)}.{hint}'
-                )
+                hint = did_you_mean(entity.type, self._types)
+                detail = f'"{entity.type}"; allowed: {", ".join(self._types)}.{hint}'
+                return Problem("entity type not in the list", detail)
             if not 0 <= entity.start < entity.end <= len(example.text):
-                return "span outside the text", (
-                    f"characters {entity.start} to {entity.end} of {len(example.text)}"
-                )
+                detail = f"characters {entity.start} to {entity.end} of {len(example.text)}"
+                return Problem("span outside the text", detail)
         return None
 
     def encode(
         self, examples: Sequence[TaggedExample], tokenizer: Tokenizer, *, training: bool
     ) -> EncodedSplit:
-        """Returns one row a window.
+        """Returns one row per window.
 
-        Per token: `word_start` and `word_end` int32, the characters of the word that a first piece
-        stands for, 0 and 0 elsewhere; `label_mask` float32, 1 where a word is tagged in this
-        window; with `training`, `label` int32. Per window: `inside` float32 [G, 2], whether it
-        begins and ends inside its sentence.
+        Per token: `word_start` and `word_end` int32, at first pieces the characters of the word,
+        else 0; `label_mask` float32, 1 where a word is tagged in this window; with `training`,
+        `label` int32. Per window: `inside` float32 [G, 2], whether it begins and ends inside its
+        sentence.
         """
         tokens = tokenize_texts(tokenizer, [example.text for example in examples])
         words = find_words(examples, tokens)
         gold = gold_tags(examples, words, self._types)
-        self._unfit[training].add(examples, gold.unfit)
-        lengths = np.diff(tokens.text_ends, prepend=0)
-        windows = cut_windows(lengths, self.max_seq_length - 2)
+        windows = self._windows(np.diff(tokens.text_ends, prepend=0))
         # Segment ids are 0 throughout. The reference tags with 1 (an oddity: its pretraining gives
-        # 1 to second segments only); exported models are run with 0 by others.
+        # 1 to second segments only); other tools run exported models with 0.
         built = build_pairs(
-            windows.of(tokens.ids, tokens.text_ends),
+            windows.cut(tokens.ids, tokens.text_ends),
             None,
             cls_id=tokenizer.vocabulary.cls_id,
             sep_id=tokenizer.vocabulary.sep_id,
             max_seq_length=self.max_seq_length,
         )
-
         values = {"word_start": words.starts, "word_end": words.ends}
         if training:
             values["label"] = gold.tags
         per_token = _at_first_pieces(values, words, tokens, windows)
-        own = windows.framed(windows.own()) & (per_token["word_end"] > 0)
-        per_token["label_mask"] = own.astype(np.float32)
+        here = windows.with_special_tokens(windows.has_max_context())
+        per_token["label_mask"] = (here & (per_token["word_end"] > 0)).astype(np.float32)
         return EncodedSplit(
-            built.ids,
-            built.ends,
-            built.segments,
-            windows.sentences,
+            *built,
+            example=windows.texts,
             per_token=per_token,
             per_group={"inside": windows.inside.astype(np.float32)},
+            notes=_unfit_notes(examples, gold.unfit),
         )
+
+    def _windows(self, lengths: np.ndarray) -> Windows:
+        """Returns the windows of sentences with tokens; neighbours overlap by at least half."""
+        used = np.flatnonzero(lengths)
+        limit = self.max_seq_length - 2
+        room = np.full(len(used), limit)
+        windows = cut_windows(lengths[used], room, stride=max(1, limit // 2), even=True)
+        return windows._replace(texts=used[windows.texts])
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> TokenHead:
         """Returns the head, with a value for each tag."""
@@ -205,7 +190,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     ) -> list[TagPrediction]:
         """Returns the entities of each sentence.
 
-        Words that the tokenizer drops are O. Inside an entity they do not end it.
+        Words without tokens are O; inside an entity they do not end it.
         """
         if not rows.groups:
             return [TagPrediction(()) for _ in examples]
@@ -227,7 +212,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     def _entities(self, numbers: np.ndarray) -> list[Entity]:
         """Returns the entities of a sentence's tags, over its words.
 
-        Tags are legal within a window. Where windows meet they need not be, and are read leniently.
+        Tags are legal within a window. Where windows meet they may not be, and are read leniently.
         """
         if not numbers.any():
             return []
@@ -254,15 +239,15 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
 
     def table(
         self, examples: Sequence[TaggedExample], predictions: Sequence[TagPrediction]
-    ) -> Table:
-        """Returns strict precision, recall, F1 and counts, one row for each type."""
+    ) -> ErrorTable:
+        """Returns strict precision, recall, F1 and counts, one row per type."""
         gold = [example.entities or () for example in examples]
         types = scorers.entity_scores(gold, [each.entities for each in predictions]).types
         rows = [
             [str(cell) if isinstance(cell, str | int) else f"{cell:.2f}" for cell in each]
             for each in types
         ]
-        return Table("types", scorers.TypeScore._fields, rows)
+        return ErrorTable("types", scorers.TypeScore._fields, rows)
 
     def to_json(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
         """Returns `id`, `text`, `entities`, and `gold` where there are labels."""
@@ -274,10 +259,6 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         if example.entities is not None:
             line["gold"] = _entities_json(example.text, example.entities)
         return line
-
-    def notes(self) -> list[str]:
-        """Returns how many entities have no tags; they stay in the gold of the scores."""
-        return [line for unfit in self._unfit.values() for line in unfit.lines()]
 
 
 def _entities_json(text: str, entities: Sequence[Entity]) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.readers.lines import Line, read_lines
-from electra_zh.finetuning.tag_schemes import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.finetuning.alignment import find_answer
+from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
 from electra_zh.finetuning.readers.lines import json_lines, whole_json
 from electra_zh.finetuning.tasks import TaskConfig

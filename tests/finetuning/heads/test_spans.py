@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from electra_zh.finetuning.heads.spans import SpanHead, SpanOutputs
 from electra_zh.finetuning.kinds.base import Hidden
-from electra_zh.finetuning.span_heads import SpanHead, SpanOutputs
 from electra_zh.finetuning.tasks import SpanConfig
 from electra_zh.models.layers import Dense
 from support.asking import (
@@ -38,13 +38,13 @@ LOSS_FEATURES = {
     "start": np.array([3, 0], np.int32),
     "end": np.array([5, 0], np.int32),
     "answerable": np.array([1.0, 0.0], np.float32),
-    "verdict": np.array([0, 3], np.int32),
+    "answer_type": np.array([0, 3], np.int32),
 }
 
 
-def make_head(*, verdicts: int = 0, **reading: object) -> tuple[SpanHead, SpanConfig]:
+def make_head(*, answer_types: int = 0, **reading: object) -> tuple[SpanHead, SpanConfig]:
     settings = SpanConfig(max_answer_length=4, n_best=6, **reading)  # type: ignore[arg-type]
-    head = SpanHead(SMALL, "heads/reading", settings, verdicts=verdicts, seed=1)
+    head = SpanHead(SMALL, "heads/reading", settings, answer_types=answer_types, seed=1)
     for variable in head.trainable_variables:  # biases too
         variable.assign(np.random.default_rng(2).normal(size=variable.shape, scale=0.3))
     return head, settings
@@ -75,15 +75,17 @@ def expected_losses(
         losses += head.reading.answerable_weight * np.log1p(np.exp(-sign * logits))
     if head.verdict is not None:
         scores = dense(head.verdict, x[:, 0])
-        losses -= log_softmax(scores, np.ones_like(scores, bool))[pick, features["verdict"]]
+        losses -= log_softmax(scores, np.ones_like(scores, bool))[pick, features["answer_type"]]
     return losses
 
 
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("answerability", [False, True])
-@pytest.mark.parametrize("verdicts", [0, 4])
-def test_losses_are_those_of_numpy(joint: bool, answerability: bool, verdicts: int) -> None:
-    head, _ = make_head(verdicts=verdicts, joint_prediction=joint, answerability=answerability)
+@pytest.mark.parametrize("answer_types", [0, 4])
+def test_losses_are_those_of_numpy(joint: bool, answerability: bool, answer_types: int) -> None:
+    head, _ = make_head(
+        answer_types=answer_types, joint_prediction=joint, answerability=answerability
+    )
     hidden = random_hidden(2, 8)
     features = {name: tf.constant(value) for name, value in LOSS_FEATURES.items()}
     found = head.losses(hidden, features).numpy()
@@ -102,7 +104,7 @@ def test_tokens_outside_the_context_have_no_part_in_the_loss() -> None:
 
 
 def test_every_variable_has_a_gradient_and_the_name_of_its_place() -> None:
-    head, _ = make_head(verdicts=4, joint_prediction=True, answerability=True)
+    head, _ = make_head(answer_types=4, joint_prediction=True, answerability=True)
     features = {name: tf.constant(value) for name, value in LOSS_FEATURES.items()}
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(head.losses(random_hidden(2, 8), features))
@@ -116,24 +118,24 @@ def test_every_variable_has_a_gradient_and_the_name_of_its_place() -> None:
 
 
 def test_default_head_is_one_layer_of_two_outputs() -> None:
-    head = SpanHead(SMALL, "heads/reading", SpanConfig(), verdicts=0, seed=1)
+    head = SpanHead(SMALL, "heads/reading", SpanConfig(), answer_types=0, seed=1)
     shapes = {variable.name.partition(":")[0]: variable.shape for variable in head.variables}
     assert shapes == {"heads/reading/output/kernel": (16, 2), "heads/reading/output/bias": (2,)}
 
 
-OWN = {"own": np.array([[3, 5], [2, 7]], np.int32)}
+MAX_CONTEXT = {"max_context": np.array([[3, 5], [2, 7]], np.int32)}
 
 
 def make_outputs(head: SpanHead, hidden: Hidden) -> SpanOutputs:
-    features = {"context_mask": LOSS_FEATURES["context_mask"], **OWN}
+    features = {"context_mask": LOSS_FEATURES["context_mask"], **MAX_CONTEXT}
     return head.outputs(hidden, {name: tf.constant(value) for name, value in features.items()})
 
 
 def legal_pairs(row: int, longest: int) -> list[tuple[int, int]]:
-    """Starts where the window is their home, ends in the context."""
-    first, behind = OWN["own"][row]
+    """Starts with the most context in this window, ends in the context."""
+    first, end = MAX_CONTEXT["max_context"][row]
     in_context = np.flatnonzero(LOSS_FEATURES["context_mask"][row])
-    return [(i, j) for i in range(first, behind) for j in in_context if i <= j < i + longest]
+    return [(i, j) for i in range(first, end) for j in in_context if i <= j < i + longest]
 
 
 def test_best_spans_of_the_default_head() -> None:
@@ -146,10 +148,10 @@ def test_best_spans_of_the_default_head() -> None:
         pairs = legal_pairs(row, reading.max_answer_length)
         best = sorted(pairs, key=lambda pair: -start[row, pair[0]] - end[row, pair[1]])[:6]
         shown = list(
-            zip(found.pairs.starts.numpy()[row], found.pairs.ends.numpy()[row], strict=True)
+            zip(found.spans.starts.numpy()[row], found.spans.ends.numpy()[row], strict=True)
         )
         assert shown[: len(best)] == best
-        assert (found.pairs.scores.numpy()[row, len(best) :] < -1e8).all()
+        assert (found.spans.scores.numpy()[row, len(best) :] < -1e8).all()
         assert found.null.numpy()[row] == pytest.approx(start[row, 0] + end[row, 0], rel=1e-4)
 
 
@@ -175,30 +177,30 @@ def test_best_spans_of_the_joint_head() -> None:
         }
         best = sorted(scores, key=lambda pair: -scores[pair])[:6]
         shown = list(
-            zip(found.pairs.starts.numpy()[row], found.pairs.ends.numpy()[row], strict=True)
+            zip(found.spans.starts.numpy()[row], found.spans.ends.numpy()[row], strict=True)
         )
         assert shown[: len(best)] == best
         np.testing.assert_allclose(
-            found.pairs.scores.numpy()[row, : len(best)], [scores[pair] for pair in best], rtol=1e-4
+            found.spans.scores.numpy()[row, : len(best)], [scores[pair] for pair in best], rtol=1e-4
         )
         assert found.null.numpy()[row] == pytest.approx(start[row, 0] + end_given(0)[0], rel=1e-4)
 
 
 def test_heads_for_other_answers_are_among_the_outputs() -> None:
-    head, _ = make_head(verdicts=4, answerability=True)
+    head, _ = make_head(answer_types=4, answerability=True)
     found = make_outputs(head, random_hidden(2, 8))
     assert found.unanswerable.shape == (2,)
-    np.testing.assert_allclose(np.exp(found.verdicts.numpy()).sum(-1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(found.answer_types.numpy()).sum(-1), 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_bfloat16_hidden_states_give_float32(joint: bool) -> None:
-    head, _ = make_head(verdicts=4, joint_prediction=joint, answerability=True)
+    head, _ = make_head(answer_types=4, joint_prediction=joint, answerability=True)
     hidden = random_hidden(2, 8)
     hidden = hidden._replace(sequence=tf.cast(hidden.sequence, tf.bfloat16))
     features = {name: tf.constant(value) for name, value in LOSS_FEATURES.items()}
     assert head.losses(hidden, features).dtype == tf.float32
     found = make_outputs(head, hidden)
-    assert {part.dtype for part in (found.pairs.scores, found.null, found.unanswerable)} == {
+    assert {part.dtype for part in (found.spans.scores, found.null, found.unanswerable)} == {
         tf.float32
     }

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.finetuning.tag_schemes import OUTSIDE
+from electra_zh.finetuning.encoding.tags import OUTSIDE, is_continued, may_follow
 
-# Added to the score of what is not allowed; far beyond any logit, far from float32's limits.
+# Added to forbidden scores: far below any logit, far above the limits of float32.
 _FORBIDDEN = -1e9
 
 
@@ -21,20 +21,20 @@ def best_tags(
 ) -> tf.Tensor:
     """Returns int32 [G, L], the tags of the legal sequence with the highest sum of logits.
 
-    Logits do as well as log-probabilities: they differ by the same amount for all tags of a word.
+    Logits serve as log-probabilities: both differ by the same amount for all tags of a word.
 
     Args:
       logits: float32 [G, L, K].
-      is_word: bool [G, L], positions that have a tag; at the others, the tag before is repeated.
+      is_word: bool [G, L], positions that have a tag; the others repeat the tag before.
       inside: float32 [G, 2], 1 where the window begins or ends inside its sentence, so that the
         sequence may begin or end inside an entity.
       tags: the K names.
     """
-    steps = _forbidden(~_may_follow(tags))
-    # Before the first word stands an O, or possibly the middle of an entity.
+    steps = _forbidden([[not may_follow(before, after) for after in tags] for before in tags])
+    # The tag before the first word is O, or the middle of an entity.
     start = _forbidden([tag != OUTSIDE for tag in tags])
     start -= _forbidden([tag[0] == "I" for tag in tags]) * inside[:, :1]  # [G, K]
-    last = _forbidden([tag[0] in "BI" for tag in tags]) * (1.0 - inside[:, 1:])
+    last = _forbidden(list(map(is_continued, tags))) * (1.0 - inside[:, 1:])
     same = tf.range(len(tags))[None, :]
 
     def forward(
@@ -60,18 +60,6 @@ def _go_back(tag: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
     return tf.gather(before, tag, batch_dims=1)
 
 
-def _forbidden(where: Sequence[bool] | np.ndarray) -> tf.Tensor:
-    """Returns float32, what to add to the scores of the places that are not allowed."""
+def _forbidden(where: Sequence[bool] | Sequence[Sequence[bool]]) -> tf.Tensor:
+    """Returns float32 addends to scores: 0, and a very negative number where forbidden."""
     return tf.constant(np.where(where, _FORBIDDEN, 0.0), tf.float32)
-
-
-def _may_follow(tags: Sequence[str]) -> np.ndarray:
-    """Returns bool [K, K], whether the second tag may follow the first."""
-    may = np.zeros((len(tags), len(tags)), np.bool_)
-    for row, before in enumerate(tags):
-        for column, after in enumerate(tags):
-            if before[0] in "BI":  # The entity goes on.
-                may[row, column] = after[0] in "IE" and before[1:] == after[1:]
-            else:
-                may[row, column] = after[0] in "OBS"
-    return may

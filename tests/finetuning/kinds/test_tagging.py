@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning.encoding.batches import EncodedSplit, make_batch
+from electra_zh.finetuning.encoding.words import find_words
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.tagging import Tagging, TagPrediction
-from electra_zh.finetuning.rows import EncodedSplit, make_batch
-from electra_zh.finetuning.tagging_words import find_words
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import Vocabulary
@@ -175,7 +175,7 @@ def test_right_tags_give_back_all_entities(examples: list[TaggedExample], length
     kind = make_kind(length=length)
     found = there_and_back(kind, examples)
     assert [each.entities for each in found] == [each.entities for each in examples]
-    assert kind.notes() == []
+    assert kind.encode(examples, TOKENIZER, training=True).notes == ()
     if any(example.entities for example in examples):
         assert set(kind.scores(examples, found).values()) == {100.0}
 
@@ -196,10 +196,10 @@ def test_entities_inside_words_are_counted_and_stay_gold() -> None:
     kind = make_kind()
     found = there_and_back(kind, [example])
     assert found[0].entities == (Entity("B-C", 4, 5),)
-    assert kind.notes() == [
-        "1 of 2 training entities do not fit word boundaries or overlap with others, "
-        'first "bc一" in file, line 1'
-    ]
+    assert kind.encode([example], TOKENIZER, training=False).notes == (
+        "1 of 2 entities do not fit word boundaries or overlap with others, "
+        'first "bc一" in file, line 1',
+    )
     assert kind.scores([example], found)["recall"] == 50.0
 
 
@@ -207,7 +207,8 @@ def test_of_overlapping_entities_the_outer_is_kept() -> None:
     example = sentence("一二三", Entity("A", 1, 2), Entity("B-C", 0, 3), Entity("A", 0, 1))
     kind = make_kind()
     assert there_and_back(kind, [example])[0].entities == (Entity("B-C", 0, 3),)
-    assert kind.notes()[0].startswith("2 of 3 training entities")
+    (note,) = kind.encode([example], TOKENIZER, training=True).notes
+    assert note.startswith("2 of 3 entities")
 
 
 def test_sentences_without_tokens_have_no_entities() -> None:

@@ -1,4 +1,4 @@
-"""Classification and regression: rows, heads, predictions, scores."""
+"""Classification: rows, heads, predictions, scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow as tf
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.kinds.base import Hidden
-from electra_zh.finetuning.kinds.classification import Classification, PooledHead, Regression
+from electra_zh.finetuning.kinds.classification import Classification, PooledHead
 from support.tuning import LABELS, make_classification, make_start, make_task, make_texts
 
 TOKENIZER = make_start().make_tokenizer()
@@ -123,41 +123,6 @@ def test_predictions_scores_and_confusion() -> None:
         "probability": 0.9,
         "gold": examples[0].label,
     }
-
-
-def make_regression() -> Regression:
-    task = make_task(kind="regression", metric="spearman", labels=[1, 5])
-    return Regression(task, max_seq_length=32)
-
-
-def test_regression_targets_are_scaled_by_the_range() -> None:
-    rows = make_regression().encode(
-        [example("1"), example("2"), example("5")], TOKENIZER, training=True
-    )
-    assert rows.per_group["target"].tolist() == [0, 0.25, 1]
-
-
-@pytest.mark.parametrize("label", [None, "unknown", "nan"])
-def test_regression_passes_over_a_label_that_is_no_number(label: str | None) -> None:
-    example = dataclasses.replace(make_texts(1)[0], label=label)
-    assert make_regression().to_json(example, 2.5) == {"id": 0, "value": 2.5}
-    known = dataclasses.replace(example, label="3")
-    assert make_regression().to_json(known, 2.5)["gold"] == 3.0
-
-
-def test_regression_predicts_in_the_range_of_the_labels() -> None:
-    kind = make_regression()
-    examples = [example("1"), example("2"), example("5")]
-    rows = kind.encode(examples, TOKENIZER, training=False)
-    values = kind.predictions({"value": np.array([0.5, 0.0, 1.0])}, rows, examples)
-    assert values == [3.0, 1.0, 5.0]
-    assert kind.scores(examples, [1.0, 2.0, 3.0])["spearman"] == pytest.approx(100)
-
-
-@pytest.mark.parametrize("label", ["6", "much", None, "nan"])
-def test_regression_label_outside_the_range_is_a_problem(label: str | None) -> None:
-    with pytest.raises(UserError, match=r"not a number of the range.*from 1 to 5"):
-        make_regression().check([example(label)], BadExamples(skip=False))
 
 
 def test_long_pairs_are_cut_to_the_length() -> None:

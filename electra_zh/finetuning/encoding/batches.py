@@ -35,6 +35,7 @@ class EncodedSplit:
         several groups (windows), one after the other, or none.
       per_token: name to int32 or float32 [T]; padded with 0 in batches, [R, L].
       per_group: name to [rows / group, ...]; in batches [G, ...].
+      notes: lines about repaired and skipped answers, for the log and the results.
     """
 
     ids: np.ndarray
@@ -44,6 +45,7 @@ class EncodedSplit:
     group: int = 1
     per_token: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     per_group: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.ends) == len(self.example) * self.group

@@ -1,4 +1,4 @@
-"""Span extraction: windows, rows, and the answers to train on."""
+"""Span extraction: rows, and the answers to train on."""
 
 from __future__ import annotations
 
@@ -11,60 +11,10 @@ from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExamples, QuestionExample
-from electra_zh.finetuning.span_windows import make_windows
-from support.asking import (
-    TOKENIZER,
-    ask,
-    decode,
-    make_span,
-)
+from support.asking import TOKENIZER, ask, decode, make_span
 
-# What contexts are made of: pieces, characters without a token, spaces, characters that vanish.
+# Characters of contexts: pieces, unknown characters, spaces, characters that the tokenizer drops.
 ALPHABET = "天地玄黄abc19，é \u200b？"
-
-
-# --- Windows ---------------------------------------------------------------------------------
-
-
-@given(
-    tokens=st.lists(st.integers(0, 60), min_size=1, max_size=5),
-    room=st.integers(1, 20),
-    stride=st.integers(1, 25),
-)
-def test_windows_cover_every_token_and_each_is_at_home_once(
-    tokens: list[int], room: int, stride: int
-) -> None:
-    counts = np.array(tokens)
-    windows = make_windows(counts, np.full(len(tokens), room), stride)
-    assert (windows.lengths <= room).all()
-    for number, count in enumerate(tokens):
-        mine = windows.question == number
-        seen, own = np.zeros(count, int), np.zeros(count, int)
-        for start, length, (first, behind) in zip(
-            windows.starts[mine], windows.lengths[mine], windows.own[mine], strict=True
-        ):
-            seen[start : start + length] += 1
-            own[first:behind] += 1
-            assert count == 0 or start <= first < behind <= start + length
-        assert mine.sum() >= 1
-        assert (seen >= 1).all()
-        assert (own == 1).all()
-
-
-def test_windows_begin_a_stride_apart_and_the_last_ends_with_the_text() -> None:
-    windows = make_windows(np.array([20, 5]), np.array([10, 10]), 4)
-    assert windows.question.tolist() == [0, 0, 0, 0, 1]
-    assert windows.starts.tolist() == [0, 4, 8, 12, 0]
-    assert windows.lengths.tolist() == [10, 10, 10, 8, 5]
-
-
-def test_a_token_is_at_home_where_it_has_most_context_on_its_lesser_side() -> None:
-    windows = make_windows(np.array([60]), np.array([20]), 8)
-    ends = windows.starts + windows.lengths - 1
-    for token in range(60):
-        contexts = np.minimum(token - windows.starts, ends - token)
-        (home,) = np.flatnonzero((windows.own[:, 0] <= token) & (token < windows.own[:, 1]))
-        assert home == contexts.argmax()
 
 
 # --- Rows ------------------------------------------------------------------------------------
@@ -130,7 +80,7 @@ def test_gold_span_can_be_read_from_the_rows(data: st.DataObject) -> None:
     assert labels.per_group["start"].any()
 
 
-def test_what_windows_share_is_the_same_text() -> None:
+def test_overlaps_of_windows_are_the_same_text() -> None:
     context = "天地new york，黄abc。" * 4
     rows = make_span(length=20).encode([ask(context)], TOKENIZER, training=False)
     found: dict[tuple[int, int], set[int]] = {}
@@ -151,7 +101,7 @@ def test_no_examples(training: bool) -> None:
 # --- Answers to train on ---------------------------------------------------------------------
 
 
-def test_repaired_answers_are_counted_and_lost_ones_left_out() -> None:
+def test_repaired_answers_are_counted_and_missing_ones_skipped() -> None:
     kind = make_span()
     examples = [
         ask("天地玄黄", ("玄", 1)),
@@ -163,22 +113,18 @@ def test_repaired_answers_are_counted_and_lost_ones_left_out() -> None:
     rows = kind.encode(examples, TOKENIZER, training=True)
     assert rows.example.tolist() == [0, 2, 3]
     assert rows.per_group["start"].tolist() == [5, 6, 4]
-    assert kind.notes() == [
-        "4 answers did not stand at their offset: 2 repaired, 2 not found and left out of training"
-    ]
-    kind.encode(examples[2:3], TOKENIZER, training=True)
-    assert not kind.notes()
+    assert rows.notes == (
+        "4 answers not found at the given offset: 2 repaired, 2 missing in the text and skipped",
+    )
+    assert not kind.encode(examples[2:3], TOKENIZER, training=True).notes
 
 
 def test_answers_too_long_to_predict_are_noted() -> None:
     kind = make_span(max_answer_length=2)
-    kind.encode(
-        [ask("天地玄黄", ("天地", 0)), ask("天地玄", ("天地玄", 0))], TOKENIZER, training=True
+    examples = [ask("天地玄黄", ("天地", 0)), ask("天地玄", ("天地玄", 0))]
+    assert kind.encode(examples, TOKENIZER, training=True).notes == (
+        "1 answer longer than the 2 tokens that a prediction may have (max_answer_length)",
     )
-    assert kind.notes() == [
-        "1 answer to train on with more than the 2 tokens that predictions have at most "
-        "(max_answer_length)"
-    ]
 
 
 def test_unanswerable_questions_point_to_cls() -> None:
@@ -186,10 +132,10 @@ def test_unanswerable_questions_point_to_cls() -> None:
     rows = kind.encode([ask("天地", verdict="NONE")], TOKENIZER, training=True)
     assert rows.per_group["start"].tolist() == [0]
     assert rows.per_group["answerable"].tolist() == [0.0]
-    assert "verdict" not in rows.per_group
+    assert "answer_type" not in rows.per_group
 
 
-def test_verdicts_are_classes_and_windows_without_the_answer_are_none() -> None:
+def test_answer_types_are_classes_and_windows_without_the_answer_are_none() -> None:
     kind = make_span(metric="cjrc_f1", length=16, labels=("YES", "NO", "NONE"))
     examples = [
         ask("天地", verdict="NO"),
@@ -199,7 +145,7 @@ def test_verdicts_are_classes_and_windows_without_the_answer_are_none() -> None:
     ]
     rows = kind.encode(examples, TOKENIZER, training=True)
     assert rows.example.tolist() == [0, 1, 1, 2, 3]
-    assert rows.per_group["verdict"].tolist() == [2, 3, 0, 3, 1]
+    assert rows.per_group["answer_type"].tolist() == [2, 3, 0, 3, 1]
     assert rows.per_group["start"].tolist() == [0, 0, 7, 0, 0]
     assert rows.per_group["answerable"].tolist() == [1, 1, 1, 0, 1]
 
@@ -207,7 +153,7 @@ def test_verdicts_are_classes_and_windows_without_the_answer_are_none() -> None:
 @pytest.mark.parametrize(
     ("metric", "example", "message"),
     [
-        ("em", ask("天", verdict="NONE"), "question Q0: the answer is no answer, which is no span"),
+        ("em", ask("天", verdict="NONE"), "question Q0: the answer is no answer, not a span"),
         (
             "squad2_f1",
             ask("天", verdict="YES"),
@@ -216,14 +162,14 @@ def test_verdicts_are_classes_and_windows_without_the_answer_are_none() -> None:
         ("em", dataclasses.replace(ask("天"), answers=None), "no answers: is this a test file"),
     ],
 )
-def test_answers_that_the_task_has_not_are_problems(
+def test_answers_of_a_type_that_is_not_a_label_are_problems(
     metric: str, example: QuestionExample, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         make_span(metric=metric).check([example], BadExamples(skip=False))
 
 
-def test_check_keeps_what_the_task_has() -> None:
+def test_check_keeps_the_answer_types_of_the_task() -> None:
     examples = [ask("天", ("天", 0)), ask("天", verdict="NONE"), ask("天", verdict="NO")]
     problems = BadExamples(skip=True)
     assert make_span(metric="squad2_f1").check(examples, problems) == examples[:2]
@@ -234,9 +180,12 @@ def test_check_keeps_what_the_task_has() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"metric": "squad_fl"}, r'metric "squad_fl" is not one of .*Did you mean "?squad_f1'),
-        ({"labels": ("MAYBE",)}, "some of YES, NO, NONE; received MAYBE"),
-        ({"labels": ("NONE",)}, "metric em has no unanswerable questions"),
+        (
+            {"metric": "squad_fl"},
+            r'metric "squad_fl" is not available for span. Did you mean "squad_f1',
+        ),
+        ({"labels": ("MAYBE",)}, "are YES, NO, NONE .*; received MAYBE"),
+        ({"labels": ("NONE",)}, "metric em does not score unanswerable questions"),
         ({"doc_stride": 0}, "task reading: doc_stride must be at least 1; received 0"),
     ],
 )

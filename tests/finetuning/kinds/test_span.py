@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.finetuning import registry
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.heads.span_decode import Alternative, SpanPrediction
+from electra_zh.finetuning.heads.spans import SpanHead
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.span import Span
-from electra_zh.finetuning.rows import EncodedSplit
-from electra_zh.finetuning.span_decode import Alternative, SpanPrediction
-from electra_zh.finetuning.span_heads import SpanHead
 from electra_zh.models.encoder import Encoder
 from support.asking import (
     LETTERS,
@@ -72,7 +72,7 @@ def test_a_context_without_tokens_has_a_row_and_no_answer() -> None:
         "[CLS] [UNK] [SEP]",
         "[CLS] [UNK] [SEP] 天 [SEP]",
     ]
-    head = SpanHead(SMALL, "head", kind.task.reading, verdicts=0, seed=0)
+    head = SpanHead(SMALL, "head", kind.task.reading, answer_types=0, seed=0)
     predictions = kind.predictions(run_head(kind, head, rows), rows, examples)
     assert [prediction.text for prediction in predictions] == ["", "天"]
 
@@ -99,12 +99,12 @@ def test_oracle_scores_give_the_gold_answers() -> None:
         examples.append(ask(context, (text, start), name=str(number)))
     rows = kind.encode(examples, TOKENIZER, training=False)
     labels = kind.encode(examples, TOKENIZER, training=True).per_group
-    at_home = (labels["start"] >= rows.per_group["own"][:, 0]) & (
-        labels["start"] < rows.per_group["own"][:, 1]
+    is_best = (labels["start"] >= rows.per_group["max_context"][:, 0]) & (
+        labels["start"] < rows.per_group["max_context"][:, 1]
     )
     spans = {
         int(i): (labels["start"][i], labels["end"][i], 1.0)
-        for i in np.flatnonzero(at_home & (labels["start"] > 0))
+        for i in np.flatnonzero(is_best & (labels["start"] > 0))
     }
     predictions = kind.predictions(point(rows, kind, spans), rows, examples)
     assert [p.text for p in predictions] == [e.answers[0].text for e in examples if e.answers]
@@ -132,7 +132,7 @@ def test_questions_of_one_id_are_scored_each() -> None:
     assert make_span().scores(examples, [predict("天"), predict("地")])["em"] == 100.0
 
 
-def test_cjrc_scores_verdicts() -> None:
+def test_cjrc_scores_answer_types() -> None:
     kind = make_span(metric="cjrc_f1", labels=("YES", "NO", "NONE"))
     examples = [ask("天", verdict="YES"), ask("天", verdict="NONE"), ask("天", verdict="NO")]
     found = kind.scores(examples, [predict("YES"), predict("", best="天"), predict("YES")])

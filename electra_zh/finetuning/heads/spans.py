@@ -1,11 +1,11 @@
 """Output layers and losses of span extraction.
 
-The default head is one dense layer to a start and an end score, as transformers has it. The others
-are the reference's (finetune/qa/qa_tasks.py, `get_prediction_module`): an end score that depends on
-the start, and a score for having no answer.
+The default head is one dense layer to a start and an end score, as in transformers. The others are
+the reference's (finetune/qa/qa_tasks.py, `get_prediction_module`): an end score that depends on the
+start, and a score for having no answer.
 
-Shapes: G windows of a batch (a row each), L length, D hidden width, C verdicts, M longest answer,
-N answers kept, W `_WIDTH`.
+Shapes: G windows of a batch (a row each), L length, D hidden width, C answer types, N answers kept,
+W `_WIDTH`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from electra_zh.finetuning.heads.span_decode import (
+    NEGATIVE,
+    WindowSpans,
+    best_spans,
+    best_spans_of_beam,
+)
 from electra_zh.finetuning.kinds.base import Hidden
-from electra_zh.finetuning.span_decode import NEGATIVE, Pairs, best_pairs, pairs_of_beam
 from electra_zh.finetuning.tasks import SpanConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -30,19 +35,20 @@ _BEAM = 20
 
 
 class SpanOutputs(NamedTuple):
-    """What a head computes of each window for predictions, float32 and int32.
+    """The outputs for each window, float32 and int32.
 
     Attributes:
-      pairs: the best spans.
+      spans: the best spans.
       null: [G], the score of [CLS] as start and end.
       unanswerable: [G], the logit of the question having no answer; None without that head.
-      verdicts: [G, C], log-probabilities of span and the other answers; None without that head.
+      answer_types: [G, C], log-probabilities of a span and of the other answers; None without that
+        head.
     """
 
-    pairs: Pairs
+    spans: WindowSpans
     null: tf.Tensor
     unanswerable: tf.Tensor | None
-    verdicts: tf.Tensor | None
+    answer_types: tf.Tensor | None
 
 
 class _Forks:
@@ -60,19 +66,19 @@ class _Forks:
 
 
 class SpanHead(tf.Module):
-    """Start and end scores of every token, and what the task asks for besides."""
+    """Start and end scores of every token, and the further heads that the task asks for."""
 
     def __init__(
-        self, model: ModelConfig, path: str, reading: SpanConfig, *, verdicts: int, seed: int
+        self, model: ModelConfig, path: str, reading: SpanConfig, *, answer_types: int, seed: int
     ) -> None:
         """Makes the variables.
 
         Args:
           model: the encoder's size.
           path: prefix of the variables' names.
-          reading: which of the reference's heads there are.
-          verdicts: C, span included; 0 without that head.
-          seed: the initial values follow from it and the names.
+          reading: settings that choose the reference's heads.
+          answer_types: C, span included; 0 without that head.
+          seed: random seed of the initial values.
         """
         super().__init__()
         self.reading = reading
@@ -92,9 +98,10 @@ class SpanHead(tf.Module):
         if reading.answerability:
             self.unanswerable_hidden = plain("unanswerable_hidden", 2 * width, _WIDTH)
             self.unanswerable = plain("unanswerable", _WIDTH, 1)
+        # Checkpoints call this layer `verdict`.
         self.verdict: Dense | None = None
-        if verdicts:
-            self.verdict = Dense(f"{path}/verdict", (width, verdicts), seed=seed, stddev=stddev)
+        if answer_types:
+            self.verdict = Dense(f"{path}/verdict", (width, answer_types), seed=seed, stddev=stddev)
 
     def losses(self, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns float32 [G]: the mean of start and end loss, and those of the other heads.
@@ -102,7 +109,7 @@ class SpanHead(tf.Module):
         Args:
           hidden: of the encoder.
           features: `context_mask` int32 [G, L]; `start`, `end` int32 [G], positions, 0 for none;
-            `answerable` float32 [G]; with verdicts `verdict` int32 [G].
+            `answerable` float32 [G]; with answer types `answer_type` int32 [G].
         """
         allowed = _allowed(features["context_mask"])
         sequence = _Forks(hidden.sequence)
@@ -123,8 +130,8 @@ class SpanHead(tf.Module):
             labels = 1.0 - features["answerable"]
             losses += self.reading.answerable_weight * sigmoid_losses(logits, labels)
         if self.verdict is not None:
-            logits = self._verdict_logits(sequence.take(), hidden)
-            losses += _cross_entropy(logits, features["verdict"])
+            logits = self._answer_type_logits(sequence.take(), hidden)
+            losses += _cross_entropy(logits, features["answer_type"])
         return losses
 
     def outputs(self, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> SpanOutputs:
@@ -132,29 +139,30 @@ class SpanHead(tf.Module):
 
         Args:
           hidden: of the encoder.
-          features: `context_mask` int32 [G, L]; `own` int32 [G, 2], first position and one behind
-            the last of those that an answer may begin at in this window.
+          features: `context_mask` int32 [G, L]; `max_context` int32 [G, 2], the positions, end
+            exclusive, where an answer may begin in this window.
         """
         mask = features["context_mask"]
         allowed, in_context = _allowed(mask), mask > 0
         columns = tf.range(hidden.length)[None, :]
-        own = in_context & (columns >= features["own"][:, :1]) & (columns < features["own"][:, 1:])
+        first, last = features["max_context"][:, :1], features["max_context"][:, 1:]
+        may_begin = in_context & (columns >= first) & (columns < last)
         sequence = hidden.sequence
         longest, count = self.reading.max_answer_length, self.reading.n_best
         if self.reading.joint_prediction:
             start = self._start_scores(sequence, hidden, allowed)
-            pairs, null = self._beam(start, hidden, own, mask)
+            spans, null = self._beam(start, hidden, may_begin, mask)
         else:
             start, end = self._plain_scores(sequence, hidden, allowed)
             null = start[:, 0] + end[:, 0]
-            starts, ends = tf.where(own, start, NEGATIVE), tf.where(in_context, end, NEGATIVE)
-            pairs = best_pairs(starts, ends, max_length=longest, count=count)
-        unanswerable = verdicts = None
+            starts, ends = tf.where(may_begin, start, NEGATIVE), tf.where(in_context, end, NEGATIVE)
+            spans = best_spans(starts, ends, max_length=longest, count=count)
+        unanswerable = answer_types = None
         if self.reading.answerability:
             unanswerable = self._unanswerable_logits(start, _Forks(sequence), hidden)
         if self.verdict is not None:
-            verdicts = tf.nn.log_softmax(self._verdict_logits(sequence, hidden))
-        return SpanOutputs(pairs, null, unanswerable, verdicts)
+            answer_types = tf.nn.log_softmax(self._answer_type_logits(sequence, hidden))
+        return SpanOutputs(spans, null, unanswerable, answer_types)
 
     def _plain_scores(
         self, sequence: tf.Tensor, hidden: Hidden, allowed: tf.Tensor
@@ -169,7 +177,7 @@ class SpanHead(tf.Module):
         scores = tf.reshape(self.start(sequence), [hidden.rows, hidden.length])
         return tf.where(allowed, tf.cast(scores, tf.float32), NEGATIVE)
 
-    # The inner layer sees start and token side by side. Its product is computed as the sum of two,
+    # The inner layer takes start and token concatenated. Its product is computed as the sum of two,
     # so that a token's part is computed once and not once for each start.
 
     def _end_start(self, chosen: tf.Tensor) -> tf.Tensor:
@@ -192,13 +200,13 @@ class SpanHead(tf.Module):
         return tf.where(allowed, tf.cast(scores, tf.float32), NEGATIVE)
 
     def _beam(
-        self, start: tf.Tensor, hidden: Hidden, own: tf.Tensor, mask: tf.Tensor
-    ) -> tuple[Pairs, tf.Tensor]:
-        """Returns the best pairs by log-probability, and that of [CLS] as both."""
+        self, start: tf.Tensor, hidden: Hidden, may_begin: tf.Tensor, mask: tf.Tensor
+    ) -> tuple[WindowSpans, tf.Tensor]:
+        """Returns the best spans by log-probability, and that of [CLS] as start and end."""
         allowed, in_context = _allowed(mask), mask > 0
         start = tf.nn.log_softmax(start)
         beam = min(_BEAM, hidden.length)
-        scores, places = tf.math.top_k(tf.where(own, start, NEGATIVE), beam)  # [G, beam]
+        scores, places = tf.math.top_k(tf.where(may_begin, start, NEGATIVE), beam)  # [G, beam]
         tokens = self._end_tokens(hidden.sequence)
 
         def ends_of(position: tf.Tensor) -> tf.Tensor:
@@ -207,26 +215,26 @@ class SpanHead(tf.Module):
             return tf.nn.log_softmax(self._end_scores(chosen, tokens, hidden, allowed))
 
         null = start[:, 0] + ends_of(tf.zeros_like(places[:, 0]))[:, 0]
-        # One start after the other: all at once would be beam times the memory of the inner layer.
+        # One start after the other: all at once would take the beam times the memory.
         ends = [tf.where(in_context, ends_of(places[:, i]), NEGATIVE) for i in range(beam)]
         reading = self.reading
-        pairs = pairs_of_beam(
+        spans = best_spans_of_beam(
             scores,
             places,
             tf.stack(ends, 1),
             max_length=reading.max_answer_length,
             count=reading.n_best,
         )
-        return pairs, null
+        return spans, null
 
     def _unanswerable_logits(self, start: tf.Tensor, sequence: _Forks, hidden: Hidden) -> tf.Tensor:
-        """Returns float32 [G], from [CLS] beside the mean of all tokens weighted by the start."""
+        """Returns float32 [G], from [CLS] and the mean of all tokens weighted by the start."""
         first = sequence.take()[:: hidden.length]
         mean = _weighted_sums(tf.nn.softmax(start), sequence.take(), hidden)
         inner = layers.gelu(self.unanswerable_hidden(tf.concat([first, mean], -1)))
         return tf.cast(tf.squeeze(self.unanswerable(inner), -1), tf.float32)
 
-    def _verdict_logits(self, sequence: tf.Tensor, hidden: Hidden) -> tf.Tensor:
+    def _answer_type_logits(self, sequence: tf.Tensor, hidden: Hidden) -> tf.Tensor:
         assert self.verdict is not None
         first = sequence[:: hidden.length]
         return tf.cast(self.verdict(hidden.dropout(first, "verdict", self._rate)), tf.float32)

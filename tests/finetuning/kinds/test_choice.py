@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.choice import Choice, ChoiceHead
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -174,7 +174,7 @@ def test_no_examples() -> None:
 @pytest.mark.parametrize("answer", [None, -1, 2])
 def test_answer_outside_the_choices_is_named(answer: int | None) -> None:
     bad = example(answer=answer)
-    message = f"dev.json, text 3: the answer is none of the choices: {answer}; allowed: 0 to 1"
+    message = f"dev.json, text 3: the answer is not one of the choices: {answer}; allowed: 0 to 1"
     with pytest.raises(UserError, match=message):
         make_kind().check([bad], BadExamples(skip=False))
     problems = BadExamples(skip=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.finetuning import rows as batching
-from electra_zh.finetuning.rows import EncodedSplit
+from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 
 
 def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
@@ -30,7 +30,7 @@ def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
 
 def test_batch_is_padded_to_the_bucket_of_its_longest_row() -> None:
     rows = make_rows([3, 17, 5, 40])
-    batch = batching.make_batch(rows, np.array([0, 1]), batch_size=2, max_seq_length=64)
+    batch = batches.make_batch(rows, np.array([0, 1]), batch_size=2, max_seq_length=64)
     assert batch.features["input_ids"].shape == (2, 24)
     assert batch.features["input_ids"][0].tolist() == [1, 1, 1] + [0] * 21
     assert batch.features["input_mask"].sum(1).tolist() == [3, 17]
@@ -42,7 +42,7 @@ def test_batch_is_padded_to_the_bucket_of_its_longest_row() -> None:
 def test_without_buckets_every_batch_has_one_shape() -> None:
     rows = make_rows([3, 17, 5, 40])
     for groups in ([0, 1], [3]):
-        batch = batching.make_batch(
+        batch = batches.make_batch(
             rows, np.array(groups), batch_size=2, max_seq_length=64, by_length=False
         )
         assert batch.features["input_ids"].shape == (2, 64)
@@ -50,7 +50,7 @@ def test_without_buckets_every_batch_has_one_shape() -> None:
 
 def test_a_short_batch_is_filled_up_with_weightless_groups() -> None:
     rows = make_rows([3, 4, 5])
-    batch = batching.make_batch(rows, np.array([2]), batch_size=4, max_seq_length=64)
+    batch = batches.make_batch(rows, np.array([2]), batch_size=4, max_seq_length=64)
     assert batch.features["weight"].tolist() == [1, 0, 0, 0]
     assert batch.groups.tolist() == [2]
     assert batch.features["label"].shape == (4,)
@@ -59,21 +59,21 @@ def test_a_short_batch_is_filled_up_with_weightless_groups() -> None:
 def test_rows_of_a_group_stay_together() -> None:
     rows = make_rows([3, 4, 5, 6, 7, 8], group=2)
     assert rows.group_lengths.tolist() == [4, 6, 8]
-    batch = batching.make_batch(rows, np.array([2, 0]), batch_size=2, max_seq_length=64)
+    batch = batches.make_batch(rows, np.array([2, 0]), batch_size=2, max_seq_length=64)
     assert batch.features["input_ids"][:, 0].tolist() == [5, 6, 1, 2]
     assert batch.features["label"].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(("length", "expected"), [(1, 16), (16, 16), (17, 24), (90, 96), (97, 100)])
 def test_bucket_is_the_next_length_and_never_beyond_the_most(length: int, expected: int) -> None:
-    assert batching.bucket(length, 100) == expected
+    assert batches.bucket(length, 100) == expected
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 3))
 def test_an_epoch_holds_every_group_once(lengths: list[int], batch_size: int, epoch: int) -> None:
     rows = make_rows(lengths)
-    plan = batching.training_plan(rows, batch_size=batch_size, seed=1, epoch=epoch)
-    assert len(plan) == batching.steps_per_epoch(rows, batch_size)
+    plan = batches.training_plan(rows, batch_size=batch_size, seed=1, epoch=epoch)
+    assert len(plan) == batches.steps_per_epoch(rows, batch_size)
     assert sorted(np.concatenate(plan).tolist()) == list(range(len(lengths)))
     assert all(len(groups) <= batch_size for groups in plan)
 
@@ -82,8 +82,8 @@ def test_plan_follows_from_seed_and_epoch() -> None:
     rows = make_rows(np.random.default_rng(0).integers(1, 60, 500).tolist())
 
     def plan(seed: int, epoch: int) -> list[int]:
-        batches = batching.training_plan(rows, batch_size=8, seed=seed, epoch=epoch)
-        return np.concatenate(batches).tolist()
+        plan = batches.training_plan(rows, batch_size=8, seed=seed, epoch=epoch)
+        return np.concatenate(plan).tolist()
 
     assert plan(3, 1) == plan(3, 1)
     assert plan(3, 1) != plan(3, 2)
@@ -95,11 +95,9 @@ def test_sorting_by_length_saves_most_of_the_padding() -> None:
     rows = make_rows(lengths.tolist())
 
     def padded(by_length: bool) -> int:
-        plan = batching.training_plan(rows, batch_size=32, seed=0, epoch=0, by_length=by_length)
+        plan = batches.training_plan(rows, batch_size=32, seed=0, epoch=0, by_length=by_length)
         made = (
-            batching.make_batch(
-                rows, groups, batch_size=32, max_seq_length=128, by_length=by_length
-            )
+            batches.make_batch(rows, groups, batch_size=32, max_seq_length=128, by_length=by_length)
             for groups in plan
         )
         return sum(batch.features["input_ids"].size for batch in made)
@@ -110,5 +108,5 @@ def test_sorting_by_length_saves_most_of_the_padding() -> None:
 
 def test_evaluation_begins_with_the_longest() -> None:
     rows = make_rows([5, 9, 2, 7])
-    plan = batching.evaluation_plan(rows, batch_size=3)
+    plan = batches.evaluation_plan(rows, batch_size=3)
     assert [groups.tolist() for groups in plan] == [[1, 3, 0], [2]]

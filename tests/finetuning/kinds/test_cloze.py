@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
 from electra_zh.finetuning.kinds import cloze
 from electra_zh.finetuning.kinds.choice import ChoiceHead
 from electra_zh.finetuning.kinds.cloze import Cloze, assign
-from electra_zh.finetuning.rows import EncodedSplit
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -207,9 +207,12 @@ def test_head_is_that_of_multiple_choice() -> None:
 def test_answer_outside_the_candidates_is_named(answer: int | None) -> None:
     blank = Blank("#idiom1#", 0, 0, 1, answer)
     item = ClozeExample(1, ("#",), (blank,), ("日", "月"), "dev.json, line 4")
-    message = f"dev.json, line 4: the answer is no candidate: #idiom1#: {answer}; allowed: 0 to 1"
+    message = (
+        "dev.json, line 4: the answer is not one of the candidates: "
+        f"#idiom1#: {answer}; allowed: 0 to 1"
+    )
     with pytest.raises(UserError, match=message):
         make_kind().check([item], BadExamples(skip=False))
     problems = BadExamples(skip=True)
     assert make_kind().check([item, make_example("#")], problems) == [make_example("#")]
-    assert problems.counts == {"the answer is no candidate": 1}
+    assert problems.counts == {"the answer is not one of the candidates": 1}

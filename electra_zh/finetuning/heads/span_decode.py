@@ -1,4 +1,4 @@
-"""The best spans: of each window on the device, of each question from all of its windows.
+"""The best spans: per window on the device, per question from all of its windows.
 
 Shapes: G windows, L length, M tokens of the longest answer, N spans kept, B starts of a beam.
 """
@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# The score of what must not be chosen. Sums of a few are still finite.
+# The score of forbidden positions. Sums of a few are still finite.
 NEGATIVE = -1e9
-# Scores below are those of spans that had a part that must not be chosen.
+# Spans with a forbidden position have scores below.
 _LEAST = -1e8
 
 
-class Pairs(NamedTuple):
+class WindowSpans(NamedTuple):
     """The best spans of each window, best first; filled up with scores below any real one.
 
     Attributes:
@@ -31,14 +31,14 @@ class Pairs(NamedTuple):
     ends: tf.Tensor
 
 
-class Slice(NamedTuple):
+class AnswerText(NamedTuple):
     """A stretch of a context.
 
     Attributes:
-      text: as it stands in the context.
-      start: its first character.
-      end: one behind the last.
-      score: as in `Pairs`.
+      text: the characters of the context.
+      start: the first one.
+      end: the last one, exclusive.
+      score: as in `WindowSpans`.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Slice(NamedTuple):
     score: float
 
 
-def best_pairs(start: tf.Tensor, end: tf.Tensor, *, max_length: int, count: int) -> Pairs:
+def best_spans(start: tf.Tensor, end: tf.Tensor, *, max_length: int, count: int) -> WindowSpans:
     """Returns the best spans where start and end have scores of their own; none is missed.
 
     A span among the best `count` has a start that is among the best `count` by its own best span,
@@ -63,12 +63,12 @@ def best_pairs(start: tf.Tensor, end: tf.Tensor, *, max_length: int, count: int)
     band = min(max_length, length)
     best = tf.nn.max_pool1d(_padded(end, band)[..., None], band, 1, "VALID")[..., 0]  # [G, L]
     _, places = tf.math.top_k(start + best, min(count, length))
-    return _pairs(tf.gather(start, places, batch_dims=1), places, end, band=band, count=count)
+    return _top_spans(tf.gather(start, places, batch_dims=1), places, end, band=band, count=count)
 
 
-def pairs_of_beam(
+def best_spans_of_beam(
     scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, max_length: int, count: int
-) -> Pairs:
+) -> WindowSpans:
     """Returns the best spans where each start has end scores of its own.
 
     Args:
@@ -78,12 +78,12 @@ def pairs_of_beam(
       max_length: tokens of an answer at most.
       count: spans to return.
     """
-    return _pairs(scores, places, ends, band=min(max_length, ends.shape[2]), count=count)
+    return _top_spans(scores, places, ends, band=min(max_length, ends.shape[2]), count=count)
 
 
-def _pairs(
+def _top_spans(
     scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, band: int, count: int
-) -> Pairs:
+) -> WindowSpans:
     """Returns the best spans from B starts; `ends` are [G, L] for all of them or [G, B, L]."""
     beam = places.shape[1]
     columns = places[:, :, None] + tf.range(band)  # [G, B, band], the last tokens of the spans
@@ -94,7 +94,7 @@ def _pairs(
     starts = tf.gather(places, numbers // band, batch_dims=1)
     fill = [[0, 0], [0, count - kept]]
     totals = tf.pad(totals, fill, constant_values=2 * NEGATIVE)
-    return Pairs(totals, tf.pad(starts, fill), tf.pad(starts + numbers % band, fill))
+    return WindowSpans(totals, tf.pad(starts, fill), tf.pad(starts + numbers % band, fill))
 
 
 def _padded(ends: tf.Tensor, band: int) -> tf.Tensor:
@@ -103,8 +103,8 @@ def _padded(ends: tf.Tensor, band: int) -> tf.Tensor:
     return tf.pad(ends, room, constant_values=NEGATIVE)
 
 
-class Candidates(NamedTuple):
-    """Spans of all windows, flat; numbers of questions never fall.
+class SpanCandidates(NamedTuple):
+    """Spans of all windows, flat, in the order of the questions.
 
     Attributes:
       question: int64 [spans].
@@ -119,22 +119,22 @@ class Candidates(NamedTuple):
     ends: np.ndarray
 
 
-def gather_candidates(
-    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+def flatten_spans(
+    spans: tuple[np.ndarray, np.ndarray, np.ndarray],
     *,
     question: np.ndarray,
     row_starts: np.ndarray,
     characters: tuple[np.ndarray, np.ndarray],
-) -> Candidates:
-    """Returns the spans that windows offer, as characters, those of each question best first.
+) -> SpanCandidates:
+    """Returns the spans of all windows as characters, those of each question best first.
 
     Args:
-      pairs: `Pairs` as arrays, [G, N] each.
+      spans: `WindowSpans` as arrays, [G, N] each.
       question: int64 [G], the question of each window.
       row_starts: int64 [G], where each window begins in the flat tokens.
-      characters: int32 [T] each, the first character of each token and one behind its last.
+      characters: int32 [T] each, the first and the last (exclusive) character of each token.
     """
-    scores, starts, ends = pairs
+    scores, starts, ends = spans
     real = scores > _LEAST
     of = np.broadcast_to(question[:, None], scores.shape)[real]
     first = (row_starts[:, None] + starts)[real]
@@ -142,11 +142,11 @@ def gather_candidates(
     scores = scores[real]
     order = np.lexsort((-scores, of))
     first, last = first[order], last[order]
-    return Candidates(of[order], scores[order], characters[0][first], characters[1][last])
+    return SpanCandidates(of[order], scores[order], characters[0][first], characters[1][last])
 
 
-def n_best(candidates: Candidates, contexts: list[str], count: int) -> list[list[Slice]]:
-    """Returns the best spans of each question, each text once.
+def n_best(candidates: SpanCandidates, contexts: list[str], count: int) -> list[list[AnswerText]]:
+    """Returns the best spans of each question, without duplicate texts.
 
     Args:
       candidates: those of each question best first.
@@ -155,13 +155,13 @@ def n_best(candidates: Candidates, contexts: list[str], count: int) -> list[list
     """
     bounds = np.searchsorted(candidates.question, np.arange(len(contexts) + 1)).tolist()
     scores, starts, ends = (values.tolist() for values in candidates[1:])
-    found: list[list[Slice]] = []
+    found: list[list[AnswerText]] = []
     for number, context in enumerate(contexts):
-        spans: dict[str, Slice] = {}
+        spans: dict[str, AnswerText] = {}
         for at in range(bounds[number], bounds[number + 1]):
             text = context[starts[at] : ends[at]]
             if text not in spans:
-                spans[text] = Slice(text, starts[at], ends[at], scores[at])
+                spans[text] = AnswerText(text, starts[at], ends[at], scores[at])
                 if len(spans) == count:
                     break
         found.append(list(spans.values()))
@@ -180,12 +180,12 @@ class SpanPrediction(NamedTuple):
 
     Attributes:
       text: a slice of the context; YES, NO, or "" for no answer.
-      start: its first character in the context; -1 where it is no span.
-      end: one behind the last; -1 where it is no span.
+      start: its first character in the context; -1 where it is not a span.
+      end: its last character, exclusive; -1 where it is not a span.
       score: of the best span: the sum of its logits, or its log-probability with joint prediction.
-      no_answer_score: higher where no answer is likelier: the logit of the answerability head, the
-        log-odds of NONE, or the score of [CLS] minus that of the best span.
-      nbest: the best spans, whatever `text` is; their probabilities sum to 1.
+      no_answer_score: higher where no answer is more probable: the logit of the answerability
+        head, the log-odds of NONE, or the score of [CLS] minus that of the best span.
+      nbest: the best spans, independent of `text`; their probabilities sum to 1.
     """
 
     text: str
@@ -197,26 +197,26 @@ class SpanPrediction(NamedTuple):
 
 
 def make_prediction(
-    spans: Sequence[Slice], no_answer_score: float, other: str | None
+    spans: Sequence[AnswerText], no_answer_score: float, other: str | None
 ) -> SpanPrediction:
-    """Returns the best of the spans, or `other` in its place if there is one.
+    """Returns the prediction of the best span, or of `other` if there is one.
 
     Args:
-      spans: best first; there are none where the context has no tokens.
+      spans: best first; empty where the context has no tokens.
       no_answer_score: see `SpanPrediction`.
       other: YES, NO or "".
     """
-    best = spans[0] if spans else Slice("", -1, -1, 0.0)
-    shown = best if other is None else Slice(other, -1, -1, best.score)
+    best = spans[0] if spans else AnswerText("", -1, -1, 0.0)
+    shown = best if other is None else AnswerText(other, -1, -1, best.score)
     scores = np.array([span.score for span in spans])
     weights = np.exp(scores - best.score)
-    shares = (weights / weights.sum()).tolist()
-    nbest = tuple(Alternative(s.text, share) for s, share in zip(spans, shares, strict=True))
+    probabilities = (weights / weights.sum()).tolist()
+    nbest = tuple(Alternative(s.text, p) for s, p in zip(spans, probabilities, strict=True))
     return SpanPrediction(shown.text, shown.start, shown.end, best.score, no_answer_score, nbest)
 
 
 class OtherAnswers(NamedTuple):
-    """What each question has beside its spans.
+    """The answers of each question that are not spans.
 
     Attributes:
       no_answer_scores: see `SpanPrediction`.
@@ -235,10 +235,10 @@ def other_answers(
     names: Sequence[str],
     threshold: float,
 ) -> OtherAnswers:
-    """Decides from all windows of a question whether it is answered by a span.
+    """Decides from all windows of a question whether its answer is a span.
 
     Args:
-      outputs: `verdicts` [G, 1 + len(names)] if there are names; else `unanswerable` [G] if the
+      outputs: `answer_types` [G, 1 + len(names)] if there are names; else `unanswerable` [G] if the
         head has it, else `null` [G].
       question: int64 [G]; every question has a window.
       best_scores: of each question's best span.
@@ -249,8 +249,8 @@ def other_answers(
         return OtherAnswers([], [])
     first = np.searchsorted(question, np.arange(len(best_scores)))
     if names:
-        return _likeliest(outputs["verdicts"], first, ("", *names))
-    # Parity: the least of all windows, as the reference and BERT have it.
+        return _most_probable(outputs["answer_types"], first, ("", *names))
+    # Parity: the minimum over windows, as in the reference and BERT.
     if "unanswerable" in outputs:
         scores = np.minimum.reduceat(outputs["unanswerable"], first)
     else:
@@ -259,16 +259,18 @@ def other_answers(
     return OtherAnswers(scores.tolist(), ["" if each else None for each in empty])
 
 
-def _likeliest(verdicts: np.ndarray, first: np.ndarray, names: Sequence[str]) -> OtherAnswers:
-    """Returns the likeliest of the names for each question; the first name, "", is a span.
+def _most_probable(
+    answer_types: np.ndarray, first: np.ndarray, names: Sequence[str]
+) -> OtherAnswers:
+    """Returns the most probable name for each question; the first name, "", is a span.
 
-    A window that shows an answer is enough; there is none only where all windows say so.
+    One window with an answer is enough; NONE is the answer only if all windows agree.
     """
-    scores = np.maximum.reduceat(verdicts, first)
+    scores = np.maximum.reduceat(answer_types, first)
     no_answer = np.full(len(first), -np.inf)
     if "NONE" in names:
         none = names.index("NONE")
-        scores[:, none] = np.minimum.reduceat(verdicts[:, none], first)
+        scores[:, none] = np.minimum.reduceat(answer_types[:, none], first)
         no_answer = scores[:, none] - np.delete(scores, none, 1).max(1)
     texts = [None, *(name.replace("NONE", "") for name in names[1:])]
     return OtherAnswers(no_answer.tolist(), [texts[i] for i in scores.argmax(1)])

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.finetuning.sequences import Cut, RaggedTokens, build_pairs, concatenate, distinct
+from electra_zh.finetuning.encoding.sequences import (
+    Cut,
+    RaggedTokens,
+    build_pairs,
+    concatenate,
+    distinct,
+)
 
 CLS, SEP = 1, 2
 Texts = list[list[int]]

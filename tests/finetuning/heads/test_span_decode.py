@@ -8,17 +8,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.finetuning.span_decode import (
+from electra_zh.finetuning.heads.span_decode import (
     NEGATIVE,
-    Candidates,
-    Pairs,
-    Slice,
-    best_pairs,
-    gather_candidates,
+    AnswerText,
+    SpanCandidates,
+    WindowSpans,
+    best_spans,
+    best_spans_of_beam,
+    flatten_spans,
     make_prediction,
     n_best,
     other_answers,
-    pairs_of_beam,
 )
 
 Spans = list[tuple[float, int, int]]
@@ -37,7 +37,7 @@ def all_pairs(start: np.ndarray, end: np.ndarray, max_length: int) -> Spans:
     return sorted(found, reverse=True)
 
 
-def listed(pairs: Pairs, row: int = 0) -> Spans:
+def listed(pairs: WindowSpans, row: int = 0) -> Spans:
     values = zip(*(part.numpy()[row].tolist() for part in pairs), strict=True)
     return [(score, first, last) for score, first, last in values if score > NEGATIVE / 2]
 
@@ -64,7 +64,7 @@ def test_best_pairs_are_those_of_trying_all(
     generator = np.random.default_rng(seed)
     start = random_scores(generator, (length,), unit=1.0)
     end = random_scores(generator, (length,), unit=2.0**-10)  # so that all sums are distinct
-    pairs = best_pairs(
+    pairs = best_spans(
         tf.constant(start[None]), tf.constant(end[None]), max_length=max_length, count=count
     )
     assert [part.shape for part in pairs] == [(1, count)] * 3
@@ -80,7 +80,7 @@ def test_pairs_of_beam_are_those_of_trying_all(seed: int, max_length: int) -> No
     start = random_scores(generator, (length,), unit=1.0)
     ends = random_scores(generator, (length, length), unit=2.0**-10)
     order = np.argsort(-start)  # a beam of all the starts
-    pairs = pairs_of_beam(
+    pairs = best_spans_of_beam(
         tf.constant(start[order][None]),
         tf.constant(order[None], tf.int32),
         tf.constant(ends[order][None]),
@@ -94,7 +94,7 @@ def test_pairs_of_beam_are_those_of_trying_all(seed: int, max_length: int) -> No
 def test_windows_have_spans_of_their_own() -> None:
     start = tf.constant([[5.0, 0.0, 1.0], [0.0, 5.0, 1.0]])
     end = tf.constant([[0.0, 3.0, 0.0], [9.0, 0.0, 2.0]])
-    pairs = best_pairs(start, end, max_length=3, count=1)
+    pairs = best_spans(start, end, max_length=3, count=1)
     assert listed(pairs, 0) == [(8.0, 0, 1)]
     assert listed(pairs, 1) == [(9.0, 0, 0)]
 
@@ -103,7 +103,7 @@ def test_candidates_are_characters_sorted_by_question_and_score() -> None:
     scores = np.array([[1.0, -2e9], [3.0, 2.0], [7.0, -1e9]], np.float32)
     starts = np.array([[1, 0], [0, 1], [2, 0]], np.int32)
     ends = np.array([[2, 0], [0, 3], [2, 900]], np.int32)
-    found = gather_candidates(
+    found = flatten_spans(
         (scores, starts, ends),
         question=np.array([0, 0, 2]),
         row_starts=np.array([0, 3, 7]),
@@ -116,18 +116,22 @@ def test_candidates_are_characters_sorted_by_question_and_score() -> None:
 
 
 def test_each_text_is_kept_once_with_its_best_score() -> None:
-    candidates = Candidates(
+    candidates = SpanCandidates(
         question=np.array([0, 0, 0, 0, 2]),
         scores=np.array([4.0, 3.0, 2.0, 1.0, 9.0], np.float32),
         starts=np.array([0, 3, 1, 2, 0]),
         ends=np.array([1, 4, 2, 4, 1]),
     )
     found = n_best(candidates, ["天地玄天", "黄", "宇"], 2)
-    assert found == [[Slice("天", 0, 1, 4.0), Slice("地", 1, 2, 2.0)], [], [Slice("宇", 0, 1, 9.0)]]
+    assert found == [
+        [AnswerText("天", 0, 1, 4.0), AnswerText("地", 1, 2, 2.0)],
+        [],
+        [AnswerText("宇", 0, 1, 9.0)],
+    ]
 
 
 def test_probabilities_are_the_softmax_of_the_best() -> None:
-    spans = [Slice("天", 0, 1, 2.0), Slice("地", 1, 2, 2.0 - np.log(3))]
+    spans = [AnswerText("天", 0, 1, 2.0), AnswerText("地", 1, 2, 2.0 - np.log(3))]
     prediction = make_prediction(spans, -1.5, None)
     assert prediction[:5] == ("天", 0, 1, 2.0, -1.5)
     assert [each.text for each in prediction.nbest] == ["天", "地"]
@@ -135,7 +139,7 @@ def test_probabilities_are_the_softmax_of_the_best() -> None:
 
 
 def test_another_answer_stands_in_place_of_the_span() -> None:
-    prediction = make_prediction([Slice("天", 0, 1, 2.0)], 3.0, "NO")
+    prediction = make_prediction([AnswerText("天", 0, 1, 2.0)], 3.0, "NO")
     assert prediction[:4] == ("NO", -1, -1, 2.0)
     assert prediction.nbest[0].text == "天"
 
@@ -179,7 +183,7 @@ def test_one_window_is_enough_for_an_answer(
     windows: list[list[float]], expected: str | None
 ) -> None:
     found = other_answers(
-        {"verdicts": np.log(windows)},
+        {"answer_types": np.log(windows)},
         np.array([0, 0]),
         best_scores=[0.0],
         names=("YES", "NO", "NONE"),

@@ -10,8 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.finetuning.tag_schemes import tag_names
-from electra_zh.finetuning.tagging_paths import best_tags
+from electra_zh.finetuning.encoding.tags import tag_names
+from electra_zh.finetuning.heads.tag_paths import best_tags
 
 
 def legal(tags: Sequence[str], *, inside: tuple[bool, bool]) -> bool:

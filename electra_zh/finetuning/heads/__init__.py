@@ -1,0 +1,1 @@
+"""Output layers of several parts, and how their scores become spans and tags."""

@@ -1,0 +1,129 @@
+"""Regression: one number for a text or a pair of texts.
+
+Shapes: G examples of a batch (one row each).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.errors import UserError
+from electra_zh.finetuning import scorers
+from electra_zh.finetuning.encoding.batches import EncodedSplit
+from electra_zh.finetuning.examples import TextExample
+from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
+from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.models.config import ModelConfig
+from electra_zh.text.tokenizer import Tokenizer
+
+
+class Regression(TaskKind[TextExample, float]):
+    """One number for each example; the task's two labels are the minimum and the maximum.
+
+    Targets are scaled to 0 to 1 by that range (the reference divides by the maximum alone, which
+    is the same only for ranges that begin at 0). The loss is the squared error.
+    """
+
+    example_type = TextExample
+    readers = ("json_lines", "table", "wsc", "plain_texts")
+    plain_reader = "plain_texts"
+
+    @classmethod
+    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
+        """Returns the names of the correlations."""
+        del task
+        return ("spearman", "pearson")
+
+    @classmethod
+    def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
+        """Returns the minimum and the maximum of the training labels.
+
+        Raises:
+          UserError: a label is not a number, or all are equal.
+        """
+        try:
+            values = sorted(float(label) for label in seen)
+        except ValueError:
+            raise UserError(f"task {task.name}: a training label is not a number") from None
+        if len(values) < 2:
+            raise UserError(f"task {task.name}: the training labels are all the same number")
+        return f"{values[0]:g}", f"{values[-1]:g}"
+
+    def _range(self) -> tuple[float, float]:
+        low, high = (float(name) for name in self.task.labels.names)
+        return low, high
+
+    def find_problem(self, example: TextExample) -> Problem | None:
+        """Returns a problem for labels outside the range."""
+        low, high = self._range()
+        if low <= _number(example.label) <= high:
+            return None
+        detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
+        return Problem("label is not a number of the range", detail)
+
+    def encode(
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns one row per example; with `training`, `target` float32 [G] in 0 to 1."""
+        if not training:
+            return text_rows(examples, tokenizer, self.max_seq_length)
+        rows, labels = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        low, high = self._range()
+        targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
+        return dataclasses.replace(rows, per_group={"target": targets})
+
+    def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
+        """Returns the head, with one output."""
+        return PooledHead(model, path, 1, seed=seed, reference=self.task.head == "reference")
+
+    def losses(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the squared error, [G]."""
+        return tf.square(tf.squeeze(head(hidden), -1) - features["target"])
+
+    def outputs(
+        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `value` [G], scaled."""
+        del features
+        return {"value": tf.squeeze(head(hidden), -1)}
+
+    def predictions(
+        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
+    ) -> list[float]:
+        """Returns the number of each example, in the range of the labels or slightly outside."""
+        assert rows.groups == len(examples)
+        low, high = self._range()
+        return [float(value) * (high - low) + low for value in outputs["value"]]
+
+    def scores(
+        self, examples: Sequence[TextExample], predictions: Sequence[float]
+    ) -> dict[str, float]:
+        """Returns Pearson's and Spearman's correlation."""
+        gold = [_number(example.label) for example in examples]
+        return {
+            "spearman": scorers.spearman(gold, predictions),
+            "pearson": scorers.pearson(gold, predictions),
+        }
+
+    def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:
+        """Returns id, value, and the gold value if it is a number."""
+        line: dict[str, Any] = {"id": example.id, "value": round(prediction, 6)}
+        gold = _number(example.label)
+        return {**line, "gold": gold} if math.isfinite(gold) else line
+
+
+def _number(label: str | None) -> float:
+    """Returns a label as a number, NaN where it is not one."""
+    try:
+        return float(label or "nan")
+    except ValueError:
+        return math.nan
