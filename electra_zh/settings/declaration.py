@@ -91,9 +91,9 @@ class Declaration:
             hint = did_you_mean(str(value), allowed)
             raise UsageError(f'{name} is "{value}"; allowed: {", ".join(allowed)}.{hint}')
         outside = (
-            (self.at_least is not None and value < self.at_least)
+            (self.at_least is not None and not value >= self.at_least)
             or (self.above is not None and not value > self.above)
-            or (self.at_most is not None and value > self.at_most)
+            or (self.at_most is not None and not value <= self.at_most)
             or (self.below is not None and not value < self.below)
         )
         if outside:

@@ -1,4 +1,4 @@
-"""clean by the real command: what it prints and writes, what reads it, what it refuses."""
+"""The clean command: its output and files, build-data after it, and its errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_two_processes_write_what_one_writes_and_say_what_went(folder: Path) -> None:
+def test_two_processes_write_the_bytes_of_one_and_print_the_report(folder: Path) -> None:
     words = ["--min-document", "20", "--decontaminate", "dev.jsonl", "--processes", "2"]
     shown = done(electra("clean", "corpus", "--output", "again", *words, cwd=folder))
     assert contents(folder / "again") == contents(folder / "cleaned")
@@ -48,11 +48,11 @@ def test_two_processes_write_what_one_writes_and_say_what_went(folder: Path) -> 
     assert rows["lines under 5 characters"][:2] == ["0", "1"]
     assert rows["lines under 20% Chinese"][:2] == ["0", "1"]
     assert rows["documents with 13-grams of evaluation data"][:2] == ["1", "4"]
-    assert rows["documents that are the same as an earlier one"][:2] == ["3", "12"]
+    assert rows["duplicate documents"][:2] == ["3", "12"]
     assert rows["kept"][:2] == ["60", "241"]
 
 
-def test_build_data_reads_it(folder: Path) -> None:
+def test_build_data_reads_cleaned_text(folder: Path) -> None:
     words = ["--vocab", "vocab.txt", "--output", "data", "--max-seq-length", "32"]
     done(electra("build-data", "cleaned", *words, cwd=folder))
     manifest = json.loads((folder / "data" / "manifest.json").read_text("utf-8"))
@@ -68,25 +68,33 @@ CLEAN = ("clean", "corpus", "--output", "x")
     ("words", "code", "message"),
     [
         (["clean", "corpus", "--output", "cleaned"], 1, "cleaned holds cleaned text"),
-        (["clean", "corpus", "--output", "corpus/x"], 1, "inside of the input corpus"),
-        (["clean", "corpus", "--output", "corpus", "--overwrite"], 1, "inside of --output corpus"),
+        (["clean", "corpus", "--output", "corpus/x"], 1, "inside the input corpus"),
+        (["clean", "corpus", "--output", "corpus", "--overwrite"], 1, "inside --output corpus"),
         (["clean", "nowhere", "--output", "x"], 1, "No such file or folder: nowhere"),
         (["clean", "corpus"], 2, "--output"),
         ([*CLEAN, "--unicode", "nfd"], 2, 'unicode is "nfd"; allowed: nfc, nfkc, none'),
         ([*CLEAN, "--min-line", "many"], 2, "--min-line"),
-        ([*CLEAN, "--min-line", "-3"], 2, "min_line is -3"),
-        ([*CLEAN, "--max-line-symbols", "50"], 2, "max_line_symbols is 50.0; it must be between"),
-        ([*CLEAN, "--near-duplicates", "2"], 2, "near_duplicates is 2.0"),
-        ([*CLEAN, "--ngram", "1"], 2, "ngram is 1"),
+        ([*CLEAN, "--min-line", "-3"], 2, "min_line must be at least 0; received -3"),
+        (
+            [*CLEAN, "--max-line-symbols", "50"],
+            2,
+            "at least 0 and at most 1; received 50.0",
+        ),
+        (
+            [*CLEAN, "--near-duplicates", "2"],
+            2,
+            "at least 0.1 and at most 1; received 2.0",
+        ),
+        ([*CLEAN, "--ngram", "1"], 2, "ngram must be at least 5; received 1"),
         ([*CLEAN, "--compress", "xz"], 2, 'compress is "xz"; allowed: none, gz, zst'),
-        ([*CLEAN, "--processes", "0"], 2, "num_processes is 0"),
+        ([*CLEAN, "--processes", "0"], 2, "num_processes must be at least 1; received 0"),
         ([*CLEAN, "--min-docment", "3"], 2, "--min-document"),
         ([*CLEAN, "--decontaminate", "gone.json"], 1, "No such file: gone.json"),
         ([*CLEAN, "--decontaminate", "corpus"], 1, "corpus is a folder; a file is needed"),
-        ([*CLEAN, "--min-document", "100000"], 1, "Nothing stays of 64 documents"),
+        ([*CLEAN, "--min-document", "100000"], 1, "The rules remove all 64 documents"),
     ],
 )
-def test_refused_in_one_line_and_nothing_lost(
+def test_an_error_is_one_line_and_nothing_is_lost(
     folder: Path, words: list[str], code: int, message: str
 ) -> None:
     before = contents(folder)
@@ -96,7 +104,7 @@ def test_refused_in_one_line_and_nothing_lost(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_what_was_there(
+def test_a_stopped_run_changes_nothing(
     folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     text = (folder / "corpus" / "a.txt").read_text("utf-8") + "\n\n"

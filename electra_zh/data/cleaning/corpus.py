@@ -1,127 +1,191 @@
-"""The rules on the whole corpus: what stood in it before, and what stands everywhere.
+"""The rules on the whole corpus, applied to what the rules on lines and documents left.
 
-They look at what the rules on lines and documents left, in this order: documents that are the same
-as an earlier one, documents with evaluation data in them, documents near an earlier one, then the
-lines of the documents that stay. Of what is the same, the first in the order of the input stays.
+Of equal texts, the first one in the order of the input is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.data.cleaning.contamination import contaminated
-from electra_zh.data.cleaning.duplicates import CorpusLines, find_repeats, later_occurrences
-from electra_zh.data.cleaning.minhash import near_duplicates
-from electra_zh.data.cleaning.ngrams import Grams
-from electra_zh.data.cleaning.rules import Rule, Verdicts, document_sums
+from electra_zh.data.cleaning import minhash, overlap
+from electra_zh.data.cleaning.document_batch import KEPT, Verdicts, document_sums
+from electra_zh.data.cleaning.ngrams import NO_NGRAMS, Ngrams
+from electra_zh.data.cleaning.rules import Rule
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.cleaning.units import Filtered, load_records
+from electra_zh.data.cleaning.units import FilteredUnit, load_records
+
+# The most hashes to sort at once; each takes about 80 bytes meanwhile.
+PART_HASHES = 1 << 24
 
 
-class _Corpus(NamedTuple):
-    """The units, and where their lines and documents are among all.
+class CorpusLines(NamedTuple):
+    """The subject of corpus rules on lines: those that are left, all with certain hashes.
 
     Attributes:
-      work: the folder of the lines' records.
-      sizes: lines of each unit.
-      offsets: int64 [units + 1], documents before each unit.
-      document_rules: uint8 [documents of the corpus].
+      hashes: uint64 [L].
+      documents: int64 [L], numbers over the whole corpus.
+      solid: [L], characters other than white space.
+      positions: int64 [L], numbers of the lines over the whole corpus.
     """
 
-    work: str
-    sizes: tuple[int, ...]
-    offsets: np.ndarray
-    document_rules: np.ndarray
+    hashes: np.ndarray
+    documents: np.ndarray
+    solid: np.ndarray
+    positions: np.ndarray
 
-    def lines(self, unit: int, *, long: int) -> CorpusLines:
-        records = load_records(self.work, unit)
-        documents = records["document"] + self.offsets[unit]
-        return CorpusLines(
-            records["hash"],
-            documents,
-            records["solid"] >= long,
-            self.document_rules[documents] == Rule.STAYS,
-        )
+    def document_counts(self) -> np.ndarray:
+        """Returns the number of documents that each line occurs in, int64 [L]."""
+        return overlap.document_counts(self.hashes, self.documents)
+
+    def repeated(self, *, among: np.ndarray) -> np.ndarray:
+        """Returns whether each line occurs earlier, all within the mask `among`, bool [L]."""
+        repeated = np.zeros(len(self.hashes), np.bool_)
+        repeated[among] = overlap.later_occurrences(self.hashes[among])
+        return repeated
+
+    def select(self, keep: np.ndarray) -> CorpusLines:
+        """Returns the lines of a mask, bool [L]."""
+        return CorpusLines(*(values[keep] for values in self))
+
+
+class Corpus:
+    """The subject of corpus rules on documents, and the verdicts so far.
+
+    Attributes:
+      lines: uint8 [lines], verdicts.
+      documents: uint8 [documents], verdicts.
+    """
+
+    def __init__(self, units: Sequence[FilteredUnit], *, work: str) -> None:
+        """Puts the units together.
+
+        Args:
+          units: in the order of the input.
+          work: the folder of the lines' records.
+        """
+        self._units = units
+        self._work = work
+        self._line_bounds = np.cumsum([0, *(unit.num_lines for unit in units)])
+        self._document_bounds = np.cumsum([0, *(unit.num_documents for unit in units)])
+        self.lines = np.full(self._line_bounds[-1], KEPT, np.uint8)
+        self.documents = np.full(self._document_bounds[-1], KEPT, np.uint8)
+
+    def duplicates(self) -> np.ndarray:
+        """Returns whether each document has the lines of an earlier one, bool [documents]."""
+        each = (hashes for unit in self._units for hashes in unit.hashes)
+        hashes = np.concatenate([np.empty(0, np.uint64), *each])
+        return self._among_left(lambda left: overlap.later_occurrences(hashes[left]))
+
+    def contaminated(self, *, common: int) -> np.ndarray:
+        """Returns whether each document has n-grams of evaluation data, bool [documents].
+
+        Args:
+          common: ignore n-grams in more documents than this; 0 ignores none.
+        """
+        hits = [NO_NGRAMS]
+        for unit, offset in zip(self._units, self._document_bounds, strict=False):
+            hits += [Ngrams(each.hashes, each.documents + offset) for each in unit.hits]
+        found = Ngrams(*map(np.concatenate, zip(*hits, strict=True)))
+        left = self.documents[found.documents] == KEPT
+        found = Ngrams(found.hashes[left], found.documents[left])
+        matched = np.zeros(len(self.documents), np.bool_)
+        matched[overlap.contaminated(found, common=common)] = True
+        return matched
+
+    def near_duplicates(self, threshold: float) -> np.ndarray:
+        """Returns whether each document is similar to an earlier one, bool [documents]."""
+        each = (rows for unit in self._units for rows in unit.signatures)
+        rows = np.concatenate([np.empty((0, minhash.SIGNATURE), np.uint32), *each])
+        return self._among_left(lambda left: minhash.near_duplicates(rows[left], threshold))
+
+    def solid_left(self) -> np.ndarray:
+        """Returns the characters left of each document, without white space, int64 [documents]."""
+        sums: list[np.ndarray] = []
+        for unit, verdicts in enumerate(self.verdicts()):
+            records = load_records(self._work, unit)
+            solid = records["solid"] * (verdicts.lines == KEPT)
+            sums.append(document_sums(solid, records["document"], len(verdicts.documents)))
+        return np.concatenate(sums)
+
+    def load_lines(self, unit: int) -> CorpusLines:
+        """Returns the lines of a unit that are in documents that are left."""
+        records = load_records(self._work, unit)
+        documents = records["document"] + self._document_bounds[unit]
+        positions = np.arange(len(records)) + self._line_bounds[unit]
+        lines = CorpusLines(records["hash"], documents, records["solid"], positions)
+        return lines.select((self.documents[documents] == KEPT) & (self.lines[positions] == KEPT))
+
+    def verdicts(self) -> Iterator[Verdicts]:
+        """Yields the verdicts on the lines and documents of each unit."""
+        lines = np.split(self.lines, self._line_bounds[1:-1])
+        documents = np.split(self.documents, self._document_bounds[1:-1])
+        yield from map(Verdicts, lines, documents)
+
+    def _among_left(self, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        left = np.flatnonzero(self.documents == KEPT)
+        matched = np.zeros(len(self.documents), np.bool_)
+        matched[left] = find(left)
+        return matched
 
 
 def judge_corpus(
-    filtered: Sequence[Filtered], settings: CleanSettings, *, work: str
+    units: Sequence[FilteredUnit], settings: CleanSettings, *, work: str
 ) -> list[Verdicts]:
     """Returns the verdicts on the lines and documents of each unit.
 
     Args:
-      filtered: what the first task said of each unit, in order.
+      units: the filtered units, in the order of the input.
       settings: the rules.
-      work: where the first task left what is known of the lines.
+      work: the folder of the lines' records.
     """
-    counts = [len(unit.document_hashes) for unit in filtered]
-    corpus = _Corpus(
-        work,
-        tuple(unit.lines for unit in filtered),
-        np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-        _judge_documents(filtered, settings),
-    )
-    total = sum(corpus.sizes)
-    line_rules = np.full(total, Rule.STAYS, np.uint8)
-    if settings.boilerplate or settings.duplicate_lines:
-        repeats = find_repeats(
-            lambda unit: corpus.lines(unit, long=settings.duplicate_lines),
-            corpus.sizes,
-            boilerplate=settings.boilerplate,
-            duplicates=settings.duplicate_lines > 0,
-        )
-        line_rules[repeats.boilerplate] = Rule.LINE_BOILERPLATE
-        line_rules[repeats.duplicate] = Rule.LINE_DUPLICATE
-    bounds = np.concatenate([[0], np.cumsum(corpus.sizes, dtype=np.int64)])
-    return [
-        _judge_remains(corpus, unit, line_rules[bounds[unit] : bounds[unit + 1]], settings)
-        for unit in range(len(filtered))
-    ]
+    corpus = Corpus(units, work=work)
+    rules = ((verdict, rule) for verdict, rule in settings.active_rules() if rule.scope == "corpus")
+    for on_documents, group in itertools.groupby(rules, lambda each: each[1].on_documents):
+        if not on_documents:
+            judge_lines(corpus.load_lines, len(units), list(group), settings, corpus.lines)
+            continue
+        for verdict, rule in group:
+            matched = rule.matches(corpus, settings)
+            corpus.documents[matched & (corpus.documents == KEPT)] = verdict
+    return list(corpus.verdicts())
 
 
-def _judge_documents(filtered: Sequence[Filtered], settings: CleanSettings) -> np.ndarray:
-    """Returns the verdicts on all documents that were left, uint8 [documents]."""
-    hashes = np.concatenate([unit.document_hashes for unit in filtered])
-    rules = np.full(len(hashes), Rule.STAYS, np.uint8)
-    if not settings.keep_duplicates:
-        rules[later_occurrences(hashes)] = Rule.DOCUMENT_DUPLICATE
-    if settings.decontaminate:
-        hits = _hits(filtered, np.flatnonzero(rules == Rule.STAYS))
-        found = contaminated(hits, common=settings.common_ngrams)
-        rules[found] = Rule.DOCUMENT_CONTAMINATED
-    if settings.near_duplicates is not None:
-        left = np.flatnonzero(rules == Rule.STAYS)
-        rows = np.concatenate([unit.signatures for unit in filtered])[left]
-        near = near_duplicates(rows, settings.near_duplicates)
-        rules[left[near]] = Rule.DOCUMENT_NEAR_DUPLICATE
-    return rules
+def judge_lines(
+    load: Callable[[int], CorpusLines],
+    num_units: int,
+    rules: Sequence[tuple[int, Rule]],
+    settings: CleanSettings,
+    verdicts: np.ndarray,
+    *,
+    part_hashes: int = PART_HASHES,
+) -> None:
+    """Applies corpus rules on lines.
 
+    The hashes are taken in parts by their first bits. Memory so does not grow with the corpus but
+    for the verdicts. The lines of a unit are loaded once per part.
 
-def _hits(filtered: Sequence[Filtered], looked_at: np.ndarray) -> Grams:
-    """Returns the n-grams of evaluation data in some documents, numbered over the corpus."""
-    offset = 0
-    numbers: list[np.ndarray] = []
-    for unit in filtered:
-        numbers.append(unit.hits.documents + offset)
-        offset += len(unit.document_hashes)
-    documents = np.concatenate(numbers)
-    hashes = np.concatenate([unit.hits.hashes for unit in filtered])
-    inside = np.isin(documents, looked_at)
-    return Grams(hashes[inside], documents[inside])
-
-
-def _judge_remains(
-    corpus: _Corpus, unit: int, line_rules: np.ndarray, settings: CleanSettings
-) -> Verdicts:
-    """Returns the verdicts on a unit, with those on documents that lost too many lines."""
-    rules = corpus.document_rules[corpus.offsets[unit] : corpus.offsets[unit + 1]].copy()
-    if (line_rules != Rule.STAYS).any():
-        records = load_records(corpus.work, unit)
-        solid = records["solid"] * (line_rules == Rule.STAYS)
-        left = document_sums(solid, records["document"], len(rules))
-        short = left < max(settings.min_document, 1)
-        rules[short & (rules == Rule.STAYS)] = Rule.DOCUMENT_REMAINS
-    return Verdicts(line_rules, rules)
+    Args:
+      load: returns the lines of a unit.
+      num_units: number of units.
+      rules: the rules and their verdicts.
+      settings: of the rules.
+      verdicts: uint8 [lines of the corpus], to be filled in.
+      part_hashes: about the number of hashes to sort at once.
+    """
+    bits = max(0, (max(len(verdicts) - 1, 0) // part_hashes).bit_length())
+    for part in range(1 << bits):
+        loaded: list[CorpusLines] = []
+        for unit in range(num_units):
+            lines = load(unit)
+            if bits:
+                lines = lines.select(lines.hashes >> np.uint64(64 - bits) == part)
+            loaded.append(lines)
+        lines = CorpusLines(*map(np.concatenate, zip(*loaded, strict=True)))
+        for verdict, rule in rules:
+            matched = rule.matches(lines, settings)
+            verdicts[lines.positions[matched]] = verdict
+            lines = lines.select(~matched)

@@ -1,4 +1,4 @@
-"""Whole documents as lines and arrays over their characters.
+"""Whole documents as lines and arrays over their characters, and the rules applied to them.
 
 Shapes: `C` characters, `L` lines, `D` documents.
 """
@@ -9,32 +9,41 @@ import functools
 import hashlib
 import itertools
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.text.wordpiece.characters import CJK_RANGES, CODE_POINTS, to_codepoints
+from electra_zh.data.cleaning.normalization import EMPTIED, REPLACEMENT
+from electra_zh.data.cleaning.overlap import later_in_document
+from electra_zh.data.cleaning.settings import CleanSettings
+from electra_zh.text.wordpiece.characters import (
+    CJK_RANGES,
+    CODE_POINTS,
+    code_point_table,
+    to_codepoints,
+)
 
-# A longer document is taken in parts of about this many characters, so that memory has a bound.
+# The verdict on a line or document that no rule removes; others are the rule's number from 1.
+KEPT = 0
+# A longer document is cut into parts of about this many characters, to bound the memory.
 MAX_DOCUMENT = 1 << 24
 
-# What a character is to the rules: bits of `_classes`.
+# Bits of `_classes`.
 _CHINESE, _SYMBOL, _SPACE = 1, 2, 4
-_PLANES_IN_USE = ((0, 0x40000), (0xE0000, 0xE1000))
+_CLASS_OF_CATEGORY = {"P": _SYMBOL, "S": _SYMBOL, "N": _SYMBOL, "Z": _SPACE}
 # Unicode calls it a number: it is written in years, 二〇二五年.
 _IDEOGRAPHIC_ZERO = 0x3007
-# Repetitions are of so many characters at most.
 _LONGEST_PERIOD = 4
 _HASH_BYTES = 8
 
 
-class Stretch(NamedTuple):
+class DocumentBatch(NamedTuple):
     """Some documents, none of them without lines.
 
     Attributes:
       lines: the lines [L], none of them empty.
-      documents: int64 [L], of each line the number of its document, 0 to D - 1 in order.
+      documents: int64 [L], the number of each line's document, 0 to D - 1 in order.
     """
 
     lines: list[str]
@@ -42,39 +51,23 @@ class Stretch(NamedTuple):
 
     @property
     def num_documents(self) -> int:
-        """How many documents there are: D."""
+        """The number of documents, D."""
         return int(self.documents[-1]) + 1 if len(self.lines) else 0
 
-    def select(self, keep: np.ndarray) -> Stretch:
-        """Returns the lines of a mask, bool [L], the documents numbered anew."""
+    def select(self, keep: np.ndarray) -> DocumentBatch:
+        """Returns the lines of a mask, bool [L], with documents numbered anew."""
         lines = [self.lines[index] for index in np.flatnonzero(keep).tolist()]
-        return Stretch(lines, number_documents(self.documents[keep]))
+        return DocumentBatch(lines, _number_documents(self.documents[keep]))
 
 
-class Figures(NamedTuple):
-    """What the rules look at of each line.
-
-    Attributes:
-      lengths: int64 [L], characters.
-      solid: int64 [L], characters that are no white space.
-      chinese: int64 [L], ideographs.
-      symbols: int64 [L], symbols, digits and punctuation.
-      run: int64 [L], the longest stretch that repeats one to four characters.
-    """
-
-    lengths: np.ndarray
-    solid: np.ndarray
-    chinese: np.ndarray
-    symbols: np.ndarray
-    run: np.ndarray
-
-
-def stretches(blocks: Iterable[str], *, max_document: int = MAX_DOCUMENT) -> Iterator[Stretch]:
+def read_batches(
+    blocks: Iterable[str], *, max_document: int = MAX_DOCUMENT
+) -> Iterator[DocumentBatch]:
     """Yields the documents of a text, as many at a time as its blocks hold.
 
     Args:
       blocks: the text in blocks of whole lines; an empty line ends a document.
-      max_document: characters from which on a document is taken in parts.
+      max_document: characters above which a document is cut into parts.
     """
     held: list[str] = []
     characters = 0
@@ -88,48 +81,84 @@ def stretches(blocks: Iterable[str], *, max_document: int = MAX_DOCUMENT) -> Ite
             cut = len(held)
         else:
             continue
-        yield from _stretch(held[:cut])
+        yield from _batch(held[:cut])
         held = held[cut:]
         characters = sum(map(len, held))
-    yield from _stretch(held)
+    yield from _batch(held)
 
 
-def _stretch(lines: Sequence[str]) -> Iterator[Stretch]:
-    kept = [line for line in lines if line]
-    if kept:
+def _batch(lines: Sequence[str]) -> Iterator[DocumentBatch]:
+    filled = [line for line in lines if line]
+    if filled:
         blank = np.fromiter((not line for line in lines), np.bool_, len(lines))
-        yield Stretch(kept, number_documents(np.cumsum(blank)[~blank]))
+        yield DocumentBatch(filled, _number_documents(np.cumsum(blank)[~blank]))
 
 
-def number_documents(documents: np.ndarray) -> np.ndarray:
+def _number_documents(documents: np.ndarray) -> np.ndarray:
     """Returns ascending document numbers as 0, 1, 2, ... without gaps."""
     return np.cumsum(np.diff(documents, prepend=documents[:1]) != 0)
 
 
-def measure(lines: Sequence[str], *, runs: bool = True) -> Figures:
-    """Returns what the rules look at of each line.
+class LineMeasures:
+    """Measures of lines, each computed when a rule first asks for it.
 
-    Args:
-      lines: no one empty, no line ends in them.
-      runs: find repetitions; without it they are given as 0.
+    Attributes:
+      lengths: int64 [L], characters.
     """
-    codes = to_codepoints("\n".join(lines) + "\n")
-    ends = np.flatnonzero(codes == ord("\n"))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts
-    classes = _classes().take(codes)
 
-    def count(kind: int) -> np.ndarray:
-        return np.add.reduceat(classes == kind, starts, dtype=np.int64)
+    def __init__(self, lines: Sequence[str]) -> None:
+        """Finds the lines' characters.
 
-    run = _longest_runs(codes, ends) if runs else np.zeros_like(lengths)
-    return Figures(lengths, lengths - count(_SPACE), count(_CHINESE), count(_SYMBOL), run)
+        Args:
+          lines: not empty, and without line ends.
+        """
+        self._lines = lines
+        self._codes = to_codepoints("\n".join(lines) + "\n")
+        self._ends = np.flatnonzero(self._codes == ord("\n"))
+        self._starts = np.concatenate([[0], self._ends[:-1] + 1])
+        self._classes = _classes().take(self._codes)
+        self.lengths: np.ndarray = self._ends - self._starts
+
+    @functools.cached_property
+    def solid(self) -> np.ndarray:
+        """Characters other than white space, int64 [L]."""
+        return self.lengths - self._count(_SPACE)
+
+    @functools.cached_property
+    def chinese(self) -> np.ndarray:
+        """Ideographs, int64 [L]."""
+        return self._count(_CHINESE)
+
+    @functools.cached_property
+    def symbols(self) -> np.ndarray:
+        """Symbols, digits and punctuation, int64 [L]."""
+        return self._count(_SYMBOL)
+
+    @functools.cached_property
+    def run(self) -> np.ndarray:
+        """The longest run of one to four repeated characters, int64 [L]; 0 without one."""
+        return _longest_runs(self._codes, self._ends)
+
+    @property
+    def emptied(self) -> np.ndarray:
+        """Marks of lines whose characters normalising deleted, bool [L]."""
+        return self._contain(EMPTIED)
+
+    @property
+    def broken(self) -> np.ndarray:
+        """Marks of lines with more U+FFFD than normalising deletes, bool [L]."""
+        return self._contain(chr(REPLACEMENT))
+
+    def _count(self, kind: int) -> np.ndarray:
+        return np.add.reduceat(self._classes == kind, self._starts, dtype=np.int64)
+
+    def _contain(self, char: str) -> np.ndarray:
+        return np.fromiter((char in line for line in self._lines), np.bool_, len(self._lines))
 
 
 def _longest_runs(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Returns of each line the length of its longest repetition, int64 [L]; 0: none."""
     codes = codes.copy()
-    # No line end is the same as another, so no repetition goes on over one.
+    # No two line ends are the same, so no repetition crosses one.
     codes[ends] = CODE_POINTS + np.arange(len(ends), dtype=np.uint32)
     longest = np.zeros(len(ends), np.int64)
     for period in range(1, _LONGEST_PERIOD + 1):
@@ -139,20 +168,108 @@ def _longest_runs(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
         breaks = np.flatnonzero(np.diff(same) != 1)
         firsts = np.concatenate([[0], breaks + 1])
         sizes = np.diff(np.append(firsts, len(same)))
-        # A repetition has its characters twice at least.
+        # A repetition has its characters at least twice.
         twice = sizes >= period
         lines = np.searchsorted(ends, same[firsts[twice]])
         np.maximum.at(longest, lines, sizes[twice] + period)
     return longest
 
 
+class Verdicts(NamedTuple):
+    """The rules that remove lines and documents, as their numbers from 1; `KEPT` for none.
+
+    Attributes:
+      lines: uint8 [L]; lines of a removed document are not marked for it.
+      documents: uint8 [D].
+    """
+
+    lines: np.ndarray
+    documents: np.ndarray
+
+    def by_line(self, documents: np.ndarray) -> np.ndarray:
+        """Returns the verdict on each line or on its document, uint8 [L].
+
+        Args:
+          documents: [L], the number of each line's document.
+        """
+        return np.where(self.lines == KEPT, self.documents[documents], self.lines)
+
+
+class RemainingText:
+    """The subject of rules on lines and documents: a batch, and the lines left by earlier rules.
+
+    Attributes:
+      lines: measures of all lines.
+    """
+
+    def __init__(
+        self, batch: DocumentBatch, lines: LineMeasures, hashes: np.ndarray, left: np.ndarray
+    ) -> None:
+        """Collects what rules look at.
+
+        Args:
+          batch: the documents.
+          lines: measures of their lines.
+          hashes: uint64 [L], of the lines.
+          left: bool [L], whether no earlier rule removed a line.
+        """
+        self.lines = lines
+        self._batch = batch
+        self._hashes = hashes
+        self._left = left
+
+    @functools.cached_property
+    def repeated(self) -> np.ndarray:
+        """Marks of lines left that occur earlier in their document, bool [L]."""
+        repeated = np.zeros(len(self._left), np.bool_)
+        repeated[self._left] = later_in_document(
+            self._hashes[self._left], self._batch.documents[self._left]
+        )
+        return repeated
+
+    def totals(self, values: np.ndarray | int) -> np.ndarray:
+        """Returns the sum of values [L] over the lines left of each document, int64 [D]."""
+        return document_sums(values * self._left, self._batch.documents, self._batch.num_documents)
+
+
+def judge_batch(
+    batch: DocumentBatch, lines: LineMeasures, hashes: np.ndarray, settings: CleanSettings
+) -> Verdicts:
+    """Returns the verdicts of the rules that look at lines and documents alone.
+
+    Args:
+      batch: the documents.
+      lines: measures of their lines.
+      hashes: uint64 [L], of the lines.
+      settings: the rules.
+    """
+    verdicts = Verdicts(
+        np.full(len(batch.lines), KEPT, np.uint8), np.full(batch.num_documents, KEPT, np.uint8)
+    )
+    text = RemainingText(batch, lines, hashes, verdicts.lines == KEPT)
+    for verdict, rule in settings.active_rules():
+        if rule.scope != "batch":
+            continue
+        matched = rule.matches(text, settings)
+        if rule.on_documents:
+            verdicts.documents[matched & (verdicts.documents == KEPT)] = verdict
+        elif matched.any():
+            # The lines of a removed document are removed with it.
+            matched = matched & (verdicts.by_line(batch.documents) == KEPT)
+            verdicts.lines[matched] = verdict
+            text = RemainingText(batch, lines, hashes, verdicts.lines == KEPT)
+    return verdicts
+
+
+def document_sums(values: np.ndarray, documents: np.ndarray, count: int) -> np.ndarray:
+    """Returns the sum of the values [L] of each document's lines, int64 [count]."""
+    # Sums of whole numbers under 2 ** 53 are exact in float64.
+    return np.bincount(documents, weights=values, minlength=count).astype(np.int64)
+
+
 def hash_lines(lines: Sequence[str]) -> np.ndarray:
     """Returns 64 bits of each line's BLAKE2b hash, uint64 [L]."""
-    digests = [
-        hashlib.blake2b(line, digest_size=_HASH_BYTES).digest()
-        for line in ("\n".join(lines).encode().split(b"\n") if lines else ())
-    ]
-    return np.frombuffer(b"".join(digests), "<u8")
+    return _hashes("\n".join(lines).encode().split(b"\n") if lines else ())
 
 
 def hash_documents(line_hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -162,30 +279,25 @@ def hash_documents(line_hashes: np.ndarray, documents: np.ndarray) -> np.ndarray
       line_hashes: uint64 [L].
       documents: int64 [L], the number of each line's document.
     """
-    starts = np.flatnonzero(np.diff(documents, prepend=-1))
-    bounds = [*starts.tolist(), len(documents)]
+    starts = np.flatnonzero(np.diff(documents, prepend=-1)) * _HASH_BYTES
     data = line_hashes.astype("<u8").tobytes()
-    digests = [
-        hashlib.blake2b(
-            data[first * _HASH_BYTES : end * _HASH_BYTES], digest_size=_HASH_BYTES
-        ).digest()
-        for first, end in itertools.pairwise(bounds)
-    ]
+    bounds = itertools.pairwise([*starts.tolist(), len(data)])
+    return _hashes(data[first:end] for first, end in bounds)
+
+
+def _hashes(texts: Iterable[bytes]) -> np.ndarray:
+    digests = [hashlib.blake2b(text, digest_size=_HASH_BYTES).digest() for text in texts]
     return np.frombuffer(b"".join(digests), "<u8")
 
 
 @functools.cache
 def _classes() -> np.ndarray:
-    """Returns uint8 [0x110000]: what each character is to the rules."""
-    classes = np.zeros(CODE_POINTS, np.uint8)
-    kinds: dict[str, int] = {"P": _SYMBOL, "S": _SYMBOL, "N": _SYMBOL, "Z": _SPACE}
-    category: Callable[[str], str] = unicodedata.category
-    for first, end in _PLANES_IN_USE:
-        names = [category(chr(code))[0] for code in range(first, end)]
-        classes[first:end] = [kinds.get(name, 0) for name in names]
-    for first, last in CJK_RANGES:
+    """Returns uint8 [0x110000]: the class of each character."""
+    classes = code_point_table(
+        lambda char: _CLASS_OF_CATEGORY.get(unicodedata.category(char)[0], 0), np.uint8
+    )
+    for first, last in (*CJK_RANGES, (_IDEOGRAPHIC_ZERO, _IDEOGRAPHIC_ZERO)):
         classes[first : last + 1] = _CHINESE
-    classes[_IDEOGRAPHIC_ZERO] = _CHINESE
     return classes
 
 

@@ -1,8 +1,7 @@
-"""Hashes of n-grams: stretches of n ideographs and words.
+"""Hashes of n-grams of units. A unit is an ideograph, or a run of other letters and digits.
 
-An ideograph is a unit, and so is a run of other letters and digits, which say less one by one: 13
-Latin letters are no more than a word. Case, width, punctuation, white space and line ends between
-units make no difference.
+13 single Latin letters would be no more than a word. Case, width, punctuation, white space and line
+ends between units make no difference.
 """
 
 from __future__ import annotations
@@ -14,110 +13,110 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.text.wordpiece.characters import CODE_POINTS, is_cjk, to_codepoints
+from electra_zh.text.wordpiece.characters import code_point_table, is_cjk, to_codepoints
 
-# An odd number: multiplying by it loses nothing. 2 ** 64 over the golden ratio.
+# An odd number, so that multiplying by it is one to one: 2 ** 64 over the golden ratio.
 _BASE = 0x9E3779B97F4A7C15
-# Marks the letters and digits that are no ideographs.
+# Marks letters and digits other than ideographs.
 _LETTER = 1 << 31
-_PLANES_IN_USE = ((0, 0x40000), (0xE0000, 0xE1000))
 
 
-class Grams(NamedTuple):
+class Ngrams(NamedTuple):
     """The n-grams of some documents.
 
     Attributes:
       hashes: uint64 [G], in the order of the text.
-      documents: int64 [G], the document of each; n-grams do not go over its ends.
+      documents: int64 [G], the document of each; n-grams do not cross its ends.
     """
 
     hashes: np.ndarray
     documents: np.ndarray
 
 
-def grams(lines: Sequence[str], documents: np.ndarray, *, n: int) -> Grams:
+NO_NGRAMS = Ngrams(np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+def hash_ngrams(lines: Sequence[str], documents: np.ndarray, *, n: int) -> Ngrams:
     """Returns the n-grams of documents.
 
     Args:
       lines: their lines [L].
       documents: int64 [L], the number of each line's document, ascending.
-      n: units of a gram.
+      n: units per n-gram.
     """
     lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-    # The line ends part the words.
+    # Line ends separate words.
     codes = _plain_forms().take(to_codepoints("\n".join(lines)))
     kept = np.flatnonzero(codes)
-    values, starts = _units(codes, kept)
+    values, starts = _hash_units(codes, kept)
     if len(values) < n:
-        return Grams(np.empty(0, np.uint64), np.empty(0, np.int64))
+        return NO_NGRAMS
     ends = np.cumsum(lengths + 1)
     of_unit = np.repeat(documents, np.diff(np.searchsorted(kept[starts], ends), prepend=0))
-    hashes = _rolling(values, n)
+    hashes = _rolling_hashes(values, n)
     inside = of_unit[n - 1 :] == of_unit[: len(of_unit) - n + 1]
-    return Grams(scramble(hashes[inside]), of_unit[: len(inside)][inside])
+    return Ngrams(scramble(hashes[inside]), of_unit[: len(inside)][inside])
 
 
-def _units(codes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a hash of each ideograph and each run of letters, and where it starts in `kept`."""
+def _hash_units(codes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the hash of each unit, and the index in `kept` of its first character."""
     letter = codes >= _LETTER
-    # A letter behind a letter goes on with its word.
-    goes_on = np.zeros(len(codes), np.bool_)
-    goes_on[1:] = letter[1:] & letter[:-1]
-    starts = np.flatnonzero(~goes_on[kept])
+    # A letter after a letter continues its word.
+    continues = np.zeros(len(codes), np.bool_)
+    continues[1:] = letter[1:] & letter[:-1]
+    starts = np.flatnonzero(~continues[kept])
     sizes = np.diff(np.append(starts, len(kept)))
     within = np.arange(len(kept)) - np.repeat(starts, sizes)
     values = scramble(codes[kept] + (within.astype(np.uint64) << np.uint64(32)))
     return (np.add.reduceat(values, starts) if len(starts) else values), starts
 
 
-def _rolling(values: np.ndarray, n: int) -> np.ndarray:
-    """Returns the polynomial over the base of each n values in a row, uint64 [len - n + 1]."""
-    # Of stretches of 1, 2, 4, ... values, each made of two of half its length.
+def _rolling_hashes(values: np.ndarray, n: int) -> np.ndarray:
+    """Returns the polynomial over `_BASE` of each n consecutive values, uint64 [len - n + 1]."""
+    # `power` has the polynomials of 1, 2, 4, ... values, each made of two of half the width.
     power, width = values, 1
     result: np.ndarray | None = None
     done = 0
     while True:
+        factor = np.uint64(pow(_BASE, width, 1 << 64))
         if n & width:
             if result is None:
                 result = power
             else:
-                # The part behind what is done so far.
-                behind = power[done:]
-                count = min(len(result), len(behind))
-                factor = np.uint64(pow(_BASE, width, 1 << 64))
-                result = result[:count] * factor + behind[:count]
+                rest = power[done:]
+                count = min(len(result), len(rest))
+                result = result[:count] * factor + rest[:count]
             done += width
         if done == n:
             assert result is not None
             return result
-        factor = np.uint64(pow(_BASE, width, 1 << 64))
         power = power[:-width] * factor + power[width:]
         width *= 2
 
 
 def scramble(values: np.ndarray) -> np.ndarray:
     """Returns 64-bit values spread over all 64 bits, one to one (Steele et al., SplitMix64)."""
-    values = values + np.uint64(_BASE)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    spread: np.ndarray = values + np.uint64(_BASE)
+    spread = (spread ^ (spread >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    spread = (spread ^ (spread >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return spread ^ (spread >> np.uint64(31))
 
 
 @functools.cache
 def _plain_forms() -> np.ndarray:
-    """Returns uint32 [0x110000]: what each character is compared as; 0 where it is left out.
+    """Returns uint32 [0x110000]: the form in which each character is compared; 0 to skip it.
 
     Those of letters and digits are marked with `_LETTER`.
     """
-    forms = np.zeros(CODE_POINTS, np.uint32)
-    for first, end in _PLANES_IN_USE:
-        for code in range(first, end):
-            char = chr(code)
-            if char.isalnum():
-                plain = unicodedata.normalize("NFKC", char).lower()
-                form = plain if len(plain) == 1 else char
-                forms[code] = ord(form) | (0 if is_cjk(ord(form)) else _LETTER)
-    return forms
+
+    def form(char: str) -> int:
+        if not char.isalnum():
+            return 0
+        plain = unicodedata.normalize("NFKC", char).lower()
+        code = ord(plain if len(plain) == 1 else char)
+        return code | (0 if is_cjk(code) else _LETTER)
+
+    return code_point_table(form, np.uint32)
 
 
 def prepare() -> None:

@@ -1,24 +1,25 @@
-"""What was removed by which rule: counted, with samples, and written down.
+"""The report of a cleaning: text removed by each rule, with samples.
 
-The report holds no times, no machine and no absolute paths, so the same corpus and settings give
-the same file.
+The report holds no times, machine names or absolute paths, so that the same corpus and settings
+give the same file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from electra_zh import __version__, files
+from electra_zh.data.cleaning.document_batch import KEPT
 from electra_zh.data.cleaning.rules import Rule
 from electra_zh.data.manifest import BadLines
 
 REPORT = "report.json"
 SUMMARY = "report.md"
-# What a folder that this package cleaned says of itself, so that it may be overwritten.
+# Marks a folder that this package cleaned, which may be overwritten.
 KIND = "electra-zh clean"
 FORMAT = 1
 
@@ -28,10 +29,10 @@ _SAMPLE_CHARACTERS = 60
 
 @dataclasses.dataclass
 class Amount:
-    """So much text.
+    """An amount of text.
 
     Attributes:
-      documents: whole documents.
+      documents: complete documents.
       lines: lines.
       characters: their characters, with white space and without line ends.
     """
@@ -48,20 +49,21 @@ class Amount:
 
 
 class Tally:
-    """Text by the rule that removed it, `Rule.STAYS` for what stayed.
+    """Text counted by verdict: `KEPT`, or the number of the rule that removed it.
 
     Attributes:
-      amounts: of each rule.
-      samples: of each rule the first lines, cut short; one of a document that went as a whole.
+      amounts: per verdict.
+      samples: per verdict, the first lines, shortened; one per removed document.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Sequence[Rule]) -> None:
         """Starts with nothing."""
-        self.amounts = {rule: Amount() for rule in Rule}
-        self.samples: dict[Rule, list[str]] = {rule: [] for rule in Rule}
+        self._on_documents = [False, *(rule.on_documents for rule in rules)]
+        self.amounts = [Amount() for _ in self._on_documents]
+        self.samples: list[list[str]] = [[] for _ in self._on_documents]
 
     def add_lines(
-        self, lines: Sequence[str], lengths: np.ndarray, documents: np.ndarray, rules: np.ndarray
+        self, lines: Sequence[str], lengths: np.ndarray, documents: np.ndarray, verdicts: np.ndarray
     ) -> None:
         """Counts lines.
 
@@ -69,40 +71,41 @@ class Tally:
           lines: the lines [L].
           lengths: [L], their characters.
           documents: [L], the number of each line's document, ascending.
-          rules: uint8 [L], the rule by which each goes, or its document.
+          verdicts: uint8 [L], the verdict on each line or its document.
         """
-        counts = np.bincount(rules, minlength=len(Rule))
-        characters = np.bincount(rules, weights=lengths, minlength=len(Rule))
-        for rule in map(Rule, np.flatnonzero(counts).tolist()):
-            self.amounts[rule].add(Amount(0, int(counts[rule]), int(characters[rule])))
-            room = MAX_SAMPLES - len(self.samples[rule])
-            if rule is not Rule.STAYS and room:
-                hit = np.flatnonzero(rules == rule)
-                if rule.on_documents:
-                    hit = hit[np.diff(documents[hit], prepend=-1) != 0]
-                for index in hit[:room].tolist():
-                    self.samples[rule].append(_cut(lines[index]))
+        counts = np.bincount(verdicts, minlength=len(self.amounts))
+        characters = np.bincount(verdicts, weights=lengths, minlength=len(self.amounts))
+        for verdict in np.flatnonzero(counts).tolist():
+            self.amounts[verdict].add(Amount(0, int(counts[verdict]), int(characters[verdict])))
+            room = MAX_SAMPLES - len(self.samples[verdict])
+            if verdict != KEPT and room:
+                matched = np.flatnonzero(verdicts == verdict)
+                if self._on_documents[verdict]:
+                    matched = matched[np.diff(documents[matched], prepend=-1) != 0]
+                for index in matched[:room].tolist():
+                    self.samples[verdict].append(_shorten(lines[index]))
 
-    def add_documents(self, rules: np.ndarray) -> None:
-        """Counts documents by the rules by which they go, uint8 [D]."""
-        for rule, count in enumerate(np.bincount(rules, minlength=len(Rule)).tolist()):
-            self.amounts[Rule(rule)].documents += count
+    def add_documents(self, verdicts: np.ndarray) -> None:
+        """Counts documents by the verdicts on them, uint8 [D]."""
+        for verdict, count in enumerate(np.bincount(verdicts).tolist()):
+            self.amounts[verdict].documents += count
 
     def merge(self, other: Tally) -> None:
-        """Adds what was counted of the text behind."""
-        for rule in Rule:
-            self.amounts[rule].add(other.amounts[rule])
-            self.samples[rule] = (self.samples[rule] + other.samples[rule])[:MAX_SAMPLES]
+        """Adds the counts of text that comes later."""
+        for amount, added in zip(self.amounts, other.amounts, strict=True):
+            amount.add(added)
+        for samples, added_samples in zip(self.samples, other.samples, strict=True):
+            samples += added_samples[: MAX_SAMPLES - len(samples)]
 
-    def total(self, rules: Iterable[Rule] = Rule) -> Amount:
-        """Returns the sum over rules."""
+    def total(self) -> Amount:
+        """Returns the sum over all verdicts."""
         total = Amount()
-        for rule in rules:
-            total.add(self.amounts[rule])
+        for amount in self.amounts:
+            total.add(amount)
         return total
 
 
-def _cut(line: str) -> str:
+def _shorten(line: str) -> str:
     visible = line.replace("\ufffe", "")
     if len(visible) <= _SAMPLE_CHARACTERS:
         return visible
@@ -110,14 +113,14 @@ def _cut(line: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Removed:
-    """What one rule removed.
+class RemovedText:
+    """The text that one rule removed.
 
     Attributes:
       rule: its name.
-      what: what it removes, in words.
-      amount: how much.
-      samples: the first lines that went by it, cut short.
+      what: description of the text.
+      amount: the amount.
+      samples: the first lines that it removed, shortened.
     """
 
     rule: str
@@ -128,13 +131,7 @@ class Removed:
 
 @dataclasses.dataclass(frozen=True)
 class OutputFile:
-    """One file of the cleaned text.
-
-    Attributes:
-      name: its name in the folder.
-      bytes: its size.
-      amount: the text in it.
-    """
+    """One file of the cleaned text: its name in the folder, its size, and the text in it."""
 
     name: str
     bytes: int
@@ -142,20 +139,20 @@ class OutputFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What a cleaning did.
+class CleaningReport:
+    """The result of a cleaning.
 
     Attributes:
-      settings: what the result depends on.
+      settings: those that the result depends on.
       evaluation_files: names of the files of evaluation data.
-      input_files: how many files were read.
+      input_files: number of files read.
       input_bytes: bytes of their text, decompressed.
       bad_lines: lines that could not be read.
       read: the text after normalising.
-      kept: what stayed of it.
-      control: control and zero-width characters that normalising took out.
-      replacement: U+FFFD that it took out.
-      white_space: white space that it took out.
+      kept: the part of it that was kept.
+      control: number of control and zero-width characters deleted by normalising.
+      replacement: number of U+FFFD deleted.
+      white_space: number of white space characters deleted.
       removed: by rule.
       output: the files.
     """
@@ -170,54 +167,40 @@ class Report:
     control: int
     replacement: int
     white_space: int
-    removed: tuple[Removed, ...]
+    removed: tuple[RemovedText, ...]
     output: tuple[OutputFile, ...]
 
     def save(self, folder: str) -> None:
         """Writes the report and its summary into the folder."""
-        summary = ["# Cleaned text", "", "```", *summary_lines(self), "```", "", *_samples(self)]
-        files.write_text(files.join(folder, SUMMARY), "\n".join(summary) + "\n")
+        summary = ["# Cleaned text", "", "```", *summary_lines(self), "```", ""]
+        for each in self.removed:
+            if each.samples:
+                summary += [f"## {each.what[0].upper()}{each.what[1:]}", "", "```"]
+                summary += [*each.samples, "```", ""]
+        files.write_text(files.join(folder, SUMMARY), "\n".join(summary))
         about = {"kind": KIND, "format": FORMAT, "version": __version__}
         files.write_json(files.join(folder, REPORT), about | dataclasses.asdict(self))
 
 
-def summary_lines(report: Report) -> list[str]:
+def summary_lines(report: CleaningReport) -> list[str]:
     """Returns the report as a table."""
-    rows = [("", "documents", "lines", "characters")]
-    rows.append(_row("read", report.read))
-    for removed in report.removed:
-        if any(dataclasses.astuple(removed.amount)):
-            rows.append(_row(removed.what, removed.amount))
-    rows.append(_row("kept", report.kept))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    amounts = {"read": report.read}
+    amounts |= {each.what: each.amount for each in report.removed if each.amount != Amount()}
+    amounts |= {"kept": report.kept}
+    counts = {name: dataclasses.astuple(amount) for name, amount in amounts.items()}
+    rows: list[tuple[str, ...]] = [("", "documents", "lines", "characters")]
+    rows += [(name, *(f"{count:,}" for count in each)) for name, each in counts.items()]
+    pairs = zip(counts["kept"], counts["read"], strict=True)
+    rows.append(("", *(f"{100 * kept / read if read else 0:.1f} %" for kept, read in pairs)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]
-    shares = [
-        f"{100 * kept / read if read else 0:.1f} %"
-        for kept, read in zip(
-            dataclasses.astuple(report.kept), dataclasses.astuple(report.read), strict=True
-        )
-    ]
-    lines.append("  ".join([" " * widths[0], *map(str.rjust, shares, widths[1:])]))
     lines.append(
-        f"taken out of lines: {report.control:,} control and zero-width characters, "
+        f"deleted from lines: {report.control:,} control and zero-width characters, "
         f"{report.replacement:,} U+FFFD, {report.white_space:,} white space"
     )
     for bad in report.bad_lines:
         plural = "line" if bad.count == 1 else "lines"
-        lines.append(f"left out: {bad.count:,} {plural}, {bad.reason}, first {bad.first[0]}")
+        lines.append(f"skipped: {bad.count:,} {plural}, {bad.reason}, first {bad.first[0]}")
     return lines
-
-
-def _row(name: str, amount: Amount) -> tuple[str, str, str, str]:
-    return name, f"{amount.documents:,}", f"{amount.lines:,}", f"{amount.characters:,}"
-
-
-def _samples(report: Report) -> list[str]:
-    lines: list[str] = []
-    for removed in report.removed:
-        if removed.samples:
-            lines += [f"## {removed.what[0].upper()}{removed.what[1:]}", "", "```"]
-            lines += [*removed.samples, "```", ""]
-    return lines[:-1]

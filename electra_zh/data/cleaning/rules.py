@@ -1,195 +1,287 @@
-"""The rules that look at one line, or at one document.
+"""The cleaning rules: each is one object with its settings, their meaning, and its condition.
 
-A line goes by the first rule that hits it, in the order of `Rule`; a document by the first one
-after its lines went. Each rule is a function of arrays: `L` lines, `D` documents.
+A line or document is removed by the first rule that matches it, in the order of `RULES`. Rules on
+single lines and documents come first. The rules on the whole corpus see what those left.
+
+A new rule is a new entry of `RULES`: its settings, flags, help and report come from the entry.
 """
 
 from __future__ import annotations
 
-import enum
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
 
-import numpy as np
-
-from electra_zh.data.cleaning.document_batch import Figures, Stretch
-from electra_zh.data.cleaning.duplicates import later_in_document
-from electra_zh.data.cleaning.normalization import EMPTIED, REPLACEMENT
-from electra_zh.data.cleaning.settings import CleanSettings
+from electra_zh.settings import setting
 
 
-class Rule(enum.IntEnum):
-    """Why a line or a document goes, in the order in which the rules are tried."""
+@dataclasses.dataclass(frozen=True)
+class RuleSetting:
+    """A setting of a rule.
 
-    STAYS = 0
-    LINE_EMPTIED = 1
-    LINE_REPLACEMENT = 2
-    LINE_SHORT = 3
-    LINE_LONG = 4
-    LINE_CHINESE = 5
-    LINE_SYMBOLS = 6
-    LINE_RUN = 7
-    DOCUMENT_REPEATS = 8
-    LINE_REPEATED = 9
-    DOCUMENT_EMPTIED = 10
-    DOCUMENT_SHORT = 11
-    DOCUMENT_CHINESE = 12
-    DOCUMENT_DUPLICATE = 13
-    DOCUMENT_CONTAMINATED = 14
-    DOCUMENT_NEAR_DUPLICATE = 15
-    LINE_BOILERPLATE = 16
-    LINE_DUPLICATE = 17
-    DOCUMENT_REMAINS = 18
+    Attributes:
+      name: of the field of `CleanSettings`.
+      type: of its values.
+      default: its default.
+      meaning: one sentence, for help and the reference page.
+      off: the value that switches the rule off.
+      limits: the allowed values, as in `settings.Declaration`.
+    """
 
-    @property
-    def label(self) -> str:
-        """The rule's name in reports."""
-        return self.name.lower()
+    name: str
+    type: Any
+    default: Any
+    meaning: str
+    off: Any = None
+    limits: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def field(self) -> Any:
+        """Returns the dataclass field that declares the setting."""
+        is_number = isinstance(self.off, (int, float)) and not isinstance(self.off, bool)
+        off = f" ({self.off} switches it off)" if is_number else ""
+        return setting(self.default, f"{self.meaning}{off}", group="rules", **self.limits)
+
+
+def _count(name: str, default: int, meaning: str) -> RuleSetting:
+    return RuleSetting(name, int, default, meaning, off=0, limits={"at_least": 0})
+
+
+def _fraction(name: str, default: float, meaning: str, *, off: int) -> RuleSetting:
+    limits = {"at_least": 0, "at_most": 1}
+    return RuleSetting(name, float, default, meaning, off=off, limits=limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A cleaning rule.
+
+    Attributes:
+      name: its name in the report; begins with `line_` or `document_`, which it removes.
+      removes: description of the text; settings in braces are filled in.
+      matches: returns a bool array from a subject and the settings. The subject of rules on lines
+        and documents is a `RemainingText`. On the corpus it is a `Corpus` for documents and a
+        `CorpusLines` for lines.
+      settings: its settings; the first one can switch the rule off.
+      scope: "batch" to look at lines and documents alone, "corpus" to look at all of them.
+      only_after: names of rules; without any of them switched on, this one is off too.
+    """
+
+    name: str
+    removes: str
+    matches: Callable[[Any, Any], Any]
+    settings: tuple[RuleSetting, ...] = ()
+    scope: Literal["batch", "corpus"] = "batch"
+    only_after: tuple[str, ...] = ()
 
     @property
     def on_documents(self) -> bool:
-        """Whether it removes documents."""
-        return self.name.startswith("DOCUMENT")
+        """True for a rule that removes documents."""
+        return self.name.startswith("document_")
 
 
-class Verdicts(NamedTuple):
-    """By which rule each line and each document goes.
-
-    Attributes:
-      lines: uint8 [L], a `Rule`; the lines of a document that goes are not marked for it.
-      documents: uint8 [D], a `Rule`.
-    """
-
-    lines: np.ndarray
-    documents: np.ndarray
-
-    def final(self, documents: np.ndarray) -> np.ndarray:
-        """Returns of each line the rule by which it goes, its own or its document's, uint8 [L].
-
-        Args:
-          documents: [L], the number of each line's document.
-        """
-        return np.where(self.lines == Rule.STAYS, self.documents[documents], self.lines)
-
-
-def judge_lines(stretch: Stretch, figures: Figures, settings: CleanSettings) -> np.ndarray:
-    """Returns of each line the first rule on single lines that hits it, uint8 [L]."""
-    lines, solid = stretch.lines, figures.solid
-    hits = {
-        Rule.LINE_EMPTIED: _which(lines, EMPTIED),
-        Rule.LINE_REPLACEMENT: _which(lines, chr(REPLACEMENT)),
-        Rule.LINE_SHORT: solid < settings.min_line,
-        Rule.LINE_LONG: solid > (settings.max_line or np.inf),
-        Rule.LINE_CHINESE: figures.chinese < settings.min_line_chinese * solid,
-        Rule.LINE_SYMBOLS: figures.symbols > settings.max_line_symbols * solid,
-        Rule.LINE_RUN: figures.run > (settings.max_run or np.inf),
-    }
-    return _first(hits, len(lines))
-
-
-def _which(lines: list[str], char: str) -> np.ndarray:
-    return np.fromiter((char in line for line in lines), np.bool_, len(lines))
-
-
-def judge_documents(
-    stretch: Stretch,
-    figures: Figures,
-    line_verdicts: np.ndarray,
-    *,
-    hashes: np.ndarray,
-    settings: CleanSettings,
-) -> Verdicts:
-    """Returns the verdicts on lines that repeat others of their document, and on documents.
-
-    Args:
-      stretch: the documents.
-      figures: of their lines.
-      line_verdicts: uint8 [L], from `judge_lines`.
-      hashes: uint64 [L], of the lines.
-      settings: the rules.
-    """
-    documents, count = stretch.documents, stretch.num_documents
-    lines = line_verdicts.copy()
-    left = lines == Rule.STAYS
-    later = np.zeros(len(lines), np.bool_)
-    later[left] = later_in_document(hashes[left], documents[left])
-    share = document_sums(later, documents, count)
-    repeats = share > settings.max_document_repeats * document_sums(left, documents, count)
-    if settings.repeated_lines:
-        lines[later & (figures.solid >= settings.repeated_lines)] = Rule.LINE_REPEATED
-    left = lines == Rule.STAYS
-    solid = document_sums(figures.solid * left, documents, count)
-    chinese = document_sums(figures.chinese * left, documents, count)
-    hits = {
-        Rule.DOCUMENT_REPEATS: repeats,
-        Rule.DOCUMENT_EMPTIED: solid == 0,
-        Rule.DOCUMENT_SHORT: solid < settings.min_document,
-        Rule.DOCUMENT_CHINESE: chinese < settings.min_document_chinese * solid,
-    }
-    # A document that goes for its repeated lines goes with them.
-    lines[repeats[documents] & (lines == Rule.LINE_REPEATED)] = Rule.STAYS
-    return Verdicts(lines, _first(hits, count))
-
-
-def _first(hits: dict[Rule, np.ndarray], count: int) -> np.ndarray:
-    """Returns of each line or document the first rule that hits it, uint8 [count]."""
-    verdicts = np.full(count, Rule.STAYS, np.uint8)
-    for rule in reversed(hits):
-        verdicts[hits[rule]] = rule
-    return verdicts
-
-
-def document_sums(values: np.ndarray, documents: np.ndarray, count: int) -> np.ndarray:
-    """Returns the sum of the values [L] of each document's lines, int64 [count]."""
-    # Sums of whole numbers under 2 ** 53 are exact in float64.
-    return np.bincount(documents, weights=values, minlength=count).astype(np.int64)
-
-
-def describe(settings: CleanSettings) -> dict[Rule, str]:
-    """Returns what each rule that is switched on removes, in the order of the rules."""
-    texts = {
-        Rule.LINE_EMPTIED: "lines with control and zero-width characters only",
-        Rule.LINE_REPLACEMENT: f"lines with over {settings.max_replacement:.1%} of U+FFFD",
-        Rule.LINE_SHORT: f"lines under {settings.min_line} characters",
-        Rule.LINE_LONG: f"lines over {settings.max_line:,} characters",
-        Rule.LINE_CHINESE: f"lines under {settings.min_line_chinese:.0%} Chinese",
-        Rule.LINE_SYMBOLS: f"lines over {settings.max_line_symbols:.0%} symbols and digits",
-        Rule.LINE_RUN: f"lines with over {settings.max_run} characters of repetition",
-        Rule.DOCUMENT_REPEATS: (
-            f"documents with over {settings.max_document_repeats:.0%} repeated lines"
+RULES = (
+    Rule(
+        "line_emptied",
+        "lines of control and zero-width characters only",
+        lambda text, _: text.lines.emptied,
+    ),
+    Rule(
+        "line_replacement",
+        "lines with over {max_replacement:.1%} U+FFFD",
+        lambda text, _: text.lines.broken,
+        (
+            _fraction(
+                "max_replacement",
+                0.01,
+                "drop lines with a larger fraction of U+FFFD; delete U+FFFD from the others",
+                off=1,
+            ),
         ),
-        Rule.LINE_REPEATED: "lines repeated in their document",
-        Rule.DOCUMENT_EMPTIED: "documents without a line left",
-        Rule.DOCUMENT_SHORT: f"documents under {settings.min_document} characters",
-        Rule.DOCUMENT_CHINESE: f"documents under {settings.min_document_chinese:.0%} Chinese",
-        Rule.DOCUMENT_DUPLICATE: "documents that are the same as an earlier one",
-        Rule.DOCUMENT_CONTAMINATED: f"documents with {settings.ngram}-grams of evaluation data",
-        Rule.DOCUMENT_NEAR_DUPLICATE: (
-            f"documents at least {settings.near_duplicates or 1:.0%} like an earlier one"
+    ),
+    Rule(
+        "line_short",
+        "lines under {min_line} characters",
+        lambda text, settings: text.lines.solid < settings.min_line,
+        (_count("min_line", 5, "drop lines with fewer characters"),),
+    ),
+    Rule(
+        "line_long",
+        "lines over {max_line:,} characters",
+        lambda text, settings: text.lines.solid > settings.max_line,
+        (_count("max_line", 100_000, "drop lines with more characters"),),
+    ),
+    Rule(
+        "line_chinese",
+        "lines under {min_line_chinese:.0%} Chinese",
+        lambda text, settings: text.lines.chinese < settings.min_line_chinese * text.lines.solid,
+        (
+            _fraction(
+                "min_line_chinese",
+                0.2,
+                "drop lines with a smaller fraction of Chinese characters",
+                off=0,
+            ),
         ),
-        Rule.LINE_BOILERPLATE: f"lines in over {settings.boilerplate} documents",
-        Rule.LINE_DUPLICATE: "lines that stood in the corpus before",
-        Rule.DOCUMENT_REMAINS: f"documents left with under {settings.min_document} characters",
-    }
-    off = _switched_off(settings)
-    return {rule: text for rule, text in texts.items() if not off.get(rule, False)}
-
-
-def _switched_off(settings: CleanSettings) -> dict[Rule, bool]:
-    return {
-        Rule.LINE_SHORT: not settings.min_line,
-        Rule.LINE_REPLACEMENT: settings.max_replacement == 1,
-        Rule.LINE_LONG: not settings.max_line,
-        Rule.LINE_CHINESE: not settings.min_line_chinese,
-        Rule.LINE_SYMBOLS: settings.max_line_symbols == 1,
-        Rule.LINE_RUN: not settings.max_run,
-        Rule.DOCUMENT_REPEATS: settings.max_document_repeats == 1,
-        Rule.LINE_REPEATED: not settings.repeated_lines,
-        Rule.DOCUMENT_SHORT: not settings.min_document,
-        Rule.DOCUMENT_CHINESE: not settings.min_document_chinese,
-        Rule.DOCUMENT_CONTAMINATED: not settings.decontaminate,
-        Rule.DOCUMENT_DUPLICATE: settings.keep_duplicates,
-        Rule.DOCUMENT_NEAR_DUPLICATE: settings.near_duplicates is None,
-        Rule.LINE_BOILERPLATE: not settings.boilerplate,
-        Rule.LINE_DUPLICATE: not settings.duplicate_lines,
-        Rule.DOCUMENT_REMAINS: not (settings.boilerplate or settings.duplicate_lines),
-    }
+    ),
+    Rule(
+        "line_symbols",
+        "lines over {max_line_symbols:.0%} symbols and digits",
+        lambda text, settings: text.lines.symbols > settings.max_line_symbols * text.lines.solid,
+        (
+            _fraction(
+                "max_line_symbols",
+                0.6,
+                "drop lines with a larger fraction of symbols, digits and punctuation",
+                off=1,
+            ),
+        ),
+    ),
+    Rule(
+        "line_run",
+        "lines with over {max_run} characters of repetition",
+        lambda text, settings: text.lines.run > settings.max_run,
+        (_count("max_run", 20, "drop lines that repeat 1 to 4 characters for longer than this"),),
+    ),
+    Rule(
+        "document_repeats",
+        "documents with over {max_document_repeats:.0%} repeated lines",
+        lambda text, settings: (
+            text.totals(text.repeated) > settings.max_document_repeats * text.totals(1)
+        ),
+        (
+            _fraction(
+                "max_document_repeats",
+                0.3,
+                "drop documents with a larger fraction of lines that repeat an earlier one",
+                off=1,
+            ),
+        ),
+    ),
+    Rule(
+        "line_repeated",
+        "lines repeated in their document",
+        lambda text, settings: text.repeated & (text.lines.solid >= settings.repeated_lines),
+        (
+            _count(
+                "repeated_lines",
+                10,
+                "drop lines of at least this length that occur earlier in their document",
+            ),
+        ),
+    ),
+    Rule(
+        "document_emptied",
+        "documents without a line left",
+        lambda text, _: text.totals(text.lines.solid) == 0,
+    ),
+    Rule(
+        "document_short",
+        "documents under {min_document} characters",
+        lambda text, settings: text.totals(text.lines.solid) < settings.min_document,
+        (_count("min_document", 50, "drop documents with fewer characters left"),),
+    ),
+    Rule(
+        "document_chinese",
+        "documents under {min_document_chinese:.0%} Chinese",
+        lambda text, settings: (
+            text.totals(text.lines.chinese)
+            < settings.min_document_chinese * text.totals(text.lines.solid)
+        ),
+        (
+            _fraction(
+                "min_document_chinese",
+                0.3,
+                "drop documents with a smaller fraction of Chinese characters",
+                off=0,
+            ),
+        ),
+    ),
+    Rule(
+        "document_duplicate",
+        "duplicate documents",
+        lambda corpus, _: corpus.duplicates(),
+        (
+            RuleSetting(
+                "keep_duplicates",
+                bool,
+                False,
+                "keep documents that duplicate an earlier one",
+                off=True,
+            ),
+        ),
+        scope="corpus",
+    ),
+    Rule(
+        "document_contaminated",
+        "documents with {ngram}-grams of evaluation data",
+        lambda corpus, settings: corpus.contaminated(common=settings.common_ngrams),
+        (
+            RuleSetting(
+                "decontaminate",
+                tuple[str, ...],
+                (),
+                "drop documents that share an n-gram with these files of evaluation data (.json, "
+                ".jsonl, .tsv, .txt)",
+                off=(),
+                limits={"metavar": "FILE"},
+            ),
+            RuleSetting(
+                "ngram",
+                int,
+                13,
+                "n of --decontaminate: ideographs and words",
+                limits={"at_least": 5},
+            ),
+            RuleSetting(
+                "common_ngrams",
+                int,
+                10,
+                "ignore n-grams that occur in more documents of the corpus; 0 ignores none",
+                limits={"at_least": 0},
+            ),
+        ),
+        scope="corpus",
+    ),
+    Rule(
+        "document_near_duplicate",
+        "documents at least {near_duplicates:.0%} similar to an earlier one",
+        lambda corpus, settings: corpus.near_duplicates(settings.near_duplicates),
+        (
+            RuleSetting(
+                "near_duplicates",
+                float | None,
+                None,
+                "drop documents at least this similar to an earlier one, such as 0.8",
+                limits={"at_least": 0.1, "at_most": 1, "metavar": "SIMILARITY"},
+            ),
+        ),
+        scope="corpus",
+    ),
+    Rule(
+        "line_boilerplate",
+        "lines in over {boilerplate} documents",
+        lambda lines, settings: lines.document_counts() > settings.boilerplate,
+        (_count("boilerplate", 100, "drop all copies of lines that occur in more documents"),),
+        scope="corpus",
+    ),
+    Rule(
+        "line_duplicate",
+        "lines that occur earlier in the corpus",
+        lambda lines, settings: lines.repeated(among=lines.solid >= settings.duplicate_lines),
+        (
+            _count(
+                "duplicate_lines",
+                0,
+                "drop lines of at least this length that occur earlier in the corpus",
+            ),
+        ),
+        scope="corpus",
+    ),
+    Rule(
+        "document_remains",
+        "documents with under {min_document} characters left",
+        lambda corpus, settings: corpus.solid_left() < max(settings.min_document, 1),
+        scope="corpus",
+        only_after=("line_boilerplate", "line_duplicate"),
+    ),
+)

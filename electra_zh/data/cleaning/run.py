@@ -1,40 +1,50 @@
-"""`clean`: text to a folder of cleaned text and its report.
+"""`clean`: writes a folder of cleaned text and its report.
 
-The work has three steps. Worker processes normalise each unit of text and apply the rules that look
-at a line or a document alone. One process looks at the hashes of what is left, in the order of the
-input: documents that are the same as an earlier one or near it, lines that stand in many documents
-or stood in the corpus before. Worker processes write what stays. The bytes do not depend on their
-number.
+1. Worker processes normalise each unit of text and apply the rules on lines and documents.
+2. One process applies the rules on the whole corpus, by hashes and in the order of the input.
+3. Worker processes write the text that is kept. The bytes do not depend on their number.
 
-All is written to a folder beside the output, which gets its name when everything is in it. An
-interrupted run leaves nothing, and is started anew.
+A folder next to the output gets the output's name when it is complete. An interrupted run leaves
+nothing; start it again.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files, manifest
-from electra_zh.data.cleaning import contamination, minhash, normalization, report
-from electra_zh.data.cleaning import document_batch as stretch
-from electra_zh.data.cleaning import ngrams as grams
+from electra_zh.data.cleaning import document_batch, minhash, ngrams, normalization, overlap
 from electra_zh.data.cleaning.corpus import judge_corpus
-from electra_zh.data.cleaning.folder import check_folder, text_name
-from electra_zh.data.cleaning.report import Report, Tally
-from electra_zh.data.cleaning.rules import Rule, Verdicts, describe
+from electra_zh.data.cleaning.document_batch import KEPT, Verdicts
+from electra_zh.data.cleaning.report import (
+    KIND,
+    REPORT,
+    SUMMARY,
+    CleaningReport,
+    RemovedText,
+    Tally,
+)
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.cleaning.units import Filtered, WriteTask, Written, filter_unit, write_unit
+from electra_zh.data.cleaning.units import (
+    FilteredUnit,
+    WriteTask,
+    WrittenUnit,
+    filter_unit,
+    write_unit,
+)
 from electra_zh.data.workers import StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
 _WORK = ".work"
+_TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
 
 
-def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> Report:
+def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> CleaningReport:
     """Cleans a corpus.
 
     Args:
@@ -45,28 +55,28 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
       The report that is in the folder.
 
     Raises:
-      UserError: wrong input, a missing package, a folder that must not be written to, nothing that
-        stays, a full disk, an interruption. The output is then as it was before.
+      UserError: wrong input, a missing package, a folder that must not be written to, no text to
+        keep, a full disk, an interruption. The output is then as it was before.
     """
     inputs = input_files.find_inputs(settings.inputs)
-    check_folder(settings, inputs)
+    _check_folder(settings, inputs)
     try:
         with interruptible():
-            prepared = _prepare(settings)
+            evaluation = _prepare(settings)
             with files.new_folder(settings.output, replace=True) as folder:
-                return _clean(settings, inputs, prepared, folder=folder, show=show)
+                return _clean(settings, inputs, evaluation, folder=folder, show=show)
     except StoppedError as error:
         raise UserError(f"{error.args[0]}. Nothing was written; start it again.") from None
 
 
-def _prepare(settings: CleanSettings) -> contamination.Contamination | None:
+def _prepare(settings: CleanSettings) -> overlap.EvaluationData | None:
     """Loads what worker processes share, before they are forked."""
     normalization.prepare(to_simplified=settings.to_simplified)
-    stretch.prepare()
+    document_batch.prepare()
     if settings.near_duplicates is not None:
         minhash.prepare()
     if settings.near_duplicates is not None or settings.decontaminate:
-        grams.prepare()
+        ngrams.prepare()
     if not settings.decontaminate:
         return None
 
@@ -76,123 +86,111 @@ def _prepare(settings: CleanSettings) -> contamination.Contamination | None:
             text, settings.unicode, to_simplified=settings.to_simplified
         ).text.split("\n")
 
-    return contamination.load_contamination(
-        settings.decontaminate, n=settings.ngram, convert=convert
-    )
+    return overlap.load_evaluation_data(settings.decontaminate, n=settings.ngram, convert=convert)
 
 
 def _clean(
     settings: CleanSettings,
     inputs: Sequence[input_files.InputFile],
-    evaluation: contamination.Contamination | None,
+    evaluation: overlap.EvaluationData | None,
     *,
     folder: str,
     show: progress.Show,
-) -> Report:
+) -> CleaningReport:
     work = files.join(folder, _WORK)
     files.make_dirs(work)
     filtered = _filter_units(settings, inputs, evaluation, work=work, show=show)
-    tally = Tally()
-    for each in filtered:
-        tally.merge(each.tally)
     tasks = _write_tasks(judge_corpus(filtered, settings, work=work), settings)
-    written = _write_units(settings, tasks, work=work, folder=folder, show=show)
-    for result in written:
-        tally.merge(result.tally)
+    write = functools.partial(write_unit, settings=settings, work=work, folder=folder)
+    with show("writing", total=len(tasks), unit="file") as bar:
+        results = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
+        written = sorted(results, key=lambda result: result.unit)
     files.remove_tree(work)
-    if not tally.amounts[Rule.STAYS].lines:
-        raise UserError(_nothing_stays(settings, tally))
-    done = _report(settings, inputs, filtered, written, tally)
-    done.save(folder)
-    return done
+    tally = Tally(settings.rules)
+    for part in [unit.tally for unit in filtered] + [unit.tally for unit in written]:
+        tally.merge(part)
+    if not tally.amounts[KEPT].lines:
+        raise UserError(_nothing_left(settings, tally))
+    report = _report(settings, inputs, filtered, written, tally)
+    report.save(folder)
+    return report
 
 
 def _filter_units(
     settings: CleanSettings,
     inputs: Sequence[input_files.InputFile],
-    evaluation: contamination.Contamination | None,
+    evaluation: overlap.EvaluationData | None,
     *,
     work: str,
     show: progress.Show,
-) -> list[Filtered]:
+) -> list[FilteredUnit]:
     plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
     do = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
     # The largest first, so that no process is left with one at the end.
     order = sorted(plan, key=lambda unit: (-unit.size, unit.index))
     total = sum(unit.size for unit in plan)
     with show("clean", total=total, unit=progress.BYTES) as bar:
-        results = list(run_tasks(do, order, processes=settings.processes, report=bar.update))
-    return sorted(results, key=lambda result: result.unit)
+        results = run_tasks(do, order, processes=settings.processes, report=bar.update)
+        return sorted(results, key=lambda result: result.unit)
 
 
 def _write_tasks(verdicts: Sequence[Verdicts], settings: CleanSettings) -> list[WriteTask]:
     """Returns the tasks with the names of their files, numbered in the order of the input."""
-    stays = [bool((each.documents == Rule.STAYS).any()) for each in verdicts]
-    count = sum(stays)
-    names = (text_name(index, count, settings.suffix) for index in range(count))
+    kept = [bool((each.documents == KEPT).any()) for each in verdicts]
+    names = iter(
+        f"cleaned-{index:05d}-of-{sum(kept):05d}{settings.suffix}" for index in range(sum(kept))
+    )
     return [
-        WriteTask(unit, next(names) if stay else "", each)
-        for unit, (stay, each) in enumerate(zip(stays, verdicts, strict=True))
+        WriteTask(unit, next(names) if kept[unit] else "", each)
+        for unit, each in enumerate(verdicts)
     ]
 
 
-def _write_units(
-    settings: CleanSettings,
-    tasks: Sequence[WriteTask],
-    *,
-    work: str,
-    folder: str,
-    show: progress.Show,
-) -> list[Written]:
-    do = functools.partial(write_unit, work=work, folder=folder)
-    with show("writing", total=len(tasks), unit="file") as bar:
-        results = list(run_tasks(do, tasks, processes=settings.processes, report=bar.update))
-    return sorted(results, key=lambda result: result.unit)
-
-
-def _nothing_stays(settings: CleanSettings, tally: Tally) -> str:
+def _nothing_left(settings: CleanSettings, tally: Tally) -> str:
     total = tally.total()
     if not total.lines:
         return "Nothing to clean: the input has no text"
-    words = describe(settings)
-    most = max(words, key=lambda rule: tally.amounts[rule].characters)
+    _, most = max(settings.active_rules(), key=lambda each: tally.amounts[each[0]].characters)
     return (
-        f"Nothing stays of {total.documents:,} documents and {total.lines:,} lines; most went as "
-        f"{words[most]}"
+        f"The rules remove all {total.documents:,} documents and {total.lines:,} lines; the rule "
+        f"that removes most: {settings.describe(most)}"
     )
 
 
 def _report(
     settings: CleanSettings,
     inputs: Sequence[input_files.InputFile],
-    filtered: Sequence[Filtered],
-    written: Sequence[Written],
+    filtered: Sequence[FilteredUnit],
+    written: Sequence[WrittenUnit],
     tally: Tally,
-) -> Report:
-    numbers: Counter[str] = Counter()
-    for each in filtered:
-        numbers.update(each.numbers)
-    return Report(
+) -> CleaningReport:
+    deleted = sum((unit.deleted for unit in filtered), Counter[str]())
+    return CleaningReport(
         settings=settings.recorded(),
         evaluation_files=tuple(os.path.basename(path) for path in settings.decontaminate),
         input_files=len(inputs),
-        input_bytes=numbers["bytes"],
+        input_bytes=sum(unit.text_bytes for unit in filtered),
         bad_lines=_bad_lines(inputs, filtered),
         read=tally.total(),
-        kept=tally.amounts[Rule.STAYS],
-        control=numbers["control"],
-        replacement=numbers["replacement"],
-        white_space=numbers["white_space"],
+        kept=tally.amounts[KEPT],
+        control=deleted["control"],
+        replacement=deleted["replacement"],
+        white_space=deleted["white_space"],
         removed=tuple(
-            report.Removed(rule.label, what, tally.amounts[rule], tuple(tally.samples[rule]))
-            for rule, what in describe(settings).items()
+            RemovedText(
+                rule.name,
+                settings.describe(rule),
+                tally.amounts[verdict],
+                tuple(tally.samples[verdict]),
+            )
+            for verdict, rule in settings.active_rules()
         ),
-        output=tuple(each.file for each in written if each.file is not None),
+        output=tuple(unit.file for unit in written if unit.file is not None),
     )
 
 
 def _bad_lines(
-    inputs: Sequence[input_files.InputFile], filtered: Sequence[Filtered]
+    inputs: Sequence[input_files.InputFile], filtered: Sequence[FilteredUnit]
 ) -> tuple[manifest.BadLines, ...]:
     counts: Counter[str] = Counter()
     places: dict[str, list[documents.Place]] = {}
@@ -212,3 +210,52 @@ def _bad_lines(
         )
         for reason, count in sorted(counts.items())
     )
+
+
+def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFile]) -> None:
+    """Checks that the output folder can be written, and that neither it nor the input is inside.
+
+    Raises:
+      UserError: it holds something that must not be lost, or one is inside the other.
+    """
+    output = settings.output
+    files.check_output(output)
+    for file in inputs:
+        if _is_inside(file.path, output):
+            raise UserError(f"The input {file.path} is inside --output {output}")
+    for name in settings.inputs:
+        for folder in (name, *(files.glob(name) if any(mark in name for mark in "*?[") else ())):
+            if files.is_dir(folder) and _is_inside(output, folder):
+                raise UserError(
+                    f"--output {output} is inside the input {folder}; choose a folder outside"
+                )
+    names = files.list_dir(output) if files.exists(output) else []
+    ours = _is_ours(files.join(output, REPORT))
+    foreign = [
+        name
+        for name in names
+        if not ours or (name not in (REPORT, SUMMARY) and not _TEXT.match(name))
+    ]
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise UserError(
+            f"{output} holds files that are not clean's ({shown}); choose another folder"
+        )
+    if names and not settings.overwrite:
+        raise UserError(f"{output} holds cleaned text; choose another folder, or --overwrite")
+
+
+def _is_ours(path: str) -> bool:
+    """Returns whether a file is the report of a cleaning."""
+    try:
+        report = files.read_json(path) if files.exists(path) else None
+    except UserError:
+        return False
+    return isinstance(report, dict) and report.get("kind") == KIND
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    if files.is_remote(path) or files.is_remote(folder):
+        return path.rstrip("/") == folder.rstrip("/") or path.startswith(folder.rstrip("/") + "/")
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(os.path.join(outer, ""))

@@ -8,6 +8,7 @@ code points, for the characters on which it does not depend on their neighbours.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,16 @@ class TokenizerSettings:
     def strips(self) -> bool:
         """Whether accents are stripped in fact."""
         return self.lower_case and self.strip_accents
+
+
+def code_point_table(
+    form: Callable[[str], int], dtype: type[np.generic], *, default: int = 0
+) -> np.ndarray:
+    """Returns [0x110000]: the form of each character; `default` in planes without characters."""
+    table = np.full(CODE_POINTS, default, dtype)
+    for first, end in _PLANES_IN_USE:
+        table[first:end] = [form(chr(code)) for code in range(first, end)]
+    return table
 
 
 def is_cjk(code_point: int) -> bool:

@@ -1,4 +1,4 @@
-"""Characters put in order, against the same rules one character at a time."""
+"""Normalised characters, against the same rules one character at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from electra_zh.data.cleaning import normalization
 from electra_zh.data.cleaning.normalization import EMPTIED, collapse_spaces, normalize
-from electra_zh.data.cleaning.settings import UnicodeForm
 from electra_zh.errors import UserError
 
 TEXT = st.text(st.sampled_from("中文ab，。 \t\u3000\u200b\ufeff\u00ad\x00\ufffd\u0301\ue000\n"))
@@ -43,34 +42,30 @@ def test_nfkc_makes_punctuation_ascii_and_nfc_does_not() -> None:
     assert normalize("e\u0301", "none").text == "e\u0301"
 
 
-def test_few_replacement_characters_are_taken_out_and_many_left_for_the_rule() -> None:
+def test_few_replacement_characters_are_deleted_and_many_are_left_for_the_rule() -> None:
     good = "字" * 99 + "\ufffd"
     result = normalize(f"{good}\n字\ufffd\n\ufffd", "nfc", max_replacement=0.01)
     assert result.text == f"{'字' * 99}\n字\ufffd\n\ufffd"
-    assert result.replacement == 1
+    assert result.deleted["replacement"] == 1
 
 
-def test_what_is_taken_out_is_counted() -> None:
+def test_deleted_characters_are_counted() -> None:
     result = normalize(" a\u200b  b \n\x00c\ufffd", "nfc", max_replacement=1)
-    assert (result.text, result.control, result.white_space, result.replacement) == (
-        "a b\nc",
-        2,
-        3,
-        1,
-    )
+    assert result.text == "a b\nc"
+    assert result.deleted == {"control": 2, "white_space": 3, "replacement": 1}
 
 
 @settings(deadline=None)
 @given(TEXT, st.sampled_from(["nfc", "nfkc", "none"]))
-def test_twice_is_once(text: str, form: UnicodeForm) -> None:
+def test_normalising_twice_changes_nothing(text: str, form: str) -> None:
     once = normalize(text, form).text
-    # What stands for an emptied line is itself taken out the second time, and put in again.
+    # The mark of an emptied line is deleted the second time, and inserted again.
     assert normalize(once, form).text == once
 
 
 @settings(deadline=None)
 @given(TEXT)
-def test_lines_stay_lines_and_blank_ones_alone_are_empty(text: str) -> None:
+def test_only_blank_lines_become_empty(text: str) -> None:
     before, after = text.split("\n"), normalize(text, "nfc").text.split("\n")
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
@@ -79,13 +74,13 @@ def test_lines_stay_lines_and_blank_ones_alone_are_empty(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(st.sampled_from("a \n")))
-def test_spaces_as_split_and_join(text: str) -> None:
+def test_spaces_equal_split_and_join(text: str) -> None:
     lines = (" ".join(part for part in line.split(" ") if part) for line in text.split("\n"))
     assert collapse_spaces(text) == "\n".join(lines)
 
 
 @pytest.mark.parametrize("form", ["nfc", "nfkc"])
-def test_every_character_is_in_order_after_it(form: UnicodeForm) -> None:
+def test_every_character_is_normalised(form: str) -> None:
     # All that Unicode assigns, and the ends of the planes.
     codes = [*range(0x40000), *range(0xE0000, 0xE1000), 0x4FFFF, 0xF0000, 0x10FFFD, 0x10FFFF]
     text = "".join(f"x{chr(code)}x\n" for code in codes if code != ord("\n"))
@@ -102,7 +97,7 @@ def test_traditional_to_simplified() -> None:
     assert text == "汉字，头发和发展"
 
 
-def test_missing_opencc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_opencc_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opencc", None)
     normalization._converter.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'electra-zh\[opencc\]'"):

@@ -1,4 +1,4 @@
-"""A whole cleaning: what stays, what is counted, and what is never lost."""
+"""A complete cleaning: the text it keeps, the counts, and the files it protects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from electra_zh.data.cleaning import run, units
-from electra_zh.data.cleaning.report import Report
+from electra_zh.data.cleaning.report import CleaningReport
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.errors import UserError
 from support.building import contents
@@ -52,7 +52,7 @@ def _cleaned(folder: Path, name: str = "out") -> list[list[str]]:
     return [part.split("\n") for text in texts for part in text[:-1].split("\n\n")]
 
 
-def _removed(report: Report) -> dict[str, tuple[int, int]]:
+def _removed(report: CleaningReport) -> dict[str, tuple[int, int]]:
     return {
         each.rule: (each.amount.documents, each.amount.lines)
         for each in report.removed
@@ -60,7 +60,7 @@ def _removed(report: Report) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_good_text_stays_as_it_is(tmp_path: Path) -> None:
+def test_good_text_is_kept_unchanged(tmp_path: Path) -> None:
     documents = _documents(20)
     _write(tmp_path, _join(documents[:12]), _join(documents[12:]))
     report = run.clean(_settings(tmp_path))
@@ -72,7 +72,7 @@ def test_good_text_stays_as_it_is(tmp_path: Path) -> None:
     assert not _removed(report)
 
 
-def test_the_first_of_equal_documents_stays(tmp_path: Path) -> None:
+def test_the_first_of_equal_documents_is_kept(tmp_path: Path) -> None:
     first, second, third = _documents(3)
     _write(tmp_path, _join([first, second, first]), _join([second, third]))
     report = run.clean(_settings(tmp_path))
@@ -82,7 +82,7 @@ def test_the_first_of_equal_documents_stays(tmp_path: Path) -> None:
     assert again.kept.documents == 5
 
 
-def test_samples_of_documents_are_of_different_ones(tmp_path: Path) -> None:
+def test_samples_come_from_different_documents(tmp_path: Path) -> None:
     first, second, third = _documents(3)
     _write(tmp_path, _join([first, second, first, second, third]))
     (duplicates,) = [
@@ -91,7 +91,7 @@ def test_samples_of_documents_are_of_different_ones(tmp_path: Path) -> None:
     assert duplicates.samples == (first[0], second[0])
 
 
-def test_boilerplate_goes_everywhere_and_what_is_left_is_judged_again(tmp_path: Path) -> None:
+def test_all_copies_of_boilerplate_are_removed_and_the_rest_is_judged_again(tmp_path: Path) -> None:
     documents = _documents(6)
     footer = "版权所有，转载请注明出处。"
     short = [footer, "这里剩下的太少了。"]
@@ -102,7 +102,7 @@ def test_boilerplate_goes_everywhere_and_what_is_left_is_judged_again(tmp_path: 
     assert _removed(report) == {"line_boilerplate": (0, 7), "document_remains": (1, 1)}
 
 
-def test_long_lines_that_stood_before_go(tmp_path: Path) -> None:
+def test_long_lines_that_occur_earlier_are_removed(tmp_path: Path) -> None:
     first, second, third = _documents(3)
     texts = [[*first, "他笑了笑。"], [*second, first[0], "他笑了笑。"], [*third, second[0]]]
     _write(tmp_path, *(_join([text]) for text in texts))
@@ -111,7 +111,7 @@ def test_long_lines_that_stood_before_go(tmp_path: Path) -> None:
     assert _removed(report) == {"line_duplicate": (0, 2)}
 
 
-def test_documents_with_test_data_go(tmp_path: Path) -> None:
+def test_documents_with_evaluation_data_are_removed(tmp_path: Path) -> None:
     documents = _documents(5)
     _write(tmp_path, _join(documents))
     question = {"question": f"{documents[2][0]}？", "answers": [{"text": documents[4][-1][:15]}]}
@@ -123,7 +123,7 @@ def test_documents_with_test_data_go(tmp_path: Path) -> None:
 
 
 def _mixed(tmp_path: Path) -> None:
-    """A corpus in which every rule has something to do."""
+    """Writes a corpus that has text for every rule."""
     generator = random.Random(3)
     documents = _documents(200, seed=2)
     bad = [
@@ -212,7 +212,7 @@ def test_compressed_text(tmp_path: Path, compress: str, read: Callable[[bytes], 
     assert _cleaned(tmp_path, "again") == documents
 
 
-def test_the_report_says_it_all(tmp_path: Path) -> None:
+def test_the_report_and_its_summary(tmp_path: Path) -> None:
     documents = _documents(3)
     _write(tmp_path, _join([[*documents[0], "短"], *documents[1:]]))
     (tmp_path / "in" / "1.jsonl").write_text('{"text": 3}\n')
@@ -228,12 +228,12 @@ def test_the_report_says_it_all(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(saved)
     summary = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert "lines under 5 characters" in summary
-    assert 'left out: 1 line, no text in field "text", first 1.jsonl:1' in summary
+    assert 'skipped: 1 line, no text in field "text", first 1.jsonl:1' in summary
 
 
-def test_nothing_left_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+def test_without_text_to_keep_nothing_is_written(tmp_path: Path) -> None:
     _write(tmp_path, "short\n\nlines\n")
-    message = "Nothing stays of 2 documents and 2 lines; most went as lines under 20% Chinese"
+    message = "The rules remove all 2 documents and 2 lines; .* most: lines under 20% Chinese"
     with pytest.raises(UserError, match=message):
         run.clean(_settings(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -245,7 +245,7 @@ def test_no_text_is_an_error(tmp_path: Path) -> None:
         run.clean(_settings(tmp_path))
 
 
-def test_a_folder_is_replaced_only_when_asked_and_only_where_it_is_ours(tmp_path: Path) -> None:
+def test_only_cleaned_folders_are_replaced_and_only_with_overwrite(tmp_path: Path) -> None:
     documents = _documents(3)
     _write(tmp_path, _join(documents))
     run.clean(_settings(tmp_path))
@@ -278,13 +278,13 @@ def test_an_unknown_folder_and_a_file_are_refused(tmp_path: Path) -> None:
         run.clean(_settings(tmp_path, output=""))
 
 
-def test_input_and_output_must_be_apart(tmp_path: Path) -> None:
+def test_neither_input_nor_output_may_be_inside_the_other(tmp_path: Path) -> None:
     _write(tmp_path, _join(_documents(3)))
-    with pytest.raises(UserError, match="is inside of the input"):
+    with pytest.raises(UserError, match="is inside the input"):
         run.clean(_settings(tmp_path, output=str(tmp_path / "in" / "clean")))
     run.clean(_settings(tmp_path))
     inside = (str(tmp_path / "out" / "cleaned-00000-of-00001.txt"),)
-    with pytest.raises(UserError, match="is inside of --output"):
+    with pytest.raises(UserError, match="is inside --output"):
         run.clean(_settings(tmp_path, inputs=inside, overwrite=True))
 
 
@@ -295,7 +295,7 @@ def test_input_and_output_must_be_apart(tmp_path: Path) -> None:
         (OSError(28, "No space left on device"), r"^No space left on device\. Nothing was"),
     ],
 )
-def test_an_interrupted_run_leaves_what_was_there(
+def test_an_interrupted_run_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, message: str
 ) -> None:
     _write(tmp_path, _join(_documents(9)), _join(_documents(9, seed=1)))
@@ -304,7 +304,7 @@ def test_an_interrupted_run_leaves_what_was_there(
     real = units.write_unit
     done: list[object] = []
 
-    def write(*args: Any, **named: Any) -> units.Written:
+    def write(*args: Any, **named: Any) -> units.WrittenUnit:
         if done:
             raise error
         done.append(args)

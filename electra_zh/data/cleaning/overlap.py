@@ -1,4 +1,8 @@
-"""Evaluation data, and the documents of a corpus that hold a stretch of it."""
+"""Text that occurs elsewhere: in its document, earlier in the corpus, or in evaluation data.
+
+Texts are compared by 64-bit hashes. Among n different texts, two have the same hash with a
+probability of about n * n / 2 ** 65: 3 % in a billion.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,60 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import archives
-from electra_zh.data.cleaning.duplicates import document_counts
-from electra_zh.data.cleaning.ngrams import Grams, grams
+from electra_zh.data.cleaning.ngrams import Ngrams, hash_ngrams
 from electra_zh.errors import UserError
 
 _JSON = (".json", ".jsonl", ".ndjson")
-_TABLES = (".tsv", ".csv")
+_TABLES = {".tsv": "\t", ".csv": ","}
 _CHUNK_BYTES = 1 << 20
-# Places of the filter for each hash: of look-ups that find nothing, one in so many is searched for.
+# Entries of the filter per hash. One in this many look-ups of other hashes needs a search.
 _SPARSITY = 8
 _MIN_BITS = 16
 
 
-class Contamination(NamedTuple):
+def later_in_document(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """Returns whether each line occurs earlier in its document, bool [L].
+
+    Args:
+      hashes: uint64 [L].
+      documents: int64 [L], ascending.
+    """
+    order = np.lexsort((hashes, documents))
+    later = np.zeros(len(hashes), np.bool_)
+    hashes, documents = hashes[order], documents[order]
+    later[order[1:]] = (hashes[1:] == hashes[:-1]) & (documents[1:] == documents[:-1])
+    return later
+
+
+def later_occurrences(hashes: np.ndarray) -> np.ndarray:
+    """Returns whether each hash occurs earlier in the array, bool [n]."""
+    return later_in_document(hashes, np.zeros(len(hashes), np.uint8))
+
+
+def document_counts(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """Returns the number of documents that each line occurs in, int64 [L].
+
+    Args:
+      hashes: uint64 [L].
+      documents: int64 [L], ascending.
+    """
+    order = np.argsort(hashes, kind="stable")
+    hashes, documents = hashes[order], documents[order]
+    new = np.concatenate([np.ones(min(1, len(hashes)), np.bool_), hashes[1:] != hashes[:-1]])
+    another = new.copy()
+    another[1:] |= documents[1:] != documents[:-1]
+    groups = np.cumsum(new) - 1
+    counts = np.empty(len(hashes), np.int64)
+    counts[order] = np.bincount(groups[another])[groups] if len(groups) else 0
+    return counts
+
+
+class EvaluationData(NamedTuple):
     """The n-grams of evaluation data.
 
     Attributes:
-      hashes: uint64 [G], sorted, each once.
-      n: units of a gram.
+      hashes: uint64 [G], sorted and distinct.
+      n: units per n-gram.
       filter: bool [2 ** bits], whether a hash starts with these bits.
     """
 
@@ -36,15 +76,15 @@ class Contamination(NamedTuple):
     filter: np.ndarray
 
 
-def load_contamination(
+def load_evaluation_data(
     paths: Sequence[str], *, n: int, convert: Callable[[Sequence[str]], list[str]]
-) -> Contamination:
+) -> EvaluationData:
     """Reads evaluation data.
 
     Args:
       paths: JSON, JSON lines, tables of tab-separated cells, plain text; also compressed.
-      n: units of a gram.
-      convert: does to the strings what is done to the corpus's text.
+      n: units per n-gram.
+      convert: normalises strings as the text of the corpus is.
 
     Raises:
       UserError: no such file, it cannot be read, or it has no string of n units.
@@ -52,23 +92,22 @@ def load_contamination(
     found: list[np.ndarray] = []
     for path in paths:
         strings = convert([string for string in strings_of(path) if len(string) >= n])
-        hashes = grams(strings, np.arange(len(strings)), n=n).hashes
+        hashes = hash_ngrams(strings, np.arange(len(strings)), n=n).hashes
         if not len(hashes):
-            raise UserError(f"{path} has no string of {n} ideographs and words")
+            raise UserError(
+                f"{path} has no string of {n} ideographs and words. Remove it from "
+                "--decontaminate, or lower --ngram"
+            )
         found.append(np.unique(hashes))
-    return index(np.unique(np.concatenate(found)), n=n)
-
-
-def index(hashes: np.ndarray, *, n: int) -> Contamination:
-    """Returns sorted hashes as something to look up in."""
+    hashes = np.unique(np.concatenate(found))
     bits = max(_MIN_BITS, (len(hashes) * _SPARSITY - 1).bit_length())
     seen = np.zeros(1 << bits, np.bool_)
     seen[hashes >> np.uint64(64 - bits)] = True
-    return Contamination(hashes, n, seen)
+    return EvaluationData(hashes, n, seen)
 
 
-def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Contamination) -> Grams:
-    """Returns which n-grams of the evaluation data stand in which documents, each pair once.
+def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: EvaluationData) -> Ngrams:
+    """Returns the n-grams of the evaluation data in each document, without duplicates.
 
     Args:
       lines: the lines [L].
@@ -76,9 +115,9 @@ def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Contamina
       evaluation: the evaluation data.
 
     Returns:
-      The grams, ordered by their documents.
+      The n-grams, ordered by their documents.
     """
-    found = grams(lines, documents, n=evaluation.n)
+    found = hash_ngrams(lines, documents, n=evaluation.n)
     bits = len(evaluation.filter).bit_length() - 1
     maybe = np.flatnonzero(evaluation.filter.take(found.hashes >> np.uint64(64 - bits)))
     hashes, numbers = found.hashes[maybe], found.documents[maybe]
@@ -87,20 +126,19 @@ def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Contamina
     hashes, numbers = hashes[sure], numbers[sure]
     order = np.lexsort((hashes, numbers))
     hashes, numbers = hashes[order], numbers[order]
-    new = np.ones(len(hashes), np.bool_)
-    new[1:] = (hashes[1:] != hashes[:-1]) | (numbers[1:] != numbers[:-1])
-    return Grams(hashes[new], numbers[new])
+    new = ~later_in_document(hashes, numbers)
+    return Ngrams(hashes[new], numbers[new])
 
 
-def contaminated(hits: Grams, *, common: int) -> np.ndarray:
-    """Returns the numbers of the documents that hold an n-gram of the evaluation data.
+def contaminated(hits: Ngrams, *, common: int) -> np.ndarray:
+    """Returns the numbers of the documents that have an n-gram of the evaluation data.
 
-    An n-gram in many documents is a common phrase, or the name of a law, and says nothing of where
-    a document comes from (Brown et al., 2020, appendix C, ignore those in over 10 documents).
+    An n-gram in many documents is a common phrase or the name of a law, and says nothing about the
+    source of a document (Brown et al., 2020, appendix C, ignore those in over 10 documents).
 
     Args:
-      hits: of all documents that are looked at, ordered by them.
-      common: n-grams in more documents than this are ignored; 0: none is.
+      hits: of all documents in question, ordered by them.
+      common: ignore n-grams in more documents than this; 0 ignores none.
     """
     if not common:
         return np.unique(hits.documents)
@@ -112,7 +150,7 @@ def strings_of(path: str) -> Iterator[str]:
     """Yields all strings of a file: of JSON at any depth, cells of tables, lines of text.
 
     Raises:
-      UserError: no such file, it is not UTF-8, or not the JSON that its name says.
+      UserError: no such file, it is not UTF-8, or not JSON although its name says so.
     """
     name = path.lower()
     for suffix in archives.SUFFIXES:
@@ -120,12 +158,10 @@ def strings_of(path: str) -> Iterator[str]:
     text = _read(path)
     if name.endswith(_JSON):
         yield from _strings_in(_parse(text, path))
-    elif name.endswith(_TABLES):
-        separator = "\t" if name.endswith(".tsv") else ","
-        for line in text.split("\n"):
-            yield from line.split(separator)
-    else:
-        yield from text.split("\n")
+        return
+    separator = _TABLES.get(name[-4:])
+    for line in text.split("\n"):
+        yield from line.split(separator) if separator else (line,)
 
 
 def _read(path: str) -> str:

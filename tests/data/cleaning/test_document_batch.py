@@ -1,4 +1,4 @@
-"""Blocks to documents, and what is measured of lines, against plain Python."""
+"""Documents from blocks, and measures of lines, against plain Python."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.cleaning.document_batch import (
-    Stretch,
+    DocumentBatch,
+    LineMeasures,
     hash_documents,
     hash_lines,
-    measure,
-    stretches,
+    read_batches,
 )
 from electra_zh.text.wordpiece.characters import is_cjk
 
 LINES = st.lists(st.text(st.sampled_from("中国a1，。 +"), min_size=1), min_size=1, max_size=12)
 
 
-def _documents(found: list[Stretch]) -> list[list[str]]:
+def _documents(found: list[DocumentBatch]) -> list[list[str]]:
     return [
         [line for line, number in zip(each.lines, each.documents, strict=True) if number == index]
         for each in found
@@ -37,23 +37,23 @@ def test_documents_do_not_depend_on_the_blocks(lines: list[str], random: object)
     blocks = ["\n".join(lines[a:b]) for a, b in itertools.pairwise(bounds) if b > a]
     groups = itertools.groupby(lines, key=bool)
     expected = [list(group) for filled, group in groups if filled]
-    assert _documents(list(stretches(blocks))) == expected
+    assert _documents(list(read_batches(blocks))) == expected
 
 
-def test_a_very_long_document_comes_in_parts() -> None:
-    found = list(stretches(["字字字字", "字字字字", "字字", "\n尾"], max_document=5))
+def test_a_very_long_document_is_cut_into_parts() -> None:
+    found = list(read_batches(["字字字字", "字字字字", "字字", "\n尾"], max_document=5))
     assert _documents(found) == [["字字字字", "字字字字"], ["字字"], ["尾"]]
 
 
 @settings(deadline=None)
 @given(LINES)
-def test_figures_as_counted_one_by_one(lines: list[str]) -> None:
-    figures = measure(lines)
+def test_measures_equal_counts_of_single_characters(lines: list[str]) -> None:
+    measures = LineMeasures(lines)
     for index, line in enumerate(lines):
-        assert figures.lengths[index] == len(line)
-        assert figures.solid[index] == len(line.replace(" ", ""))
-        assert figures.chinese[index] == sum(is_cjk(ord(char)) for char in line)
-        assert figures.symbols[index] == sum(
+        assert measures.lengths[index] == len(line)
+        assert measures.solid[index] == len(line.replace(" ", ""))
+        assert measures.chinese[index] == sum(is_cjk(ord(char)) for char in line)
+        assert measures.symbols[index] == sum(
             unicodedata.category(char)[0] in "PSN" for char in line
         )
 
@@ -72,15 +72,15 @@ def _longest_run(line: str) -> int:
 
 @settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("哈啊。"), min_size=1, max_size=30), min_size=1))
-def test_repetitions_as_found_one_by_one(lines: list[str]) -> None:
-    assert measure(lines).run.tolist() == list(map(_longest_run, lines))
+def test_repetitions_equal_a_search_in_plain_python(lines: list[str]) -> None:
+    assert LineMeasures(lines).run.tolist() == list(map(_longest_run, lines))
 
 
 def test_the_ideographic_zero_is_chinese() -> None:
-    assert measure(["二〇二五"]).chinese.tolist() == [4]
+    assert LineMeasures(["二〇二五"]).chinese.tolist() == [4]
 
 
-def test_hashes_tell_lines_and_the_order_of_documents_lines() -> None:
+def test_hashes_differ_by_line_and_by_the_order_of_a_document_s_lines() -> None:
     hashes = hash_lines(["甲", "乙", "甲", "乙", "乙", "甲"])
     assert hashes[0] == hashes[2]
     assert hashes[0] != hashes[1]
