@@ -122,7 +122,8 @@ class LineMeasures:
     @functools.cached_property
     def solid(self) -> np.ndarray:
         """Characters other than white space, int64 [L]."""
-        return self.lengths - self._count(_SPACE)
+        solid: np.ndarray = self.lengths - self._count(_SPACE)
+        return solid
 
     @functools.cached_property
     def chinese(self) -> np.ndarray:

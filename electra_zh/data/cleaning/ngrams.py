@@ -99,7 +99,8 @@ def scramble(values: np.ndarray) -> np.ndarray:
     spread: np.ndarray = values + np.uint64(_BASE)
     spread = (spread ^ (spread >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     spread = (spread ^ (spread >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return spread ^ (spread >> np.uint64(31))
+    spread ^= spread >> np.uint64(31)
+    return spread
 
 
 @functools.cache
