@@ -105,7 +105,7 @@ def normalize(word: str, settings: TokenizerSettings) -> str:
 
 
 def split_words(line: str, settings: TokenizerSettings) -> list[str]:
-    """Splits a line into normalised words by the reference's rule; "\\n" is a space.
+    r"""Splits a line into normalised words by the reference's rule; "\n" is a space.
 
     Clean, put spaces round ideographs, split at white space, normalise each part, split each at
     punctuation.
