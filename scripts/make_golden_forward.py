@@ -71,7 +71,9 @@ class Comparison:
         self.special = SpecialIds(*ids)
         self.objective: Any = build_objective(CONFIG, self.special)
         self.variables = self.objective.trainable_variables
-        self.google_names = [weight_names.to_google(variable.name) for variable in self.variables]
+        self.google_names = [
+            weight_names.GOOGLE_ELECTRA.theirs(variable.name) for variable in self.variables
+        ]
         checkpoint = tf.train.load_checkpoint(str(folder / "tf1_nano" / "model.ckpt-60"))
         slots = [f"{name}/{slot}" for name in self.google_names for slot in ("adam_m", "adam_v")]
         in_file = set(checkpoint.get_variable_to_shape_map())

@@ -45,9 +45,9 @@ WITHOUT_TENSORFLOW = (
         "data.parts",
         "data.runners",
     ),
-    *("convert.weights", "convert.huggingface", "convert.tensor_files"),
-    *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.token_rows"),
-    *("convert.adapt", "models.names"),
+    *("convert.weights", "convert.forms", "convert.source", "convert.tensor_files"),
+    *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.embedding_transfer"),
+    *("convert.model_folder", "convert.task_heads", "convert.adapt", "models.weight_names"),
     *("pretraining.config", "pretraining.folder"),
     *(
         "finetuning.tasks",

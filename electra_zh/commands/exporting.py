@@ -51,19 +51,13 @@ def convert(args: argparse.Namespace) -> int:
         raise UserError(f"{args.output} exists; choose another --output")
     files.check_output(args.output)
     load_tensorflow()
-    from electra_zh.convert import google, huggingface, onnx_file, saved_model
+    from electra_zh.convert.forms import writers
     from electra_zh.convert.source import open_source
 
-    weights = open_source(args.source, step=args.checkpoint)
+    weights = open_source(args.source, checkpoint=args.checkpoint)
     for line in weights.lines():
         print(line)
-    writers = {
-        "huggingface": huggingface.write,
-        "google": google.write,
-        "saved-model": saved_model.write,
-        "onnx": onnx_file.write,
-    }
-    for line in writers[args.to](weights, args.output):
+    for line in writers()[args.to].write(weights, args.output):
         print(line)
     return 0
 

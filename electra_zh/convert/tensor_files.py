@@ -1,81 +1,78 @@
-"""Files of tensors that other tools write, as named float32 arrays.
+"""Tensor files of other tools, as named float32 arrays.
 
-`model.safetensors` (one, or several with an index), `pytorch_model.bin` (likewise; read by torch
-with weights only, so that no code in a file is ever run), and TF1 checkpoints.
+`model.safetensors` (one, or several with an index), `pytorch_model.bin` (likewise; torch reads it
+with weights only, so code in a file is never run), and TF1 checkpoints.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from electra_zh import files
 from electra_zh.errors import UserError
 
 SAFETENSORS = "model.safetensors"
-TORCH = "pytorch_model.bin"
+_TORCH = "pytorch_model.bin"
+_INDEX = ".index.json"
 _TYPES = {
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
     "I64": np.int64,
     "I32": np.int32,
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+Tensors = dict[str, np.ndarray]
 
 
 def has_tensors(folder: str) -> bool:
     """Returns whether a folder holds tensors in one of the forms of Hugging Face."""
-    names = (SAFETENSORS, TORCH)
-    return any(
-        files.exists(files.join(folder, f"{name}{end}"))
-        for name in names
-        for end in ("", ".index.json")
-    )
+    names = (f"{name}{end}" for name in (SAFETENSORS, _TORCH) for end in ("", _INDEX))
+    return any(files.exists(files.join(folder, name)) for name in names)
 
 
-def read_folder(folder: str) -> tuple[str, dict[str, np.ndarray]]:
-    """Returns the file (or index) and all tensors of a folder; safetensors where both are there.
+def read_folder(folder: str) -> tuple[str, Tensors]:
+    """Returns the file (or index) and all tensors of a folder; safetensors where both exist.
 
     Raises:
       UserError: there is none, a part is missing, or one cannot be read.
     """
-    for name in (SAFETENSORS, TORCH):
+    for name, read in ((SAFETENSORS, read_safetensors), (_TORCH, _read_torch)):
         path = files.join(folder, name)
-        read = read_safetensors if name == SAFETENSORS else read_torch
         if files.exists(path):
             return path, read(path)
-        index = f"{path}.index.json"
-        if files.exists(index):
-            return index, _read_parts(folder, index, read)
-    raise UserError(f"{folder} has no {SAFETENSORS} and no {TORCH}")
+        if files.exists(path + _INDEX):
+            return path + _INDEX, _read_parts(folder, path + _INDEX, read)
+    raise UserError(f"{folder} has neither {SAFETENSORS} nor {_TORCH}")
 
 
-def _read_parts(folder: str, index: str, read: Any) -> dict[str, np.ndarray]:
-    saved = files.read_json(index)
-    places = saved.get("weight_map") if isinstance(saved, dict) else None
+def _read_parts(folder: str, index: str, read: Callable[[str], Tensors]) -> Tensors:
+    places = read_settings(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise UserError(f"{index} has no weight_map")
-    tensors: dict[str, np.ndarray] = {}
+    tensors: Tensors = {}
     for name in sorted(set(map(str, places.values()))):
         if "/" in name or "\\" in name:
-            raise UserError(f"{index} names {name}, which is not a file beside it")
+            raise UserError(f"{index} names {name}, which is not a file of the same folder")
         tensors.update(read(files.join(folder, name)))
     missing = [name for name in places if name not in tensors]
     if missing:
-        raise UserError(f"{index}: {places[missing[0]]} lacks the tensor {missing[0]}")
+        raise UserError(f"{index}: the tensor {missing[0]} is missing from {places[missing[0]]}")
     return tensors
 
 
-def read_safetensors(path: str) -> dict[str, np.ndarray]:
+def read_safetensors(path: str) -> Tensors:
     """Returns the tensors of one file.
 
     Raises:
-      UserError: the file is damaged or of another form.
+      UserError: the file is damaged or holds tensors of another type.
     """
     import safetensors
 
@@ -83,63 +80,64 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
     try:
         found = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is no whole safetensors file: {error}") from None
-    return {name: _array(path, name, value) for name, value in found}
+        raise UserError(f"{path} is not a complete safetensors file: {error}") from None
+    tensors = {}
+    for name, value in found:
+        kind = value["dtype"]
+        if kind not in _TYPES:
+            raise UserError(f"{path}: {name} has the type {kind}; allowed: {', '.join(_TYPES)}")
+        array = np.frombuffer(value["data"], _TYPES[kind]).reshape(value["shape"])
+        tensors[name] = _float32(array)
+    return tensors
 
 
-def _array(path: str, name: str, value: Mapping[str, Any]) -> np.ndarray:
-    kind, shape, data = value["dtype"], value["shape"], value["data"]
-    if kind == "BF16":
-        # The upper half of a float32.
-        wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
-    if kind not in _TYPES:
-        raise UserError(f"{path}: {name} is of type {kind}; allowed: BF16, {', '.join(_TYPES)}")
-    return _float32(np.frombuffer(data, _TYPES[kind]).reshape(shape))
+def _float32(array: np.ndarray) -> np.ndarray:
+    is_float = array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
+    return array.astype(np.float32, copy=False) if is_float else array
 
 
-def _float32(value: np.ndarray) -> np.ndarray:
-    return value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
+def write_safetensors(path: str, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes a file that transformers reads, completely or not at all."""
+    import safetensors.numpy
+
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    with files.atomic_write(path) as file:
+        file.write(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
 
 
-def read_torch(path: str) -> dict[str, np.ndarray]:
-    """Returns the tensors of one file of torch.
-
-    Raises:
-      UserError: torch is not installed, or the file is damaged or holds more than tensors.
-    """
+def _read_torch(path: str) -> Tensors:
     try:
         import torch
     except ImportError:
         raise UserError(
-            f"{path} needs torch to be read: pip install 'electra-zh[interop]', "
+            f"torch is needed to read {path}. Run pip install 'electra-zh[interop]', "
             f"or give a folder with {SAFETENSORS}"
         ) from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         return {
-            str(name): _float32(value.detach().to(torch.float32).numpy())
-            for name, value in found.items()
+            str(name): value.detach().to(torch.float32).numpy() for name, value in found.items()
         }
     except Exception as error:  # torch raises many kinds for a damaged file
         first_line = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as weights of torch: {first_line}") from None
 
 
-def read_tf1(prefix: str) -> dict[str, np.ndarray]:
-    """Returns the variables of a TF1 checkpoint; slots of the optimizer are left out.
+def read_tf1(prefix: str) -> Tensors:
+    """Returns the variables of a TF1 checkpoint without the optimizer's slots.
 
     Raises:
-      UserError: the checkpoint is damaged, or one of TensorFlow 2's form.
+      UserError: the checkpoint is damaged, or has TensorFlow 2's form.
     """
     import tensorflow as tf
 
     try:
         reader = tf.train.load_checkpoint(prefix)
-        names = [name for name in reader.get_variable_to_shape_map() if not _is_slot(name)]
+        names = list(reader.get_variable_to_shape_map())
         if any(name.startswith("_CHECKPOINTABLE") for name in names):
             raise UserError(f"{prefix} is an object-based checkpoint: give the run's folder")
-        return {name: _float32(np.asarray(reader.get_tensor(name))) for name in names}
+        kept = (name for name in names if not name.endswith(("/adam_m", "/adam_v")))
+        return {name: _float32(np.asarray(reader.get_tensor(name))) for name in kept}
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
@@ -147,17 +145,17 @@ def read_tf1(prefix: str) -> dict[str, np.ndarray]:
         raise UserError(f"Checkpoint {prefix} cannot be read: {first_line}") from None
 
 
-def _is_slot(name: str) -> bool:
-    return name.endswith(("/adam_m", "/adam_v"))
+def write_tf1(prefix: str, variables: Mapping[str, Any]) -> None:
+    """Writes a TF1 checkpoint, as TF1's Saver does."""
+    import tensorflow as tf
 
-
-def write_safetensors(path: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a file that transformers reads, whole or not at all."""
-    import safetensors.numpy
-
-    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    with files.atomic_write(path) as file:
-        file.write(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
+    order = sorted(variables)
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=order,
+        shape_and_slices=[""] * len(order),
+        tensors=[tf.constant(variables[key]) for key in order],
+    )
 
 
 def read_settings(path: str) -> dict[str, Any]:

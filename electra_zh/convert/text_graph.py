@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class TextGraph(tf.Module):
         self._vocabulary = vocabulary
 
     @functools.cached_property
-    def ids(self) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+    def ids(self) -> Any:
         """Returns int32 [B, (tokens)] of strings [B]; invalid UTF-8 vanishes."""
         texts = tf.TensorSpec([None], tf.string)
         return tf.function(self._ids, input_signature=[texts], autograph=False)

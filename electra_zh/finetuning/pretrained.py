@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
 from electra_zh import files
-from electra_zh.convert import source
+from electra_zh.convert import model_folder, source
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name
-from electra_zh.settings import build_settings
-from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.training import checkpoints
@@ -103,31 +101,24 @@ def load_pretrained(
     Raises:
       UserError: it is none of these, or has no such checkpoint.
     """
-    if not source.is_own_folder(path):
+    if not model_folder.is_model_folder(path):
         return _foreign_start(path, checkpoint=checkpoint, from_scratch=from_scratch)
-    settings = files.join(path, "config.json")
-    saved = files.read_json(settings)
-    sizes = _model_settings(saved)
-    if sizes is None:
-        raise UserError(
-            f"{settings} is not the settings of a pretraining run or of a fine-tuned model "
-            "of this tool"
-        )
+    saved = model_folder.load(path)
     folder = files.join(path, "checkpoints")
     return Pretrained(
         path=path,
-        model=build_settings(ModelConfig, sizes, where=settings),
-        vocabulary=vocabulary_of(path),
-        tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=settings),
+        model=saved.model(where=model_folder.config_path(path)),
+        vocabulary=saved.vocabulary,
+        tokenizer=saved.tokenizer,
         checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
-        fine_tuned="finetuned" in saved,
+        fine_tuned=saved.fine_tuned,
     )
 
 
 def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> Pretrained:
     """Returns the encoder of a model of another tool; the log says what of it is used."""
     try:
-        weights = source.open_source(path, step=checkpoint)
+        weights = source.open_source(path, checkpoint=checkpoint)
     except UserError as error:
         raise UserError(f"--model {error}") from None
     if weights.vocabulary is None:
@@ -148,11 +139,3 @@ def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> 
         fine_tuned=False,
         weights=dataclasses.replace(weights, tensors=encoder, generator=None),
     )
-
-
-def _model_settings(saved: Any) -> Mapping[str, Any] | None:
-    if not isinstance(saved, dict):
-        return None
-    section = saved.get("finetuned") or saved.get("pretrain")
-    model = section.get("model") if isinstance(section, dict) else None
-    return model if isinstance(model, dict) else None

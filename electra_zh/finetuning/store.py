@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from electra_zh import __version__, files
+from electra_zh import files
+from electra_zh.convert import model_folder
+from electra_zh.convert.model_folder import ModelFolder, fine_tuned_section
 from electra_zh.errors import UserError
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import TaskKind
@@ -35,22 +37,14 @@ def save(folder: str, start: Pretrained, kinds: Kinds, model: TaskModel) -> None
     for path in (fresh, old):
         if files.exists(path):
             files.remove_tree(path)
-    files.make_dirs(fresh)
-    start.vocabulary.save(files.join(fresh, start.vocabulary.file_name))
-    settings = {
-        "version": __version__,
-        "finetuned": {
-            "model": dataclasses.asdict(start.model),
-            "tasks": [kind.task.to_dict() for kind in kinds.values()],
-            "start": start.path,
-        },
-        "tokenizer": dataclasses.asdict(start.tokenizer),
-    }
+    tasks = [kind.task.to_dict() for kind in kinds.values()]
+    section = fine_tuned_section(start.model, tasks, start=start.path)
+    contents = ModelFolder(start.vocabulary, start.tokenizer, section, fine_tuned=True)
     state = tf.Module()
     state.model = model
     store = checkpoints.CheckpointStore(files.join(fresh, "checkpoints"), state, keep=1)
     store.save(1)
-    files.write_json(files.join(fresh, "config.json"), settings)
+    contents.save(fresh)
     if files.exists(folder):
         files.rename(folder, old)
     files.rename(fresh, folder)
@@ -97,10 +91,9 @@ def load(path: str) -> FineTuned:
             f"{folder} is not a fine-tuned model of this tool, only what one can start from: "
             "run `electra-zh finetune` first"
         )
-    where = files.join(folder, "config.json")
+    where = model_folder.config_path(folder)
     tasks = [
-        TaskConfig.from_dict(values, where=where)
-        for values in files.read_json(where)["finetuned"]["tasks"]
+        TaskConfig.from_dict(values, where=where) for values in model_folder.load(folder).tasks
     ]
     limit = start.model.max_position_embeddings
     kinds = {task.name: make_kind(task, max_position_embeddings=limit) for task in tasks}

@@ -1,142 +1,157 @@
-"""One table of names: our variables <-> Google's TF1 names <-> Hugging Face's, ELECTRA and BERT.
+"""Names and shapes of all weights: ours, Google's (TF1) and those of Hugging Face's transformers.
 
-A variable's name is its place in the objective: `encoder/layers/0/attention/query/kernel` is what
-`objective.encoder.layers[0].attention.query.kernel` is called, in checkpoints too. `encoder` is the
-network that fine-tuning keeps: the discriminator, or the only network of plain masked LM.
+Our name of a weight is its path in the objective: `encoder/layers/0/attention/query/kernel` is
+`objective.encoder.layers[0].attention.query.kernel`, in checkpoints too. `encoder` is the network
+that fine-tuning keeps: the discriminator, or the only network of a plain masked LM.
 
-Every kind of file that holds one or both networks is a `Naming`. Names alone are not all: in the
-files of Hugging Face a dense kernel is transposed (`Naming.transposes`).
+Each file format that holds one or both networks has a `Naming`. transformers also transposes dense
+kernels (`Naming.transposes`). To add a weight, add its line to a table below.
 
-`{layer}` stands for a layer's number.
+Letters of shapes: V vocabulary, S segment ids, P positions, E embedding width, D hidden width,
+I intermediate width. `{layer}` is the number of a layer.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from electra_zh.models.config import ModelConfig
+
+# Letter of a shape -> the setting of `ModelConfig` that it stands for.
+LETTERS = {
+    "V": "vocab_size",
+    "S": "type_vocab_size",
+    "P": "max_position_embeddings",
+    "E": "embedding_size",
+    "D": "hidden_size",
+    "I": "intermediate_size",
+}
 
 
 class Weight(NamedTuple):
-    """One kind of variable under each naming of its own part; what a file has before it varies."""
+    """One weight of a network or head, named below the prefix that a file gives the part.
+
+    Attributes:
+      ours: our name.
+      google: name in google-research/electra and google-research/bert.
+      torch: name in transformers.
+      shape: a letter for each axis, or 1.
+    """
 
     ours: str
     google: str
     torch: str
+    shape: str
 
 
-_LAYER, _GOOGLE, _TORCH = "layers/{layer}", "encoder/layer_{layer}", "encoder.layer.{layer}"
-_ATTENTION, _SELF = f"{_LAYER}/attention", f"{_GOOGLE}/attention/self"
+def _table(ours: str, google: str, torch: str, lines: str) -> tuple[Weight, ...]:
+    """Returns the weights of a table, one per line, whose names all begin with the prefixes."""
+    rows = (line.split() for line in lines.strip().splitlines())
+    return tuple(Weight(ours + a, google + b, torch + c, shape) for a, b, c, shape in rows)
 
-# A transformer. The last layer norms of attention and layer are `output/LayerNorm` elsewhere.
-NETWORK: tuple[Weight, ...] = tuple(
-    Weight(*names)
-    for names in (
-        *(
-            (f"embeddings/{table}", f"embeddings/{table}", f"embeddings.{table}.weight")
-            for table in ("word_embeddings", "token_type_embeddings", "position_embeddings")
-        ),
-        *(
-            (f"embeddings/layer_norm/{our}", f"embeddings/LayerNorm/{our}", f"embeddings.{torch}")
-            for our, torch in (("gamma", "LayerNorm.weight"), ("beta", "LayerNorm.bias"))
-        ),
-        ("projection/kernel", "embeddings_project/kernel", "embeddings_project.weight"),
-        ("projection/bias", "embeddings_project/bias", "embeddings_project.bias"),
-        *(
-            name
-            for part in ("query", "key", "value")
-            for name in (
-                (
-                    f"{_ATTENTION}/{part}/kernel",
-                    f"{_SELF}/{part}/kernel",
-                    f"{_TORCH}.attention.self.{part}.weight",
-                ),
-                (
-                    f"{_ATTENTION}/{part}/bias",
-                    f"{_SELF}/{part}/bias",
-                    f"{_TORCH}.attention.self.{part}.bias",
-                ),
-            )
-        ),
-        *(
-            name
-            for our, google, torch in (
-                (f"{_ATTENTION}/output", "attention/output/dense", "attention.output.dense"),
-                (f"{_LAYER}/intermediate", "intermediate/dense", "intermediate.dense"),
-                (f"{_LAYER}/output", "output/dense", "output.dense"),
-            )
-            for name in (
-                (f"{our}/kernel", f"{_GOOGLE}/{google}/kernel", f"{_TORCH}.{torch}.weight"),
-                (f"{our}/bias", f"{_GOOGLE}/{google}/bias", f"{_TORCH}.{torch}.bias"),
-            )
-        ),
-        *(
-            name
-            for our, google, torch in (
-                (_ATTENTION, "attention/output", "attention.output"),
-                (_LAYER, "output", "output"),
-            )
-            for name in (
-                (
-                    f"{our}/layer_norm/gamma",
-                    f"{_GOOGLE}/{google}/LayerNorm/gamma",
-                    f"{_TORCH}.{torch}.LayerNorm.weight",
-                ),
-                (
-                    f"{our}/layer_norm/beta",
-                    f"{_GOOGLE}/{google}/LayerNorm/beta",
-                    f"{_TORCH}.{torch}.LayerNorm.bias",
-                ),
-            )
-        ),
-    )
+
+# A transformer.
+NETWORK = (
+    *_table(
+        *("embeddings/", "embeddings/", "embeddings."),
+        """
+word_embeddings       word_embeddings       word_embeddings.weight       VE
+token_type_embeddings token_type_embeddings token_type_embeddings.weight SE
+position_embeddings   position_embeddings   position_embeddings.weight   PE
+layer_norm/gamma      LayerNorm/gamma       LayerNorm.weight             E
+layer_norm/beta       LayerNorm/beta        LayerNorm.bias               E
+""",
+    ),
+    *_table(
+        *("", "", ""),
+        """
+projection/kernel     embeddings_project/kernel embeddings_project.weight ED
+projection/bias       embeddings_project/bias   embeddings_project.bias   D
+""",
+    ),
+    *_table(
+        *("layers/{layer}/", "encoder/layer_{layer}/", "encoder.layer.{layer}."),
+        """
+attention/query/kernel     attention/self/query/kernel      attention.self.query.weight       DD
+attention/query/bias       attention/self/query/bias        attention.self.query.bias         D
+attention/key/kernel       attention/self/key/kernel        attention.self.key.weight         DD
+attention/key/bias         attention/self/key/bias          attention.self.key.bias           D
+attention/value/kernel     attention/self/value/kernel      attention.self.value.weight       DD
+attention/value/bias       attention/self/value/bias        attention.self.value.bias         D
+attention/output/kernel    attention/output/dense/kernel    attention.output.dense.weight     DD
+attention/output/bias      attention/output/dense/bias      attention.output.dense.bias       D
+attention/layer_norm/gamma attention/output/LayerNorm/gamma attention.output.LayerNorm.weight D
+attention/layer_norm/beta  attention/output/LayerNorm/beta  attention.output.LayerNorm.bias   D
+intermediate/kernel        intermediate/dense/kernel        intermediate.dense.weight         DI
+intermediate/bias          intermediate/dense/bias          intermediate.dense.bias           I
+output/kernel              output/dense/kernel              output.dense.weight               ID
+output/bias                output/dense/bias                output.dense.bias                 D
+layer_norm/gamma           output/LayerNorm/gamma           output.LayerNorm.weight           D
+layer_norm/beta            output/LayerNorm/beta            output.LayerNorm.bias             D
+""",
+    ),
 )
 
-# The head of masked LM. Its product with the word embeddings has no variable of its own.
-MASKED_LM: tuple[Weight, ...] = (
-    Weight("dense/kernel", "dense/kernel", "dense.weight"),
-    Weight("dense/bias", "dense/bias", "dense.bias"),
-    Weight("layer_norm/gamma", "LayerNorm/gamma", "LayerNorm.weight"),
-    Weight("layer_norm/beta", "LayerNorm/beta", "LayerNorm.bias"),
+# The masked LM head. Its product with the word embeddings has no weight of its own, and each file
+# format has its own place for the output bias.
+MASKED_LM = _table(
+    *("", "", ""),
+    """
+dense/kernel     dense/kernel    dense.weight     DE
+dense/bias       dense/bias      dense.bias       E
+layer_norm/gamma LayerNorm/gamma LayerNorm.weight E
+layer_norm/beta  LayerNorm/beta  LayerNorm.bias   E
+""",
 )
 _OUTPUT_BIAS = "masked_lm_head/output_bias"
 
 # The head of replaced token detection.
-DETECTION: tuple[Weight, ...] = (
-    Weight("dense/kernel", "dense/kernel", "dense.weight"),
-    Weight("dense/bias", "dense/bias", "dense.bias"),
-    Weight("output/kernel", "dense_1/kernel", "dense_prediction.weight"),
-    Weight("output/bias", "dense_1/bias", "dense_prediction.bias"),
+DETECTION = _table(
+    *("", "", ""),
+    """
+dense/kernel  dense/kernel   dense.weight            DD
+dense/bias    dense/bias     dense.bias              D
+output/kernel dense_1/kernel dense_prediction.weight D1
+output/bias   dense_1/bias   dense_prediction.bias   1
+""",
 )
 
-# Heads of fine-tuned models by the class of transformers that has them. One dense layer more or
-# less is another class: heads of other forms have none.
-HEADS: dict[str, dict[str, str]] = {
-    "ElectraForSequenceClassification": {
-        "dense/kernel": "classifier.dense.weight",
-        "dense/bias": "classifier.dense.bias",
-        "output/kernel": "classifier.out_proj.weight",
-        "output/bias": "classifier.out_proj.bias",
-    },
-    "ElectraForTokenClassification": {
-        "output/kernel": "classifier.weight",
-        "output/bias": "classifier.bias",
-    },
-    "ElectraForQuestionAnswering": {
-        "output/kernel": "qa_outputs.weight",
-        "output/bias": "qa_outputs.bias",
-    },
-    "ElectraForMultipleChoice": {
-        "dense/kernel": "sequence_summary.summary.weight",
-        "dense/bias": "sequence_summary.summary.bias",
-        "output/kernel": "classifier.weight",
-        "output/bias": "classifier.bias",
-    },
+_PARTS: dict[str, tuple[Weight, ...]] = {
+    "encoder": NETWORK,
+    "generator": NETWORK,
+    "masked_lm_head": MASKED_LM,
+    "rtd_head": DETECTION,
 }
 
 
+def part_shapes(
+    part: str, size: ModelConfig, *, embeddings: bool = True
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each weight of a part, by our names.
+
+    Args:
+      part: `encoder`, `generator`, `masked_lm_head` or `rtd_head`.
+      size: of the network; for a head, of the network that it belongs to.
+      embeddings: the network has its own embeddings and does not share another network's.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, _, _, letters in _PARTS[part]:
+        if name.startswith("embeddings/") and not embeddings:
+            continue
+        if name.startswith("projection/") and size.embedding_size == size.hidden_size:
+            continue
+        shape = tuple(getattr(size, LETTERS[x]) if x in LETTERS else int(x) for x in letters)
+        for layer in range(size.num_hidden_layers if "{layer}" in name else 1):
+            shapes[f"{part}/{name}".replace("{layer}", str(layer))] = shape
+    if part == "masked_lm_head":
+        shapes[_OUTPUT_BIAS] = (size.vocab_size,)
+    return shapes
+
+
 class Naming:
-    """The names that one kind of file has for our variables, one to one.
+    """The names that one file format has for our weights, one to one.
 
     Attributes:
       pairs: our name to the file's, with `{layer}`.
@@ -147,26 +162,26 @@ class Naming:
         self.pairs = dict(pairs)
         self.transposes = transposes
         self._back = {theirs: ours for ours, theirs in self.pairs.items()}
-        assert len(self._back) == len(self.pairs), "two variables under one name"
+        assert len(self._back) == len(self.pairs), "two weights under one name"
 
     def theirs(self, name: str) -> str:
-        """Returns the file's name of our variable.
+        """Returns the file's name of our weight.
 
         Raises:
-          KeyError: the file has no such variable.
+          KeyError: the file has no such weight.
         """
         return _rename(variable_name(name), self.pairs)
 
     def ours(self, name: str) -> str:
-        """Returns our name of the file's variable.
+        """Returns our name of the file's weight.
 
         Raises:
-          KeyError: we have no such variable.
+          KeyError: we have no such weight.
         """
         return _rename(name, self._back)
 
     def is_transposed(self, ours: str) -> bool:
-        """Returns whether the file holds our variable with rows and columns exchanged."""
+        """Returns whether the file stores our weight with rows and columns exchanged."""
         return self.transposes and ours.endswith("/kernel")
 
 
@@ -175,7 +190,7 @@ def variable_name(name: str) -> str:
     return name.partition(":")[0]
 
 
-# A layer's number, with what stands round it: /layers/3/ (ours), /layer_3/, .layer.3.
+# A layer's number in its context: /layers/3/ (ours), /layer_3/, .layer.3.
 _NUMBER = re.compile(r"(/layers/|/layer_|\.layer\.)(\d+)([/.])")
 
 
@@ -187,90 +202,54 @@ def _rename(name: str, table: Mapping[str, str]) -> str:
     return table[template].replace("{layer}", match[2])
 
 
-def _google(part: tuple[Weight, ...], ours: str, theirs: str) -> dict[str, str]:
-    return {f"{ours}/{weight.ours}": f"{theirs}/{weight.google}" for weight in part}
-
-
-def _torch(part: tuple[Weight, ...], ours: str, theirs: str) -> dict[str, str]:
-    return {f"{ours}/{weight.ours}": f"{theirs}.{weight.torch}" for weight in part}
+def _naming(style: Literal["google", "torch"], output_bias: str = "", **prefixes: str) -> Naming:
+    """Returns a naming from the file's prefix of each part, by our name of the part."""
+    pairs = {
+        f"{part}/{weight.ours}": prefix + getattr(weight, style)
+        for part, prefix in prefixes.items()
+        for weight in _PARTS[part]
+    }
+    if output_bias:
+        pairs[_OUTPUT_BIAS] = output_bias
+    return Naming(pairs, transposes=style == "torch")
 
 
 # google-research/electra: both networks in one checkpoint.
-GOOGLE_ELECTRA = Naming(
-    {
-        **_google(NETWORK, "encoder", "electra"),
-        **_google(NETWORK, "generator", "generator"),
-        **_google(MASKED_LM, "masked_lm_head", "generator_predictions"),
-        _OUTPUT_BIAS: "generator_predictions/output_bias",
-        **_google(DETECTION, "rtd_head", "discriminator_predictions"),
-    },
-    transposes=False,
+GOOGLE_ELECTRA = _naming(
+    "google",
+    "generator_predictions/output_bias",
+    encoder="electra/",
+    generator="generator/",
+    masked_lm_head="generator_predictions/",
+    rtd_head="discriminator_predictions/",
 )
 # google-research/bert, and the released Chinese models made with it.
-GOOGLE_BERT = Naming(
-    {
-        **_google(NETWORK, "encoder", "bert"),
-        **_google(MASKED_LM, "masked_lm_head", "cls/predictions/transform"),
-        _OUTPUT_BIAS: "cls/predictions/output_bias",
-    },
-    transposes=False,
+GOOGLE_BERT = _naming(
+    "google",
+    "cls/predictions/output_bias",
+    encoder="bert/",
+    masked_lm_head="cls/predictions/transform/",
 )
 # transformers: ElectraForPreTraining, and the encoder of any ELECTRA class.
-DISCRIMINATOR = Naming(
-    {
-        **_torch(NETWORK, "encoder", "electra"),
-        **_torch(DETECTION, "rtd_head", "discriminator_predictions"),
-    },
-    transposes=True,
+DISCRIMINATOR = _naming("torch", encoder="electra.", rtd_head="discriminator_predictions.")
+# transformers: ElectraForMaskedLM as the only network.
+MASKED_LM_ELECTRA = _naming(
+    "torch",
+    "generator_lm_head.bias",
+    encoder="electra.",
+    masked_lm_head="generator_predictions.",
 )
-# transformers: ElectraForMaskedLM, seen as the only network.
-MASKED_LM_ELECTRA = Naming(
-    {
-        **_torch(NETWORK, "encoder", "electra"),
-        **_torch(MASKED_LM, "masked_lm_head", "generator_predictions"),
-        _OUTPUT_BIAS: "generator_lm_head.bias",
-    },
-    transposes=True,
-)
-# transformers: ElectraForMaskedLM, as the generator beside a discriminator.
-GENERATOR = Naming(
-    {
-        **_torch(NETWORK, "generator", "electra"),
-        **_torch(MASKED_LM, "masked_lm_head", "generator_predictions"),
-        _OUTPUT_BIAS: "generator_lm_head.bias",
-    },
-    transposes=True,
+# transformers: ElectraForMaskedLM as the generator of a discriminator.
+GENERATOR = _naming(
+    "torch",
+    "generator_lm_head.bias",
+    generator="electra.",
+    masked_lm_head="generator_predictions.",
 )
 # transformers: BertForMaskedLM, BertForPreTraining, BertModel.
-BERT = Naming(
-    {
-        **_torch(NETWORK, "encoder", "bert"),
-        **_torch(MASKED_LM, "masked_lm_head", "cls.predictions.transform"),
-        _OUTPUT_BIAS: "cls.predictions.bias",
-    },
-    transposes=True,
+BERT = _naming(
+    "torch",
+    "cls.predictions.bias",
+    encoder="bert.",
+    masked_lm_head="cls.predictions.transform.",
 )
-
-
-def head_naming(task: str, class_name: str) -> Naming:
-    """Returns the names of a fine-tuned model of one task in a class of transformers."""
-    heads = {f"heads/{task}/{ours}": theirs for ours, theirs in HEADS[class_name].items()}
-    return Naming({**_torch(NETWORK, "encoder", "electra"), **heads}, transposes=True)
-
-
-def to_google(name: str) -> str:
-    """Returns the name of our variable in checkpoints of google-research/electra.
-
-    Raises:
-      KeyError: we have no such variable.
-    """
-    return GOOGLE_ELECTRA.theirs(name)
-
-
-def from_google(name: str) -> str:
-    """Returns our name of a variable of google-research/electra.
-
-    Raises:
-      KeyError: the reference has no such variable.
-    """
-    return GOOGLE_ELECTRA.ours(name)

@@ -13,11 +13,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from electra_zh import __version__, files, locks
+from electra_zh import files, locks
+from electra_zh.convert import model_folder
+from electra_zh.convert.model_folder import ModelFolder
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import build_settings, recipe_names
-from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
@@ -63,22 +65,19 @@ class Run:
 
     def save(self) -> None:
         """Writes config.json and the vocabulary."""
-        files.make_dirs(self.folder)
-        self.vocabulary.save(files.join(self.folder, self.vocabulary.file_name))
-        saved: dict[str, Any] = {
-            "version": __version__,
-            "pretrain": self.config.to_dict(),
-            "tokenizer": dataclasses.asdict(self.tokenizer),
-            "data_fingerprint": self.data_fingerprint,
-        }
-        if self.init is not None:
-            saved["init"] = dataclasses.asdict(self.init)
-        files.write_json(files.join(self.folder, "config.json"), saved)
+        ModelFolder(
+            vocabulary=self.vocabulary,
+            tokenizer=self.tokenizer,
+            section=self.config.to_dict(),
+            fine_tuned=False,
+            data_fingerprint=self.data_fingerprint,
+            init=None if self.init is None else dataclasses.asdict(self.init),
+        ).save(self.folder)
 
 
 def is_run(folder: str) -> bool:
     """Returns whether the folder has been a run's before."""
-    return files.exists(files.join(folder, "config.json"))
+    return files.exists(model_folder.config_path(folder))
 
 
 def load(folder: str) -> Run:
@@ -87,20 +86,20 @@ def load(folder: str) -> Run:
     Raises:
       UserError: the folder is not a run's, or its files are damaged.
     """
-    path = files.join(folder, "config.json")
+    path = model_folder.config_path(folder)
     if not files.exists(path):
         what = "is not the folder of a pretraining run: it has no config.json"
         raise UserError(f"{folder} {what if files.exists(folder) else 'does not exist'}")
-    saved = files.read_json(path)
-    if not isinstance(saved, dict) or "pretrain" not in saved:
+    saved = model_folder.load(folder)
+    if saved.fine_tuned:
         raise UserError(f"{path} is not the settings of a pretraining run")
     return Run(
         folder=folder,
-        config=PretrainConfig.from_dict(saved["pretrain"], where=path),
-        vocabulary=vocabulary_of(folder),
-        tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),
-        data_fingerprint=str(saved.get("data_fingerprint", "")),
-        init=build_settings(Init, saved["init"], where=path) if saved.get("init") else None,
+        config=PretrainConfig.from_dict(saved.section, where=path),
+        vocabulary=saved.vocabulary,
+        tokenizer=saved.tokenizer,
+        data_fingerprint=saved.data_fingerprint,
+        init=None if saved.init is None else build_settings(Init, saved.init, where=path),
     )
 
 

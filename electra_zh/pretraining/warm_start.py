@@ -19,15 +19,10 @@ import numpy as np
 from absl import logging
 
 from electra_zh.convert import adapt, source
-from electra_zh.convert.weights import (
-    Weights,
-    detection_shapes,
-    masked_lm_shapes,
-    network_shapes,
-)
+from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
-from electra_zh.models.weight_names import variable_name
+from electra_zh.models.weight_names import part_shapes, variable_name
 from electra_zh.pretraining import warm_start_report as init_report
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
@@ -133,15 +128,15 @@ def _generator_size(config: PretrainConfig) -> ModelConfig | None:
 
 def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a run's variables without making them."""
-    shapes = network_shapes(config.model, "encoder", embeddings=True)
+    shapes = part_shapes("encoder", config.model)
     generator = _generator_size(config)
     if generator is not None:
         own = config.untied_generator_embeddings
-        shapes |= network_shapes(generator, "generator", embeddings=own)
+        shapes |= part_shapes("generator", generator, embeddings=own)
     if not (config.electra_objective and config.uniform_generator):
-        shapes |= masked_lm_shapes(generator or config.model)
+        shapes |= part_shapes("masked_lm_head", generator or config.model)
     if config.electra_objective:
-        shapes |= detection_shapes(config.model)
+        shapes |= part_shapes("rtd_head", config.model)
     return shapes
 
 
@@ -184,7 +179,7 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
 
 def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
     """Checks all of the encoder but the rows of tokens and positions, which are made to fit."""
-    wanted = network_shapes(config.model, "encoder", embeddings=True)
+    wanted = part_shapes("encoder", config.model)
     found = {name: value.shape for name, value in weights.part("encoder").items()}
     names = [*wanted, *(name for name in found if name not in wanted)]
     for name in names:
@@ -229,7 +224,7 @@ def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
         heads = found.num_attention_heads, wanted.num_attention_heads
         return f"the source's has {heads[0]} attention heads, this run's {heads[1]}"
     tensors = _generator_tensors(weights, own=own)
-    shapes = network_shapes(wanted, "generator", embeddings=own)
+    shapes = part_shapes("generator", wanted, embeddings=own)
     for name in [*shapes, *(name for name in tensors if name not in shapes)]:
         old, new = tensors.get(name), shapes.get(name)
         if old is None or old.shape != new:

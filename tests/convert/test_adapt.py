@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 
 from electra_zh.convert import adapt
-from electra_zh.convert.weights import (
-    Trained,
-    Weights,
-    check,
-    masked_lm_shapes,
-    network_shapes,
-)
+from electra_zh.convert.weights import Trained, Weights, check
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
+from electra_zh.models.weight_names import part_shapes
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 OLD = (*SPECIAL_TOKENS, "[unused1]", "中", "国", "##国", "un", "##able", "a", "##b")
@@ -27,9 +22,9 @@ def _made(*, depth: int = 4, generator_depth: int = 4, filler: int = 0) -> Weigh
     size = ModelConfig(len(OLD) + filler, 2, 4, depth, 1, 6, max_position_embeddings=8)
     small = dataclasses.replace(size, hidden_size=2, num_hidden_layers=generator_depth)
     shapes = {
-        **network_shapes(size, "encoder", embeddings=True),
-        **network_shapes(small, "generator", embeddings=False),
-        **masked_lm_shapes(small),
+        **part_shapes("encoder", size),
+        **part_shapes("generator", small, embeddings=False),
+        **part_shapes("masked_lm_head", small),
     }
     tensors = {
         name: (number * 1000 + np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)

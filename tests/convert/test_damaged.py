@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.convert import google, huggingface, tensor_files
+from electra_zh.convert import tensor_files
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from support.converting import make_run
@@ -30,7 +31,7 @@ def _change(path: Path, **changes: object) -> None:
 def test_truncated_safetensors(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"model.safetensors is no whole safetensors file"):
+    with pytest.raises(UserError, match=r"model.safetensors is not a complete safetensors file"):
         open_source(str(folder))
 
 
@@ -127,7 +128,7 @@ def test_damaged_run(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no model; needed is a run"):
+    with pytest.raises(UserError, match="No model found in .* Expected one of: the folder of a run"):
         open_source(str(tmp_path))
     with pytest.raises(UserError, match="does not exist"):
         open_source(str(tmp_path / "none"))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import google, huggingface, tokenizer_files
+from electra_zh.convert import tokenizer_files
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.piece_tokenizer import tokenizer_json
 from electra_zh.convert.source import open_source
 from electra_zh.convert.text_graph import make_text_graph

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import google, huggingface, tensor_files, tokenizer_files
+from electra_zh.convert import tensor_files, tokenizer_files
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
-from electra_zh.convert.weights import network_shapes
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
+from electra_zh.models.weight_names import part_shapes
 from support.converting import make_run, make_start
 
 
@@ -31,7 +32,7 @@ def _save(prefix: Path, variables: Mapping[str, object]) -> None:
 
 def _google(run_folder: str) -> dict[str, np.ndarray]:
     tensors = open_source(run_folder).tensors
-    return {weight_names.to_google(name): value for name, value in tensors.items()}
+    return {weight_names.GOOGLE_ELECTRA.theirs(name): value for name, value in tensors.items()}
 
 
 def test_written_names_are_the_references(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_written_names_are_the_references(tmp_path: Path) -> None:
     google.write(open_source(run.folder), str(tmp_path / "google"))
     found = dict(tf.train.list_variables(str(tmp_path / "google")))
     expected = {
-        weight_names.to_google(v.name): v.shape.as_list()
+        weight_names.GOOGLE_ELECTRA.theirs(v.name): v.shape.as_list()
         for v in state.objective.trainable_variables
     }
     assert found == {**expected, "global_step": []}
@@ -78,14 +79,7 @@ def test_a_generator_that_lacks_a_layers_part(tmp_path: Path) -> None:
 def test_bert_of_google(tmp_path: Path) -> None:
     size = ModelConfig(100, 64, 64, 3, 1, 48, max_position_embeddings=40)
     generator = np.random.default_rng(0)
-    shapes = network_shapes(size, "encoder", embeddings=True)
-    shapes |= {
-        "masked_lm_head/dense/kernel": (64, 64),
-        "masked_lm_head/dense/bias": (64,),
-        "masked_lm_head/layer_norm/gamma": (64,),
-        "masked_lm_head/layer_norm/beta": (64,),
-        "masked_lm_head/output_bias": (100,),
-    }
+    shapes = part_shapes("encoder", size) | part_shapes("masked_lm_head", size)
     ours = {name: generator.normal(size=s).astype(np.float32) for name, s in shapes.items()}
     variables = {weight_names.GOOGLE_BERT.theirs(name): value for name, value in ours.items()}
     others = {
@@ -110,12 +104,12 @@ def test_bert_of_google(tmp_path: Path) -> None:
 
 def test_checkpoints_of_other_models(tmp_path: Path) -> None:
     _save(tmp_path / "model", {"resnet/kernel": np.zeros([2, 2], np.float32)})
-    with pytest.raises(UserError, match="no checkpoint of ELECTRA or BERT; it has resnet/kernel"):
+    with pytest.raises(UserError, match="is not a checkpoint of ELECTRA or BERT. It holds resnet/kernel"):
         open_source(str(tmp_path))
     _save(tmp_path / "other", {"electra/x": np.zeros([2, 2], np.float32)})
     with pytest.raises(UserError, match=r"holds several checkpoints; give one of: .*model, "):
         open_source(str(tmp_path))
-    with pytest.raises(UserError, match="it is no ELECTRA or BERT model"):
+    with pytest.raises(UserError, match="is not an ELECTRA or BERT model"):
         open_source(str(tmp_path / "other"))
 
 

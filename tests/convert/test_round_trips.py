@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.convert import google, huggingface
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights
 from electra_zh.models.weight_names import variable_name

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import google, saved_model
+from electra_zh.convert.forms import google, saved_model
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.examples import TextExample
 from electra_zh.finetuning.kinds.base import Hidden

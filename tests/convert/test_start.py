@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.convert import google, huggingface
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import load_pretrained

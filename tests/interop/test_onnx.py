@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import onnx_file
+from electra_zh.convert.forms import onnx_file
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.kinds.base import Hidden
 from support.converting import make_fine_tuned, make_run, make_vocabulary

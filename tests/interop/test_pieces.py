@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import huggingface, onnx_file, saved_model
+from electra_zh.convert.forms import huggingface, onnx_file, saved_model
 from electra_zh.convert.source import open_source
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer

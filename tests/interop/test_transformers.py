@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert import google, huggingface
+from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.pretrained import load_pretrained

@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
+from electra_zh.convert.task_heads import KINDS as KINDS_OF_TASK
+from electra_zh.convert.task_heads import TaskHead
 from electra_zh.models import weight_names
 from electra_zh.models.weight_names import Naming
 from electra_zh.pretraining.objectives import build_objective
@@ -40,9 +42,12 @@ SCOPES = {
 def test_every_variable_has_one_name_each_way(kind: str) -> None:
     objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
     ours = [weight_names.variable_name(variable.name) for variable in objective.trainable_variables]
-    google = [weight_names.to_google(variable.name) for variable in objective.trainable_variables]
+    google = [
+        weight_names.GOOGLE_ELECTRA.theirs(variable.name)
+        for variable in objective.trainable_variables
+    ]
     assert len(set(ours)) == len(ours) == len(set(google))
-    assert [weight_names.from_google(name) for name in google] == ours
+    assert [weight_names.GOOGLE_ELECTRA.ours(name) for name in google] == ours
     assert {name.split("/")[0] for name in google} == SCOPES[kind]
     has_own = any(name.startswith("generator/embeddings/") for name in google)
     assert has_own == (kind == "untied embeddings")
@@ -76,7 +81,7 @@ def test_names_are_those_of_the_reference_checkpoint() -> None:
         SPECIAL,
     )
     found = {
-        weight_names.to_google(variable.name): tuple(variable.shape)
+        weight_names.GOOGLE_ELECTRA.theirs(variable.name): tuple(variable.shape)
         for variable in objective.trainable_variables
     }
     assert found == expected
@@ -85,10 +90,10 @@ def test_names_are_those_of_the_reference_checkpoint() -> None:
 def test_unknown_names_raise() -> None:
     for name in ("encoder/layers/0/attention/quary/kernel", "layers", "encoder/layers/x/output"):
         with pytest.raises(KeyError):
-            weight_names.to_google(name)
+            weight_names.GOOGLE_ELECTRA.theirs(name)
     for name in ("electra/pooler/dense/kernel", "global_step", "bert/encoder/layer_0/x"):
         with pytest.raises(KeyError):
-            weight_names.from_google(name)
+            weight_names.GOOGLE_ELECTRA.ours(name)
 
 
 NAMINGS = {
@@ -98,7 +103,7 @@ NAMINGS = {
     "generator": weight_names.GENERATOR,
     "masked lm": weight_names.MASKED_LM_ELECTRA,
     "bert": weight_names.BERT,
-    **{name: weight_names.head_naming("tnews", name) for name in weight_names.HEADS},
+    **{kind: TaskHead("tnews", kind, (), False, (), None).naming() for kind in KINDS_OF_TASK},
 }
 
 
@@ -148,8 +153,8 @@ def test_only_kernels_are_transposed_and_only_in_torch() -> None:
 
 def test_large_layer_numbers() -> None:
     name = "generator/encoder/layer_23/output/LayerNorm/gamma"
-    assert weight_names.from_google(name) == "generator/layers/23/layer_norm/gamma"
-    assert weight_names.to_google("generator/layers/23/layer_norm/gamma:0") == name
+    assert weight_names.GOOGLE_ELECTRA.ours(name) == "generator/layers/23/layer_norm/gamma"
+    assert weight_names.GOOGLE_ELECTRA.theirs("generator/layers/23/layer_norm/gamma:0") == name
 
 
 def test_initial_values_of_no_two_variables_share_a_stream() -> None:

@@ -99,5 +99,8 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         folder.load("nowhere")
     (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is not a JSON object"):
+        folder.load(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="is not the settings of a pretraining run"):
         folder.load(str(tmp_path))

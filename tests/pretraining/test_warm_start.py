@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.convert import google, huggingface, native
+from electra_zh.convert.forms import google, huggingface
+from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights, check
 from electra_zh.errors import UsageError, UserError
 from electra_zh.models.weight_names import variable_name
@@ -287,7 +288,9 @@ def test_a_source_that_has_changed(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="--init nowhere does not exist; needed is a run or"):
+    with pytest.raises(
+        UserError, match="--init nowhere does not exist. Expected one of: the folder of a run"
+    ):
         warm_start.read(Init("nowhere"))
 
 
@@ -302,9 +305,9 @@ def test_a_source_that_has_saved_nothing(tmp_path: Path) -> None:
 
 
 def test_positions_that_a_start_had_trained_count(tmp_path: Path) -> None:
-    make_run(tmp_path / "old")
-    settings = {"pretrain": _config().to_dict(), "init": {"positions": 32}}
-    assert native.read(str(tmp_path / "old"), settings).trained.length == 32
+    run, _ = make_run(tmp_path / "old")
+    dataclasses.replace(run, init=Init("older", positions=32)).save()
+    assert open_source(run.folder).trained.length == 32
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,8 @@ def load_golden() -> Golden:
     objective = build_objective(config, SpecialIds(*figures["special_ids"].tolist()))
     assert isinstance(objective, Electra)
     variables = {
-        weight_names.to_google(value.name): value for value in objective.trainable_variables
+        weight_names.GOOGLE_ELECTRA.theirs(value.name): value
+        for value in objective.trainable_variables
     }
     with np.load(GOLDEN / "forward_weights.npz") as weights:
         for name, variable in variables.items():

@@ -1,7 +1,7 @@
-"""ONNX files, by the exporter of torch: from the model as transformers has it.
+"""ONNX files, exported by torch from the model as transformers has it.
 
-No exporter from TensorFlow is kept up (tf2onnx is looking for a maintainer and is tested up to
-TensorFlow 2.15); torch's is, and what transformers computes is tested to be what this tool does.
+No exporter from TensorFlow is maintained (tf2onnx is looking for a maintainer and is tested up to
+TensorFlow 2.15). torch's is, and tests show that transformers computes the same as this tool.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import warnings
 from typing import Any
 
 from electra_zh import files
-from electra_zh.convert import huggingface, tensor_files
+from electra_zh.convert import tensor_files
+from electra_zh.convert.forms import Writer, huggingface
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 
@@ -36,13 +37,13 @@ def write(weights: Weights, output: str) -> list[str]:
         made = files.join(scratch, "models")
         lines = huggingface.write(weights, made)
         for path in files.walk(made):
-            target = files.join(folder, path[len(made) + 1 :])
-            files.make_dirs(target.rpartition("/")[0])
+            source = path.rpartition("/")[0]
+            target = folder + source[len(made) :]
+            files.make_dirs(target)
             if path.endswith(tensor_files.SAFETENSORS):
-                source = path.rpartition("/")[0]
-                _export(source, files.join(target.rpartition("/")[0], "model.onnx"))
+                _export(source, files.join(target, "model.onnx"))
             else:
-                with files.atomic_write(target) as file:
+                with files.atomic_write(target + path[len(source) :]) as file:
                     file.write(files.read_bytes(path))
     return [line.replace(made, output) for line in lines]
 
@@ -54,7 +55,7 @@ def _export(source: str, target: str) -> None:
     settings = tensor_files.read_settings(files.join(source, "config.json"))
     (name,) = settings["architectures"]
     model: Any = getattr(transformers, name).from_pretrained(source).eval()
-    # The exporter would take a size of 1 for a fixed one.
+    # The exporter would treat a size of 1 as fixed.
     sizes = (2, 3, 16) if name.endswith("MultipleChoice") else (2, 16)
     labels = ("batch", "choices")[: len(sizes) - 1]
     dims = [torch.export.Dim(label) for label in labels]
@@ -75,3 +76,6 @@ def _export(source: str, target: str) -> None:
             dynamic_shapes={each: dict(enumerate(dims)) for each in _INPUTS},
             verbose=False,
         )
+
+
+WRITER = Writer("onnx", "ONNX files to serve", write)

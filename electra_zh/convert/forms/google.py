@@ -1,4 +1,4 @@
-"""TF1 checkpoints under the names of google-research/electra and google-research/bert."""
+"""TF1 checkpoints with the names of google-research/electra and google-research/bert."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from electra_zh import files
 from electra_zh.convert import tensor_files
+from electra_zh.convert.forms import Reader, Writer
 from electra_zh.convert.tokenizer_files import read_vocabulary
-from electra_zh.convert.weights import Weights, check, sizes_of
+from electra_zh.convert.weights import Weights, check, infer_sizes
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
@@ -21,28 +21,31 @@ from electra_zh.text.tokenizer import settings_of
 from electra_zh.text.wordpiece.characters import TokenizerSettings
 
 _INDEX = ".index"
-# Files of settings that may lie beside a checkpoint, most wanted first; the first are ours.
 _BERT_SETTINGS = "bert_config.json"
-_SETTINGS = ("discriminator.json", "electra_config.json", _BERT_SETTINGS)
-_GENERATOR_SETTINGS = ("generator.json",)
+# Part -> optional files of settings next to a checkpoint. The first that exists is read; the first
+# of all is written.
+_SETTINGS = {
+    "encoder": ("discriminator.json", "electra_config.json", _BERT_SETTINGS),
+    "generator": ("generator.json",),
+}
 
 
-def find(path: str) -> str | None:
-    """Returns the prefix of the TF1 checkpoint that `path` means: a prefix, or a folder of one.
+def _checkpoints(path: str) -> list[str]:
+    """Returns the prefixes of the TF1 checkpoints at `path`, a prefix or a folder."""
+    if files.is_dir(path):
+        names = [name for name in files.list_dir(path) if name.endswith(_INDEX)]
+        return [files.join(path, name.removesuffix(_INDEX)) for name in names]
+    prefix = path.removesuffix(_INDEX)
+    return [prefix] if files.exists(prefix + _INDEX) else []
 
-    Raises:
-      UserError: a folder with several, none of which its `checkpoint` file names.
-    """
-    if not files.is_dir(path):
-        prefix = path.removesuffix(_INDEX)
-        return prefix if files.exists(prefix + _INDEX) else None
-    found = [
-        files.join(path, name.removesuffix(_INDEX))
-        for name in files.list_dir(path)
-        if name.endswith(_INDEX)
-    ]
-    if len(found) < 2:
-        return found[0] if found else None
+
+def _latest(path: str) -> str:
+    """Returns the only checkpoint at `path`, or the one that its `checkpoint` file names."""
+    found = _checkpoints(path)
+    if len(found) == 1:
+        return found[0]
+    import tensorflow as tf
+
     latest = tf.train.latest_checkpoint(path)
     if latest is None:
         shown = ", ".join(found[:4])
@@ -50,18 +53,20 @@ def find(path: str) -> str | None:
     return str(latest)
 
 
-def read(prefix: str) -> Weights:
-    """Reads a TF1 checkpoint; vocabulary and settings are looked for beside it.
+def read(path: str, step: int | None = None) -> Weights:
+    """Reads a TF1 checkpoint, with vocabulary and settings from the files next to it.
 
     Raises:
-      UserError: it is damaged, or the model is neither ELECTRA nor BERT.
+      UserError: it is damaged, one of several, or neither an ELECTRA nor a BERT model.
     """
+    del step
+    prefix = _latest(path)
     found = tensor_files.read_tf1(prefix)
-    step = found.pop("global_step", None)
+    global_step = found.pop("global_step", None)
     is_electra = any(name.startswith("electra/") for name in found)
     if not is_electra and not any(name.startswith("bert/") for name in found):
         shown = ", ".join(sorted(found)[:3])
-        raise UserError(f"{prefix} is no checkpoint of ELECTRA or BERT; it has {shown}")
+        raise UserError(f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {shown}")
     naming = weight_names.GOOGLE_ELECTRA if is_electra else weight_names.GOOGLE_BERT
     tensors, unused = {}, []
     for name, value in sorted(found.items()):
@@ -69,76 +74,64 @@ def read(prefix: str) -> Weights:
             tensors[naming.ours(name)] = value
         except KeyError:
             unused.append(name)
-    folder = prefix.rpartition("/")[0] or "."
     notes: list[str] = []
-    generator = None
-    if any(name.startswith("generator/layers/") for name in tensors):
-        generator = _size(folder, _GENERATOR_SETTINGS, tensors, "generator", prefix, notes)
-    vocabulary = read_vocabulary(folder)
+    has_generator = any(name.startswith("generator/layers/") for name in tensors)
+    vocabulary = read_vocabulary(_folder(prefix))
     settings = TokenizerSettings()
-    if vocabulary is not None:
-        settings = settings_of(vocabulary, settings)
     return check(
         Weights(
             path=prefix,
             kind=f"{'ELECTRA' if is_electra else 'BERT'} of Google's code (TF1)",
-            model=_size(folder, _SETTINGS, tensors, "encoder", prefix, notes),
+            model=_size(prefix, "encoder", tensors, notes),
             tensors=tensors,
-            generator=generator,
+            generator=_size(prefix, "generator", tensors, notes) if has_generator else None,
             vocabulary=vocabulary,
-            tokenizer=settings,
-            step=None if step is None else int(step),
+            tokenizer=settings_of(vocabulary, settings) if vocabulary is not None else settings,
+            checkpoint=prefix,
+            step=None if global_step is None else int(global_step),
             unused=tuple(unused),
             notes=tuple(notes),
         )
     )
 
 
+def _folder(prefix: str) -> str:
+    return prefix.rpartition("/")[0] or "."
+
+
 def _size(
-    folder: str,
-    settings_names: tuple[str, ...],
-    tensors: Mapping[str, np.ndarray],
-    part: str,
-    prefix: str,
-    notes: list[str],
+    prefix: str, part: str, tensors: Mapping[str, np.ndarray], notes: list[str]
 ) -> ModelConfig:
-    """Returns the size by the settings beside the checkpoint, and else by the shapes."""
+    """Returns a network's size: from the settings next to the checkpoint, then from the shapes."""
     own = f"{part}/embeddings/word_embeddings" in tensors
     embeddings = part if own else "encoder"
-    inferred: dict[str, Any] = sizes_of(tensors, part, embeddings=embeddings, where=prefix)
-    path, saved = _settings(folder, settings_names)
+    inferred: dict[str, Any] = infer_sizes(tensors, part, embeddings=embeddings, where=prefix)
+    paths = [files.join(_folder(prefix), name) for name in _SETTINGS[part]]
+    path = next(filter(files.exists, paths), None)
+    saved = tensor_files.read_settings(path) if path else {}
     if saved.get("hidden_act", "gelu") != "gelu":
         raise UserError(f'{path}: hidden_act is "{saved["hidden_act"]}"; allowed: gelu')
     fields = [field.name for field in dataclasses.fields(ModelConfig)]
     values = {**inferred, **{name: saved[name] for name in fields if name in saved}}
     if "num_attention_heads" not in values:
-        # Both codes make heads of 64 unless told otherwise; shapes do not show it.
+        # The default of both codes is a width of 64 per head; shapes do not show it.
         values["num_attention_heads"] = max(1, values["hidden_size"] // 64)
-        network = "generator" if part == "generator" else "model"
         notes.append(
-            f"the {network} is taken to have {values['num_attention_heads']} attention heads "
-            f"(width / 64): {' or '.join(settings_names)} beside the checkpoint would say otherwise"
+            f"assumed {values['num_attention_heads']} attention heads of the {part} (width / 64). "
+            f"To set another number, put {' or '.join(_SETTINGS[part])} next to the checkpoint"
         )
     return build_settings(ModelConfig, values, where=path or prefix)
 
 
-def _settings(folder: str, wanted: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    for name in wanted:
-        path = files.join(folder, name)
-        if files.exists(path):
-            return path, tensor_files.read_settings(path)
-    return "", {}
-
-
 def write(weights: Weights, output: str) -> list[str]:
-    """Writes `model.ckpt-STEP`, vocabulary and sizes; nothing is left where that fails.
+    """Writes `model.ckpt-STEP`, vocabulary and sizes of a pretrained model; all or nothing.
 
     Args:
       weights: a pretrained model.
       output: a folder that does not exist.
 
     Returns:
-      What was written, for people.
+      The lines to print.
 
     Raises:
       UserError: the folder exists, or the model is fine-tuned.
@@ -156,13 +149,7 @@ def write(weights: Weights, output: str) -> list[str]:
     variables["global_step"] = np.int64(step)
     name = f"model.ckpt-{step}"
     with files.new_folder(output) as folder:
-        order = sorted(variables)
-        tf.raw_ops.SaveV2(
-            prefix=files.join(folder, name),
-            tensor_names=order,
-            shape_and_slices=[""] * len(order),
-            tensors=[tf.constant(variables[key]) for key in order],
-        )
+        tensor_files.write_tf1(files.join(folder, name), variables)
         files.write_text(
             files.join(folder, "checkpoint"),
             f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n',
@@ -176,11 +163,21 @@ def write(weights: Weights, output: str) -> list[str]:
 
 
 def _written_settings(weights: Weights) -> dict[str, dict[str, Any]]:
-    """Returns what is written of the sizes, by the names of files."""
+    """Returns the files of settings by name."""
     values = dataclasses.asdict(weights.model)
     if weights.is_bert:
         del values["embedding_size"]
         return {_BERT_SETTINGS: {**values, "hidden_act": "gelu"}}
-    if weights.generator is None:
-        return {_SETTINGS[0]: values}
-    return {_SETTINGS[0]: values, _GENERATOR_SETTINGS[0]: dataclasses.asdict(weights.generator)}
+    written = {_SETTINGS["encoder"][0]: values}
+    if weights.generator is not None:
+        written[_SETTINGS["generator"][0]] = dataclasses.asdict(weights.generator)
+    return written
+
+
+READER = Reader(
+    expected="a TF1 checkpoint of Google's code (its folder or prefix)",
+    order=2,
+    matches=lambda path: bool(_checkpoints(path)),
+    read=read,
+)
+WRITER = Writer("google", "a TF1 checkpoint under the reference's names", write)

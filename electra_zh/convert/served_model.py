@@ -1,28 +1,36 @@
-"""The networks as plain TensorFlow operations for batches of any size and length.
-
-The networks that train have static shapes and kernels compiled for them. This is the same function
-without either, for graphs that are served.
+"""The networks as served graphs, for batches of any size and length.
 
 Shapes: B rows, L length, T = B * L tokens, E embedding width, D hidden width, H heads, K outputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
-from electra_zh.convert.weights import TaskHead, Weights
+from electra_zh.convert.task_heads import TaskHead
+from electra_zh.convert.text_graph import TextGraph
+from electra_zh.convert.weights import Weights
+
+_IDS = ("input_ids", "input_mask", "segment_ids")
+Outputs = dict[str, tf.Tensor]
 
 
 class ServedModel(tf.Module):
-    """An encoder with the head of one task, or that of replaced token detection.
+    """An encoder with the head of one task, or that of replaced token detection."""
 
-    Attributes:
-      task: whose outputs it has; None for a pretrained model.
-    """
+    def __init__(self, weights: Weights, task: TaskHead | None, text: TextGraph | None) -> None:
+        """Makes the variables.
 
-    def __init__(self, weights: Weights, task: TaskHead | None) -> None:
+        Args:
+          weights: the model.
+          task: the task that is served; None for a pretrained model.
+          text: the tokenizer; None if only ids are served.
+        """
         super().__init__()
-        self.task = task
+        self._task, self._text = task, text
         self._size = weights.model
         self._head = f"heads/{task.name}" if task else "rtd_head"
         kept = {**weights.part("encoder"), **weights.part(self._head)}
@@ -30,41 +38,53 @@ class ServedModel(tf.Module):
             name: tf.Variable(value, trainable=False, name=name) for name, value in kept.items()
         }
 
+    def save(self, folder: str, *, assets: Sequence[str]) -> None:
+        """Writes the SavedModel with copies of the files `assets`."""
+        self._assets = [tf.saved_model.Asset(path) for path in assets]
+        ids = _graph(self.outputs, _IDS, tf.TensorSpec([None, None], tf.int32))
+        signatures = {"ids": ids, "serving_default": ids}
+        if self._text is not None:
+            text = tf.TensorSpec([None], tf.string)
+            signatures["texts"] = _graph(self._of_texts, ("texts",), text)
+            signatures["text_pairs"] = _graph(self._of_texts, ("texts", "second_texts"), text)
+        tf.saved_model.save(self, folder, signatures=signatures)
+
     def outputs(
         self, input_ids: tf.Tensor, input_mask: tf.Tensor, segment_ids: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Returns what is computed of rows, each int32 [B, L].
+    ) -> Outputs:
+        """Returns the outputs for rows, each int32 [B, L].
 
-        Returns:
-          Without a task, `hidden_states` [B, L, D], `pooled` [B, D] (the last layer at [CLS]) and
-          `replaced` [B, L] (probabilities), if there is that head. Else, by the kind of task,
-          `probabilities` [B, K], `value` [B], `tag_probabilities` [B, L, K], `start_logits` and
-          `end_logits` [B, L], or `logits` [B], a row being one choice.
+        Without a task, they are `hidden_states` [B, L, D], `pooled` [B, D] (the last layer at
+        [CLS]) and `replaced` [B, L] (probabilities), if the model has that head. With a task, they
+        are its `HeadForm.served`: probabilities [B, K] or [B, L, K], or values [B] or [B, L].
         """
-        shape = tf.shape(input_ids)
+        shape = tf.unstack(tf.shape(input_ids))
         flat = self._sequence(input_ids, input_mask, segment_ids)
-        sequence = tf.reshape(flat, [shape[0], shape[1], self._size.hidden_size])
-        first = sequence[:, 0]
-        if self.task is None:
-            found = {"hidden_states": sequence, "pooled": first}
+        sequence = tf.reshape(flat, [*shape, self._size.hidden_size])
+        if self._task is None:
+            found = {"hidden_states": sequence, "pooled": sequence[:, 0]}
             if f"{self._head}/output/kernel" in self._values:
-                logits = tf.reshape(self._projected(flat), shape)
-                found["replaced"] = tf.sigmoid(logits)
+                found["replaced"] = tf.sigmoid(tf.reshape(self._projected(flat), shape))
             return found
-        kind = self.task.kind
-        if kind == "classification":
-            return {"probabilities": tf.nn.softmax(self._projected(first))}
-        if kind == "tagging":
-            logits = tf.reshape(self._projected(flat), [shape[0], shape[1], -1])
-            return {"tag_probabilities": tf.nn.softmax(logits)}
-        if kind == "span":
-            start, end = tf.unstack(
-                tf.reshape(self._projected(flat), [*tf.unstack(shape), 2]), 2, -1
-            )
-            return {"start_logits": start, "end_logits": end}
-        assert kind in ("regression", "choice", "cloze"), kind
-        name = "value" if kind == "regression" else "logits"
-        return {name: tf.squeeze(self._projected(first), -1)}
+        form = self._task.form
+        if form.per_token:
+            values = tf.reshape(self._projected(flat), [*shape, self._outputs()])
+        else:
+            values = self._projected(sequence[:, 0])
+        if form.softmax:
+            return {form.served[0]: tf.nn.softmax(values)}
+        return dict(zip(form.served, tf.unstack(values, len(form.served), -1), strict=True))
+
+    def _of_texts(self, texts: tf.Tensor, second_texts: tf.Tensor | None = None) -> Outputs:
+        assert self._text is not None
+        limit = self._size.max_position_embeddings
+        if self._task is not None and self._task.max_seq_length is not None:
+            limit = min(limit, self._task.max_seq_length)
+        rows = self._text.rows(texts, second_texts, max_seq_length=limit)
+        return {**rows, **self.outputs(*(rows[name] for name in _IDS))}
+
+    def _outputs(self) -> int:
+        return int(self._values[f"{self._head}/output/bias"].shape[0])
 
     def _projected(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the head's values, [rows, K] for [rows, D]: all heads are of this form."""
@@ -122,6 +142,12 @@ class ServedModel(tf.Module):
         variance = tf.reduce_mean(centred * centred, -1, keepdims=True)
         normal = centred * tf.math.rsqrt(variance + self._size.layer_norm_eps)
         return normal * self._values[f"{path}/gamma"] + self._values[f"{path}/beta"]
+
+
+def _graph(function: Callable[..., Outputs], names: Sequence[str], spec: tf.TensorSpec) -> Any:
+    inputs = [tf.TensorSpec(spec.shape, spec.dtype, name) for name in names]
+    # Autograph takes seconds, and nothing here branches on tensors.
+    return tf.function(function, input_signature=inputs, autograph=False)
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:

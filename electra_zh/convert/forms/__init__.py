@@ -1,0 +1,66 @@
+"""The forms that models are stored in, one module each.
+
+A module declares `READER`, `WRITER` or both, and nothing else mentions it. To add a form, add its
+module. No module imports TensorFlow at its top, so the names of the forms are quick to list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from electra_zh.convert.weights import Weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A form that models are read from.
+
+    Attributes:
+      expected: the form, for error messages.
+      order: readers are tried in increasing order.
+      matches: returns whether a path holds a model in this form.
+      read: reads the model; the second argument is the step of a checkpoint, or None.
+      has_checkpoints: a model may have several checkpoints.
+    """
+
+    expected: str
+    order: int
+    matches: Callable[[str], bool]
+    read: Callable[[str, int | None], Weights]
+    has_checkpoints: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """A form that models are written in.
+
+    Attributes:
+      name: the word on the command line.
+      summary: the form, for help.
+      write: writes the model to a folder that does not exist; returns lines for people.
+    """
+
+    name: str
+    summary: str
+    write: Callable[[Weights, str], list[str]]
+
+
+def readers() -> list[Reader]:
+    """Returns the readers of all forms in the order that they are tried in."""
+    return sorted(_declared("READER"), key=lambda reader: reader.order)
+
+
+def writers() -> dict[str, Writer]:
+    """Returns the writers of all forms by name."""
+    return {writer.name: writer for writer in _declared("WRITER")}
+
+
+def _declared(name: str) -> Iterator[Any]:
+    for module in pkgutil.iter_modules(__path__):
+        found = importlib.import_module(f"{__name__}.{module.name}")
+        if hasattr(found, name):
+            yield getattr(found, name)

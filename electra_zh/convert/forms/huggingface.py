@@ -1,0 +1,348 @@
+"""Folders of Hugging Face's transformers, ELECTRA and BERT.
+
+A run becomes two folders, `discriminator/` (ElectraForPreTraining) and `generator/`
+(ElectraForMaskedLM). Each task of a fine-tuned model becomes a folder of the class of its head.
+BERT is the same encoder with embeddings as wide as its layers: a masked LM of that form is written
+as BertForMaskedLM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.convert import tensor_files, tokenizer_files
+from electra_zh.convert.forms import Reader, Writer
+from electra_zh.convert.task_heads import TaskHead
+from electra_zh.convert.weights import Weights, check
+from electra_zh.errors import UserError
+from electra_zh.models import weight_names
+from electra_zh.models.config import ModelConfig
+from electra_zh.models.weight_names import Naming
+from electra_zh.settings import build_settings
+
+_DISCRIMINATOR, _GENERATOR = _FOLDERS = ("discriminator", "generator")
+_TYPES = ("electra", "bert")
+# Tensors that are another one under a second name.
+_TIED = {
+    "generator_lm_head.weight": "electra.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+def _config(folder: str) -> str:
+    return files.join(folder, "config.json")
+
+
+def _is_model(folder: str) -> bool:
+    if not files.is_dir(folder) or not files.exists(_config(folder)):
+        return False
+    settings = tensor_files.read_settings(_config(folder))
+    return "model_type" in settings or tensor_files.has_tensors(folder)
+
+
+def _networks(path: str) -> list[str]:
+    """Returns the folders of the discriminator and generator in a folder."""
+    return [
+        files.join(path, name)
+        for name in _FOLDERS
+        if files.exists(files.join(path, name, "config.json"))
+    ]
+
+
+def read(path: str, step: int | None = None) -> Weights:
+    """Reads a model, or `discriminator/` and `generator/` of a folder as one model.
+
+    Raises:
+      UserError: another kind of model, or files that are damaged or do not match.
+    """
+    del step
+    if _is_model(path):
+        return _read_model(path)
+    first, *others = map(_read_model, _networks(path))
+    return _pair(path, first, others[0]) if others else first
+
+
+def _read_model(folder: str) -> Weights:
+    where = _config(folder)
+    settings = tensor_files.read_settings(where)
+    base = str(settings.get("model_type"))
+    if base not in _TYPES:
+        raise UserError(f'{where}: model_type is "{base}"; allowed: {", ".join(_TYPES)}')
+    size = _size(settings, base, where)
+    path, found = tensor_files.read_folder(folder)
+    tensors, unused = _with_our_names(_with_current_names(found, base), base)
+    vocabulary = tokenizer_files.read_vocabulary(folder)
+    return check(
+        Weights(
+            path=path,
+            kind=f"{'ELECTRA' if base == 'electra' else 'BERT'} of Hugging Face",
+            model=size,
+            tensors=tensors,
+            vocabulary=vocabulary,
+            tokenizer=tokenizer_files.read_settings(folder, vocabulary),
+            checkpoint=path,
+            unused=tuple(unused),
+        )
+    )
+
+
+def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
+    sizes = discriminator.model.vocab_size, generator.model.vocab_size
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{folder}: the discriminator has {sizes[0]:,} tokens and the generator {sizes[1]:,}"
+        )
+    tensors = dict(discriminator.tensors)
+    for name, value in generator.tensors.items():
+        tensors[name.replace("encoder/", "generator/", 1)] = value
+    tables = {
+        name: name.replace("generator/", "encoder/", 1)
+        for name in tensors
+        if name.startswith("generator/embeddings/")
+    }
+    if all(np.array_equal(tensors[name], tensors[other]) for name, other in tables.items()):
+        for name in tables:
+            del tensors[name]
+    return check(
+        dataclasses.replace(
+            discriminator,
+            path=folder,
+            kind="ELECTRA of Hugging Face, both networks",
+            tensors=tensors,
+            generator=generator.model,
+            checkpoint=folder,
+            unused=(*discriminator.unused, *generator.unused),
+        )
+    )
+
+
+def _size(settings: Mapping[str, Any], base: str, where: str) -> ModelConfig:
+    act = settings.get("hidden_act", "gelu")
+    if act != "gelu":
+        raise UserError(f'{where}: hidden_act is "{act}"; allowed: gelu')
+    positions = settings.get("position_embedding_type") or "absolute"
+    if positions != "absolute":
+        raise UserError(f'{where}: position_embedding_type is "{positions}"; allowed: absolute')
+    fields = [field.name for field in dataclasses.fields(ModelConfig)]
+    values = {name: settings[name] for name in fields if name in settings}
+    if base == "bert":
+        values["embedding_size"] = settings.get("hidden_size")
+    return build_settings(ModelConfig, values, where=where)
+
+
+def _with_current_names(found: Mapping[str, np.ndarray], base: str) -> dict[str, np.ndarray]:
+    """Returns the tensors under the names of today's transformers.
+
+    Old files name the layer norms' weights gamma and beta; files of an encoder alone omit the
+    prefix.
+    """
+    bare = not any(name.startswith(f"{base}.") for name in found)
+    renamed = {}
+    for name, value in found.items():
+        if name.endswith("position_ids"):
+            continue
+        if bare and name.startswith(("embeddings.", "embeddings_project.", "encoder.", "pooler.")):
+            name = f"{base}.{name}"
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        renamed[name.replace("LayerNorm.beta", "LayerNorm.bias")] = value
+    return renamed
+
+
+def _with_our_names(
+    found: dict[str, np.ndarray], base: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the tensors under our names, and the names of the others."""
+    naming = weight_names.BERT
+    if base == "electra":
+        is_generator = any(name.startswith("generator_predictions.") for name in found)
+        naming = weight_names.MASKED_LM_ELECTRA if is_generator else weight_names.DISCRIMINATOR
+    unused = untied = _remove_tied(found)
+    tensors = {}
+    for name, value in found.items():
+        try:
+            ours = naming.ours(name)
+        except KeyError:
+            unused = [*unused, name]
+            continue
+        if untied and ours.startswith("masked_lm_head/"):
+            # Its output layer is not the word embeddings, and ours can be nothing else.
+            unused = [*unused, name]
+            continue
+        tensors[ours] = value.T if naming.is_transposed(ours) else value
+    return tensors, unused
+
+
+def _remove_tied(found: dict[str, np.ndarray]) -> list[str]:
+    """Removes the duplicates of tied tensors; returns the names of those that differ."""
+    different = []
+    for name, source in _TIED.items():
+        value = found.pop(name, None)
+        if value is None:
+            continue
+        if source not in found:
+            found[source] = value
+        elif not np.array_equal(value, found[source]):
+            different.append(name)
+    return different
+
+
+# --- Writing ---------------------------------------------------------------------------------
+
+
+class _Model(NamedTuple):
+    """One folder to write.
+
+    Attributes:
+      folder: its name below the output; "" for the output itself.
+      class_name: the class of transformers.
+      size: of the network.
+      tensors: under the names of transformers.
+      settings: further settings of config.json.
+    """
+
+    folder: str
+    class_name: str
+    size: ModelConfig
+    tensors: dict[str, np.ndarray]
+    settings: Mapping[str, Any] = {}
+
+
+def write(weights: Weights, output: str) -> list[str]:
+    """Writes the folders of a model; all or nothing.
+
+    Args:
+      weights: the model.
+      output: a folder that does not exist.
+
+    Returns:
+      The lines to print.
+
+    Raises:
+      UserError: the folder exists, the model has no vocabulary, or a head has no counterpart.
+    """
+    if weights.vocabulary is None:
+        raise UserError(f"{weights.path} has no vocabulary. Put its vocab.txt or spm.model there")
+    for task in weights.tasks:
+        _check_head(task, weights.path)
+    lines = []
+    with files.new_folder(output) as folder:
+        for model in _models(weights):
+            target = files.join(folder, model.folder) if model.folder else folder
+            files.make_dirs(target)
+            path = files.join(target, tensor_files.SAFETENSORS)
+            tensor_files.write_safetensors(path, model.tensors)
+            files.write_json(_config(target), _settings(model))
+            length = model.size.max_position_embeddings
+            tokenizer_files.write(target, weights.vocabulary, weights.tokenizer, max_length=length)
+            shown = files.join(output, model.folder) if model.folder else output
+            lines.append(f"{shown}: {model.class_name}")
+    for task in weights.tasks:
+        if task.form.is_number:
+            low, high = task.outputs
+            lines.append(f"note: 0 to 1 of the output of {task.name} stand for {low} to {high}")
+    if weights.tokenizer.map_punctuation:
+        lines.append(
+            "note: tokenizers of transformers do not map punctuation that is missing from the "
+            "vocabulary, as this model's data does; such characters are [UNK] there"
+        )
+    return lines
+
+
+def _models(weights: Weights) -> list[_Model]:
+    if weights.tasks:
+        return [_task_model(weights, task) for task in weights.tasks]
+    if weights.is_bert:
+        renamed = _renamed(weights.tensors, weight_names.BERT)
+        return [_Model("", "BertForMaskedLM", weights.model, renamed)]
+    found: list[_Model] = []
+    if weights.has("rtd_head") or not weights.has("masked_lm_head"):
+        class_name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
+        tensors = {**weights.part("encoder"), **weights.part("rtd_head")}
+        renamed = _renamed(tensors, weight_names.DISCRIMINATOR)
+        found.append(_Model(_DISCRIMINATOR, class_name, weights.model, renamed))
+    if weights.has("masked_lm_head"):
+        naming, network = weight_names.MASKED_LM_ELECTRA, weights.part("encoder")
+        if weights.generator:
+            naming, network = weight_names.GENERATOR, weights.generator_tensors()
+        renamed = _renamed({**network, **weights.part("masked_lm_head")}, naming)
+        size = weights.generator or weights.model
+        found.append(_Model(_GENERATOR, "ElectraForMaskedLM", size, renamed))
+    return found
+
+
+def _task_model(weights: Weights, task: TaskHead) -> _Model:
+    tensors = {**weights.part("encoder"), **weights.part(f"heads/{task.name}")}
+    folder = task.name if len(weights.tasks) > 1 else ""
+    renamed = _renamed(tensors, task.naming())
+    return _Model(folder, task.form.class_name, weights.model, renamed, _labels(task))
+
+
+def _renamed(tensors: Mapping[str, np.ndarray], naming: Naming) -> dict[str, np.ndarray]:
+    return {
+        naming.theirs(name): value.T if naming.is_transposed(name) else value
+        for name, value in tensors.items()
+    }
+
+
+def _check_head(task: TaskHead, path: str) -> None:
+    found = [*(["the official one-layer head"] if task.reference else []), *task.variants]
+    if found:
+        raise UserError(
+            f"{path}: task {task.name} has {', '.join(found)}, which no class of transformers has. "
+            "To export, fine-tune without it"
+        )
+
+
+def _labels(task: TaskHead) -> dict[str, Any]:
+    names = (task.name,) if task.form.is_number else task.outputs
+    if not names:
+        return {}
+    return {
+        **({"problem_type": "regression"} if task.form.is_number else {}),
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }
+
+
+def _settings(model: _Model) -> dict[str, Any]:
+    values: dict[str, Any] = dataclasses.asdict(model.size)
+    is_bert = model.class_name.startswith("Bert")
+    if is_bert:
+        del values["embedding_size"]
+    else:
+        values |= {
+            "summary_type": "first",
+            "summary_use_proj": True,
+            "summary_activation": "gelu",
+            "summary_last_dropout": model.size.hidden_dropout_prob,
+        }
+    return {
+        "model_type": "bert" if is_bert else "electra",
+        "architectures": [model.class_name],
+        **values,
+        "hidden_act": "gelu",
+        "classifier_dropout": None,
+        "pad_token_id": 0,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+        **model.settings,
+    }
+
+
+READER = Reader(
+    expected="a folder of Hugging Face (config.json with model.safetensors or pytorch_model.bin, "
+    "or the folders discriminator and generator)",
+    order=1,
+    matches=lambda path: _is_model(path) or bool(_networks(path)),
+    read=read,
+)
+WRITER = Writer("huggingface", "folders that transformers loads", write)

@@ -1,0 +1,154 @@
+"""The folders that this tool writes: pretraining runs and fine-tuned models.
+
+This module alone knows the layout of their `config.json`: `pretraining` and `finetuning` write
+through it, and `forms.native` reads through it. It does not import TensorFlow.
+
+- `config.json`: section `pretrain` (all settings of the run) or `finetuned` (model size, tasks with
+  labels, source of the weights); `tokenizer`; of a run also `data_fingerprint` and `init`
+- `vocab.txt` or `spm.model`: the vocabulary
+- `checkpoints/`: the checkpoints
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from electra_zh import __version__, files
+from electra_zh.convert import tensor_files
+from electra_zh.convert.weights import Trained
+from electra_zh.errors import UserError
+from electra_zh.models.config import ModelConfig, generator_config
+from electra_zh.settings import build_settings
+from electra_zh.text.tokenizer import vocabulary_of
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+
+_CONFIG = "config.json"
+_RUN, _FINE_TUNED = "pretrain", "finetuned"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """Contents of a folder, without its checkpoints.
+
+    Attributes:
+      vocabulary: the folder's copy.
+      tokenizer: settings of the text normalization.
+      section: settings of the run or of the fine-tuned model, as plain values.
+      fine_tuned: the folder holds a fine-tuned model, not a run.
+      data_fingerprint: identifies the data of a run.
+      init: source of a run's first weights, as plain values; None for random weights.
+    """
+
+    vocabulary: Vocabulary
+    tokenizer: TokenizerSettings
+    section: Mapping[str, Any]
+    fine_tuned: bool
+    data_fingerprint: str = ""
+    init: Mapping[str, Any] | None = None
+
+    def save(self, folder: str) -> None:
+        """Writes the vocabulary, then config.json."""
+        files.make_dirs(folder)
+        self.vocabulary.save(files.join(folder, self.vocabulary.file_name))
+        saved: dict[str, Any] = {
+            "version": __version__,
+            _FINE_TUNED if self.fine_tuned else _RUN: self.section,
+            "tokenizer": dataclasses.asdict(self.tokenizer),
+        }
+        if not self.fine_tuned:
+            saved["data_fingerprint"] = self.data_fingerprint
+        if self.init is not None:
+            saved["init"] = self.init
+        files.write_json(config_path(folder), saved)
+
+    @property
+    def tasks(self) -> Sequence[Mapping[str, Any]]:
+        """The tasks of a fine-tuned model with their labels, as plain values."""
+        return self.section["tasks"] if self.fine_tuned else ()
+
+    def model(self, *, where: str) -> ModelConfig:
+        """Returns the size of the encoder.
+
+        Raises:
+          UserError: a setting is not valid; the message begins with `where`.
+        """
+        return build_settings(ModelConfig, self.section["model"], where=where)
+
+    def generator(self, model: ModelConfig) -> ModelConfig:
+        """Returns the size of a run's generator network."""
+        return generator_config(
+            model,
+            generator_layers=self.section["generator_layers"],
+            generator_hidden_size=self.section["generator_hidden_size"],
+            untied_embeddings=self.section["untied_generator_embeddings"],
+        )
+
+    @property
+    def trained(self) -> Trained | None:
+        """The settings of a run's pretraining; its source may have had longer sequences."""
+        if self.fine_tuned:
+            return None
+        return Trained(
+            length=max(self.section["max_seq_length"], (self.init or {}).get("positions", 0)),
+            batch=self.section["train_batch_size"],
+            learning_rate=self.section["learning_rate"],
+        )
+
+
+def fine_tuned_section(
+    model: ModelConfig, tasks: Sequence[Mapping[str, Any]], *, start: str
+) -> dict[str, Any]:
+    """Returns the section of a fine-tuned model, as `ModelFolder` holds it.
+
+    Args:
+      model: size of the encoder.
+      tasks: the settings of each task with its labels, as plain values.
+      start: path of the pretrained model.
+    """
+    return {"model": dataclasses.asdict(model), "tasks": list(tasks), "start": start}
+
+
+def config_path(folder: str) -> str:
+    """Returns the path of the folder's config.json."""
+    return files.join(folder, _CONFIG)
+
+
+def is_model_folder(folder: str) -> bool:
+    """Returns whether a folder is a run or a fine-tuned model of this tool.
+
+    Raises:
+      UserError: its config.json is damaged.
+    """
+    path = config_path(folder)
+    if not files.is_dir(folder) or not files.exists(path):
+        return False
+    return bool({_RUN, _FINE_TUNED} & tensor_files.read_settings(path).keys())
+
+
+def load(folder: str) -> ModelFolder:
+    """Reads the folder of a run or of a fine-tuned model.
+
+    Raises:
+      UserError: its files are damaged or missing.
+    """
+    path = config_path(folder)
+    saved = tensor_files.read_settings(path)
+    fine_tuned = _FINE_TUNED in saved
+    section = saved.get(_FINE_TUNED) or saved.get(_RUN)
+    if not isinstance(section, dict):
+        raise UserError(
+            f"{path} is not the settings of a pretraining run or of a fine-tuned model of this tool"
+        )
+    if not isinstance(section.get("model"), dict):
+        raise UserError(f"{path}: the model's size is missing")
+    return ModelFolder(
+        vocabulary=vocabulary_of(folder),
+        tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),
+        section=section,
+        fine_tuned=fine_tuned,
+        data_fingerprint=str(saved.get("data_fingerprint", "")),
+        init=saved.get("init") or None,
+    )

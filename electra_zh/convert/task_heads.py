@@ -1,0 +1,169 @@
+"""The heads of fine-tuned models: the one table of facts that depend on the kind of task.
+
+To export another kind of task, add its line to `KINDS`. This module does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from electra_zh.errors import UserError
+from electra_zh.models.weight_names import DISCRIMINATOR, Naming
+
+_SEQUENCE = {
+    "dense/kernel": "classifier.dense.weight",
+    "dense/bias": "classifier.dense.bias",
+    "output/kernel": "classifier.out_proj.weight",
+    "output/bias": "classifier.out_proj.bias",
+}
+_TOKENS = {"output/kernel": "classifier.weight", "output/bias": "classifier.bias"}
+_SPANS = {"output/kernel": "qa_outputs.weight", "output/bias": "qa_outputs.bias"}
+_CHOICES = {
+    "dense/kernel": "sequence_summary.summary.weight",
+    "dense/bias": "sequence_summary.summary.bias",
+    "output/kernel": "classifier.weight",
+    "output/bias": "classifier.bias",
+}
+
+
+def bioes_tags(types: Iterable[str]) -> tuple[str, ...]:
+    """Returns the tags of entity types in the order of a tagging head's outputs, `O` first."""
+    return ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES"))
+
+
+def _no_names(labels: Iterable[str]) -> tuple[str, ...]:
+    del labels
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadForm:
+    """The exported form of the head of one kind of task.
+
+    Attributes:
+      class_name: the class of transformers that has this head.
+      weights: our name below `heads/TASK/` to the name in transformers.
+      served: names of the served outputs: one for all values of a head, or one for each value.
+      per_token: the head sees every token, not only [CLS].
+      softmax: probabilities are served, not the values themselves.
+      takes_text: a row is one text or a pair, so raw text can be served. The rows of other kinds
+        are windows, choices or candidates, which the served graph does not make.
+      is_number: the only output is a number in 0 to 1, scaled to the range of the task's labels.
+      output_names: the names of the outputs, from the task's labels.
+      variants: layer that only a variant of the head has -> name of the variant.
+    """
+
+    class_name: str
+    weights: Mapping[str, str]
+    served: tuple[str, ...]
+    per_token: bool = False
+    softmax: bool = False
+    takes_text: bool = False
+    is_number: bool = False
+    output_names: Callable[[Iterable[str]], tuple[str, ...]] = _no_names
+    variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+KINDS: dict[str, HeadForm] = {
+    "classification": HeadForm(
+        "ElectraForSequenceClassification",
+        _SEQUENCE,
+        served=("probabilities",),
+        softmax=True,
+        takes_text=True,
+        output_names=tuple,
+    ),
+    "regression": HeadForm(
+        "ElectraForSequenceClassification",
+        _SEQUENCE,
+        served=("value",),
+        takes_text=True,
+        is_number=True,
+        output_names=tuple,
+    ),
+    "tagging": HeadForm(
+        "ElectraForTokenClassification",
+        _TOKENS,
+        served=("tag_probabilities",),
+        per_token=True,
+        softmax=True,
+        takes_text=True,
+        output_names=bioes_tags,
+    ),
+    "span": HeadForm(
+        "ElectraForQuestionAnswering",
+        _SPANS,
+        served=("start_logits", "end_logits"),
+        per_token=True,
+        variants={
+            "start": "joint_prediction",
+            "unanswerable": "answerability",
+            "verdict": "verdict",
+        },
+    ),
+    "choice": HeadForm("ElectraForMultipleChoice", _CHOICES, served=("logits",)),
+    "cloze": HeadForm("ElectraForMultipleChoice", _CHOICES, served=("logits",)),
+}
+
+
+class TaskHead(NamedTuple):
+    """The head of one task of a fine-tuned model.
+
+    Attributes:
+      name: name of the task; the weights are `heads/NAME/...`.
+      kind: kind of task.
+      outputs: names of the head's outputs in order; for a number, the lower and the upper limit;
+        empty for kinds without labels.
+      reference: the head is the official code's: one layer without a dense layer before it.
+      variants: names of the variants whose layers the head has.
+      max_seq_length: tokens of a row at most; None for the number of the model's positions.
+    """
+
+    name: str
+    kind: str
+    outputs: tuple[str, ...]
+    reference: bool
+    variants: tuple[str, ...]
+    max_seq_length: int | None
+
+    @property
+    def form(self) -> HeadForm:
+        """The facts that depend on the kind of task."""
+        return KINDS[self.kind]
+
+    def naming(self) -> Naming:
+        """Returns the names of encoder and head in the head's class of transformers."""
+        pairs = {ours: theirs for ours, theirs in DISCRIMINATOR.pairs.items() if "encoder/" in ours}
+        pairs |= {f"heads/{self.name}/{ours}": n for ours, n in self.form.weights.items()}
+        return Naming(pairs, transposes=True)
+
+
+def read_head(task: Mapping[str, Any], weights: Collection[str], *, where: str) -> TaskHead:
+    """Returns the head of a task.
+
+    Args:
+      task: the task's settings as plain values.
+      weights: names of the model's weights, which show the layers of the head.
+      where: the file of the settings, for error messages.
+
+    Raises:
+      UserError: the kind of task is unknown.
+    """
+    name, kind = task["name"], task["kind"]
+    if kind not in KINDS:
+        raise UserError(f'{where}: kind is "{kind}"; allowed: {", ".join(KINDS)}')
+    form = KINDS[kind]
+
+    def has(layer: str) -> bool:
+        return f"heads/{name}/{layer}/kernel" in weights
+
+    return TaskHead(
+        name=name,
+        kind=kind,
+        outputs=form.output_names(task["labels"]["names"]),
+        reference="dense/kernel" in form.weights and not has("dense"),
+        variants=tuple(variant for layer, variant in form.variants.items() if has(layer)),
+        max_seq_length=task.get("max_seq_length"),
+    )
