@@ -128,7 +128,9 @@ def test_damaged_run(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No model found in .* Expected one of: the folder of a run"):
+    with pytest.raises(
+        UserError, match=r"No model found in .* Expected one of: the folder of a run"
+    ):
         open_source(str(tmp_path))
     with pytest.raises(UserError, match="does not exist"):
         open_source(str(tmp_path / "none"))

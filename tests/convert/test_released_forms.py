@@ -104,7 +104,7 @@ def test_bert_of_google(tmp_path: Path) -> None:
 
 def test_checkpoints_of_other_models(tmp_path: Path) -> None:
     _save(tmp_path / "model", {"resnet/kernel": np.zeros([2, 2], np.float32)})
-    with pytest.raises(UserError, match="is not a checkpoint of ELECTRA or BERT. It holds resnet/kernel"):
+    with pytest.raises(UserError, match=r"not a checkpoint of ELECTRA or BERT\. It holds resnet/"):
         open_source(str(tmp_path))
     _save(tmp_path / "other", {"electra/x": np.zeros([2, 2], np.float32)})
     with pytest.raises(UserError, match=r"holds several checkpoints; give one of: .*model, "):

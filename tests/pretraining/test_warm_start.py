@@ -288,9 +288,7 @@ def test_a_source_that_has_changed(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_not_there() -> None:
-    with pytest.raises(
-        UserError, match="--init nowhere does not exist. Expected one of: the folder of a run"
-    ):
+    with pytest.raises(UserError, match=r"--init nowhere does not exist\. Expected one of: the"):
         warm_start.read(Init("nowhere"))
 
 
