@@ -11,6 +11,7 @@ from electra_zh.finetuning.kinds.base import Hidden, TaskKind
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
+from electra_zh.models.weight_names import variable_name
 
 Kinds = Mapping[str, TaskKind[Any, Any]]
 
@@ -30,6 +31,10 @@ class TaskModel(tf.Module):
             for name, kind in kinds.items()
         }
         start.restore(self.encoder)
+
+    def weights(self) -> dict[str, tf.Variable]:
+        """Returns the variables by the names that checkpoints have for them."""
+        return {variable_name(variable.name): variable for variable in self.trainable_variables}
 
     def hidden(
         self, features: Mapping[str, tf.Tensor], *, dtype: tf.DType, key: RandomKey | None

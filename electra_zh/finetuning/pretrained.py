@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 from absl import logging
 
 from electra_zh import files
@@ -64,18 +65,13 @@ class Pretrained:
         """
         if not self.checkpoint:
             return
+        tensors: Mapping[str, np.ndarray]
         if self.weights is not None:
-            for variable in encoder.trainable_variables:
-                variable.assign(self.weights.tensors[variable_name(variable.name)])
-            return
-        state = tf.Module()
-        if self.fine_tuned:
-            state.model = tf.Module()
-            state.model.encoder = encoder
+            tensors = self.weights.tensors
         else:
-            state.objective = tf.Module()
-            state.objective.encoder = encoder
-        checkpoints.restore(tf.train.Checkpoint(state=state), self.checkpoint)
+            tensors = checkpoints.read(self.checkpoint, optimizer=False).model
+        variables = {variable_name(value.name): value for value in encoder.trainable_variables}
+        checkpoints.assign(variables, tensors, where=self.checkpoint)
 
     def identity(self) -> dict[str, Any]:
         """Returns what tells this start from another, as a run's settings keep it."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from electra_zh import files
 from electra_zh.convert import model_folder
 from electra_zh.convert.model_folder import ModelFolder, fine_tuned_section
@@ -40,10 +38,8 @@ def save(folder: str, start: Pretrained, kinds: Kinds, model: TaskModel) -> None
     tasks = [kind.task.to_dict() for kind in kinds.values()]
     section = fine_tuned_section(start.model, tasks, start=start.path)
     contents = ModelFolder(start.vocabulary, start.tokenizer, section, fine_tuned=True)
-    state = tf.Module()
-    state.model = model
-    store = checkpoints.CheckpointStore(files.join(fresh, "checkpoints"), state, keep=1)
-    store.save(1)
+    store = checkpoints.CheckpointStore(files.join(fresh, "checkpoints"), keep=1)
+    store.save(1, model=model.weights(), optimizer={}, state={})
     contents.save(fresh)
     if files.exists(folder):
         files.rename(folder, old)
@@ -98,7 +94,6 @@ def load(path: str) -> FineTuned:
     limit = start.model.max_position_embeddings
     kinds = {task.name: make_kind(task, max_position_embeddings=limit) for task in tasks}
     model = TaskModel(dataclasses.replace(start, checkpoint=""), kinds, seed=0)
-    state = tf.Module()
-    state.model = model
-    checkpoints.restore(tf.train.Checkpoint(state=state), start.checkpoint)
+    weights = checkpoints.read(start.checkpoint, optimizer=False).model
+    checkpoints.assign(model.weights(), weights, where=start.checkpoint)
     return FineTuned(start, kinds, model)

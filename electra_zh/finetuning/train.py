@@ -26,6 +26,7 @@ from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.models.weight_names import variable_name
 from electra_zh.training import checkpoints, devices, schedules
+from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt
 from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
@@ -68,6 +69,29 @@ class TrialState(tf.Module):
                 tf.Variable(variable, trainable=False, name=f"best/{variable_name(variable.name)}")
                 for variable in model.trainable_variables
             ]
+
+    def save(self, store: CheckpointStore, step: int) -> None:
+        """Saves the checkpoint of `step`."""
+        store.save(
+            step,
+            model=self.model.weights(),
+            optimizer=self._state_tensors(),
+            state={"optimizer_step": int(self.optimizer.step)},
+        )
+
+    def restore(self, store: CheckpointStore) -> int:
+        """Restores the newest checkpoint and returns its step; 0 if there is none."""
+        found = store.latest()
+        if found is None:
+            return 0
+        variables = self.model.weights() | self._state_tensors()
+        checkpoints.assign(variables, found.model | found.optimizer, where=store.folder)
+        self.optimizer.step.assign(found.state["optimizer_step"])
+        return found.step
+
+    def _state_tensors(self) -> dict[str, tf.Variable]:
+        best = {variable_name(variable.name): variable for variable in self.best}
+        return self.optimizer.state_tensors() | best
 
     def keep(self) -> None:
         """Takes the weights as they are for the best so far."""
@@ -187,9 +211,7 @@ class Trainer:
             self.model.trainable_variables, fresh.trainable_variables, strict=True
         ):
             variable.assign(value)
-        optimizer = self.state.optimizer
-        for variable in (optimizer.step, *optimizer.m, *optimizer.v):
-            variable.assign(tf.zeros_like(variable))
+        self.state.optimizer.reset()
         self._seed.assign(seed)
 
     def plan(self, seed: int, epoch: int) -> list[tuple[str, np.ndarray]]:
@@ -262,8 +284,8 @@ class _Trial:
         self._trainer, self._seed, self._folder = trainer, seed, folder
         self._evaluate, self._interrupt = evaluate, interrupt
         trainer.reset(seed)
-        self._store = checkpoints.CheckpointStore(f"{folder}/state", trainer.state, keep=1)
-        self.step = self._store.restore_latest() or 0
+        self._store = CheckpointStore(f"{folder}/state", keep=1)
+        self.step = trainer.state.restore(self._store)
         self._log = MetricsLog(folder, resume_step=self.step)
         self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
         self._saved = time.monotonic()
@@ -281,7 +303,7 @@ class _Trial:
                 self._end_epoch()
             stop = self._interrupt.signal_name is not None
             if stop or time.monotonic() - self._saved > _SAVE_SECONDS:
-                self._store.save(self.step)
+                trainer.state.save(self._store, self.step)
                 self._saved = time.monotonic()
             if stop:
                 return self._result(finished=False)

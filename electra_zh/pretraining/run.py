@@ -116,17 +116,17 @@ def _train(
 ) -> bool:
     config = run.config
     state = TrainState(config, run.vocabulary)
-    store = checkpoints.CheckpointStore(run.checkpoints, state, keep=config.keep_checkpoint_max)
-    first_step = store.restore_latest() or 0
+    saver = _Saver(run, state, examples=sum(shard.examples for shard in shards))
+    first_step = saver.restore()
     if first_step >= config.num_train_steps:
         logging.info("The run in %s is finished: it has done its %d steps.", run.folder, first_step)
         return True
     with loop.Interrupt() as interrupt:
         run.save()
         if first_weights is not None:
-            _begin(state, store, first_weights)
+            _begin(state, saver, first_weights)
         _announce(run, state, shards, first_step)
-        last_step = _loop(run, state, store, shards, eval_shards, first_step, interrupt)
+        last_step = _loop(run, state, saver, shards, eval_shards, first_step, interrupt)
     if last_step < config.num_train_steps:
         logging.info(
             "%s: saved at step %d of %d. The same command goes on from there.",
@@ -139,19 +139,44 @@ def _train(
     return True
 
 
-def _begin(
-    state: TrainState, store: checkpoints.CheckpointStore, first_weights: FirstWeights
-) -> None:
+class _Saver:
+    """Saves and restores the checkpoints of a run."""
+
+    def __init__(self, run: Run, state: TrainState, *, examples: int) -> None:
+        """Takes the run, what is saved of it, and the number of examples of its data."""
+        config = run.config
+        self._run, self._state, self._examples = run, state, examples
+        self._store = checkpoints.CheckpointStore(run.checkpoints, keep=config.keep_checkpoint_max)
+
+    def save(self, step: int) -> None:
+        """Saves the checkpoint of a step, with the settings and the position in the data."""
+        config = self._run.config
+        read = step * config.train_batch_size
+        data = {
+            "fingerprint": self._run.data_fingerprint,
+            "examples": self._examples,
+            "examples_read": read,
+            "epoch": read // self._examples,
+            "example_in_epoch": read % self._examples,
+        }
+        self._state.save(self._store, step, state={"settings": config.to_dict(), "data": data})
+
+    def restore(self) -> int:
+        """Restores the newest checkpoint and returns its step; 0 if there is none."""
+        return self._state.restore(self._store) or 0
+
+
+def _begin(state: TrainState, saver: _Saver, first_weights: FirstWeights) -> None:
     """Puts the first weights in and saves them: from here on their source is not needed."""
     warm_start.log(first_weights)
     first_weights.assign(state.objective)
-    store.save(0)
+    saver.save(0)
 
 
 def _loop(
     run: Run,
     state: TrainState,
-    store: checkpoints.CheckpointStore,
+    saver: _Saver,
     shards: tuple[pipeline.Shard, ...],
     eval_shards: tuple[pipeline.Shard, ...] | None,
     first_step: int,
@@ -176,7 +201,7 @@ def _loop(
         if eval_shards is not None:
             evaluate = _evaluation(state, config, eval_shards, log)
             actions.append(loop.Action(config.save_checkpoints_steps, evaluate))
-        actions.append(loop.Action(config.save_checkpoints_steps, store.save))
+        actions.append(loop.Action(config.save_checkpoints_steps, saver.save))
         last_step = loop.run(
             inner,
             first_step=first_step,
@@ -187,7 +212,7 @@ def _loop(
             steps_per_call=config.iterations_per_loop,
         )
     if last_step < total:
-        store.save(last_step)
+        saver.save(last_step)
     return last_step
 
 

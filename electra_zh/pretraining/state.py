@@ -1,25 +1,26 @@
-"""What a run trains and saves, and how it is restored for use."""
+"""The training state of a run, its checkpoints, and a run's networks restored for use."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
+from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.masking import SpecialIds
 from electra_zh.pretraining.objectives import Electra, MaskedLM, build_objective
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints, schedules
+from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.optimizers import AdamWeightDecay, Lamb
 
 
 class TrainState(tf.Module):
-    """Everything that a checkpoint holds: the networks, the optimizer's slots and its step.
-
-    The position in the data needs no variable: it is step times batch size.
-    """
+    """The networks and the optimizer: everything that a checkpoint holds of a run."""
 
     def __init__(self, config: PretrainConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -38,6 +39,35 @@ class TrainState(tf.Module):
             weight_decay_rate=config.weight_decay_rate,
         )
 
+    def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
+        """Saves the checkpoint of `step`; `state` is what state.json says besides."""
+        store.save(
+            step,
+            model=variables_by_name(self.objective),
+            optimizer=self.optimizer.state_tensors(),
+            state={"optimizer_step": int(self.optimizer.step), **state},
+        )
+
+    def restore(self, store: CheckpointStore) -> int | None:
+        """Restores every variable from the newest checkpoint; the step, or None if there is none.
+
+        Raises:
+          UserError: the newest checkpoint is damaged or holds other variables.
+        """
+        found = store.latest()
+        if found is None:
+            return None
+        variables = variables_by_name(self.objective) | self.optimizer.state_tensors()
+        path = f"{store.folder}/ckpt-{found.step}"
+        checkpoints.assign(variables, found.model | found.optimizer, where=path)
+        self.optimizer.step.assign(found.state["optimizer_step"])
+        return found.step
+
+
+def variables_by_name(module: tf.Module) -> dict[str, tf.Variable]:
+    """Returns the weights of a network by the names that checkpoints have for them."""
+    return {variable_name(value.name): value for value in module.trainable_variables}
+
 
 def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Electra | MaskedLM:
     """Returns the networks with their initial weights."""
@@ -55,8 +85,6 @@ def restore_objective(run: Run, *, checkpoint: int | None = None) -> Electra | M
     """
     objective = make_objective(run.config, run.vocabulary)
     path = checkpoints.find(run.checkpoints, step=checkpoint)
-    # The networks alone: whoever looks at a run needs no optimizer slots.
-    state = tf.Module()
-    state.objective = objective
-    checkpoints.restore(tf.train.Checkpoint(state=state), path)
+    weights = checkpoints.read(path, optimizer=False).model
+    checkpoints.assign(variables_by_name(objective), weights, where=path)
     return objective

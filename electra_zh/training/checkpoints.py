@@ -1,99 +1,232 @@
-"""Checkpoints: save, keep the last K, restore all or nothing."""
+"""Checkpoints as safetensors files, complete or not there, verified when they are read.
+
+    FOLDER/ckpt-STEP/model.safetensors      the weights by their names (`models/weight_names.py`)
+    FOLDER/ckpt-STEP/optimizer.safetensors  the optimizer's slots: `m/NAME` and `v/NAME`
+    FOLDER/ckpt-STEP/state.json             step, settings, position in the data, checksums
+
+A checkpoint is written under another name and renamed. This module does not import TensorFlow,
+except to read the checkpoints of earlier versions (`object_checkpoints.py`).
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import tensorflow as tf
+import numpy as np
 
+from electra_zh import __version__, files
 from electra_zh.errors import UserError
+from electra_zh.training import tensor_file
+
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+# Of state.json and the names of the tensors.
+FORMAT = 1
 
 _NAME = re.compile(r"^ckpt-(\d+)$")
+_OLD_NAME = re.compile(r"^(ckpt-(\d+))\.index$")
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint in memory.
+
+    Attributes:
+      step: training steps done.
+      model: the weights by name.
+      optimizer: the optimizer's slots by name; empty where they were not asked for.
+      state: what state.json holds.
+    """
+
+    step: int
+    model: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+    state: dict[str, Any]
 
 
 class CheckpointStore:
-    """The checkpoints of one run, in one folder, named after their steps (`ckpt-1000`).
+    """The checkpoints of one run: one folder each, named after their steps (`ckpt-1000`)."""
 
-    TensorFlow writes a checkpoint under a temporary name and enters it in the folder's
-    `checkpoint` file last, so one that was cut short is never the latest.
-    """
-
-    def __init__(self, folder: str, state: tf.Module, *, keep: int) -> None:
+    def __init__(self, folder: str, *, keep: int) -> None:
         """Makes the store.
 
         Args:
           folder: where the checkpoints are; made when the first is saved.
-          state: everything that is saved, as attributes of one module.
-          keep: so many of the last checkpoints are kept.
+          keep: number of checkpoints to keep, the newest ones.
         """
         self.folder = folder
-        self._checkpoint = tf.train.Checkpoint(state=state)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, folder, max_to_keep=keep, checkpoint_name="ckpt"
-        )
+        self._keep = keep
 
-    def save(self, step: int) -> str:
-        """Saves the state as the checkpoint of `step` and returns its path."""
-        return str(self._manager.save(checkpoint_number=step, check_interval=False))
+    def save(
+        self,
+        step: int,
+        *,
+        model: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        state: Mapping[str, Any],
+    ) -> str:
+        """Saves the checkpoint of `step`, removes those that are too old, and returns its path.
 
-    def restore_latest(self) -> int | None:
-        """Restores every variable from the newest checkpoint; the step, or None if there is none.
+        Args:
+          step: training steps done.
+          model: the weights by name, as arrays or variables.
+          optimizer: the optimizer's slots, likewise; without any there is no file of them.
+          state: further values for state.json.
+        """
+        path = files.join(self.folder, f"ckpt-{step}")
+        self._remove_unfinished()
+        tensors = {name: t for name, t in ((MODEL, model), (OPTIMIZER, optimizer)) if t}
+        with files.new_folder(path, replace=True) as partial:
+            sums = {
+                name: {"sha256": tensor_file.write(files.join(partial, name), values)}
+                for name, values in tensors.items()
+            }
+            saved = {"format": FORMAT, "version": __version__, "step": step, **state, "files": sums}
+            files.write_json(files.join(partial, STATE), saved)
+        if not files.is_remote(self.folder):
+            _sync(self.folder)
+        for old in list(_paths(self.folder).values())[: -self._keep]:
+            _remove(old)
+        return path
+
+    def latest(self) -> Checkpoint | None:
+        """Reads the newest checkpoint; None if there is none.
 
         Raises:
-          UserError: the newest checkpoint cannot be read or holds other variables.
+          UserError: it is damaged.
         """
-        path = self._manager.latest_checkpoint
-        if path is None:
-            return None
-        return restore(self._checkpoint, path)
+        paths = _paths(self.folder)
+        return read(paths[max(paths)]) if paths else None
+
+    def _remove_unfinished(self) -> None:
+        if files.exists(self.folder):
+            for name in filter(files.is_partial, files.list_dir(self.folder)):
+                files.remove_tree(files.join(self.folder, name))
 
 
-def restore(checkpoint: tf.train.Checkpoint, path: str) -> int:
-    """Restores every variable of `checkpoint` from `path` and returns the step in its name.
+def read(path: str, *, optimizer: bool = True) -> Checkpoint:
+    """Reads a checkpoint and verifies its checksums.
+
+    Args:
+      path: from `find`.
+      optimizer: read the optimizer's slots, too.
 
     Raises:
-      UserError: the file cannot be read, lacks a variable or has one of another shape.
+      UserError: the checkpoint is damaged, or was written by a newer version.
     """
+    if not files.is_dir(path):
+        from electra_zh.training import object_checkpoints
+
+        step, weights, slots = object_checkpoints.read(path, optimizer=optimizer)
+        return Checkpoint(step_of(path), weights, slots, {"optimizer_step": step})
     try:
-        checkpoint.restore(path).assert_existing_objects_matched()
-    except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"Checkpoint {path} cannot be restored: {first_line} "
-            "If the file is damaged, remove it and its line in the `checkpoint` file beside it "
-            "to go on from the one before."
-        ) from None
-    return step_of(path)
+        state = files.read_json(files.join(path, STATE))
+        if state["format"] <= FORMAT:
+            tensors = {
+                name: tensor_file.read(files.join(path, name), sha256=entry["sha256"])
+                for name, entry in state["files"].items()
+                if optimizer or name != OPTIMIZER
+            }
+            return Checkpoint(state["step"], tensors[MODEL], tensors.get(OPTIMIZER, {}), state)
+    except (KeyError, TypeError):
+        raise UserError(f"Checkpoint {path} has an invalid {STATE}. {_advice(path)}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"Checkpoint {path} is damaged: {error}. {_advice(path)}") from None
+    raise UserError(f"Checkpoint {path} was written by a newer version. Update electra-zh.")
 
 
-def step_of(path: str) -> int:
-    """Returns the step that a checkpoint's name holds."""
-    match = _NAME.match(os.path.basename(path))
-    if match is None:
-        raise UserError(f"{path} is not a checkpoint of this tool: its name must be ckpt-STEP")
-    return int(match[1])
+def _advice(path: str) -> str:
+    step = step_of(path)
+    earlier = [other for other in _paths(os.path.dirname(path)) if other < step]
+    if not earlier:
+        return "There is no earlier checkpoint to resume from."
+    return f"Remove {path} to resume from step {max(earlier)}."
 
 
-def is_empty(folder: str) -> bool:
-    """Returns whether no checkpoint has been saved in the folder."""
-    return tf.train.latest_checkpoint(folder) is None
+def assign(variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, where: str) -> None:
+    """Assigns to each variable the tensor of its name; other tensors are ignored.
+
+    Args:
+      variables: variables of TensorFlow by name.
+      tensors: from a checkpoint.
+      where: the checkpoint's path, for error messages.
+
+    Raises:
+      UserError: a tensor is missing or has another shape; nothing is assigned then.
+    """
+    for name, variable in variables.items():
+        shape = tuple(variable.shape)
+        if name not in tensors:
+            raise UserError(f"Checkpoint {where} cannot be restored: {name} is missing.")
+        if tensors[name].shape != shape:
+            raise UserError(
+                f"Checkpoint {where} cannot be restored: {name} is {list(tensors[name].shape)} "
+                f"there and {list(shape)} in this model."
+            )
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
 
 
 def find(folder: str, *, step: int | None = None) -> str:
     """Returns the path of the newest checkpoint in a folder, or of the one of `step`.
 
     Raises:
-      UserError: there is none; the message names those that there are.
+      UserError: there is none; the message lists those that exist.
     """
-    state = tf.train.get_checkpoint_state(folder)
-    paths = list(state.all_model_checkpoint_paths) if state else []
+    paths = _paths(folder)
     if not paths:
-        raise UserError(f"There is no checkpoint in {folder}: has the run saved one yet?")
+        raise UserError(f"There is no checkpoint in {folder}. Wait until the run has saved one.")
     if step is None:
-        return str(paths[-1])
-    for path in paths:
-        if step_of(path) == step:
-            return str(path)
-    kept = ", ".join(str(step_of(path)) for path in paths)
-    raise UserError(f"There is no checkpoint of step {step} in {folder}. Kept: {kept}")
+        return paths[max(paths)]
+    if step not in paths:
+        kept = ", ".join(map(str, paths))
+        raise UserError(f"There is no checkpoint of step {step} in {folder}. Available: {kept}.")
+    return paths[step]
+
+
+def is_empty(folder: str) -> bool:
+    """Returns whether no checkpoint has been saved in the folder."""
+    return not _paths(folder)
+
+
+def step_of(path: str) -> int:
+    """Returns the step in a checkpoint's name."""
+    match = _NAME.match(os.path.basename(path))
+    if match is None:
+        raise UserError(f"{path} is not a checkpoint of this tool: its name must be ckpt-STEP.")
+    return int(match[1])
+
+
+def _paths(folder: str) -> dict[int, str]:
+    """Returns the paths of the complete checkpoints by their steps, in the order of the steps."""
+    found: dict[int, str] = {}
+    for name in files.list_dir(folder) if files.exists(folder) else []:
+        new, old = _NAME.match(name), _OLD_NAME.match(name)
+        if new and files.exists(files.join(folder, name, STATE)):
+            found[int(new[1])] = files.join(folder, name)
+        elif old:
+            found.setdefault(int(old[2]), files.join(folder, old[1]))
+    return dict(sorted(found.items()))
+
+
+def _remove(path: str) -> None:
+    """Removes a checkpoint; it stops counting as one with the first file that goes."""
+    if files.is_dir(path):
+        files.remove(files.join(path, STATE))
+        files.remove_tree(path)
+        return
+    for name in (f"{path}.index", *files.glob(f"{path}.data-*")):
+        files.remove(name)
+    listing = files.join(os.path.dirname(path), "checkpoint")
+    if files.exists(listing):
+        files.remove(listing)
+
+
+def _sync(folder: str) -> None:
+    """Waits until the names in a local folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -17,11 +18,26 @@ import tensorflow as tf
 NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
 
 
+class UpdateRule(NamedTuple):
+    """Numbers of the update of one variable, constants of its compiled kernel.
+
+    Attributes:
+      beta_1: decay of the mean of gradients.
+      beta_2: decay of the mean of squared gradients.
+      epsilon: added to the root of the latter.
+      weight_decay: rate of the decoupled weight decay; 0 for none.
+    """
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    weight_decay: float
+
+
 class AdamWeightDecay(tf.Module):
     """Adam without bias correction, with decoupled weight decay and a clip by global norm.
 
-    Everything that a resumed run needs is a variable of the module: `step` (updates done), and
-    `m/<i>`, `v/<i>` in the order of the variables.
+    What a resumed run needs is `step` (updates done) and `state_tensors`.
     """
 
     def __init__(
@@ -51,18 +67,35 @@ class AdamWeightDecay(tf.Module):
         super().__init__()
         self._variables = list(variables)
         self._schedule = schedule
-        self._betas = (beta_1, beta_2)
-        self._epsilon = epsilon
         self._clip_norm = clip_norm
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
-        self._decays = [
-            0.0 if NOT_DECAYED.search(variable.name) else weight_decay_rate
+        self._rules = [
+            UpdateRule(
+                beta_1,
+                beta_2,
+                epsilon,
+                0.0 if NOT_DECAYED.search(variable.name) else weight_decay_rate,
+            )
             for variable in self._variables
         ]
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.m = [_slot(variable, "adam_m") for variable in self._variables]
         self.v = [_slot(variable, "adam_v") for variable in self._variables]
+
+    def state_tensors(self) -> dict[str, tf.Variable]:
+        """Returns the slots by name: `m/NAME` and `v/NAME` of the variable NAME."""
+        slots = {"m": self.m, "v": self.v}
+        return {
+            f"{slot}/{variable.name.partition(':')[0]}": value
+            for slot, values in slots.items()
+            for variable, value in zip(self._variables, values, strict=True)
+        }
+
+    def reset(self) -> None:
+        """Sets the step and the slots to zero, as in a new optimizer."""
+        for variable in (self.step, *self.m, *self.v):
+            variable.assign(tf.zeros_like(variable))
 
     def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
         """Does one update and returns the global norm of the gradients before the clip.
@@ -108,17 +141,12 @@ class AdamWeightDecay(tf.Module):
           step: the number of the update.
           rate: the variable's own.
         """
-        return _update(
-            self._variables[index],
-            self.m[index],
-            self.v[index],
-            gradient,
-            factor,
-            rate,
-            self._decays[index],
-            *self._betas,
-            self._epsilon,
+        rule = self._rules[index]
+        slots = self.m[index], self.v[index]
+        values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
+            self._variables[index], *slots, gradient, factor, rate, rule
         )
+        return values
 
 
 class Lamb(AdamWeightDecay):
@@ -140,19 +168,11 @@ class Lamb(AdamWeightDecay):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         variable = self._variables[index]
         number = tf.cast(step, tf.float32)
+        rule = self._rules[index]
         # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
-        corrections = [-tf.math.expm1(number * math.log(beta)) for beta in self._betas]
-        update, m, v = _lamb_update(
-            variable,
-            self.m[index],
-            self.v[index],
-            gradient,
-            factor,
-            *corrections,
-            self._decays[index],
-            *self._betas,
-            self._epsilon,
-        )
+        corrections = [-tf.math.expm1(number * math.log(b)) for b in (rule.beta_1, rule.beta_2)]
+        slots = self.m[index], self.v[index]
+        update, m, v = _lamb_update(variable, *slots, gradient, factor, corrections, rule)
         if not NOT_DECAYED.search(variable.name):
             old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
             has_ratio = tf.logical_and(old > 0, moved > 0)
@@ -166,15 +186,15 @@ def _slot(variable: tf.Variable, name: str) -> tf.Variable:
 
 
 def _moments(
-    m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, beta_1: float, beta_2: float
+    m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, rule: UpdateRule
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the running means of the gradient and of its square."""
-    m = beta_1 * m + (1.0 - beta_1) * gradient
-    v = beta_2 * v + (1.0 - beta_2) * tf.square(gradient)
+    m = rule.beta_1 * m + (1.0 - rule.beta_1) * gradient
+    v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(gradient)
     return m, v
 
 
-# Compiled by XLA into one pass over memory; TensorFlow alone makes about ten.
+# Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
     variable: tf.Tensor,
@@ -183,15 +203,12 @@ def _update(
     gradient: tf.Tensor,
     factor: tf.Tensor,
     rate: tf.Tensor,
-    decay: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
+    rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    m, v = _moments(m, v, gradient * factor, beta_1, beta_2)
-    update = m / (tf.sqrt(v) + epsilon)
-    if decay:
-        update += decay * variable
+    m, v = _moments(m, v, gradient * factor, rule)
+    update = m / (tf.sqrt(v) + rule.epsilon)
+    if rule.weight_decay:
+        update += rule.weight_decay * variable
     return variable - rate * update, m, v
 
 
@@ -202,18 +219,14 @@ def _lamb_update(
     v: tf.Tensor,
     gradient: tf.Tensor,
     factor: tf.Tensor,
-    m_correction: tf.Tensor,
-    v_correction: tf.Tensor,
-    decay: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
+    corrections: Sequence[tf.Tensor],
+    rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the update before the rate and the trust ratio, and the new slots."""
-    m, v = _moments(m, v, gradient * factor, beta_1, beta_2)
-    update = (m / m_correction) / (tf.sqrt(v / v_correction) + epsilon)
-    if decay:
-        update += decay * variable
+    m, v = _moments(m, v, gradient * factor, rule)
+    update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
+    if rule.weight_decay:
+        update += rule.weight_decay * variable
     return update, m, v
 
 

@@ -13,6 +13,7 @@ from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from support.converting import make_run
+from support.networks import GOLDEN
 
 
 @pytest.fixture
@@ -119,12 +120,15 @@ def test_truncated_tf1(tmp_path: Path) -> None:
 
 def test_damaged_run(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
-    prefix = tmp_path / "run" / "checkpoints" / "ckpt-7"
+    (tmp_path / "run" / "checkpoints" / "ckpt-7" / "model.safetensors").write_bytes(b"xx")
+    with pytest.raises(UserError, match=r"ckpt-7 is damaged: .*model\.safetensors"):
+        open_source(run.folder)
+
+
+def test_a_checkpoint_of_an_old_run_is_not_a_tf1_checkpoint() -> None:
+    prefix = GOLDEN / "old_run" / "run" / "checkpoints" / "ckpt-10"
     with pytest.raises(UserError, match="give the run's folder"):
         open_source(str(prefix))
-    next(prefix.parent.glob("*.data-*")).write_bytes(b"xx")
-    with pytest.raises(UserError, match=r"ckpt-7 cannot be read"):
-        open_source(run.folder)
 
 
 def test_nothing_there(tmp_path: Path) -> None:

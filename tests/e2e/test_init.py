@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_without_the_source_bit_for_bit(place: Path) -> No
     process = subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL)
     try:
         # The first weights are saved before the first step.
-        while process.poll() is None and not list(place.glob("stopped/checkpoints/*.index")):
+        while process.poll() is None and not list(place.glob("stopped/checkpoints/ckpt-0")):
             time.sleep(0.005)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 1

@@ -11,10 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
+from electra_zh.training import checkpoints
 from support.runner import Job, done, electra, refused
 
 BERT = [
@@ -45,13 +44,8 @@ def _metrics(run: Path, kind: str) -> list[dict[str, float]]:
 
 
 def _weights(run: Path) -> dict[str, bytes]:
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(run / "checkpoints")))
-    names = [name for name in reader.get_variable_to_shape_map() if "/VARIABLE_VALUE" in name]
-    return {
-        name: np.asarray(reader.get_tensor(name)).tobytes()
-        for name in names
-        if not name.startswith("save_counter")
-    }
+    found = checkpoints.read(checkpoints.find(str(run / "checkpoints")))
+    return {name: value.tobytes() for name, value in (found.model | found.optimizer).items()}
 
 
 def test_it_learns(place: Path) -> None:

@@ -59,7 +59,7 @@ def make_run(
     run.save()
     state = TrainState(settings, vocabulary)
     _spread(state.objective)
-    CheckpointStore(run.checkpoints, state, keep=1).save(7)
+    state.save(CheckpointStore(run.checkpoints, keep=1), 7, state={})
     return run, state
 
 

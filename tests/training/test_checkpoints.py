@@ -1,52 +1,135 @@
-"""Checkpoints restore everything or say what is wrong."""
+"""Checkpoints are complete, verified, and readable by other tools."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 
 from electra_zh.errors import UserError
 from electra_zh.training import checkpoints
+from electra_zh.training.checkpoints import CheckpointStore
 
 
-def _state(value: float, *, size: int = 2) -> tf.Module:
-    state = tf.Module()
-    state.weights = [tf.Variable(tf.fill([size], value)) for _ in range(3)]
-    return state
+def _save(folder: Path, step: int, *, keep: int = 2) -> Path:
+    model = {
+        "encoder/kernel": tf.Variable(tf.fill([2, 3], float(step))),
+        "bias": np.arange(3, dtype=np.float32),
+    }
+    optimizer = {"m/bias": np.full(3, 0.5, np.float32), "count": np.array(2**40, np.int64)}
+    store = CheckpointStore(str(folder), keep=keep)
+    state = {"optimizer_step": step, "settings": {"seed": 1}}
+    return Path(store.save(step, model=model, optimizer=optimizer, state=state))
 
 
-def test_latest_is_restored_and_old_ones_go(tmp_path: Path) -> None:
-    state = _state(0)
-    store = checkpoints.CheckpointStore(str(tmp_path), state, keep=2)
-    assert store.restore_latest() is None
+def test_a_checkpoint_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    path = _save(tmp_path / "checkpoints", 7)
+    found = checkpoints.read(str(path))
+    assert found.step == 7
+    assert found.model["encoder/kernel"].tolist() == [[7.0] * 3] * 2
+    assert found.model["bias"].tolist() == [0.0, 1.0, 2.0]
+    assert found.optimizer["m/bias"].tolist() == [0.5] * 3
+    assert found.optimizer["count"] == 2**40
+    assert found.state["settings"] == {"seed": 1}
+    assert checkpoints.read(str(path), optimizer=False).optimizer == {}
+
+
+def test_other_tools_read_the_files(tmp_path: Path) -> None:
+    path = _save(tmp_path, 7)
+    model = safetensors.numpy.load_file(path / "model.safetensors")
+    assert model["encoder/kernel"].tolist() == [[7.0] * 3] * 2
+    assert safetensors.numpy.load_file(path / "optimizer.safetensors")["count"] == 2**40
+    state = json.loads((path / "state.json").read_text())
+    assert (state["step"], state["optimizer_step"], state["format"]) == (7, 7, 1)
+
+
+def test_reading_does_not_import_tensorflow(tmp_path: Path) -> None:
+    path = _save(tmp_path, 7)
+    code = (
+        "import sys; from electra_zh.training import checkpoints;"
+        f"print(checkpoints.read({str(path)!r}).step, 'tensorflow' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert found.stdout.split() == ["7", "False"]
+
+
+def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
     for step in (10, 20, 30):
-        state.weights[2].assign([step, step])
-        store.save(step)
-    other = _state(-1)
-    assert checkpoints.CheckpointStore(str(tmp_path), other, keep=2).restore_latest() == 30
-    assert other.weights[2].numpy().tolist() == [30, 30]
+        _save(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ckpt-20", "ckpt-30"]
+    latest = CheckpointStore(str(tmp_path), keep=2).latest()
+    assert latest is not None
+    assert latest.step == 30
     assert checkpoints.step_of(checkpoints.find(str(tmp_path), step=20)) == 20
-    with pytest.raises(UserError, match=r"no checkpoint of step 10 .* Kept: 20, 30"):
+    with pytest.raises(UserError, match=r"no checkpoint of step 10 .* Available: 20, 30"):
         checkpoints.find(str(tmp_path), step=10)
 
 
-def test_other_shapes_are_refused(tmp_path: Path) -> None:
-    checkpoints.CheckpointStore(str(tmp_path), _state(1), keep=1).save(5)
-    store = checkpoints.CheckpointStore(str(tmp_path), _state(0, size=3), keep=1)
-    with pytest.raises(UserError, match=r"ckpt-5 cannot be restored"):
-        store.restore_latest()
+def test_an_unfinished_checkpoint_does_not_count(tmp_path: Path) -> None:
+    path = _save(tmp_path, 10)
+    unfinished = tmp_path / "ckpt-20.partial-0123"
+    path.rename(unfinished)
+    assert checkpoints.is_empty(str(tmp_path))
+    (tmp_path / "ckpt-20").mkdir()
+    assert checkpoints.is_empty(str(tmp_path))
+    _save(tmp_path, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["ckpt-20"]
 
 
-def test_damaged_file_is_refused(tmp_path: Path) -> None:
-    checkpoints.CheckpointStore(str(tmp_path), _state(1), keep=1).save(5)
-    next(tmp_path.glob("*.data-*")).write_bytes(b"xx")
-    store = checkpoints.CheckpointStore(str(tmp_path), _state(0), keep=1)
-    with pytest.raises(UserError, match=r"ckpt-5 cannot be restored"):
-        store.restore_latest()
+def test_steps_are_compared_as_numbers(tmp_path: Path) -> None:
+    for step in (90, 100):
+        _save(tmp_path, step)
+    assert checkpoints.step_of(checkpoints.find(str(tmp_path))) == 100
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_file_is_named_and_the_earlier_step(name: str, tmp_path: Path) -> None:
+    _save(tmp_path, 10)
+    damaged = _save(tmp_path, 20) / name
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{name} does not match .* to resume from step 10"):
+        CheckpointStore(str(tmp_path), keep=2).latest()
+    damaged.unlink()
+    with pytest.raises(UserError, match=rf"No such file: .*{name}.* to resume from step 10"):
+        CheckpointStore(str(tmp_path), keep=2).latest()
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    path = _save(tmp_path, 10) / "state.json"
+    for text, message in (
+        ("{", "is damaged: .* is not valid JSON"),
+        ("[]", r"invalid state\.json"),
+        ("{}", r"invalid state\.json"),
+        ('{"format": 2}', "written by a newer version"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            checkpoints.read(str(path.parent))
+
+
+def test_only_tensors_of_the_same_shape_are_assigned() -> None:
+    variables = {"a": tf.Variable([1.0, 2.0]), "b": tf.Variable([3.0])}
+    tensors = {"a": np.zeros(2, np.float32), "b": np.zeros(1, np.float32)}
+    checkpoints.assign(variables, {**tensors, "other": np.zeros(9)}, where="ckpt-5")
+    assert variables["a"].numpy().tolist() == [0.0, 0.0]
+    with pytest.raises(UserError, match="ckpt-5 cannot be restored: b is missing"):
+        checkpoints.assign(variables, {"a": np.ones(2)}, where="ckpt-5")
+    with pytest.raises(UserError, match=r"b is \[2\] there and \[1\] in this model"):
+        checkpoints.assign(variables, {"a": np.ones(2), "b": np.ones(2)}, where="ckpt-5")
+    assert variables["a"].numpy().tolist() == [0.0, 0.0]
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
+    assert CheckpointStore(str(tmp_path / "none"), keep=1).latest() is None
     with pytest.raises(UserError, match="no checkpoint in"):
         checkpoints.find(str(tmp_path))
+    with pytest.raises(UserError, match="its name must be ckpt-STEP"):
+        checkpoints.step_of(str(tmp_path / "model"))
