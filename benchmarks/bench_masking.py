@@ -66,7 +66,7 @@ def make_calls(
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Returns one training step, and the masking of one batch alone."""
     common = {"train_batch_size": str(BATCH), "precision": precision, "max_seq_length": str(LENGTH)}
-    config = resolve(model, {**common, **changes}, vocab_size=VOCAB)
+    config = resolve(model, {**common, **changes}, vocab_size=VOCAB).settings
     rest = VOCAB - len(SPECIAL_TOKENS)
     vocabulary = Vocabulary([*SPECIAL_TOKENS, *(f"t{i}" for i in range(rest))])
     batch = make_batch(vocabulary)

@@ -79,7 +79,7 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     from electra_zh.training import devices, loop
 
     overrides = {"train_batch_size": str(BATCH), "precision": precision, "max_seq_length": "128"}
-    config = resolve(name, overrides, vocab_size=VOCAB)
+    config = resolve(name, overrides, vocab_size=VOCAB).settings
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = Vocabulary([*special, *(f"t{i}" for i in range(VOCAB - 5))])
     ids = np.random.default_rng(0).integers(5, VOCAB, [BATCH, LENGTH]).astype(np.int32)

@@ -5,14 +5,14 @@ A group's YAML file has one key besides its title: `tasks`, a list of names.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_zh.errors import UsageError, UserError, did_you_mean
-from electra_zh.finetuning.tasks import SPLITS, SpanConfig, TaskConfig, Training
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import load_recipe, recipe_names
+from electra_zh.settings.resolution import find_spellings, short_key
 
 
 def task_names() -> list[str]:
@@ -89,60 +89,41 @@ def _task_name(name: str, values: Mapping[str, Any]) -> str:
     return str(values.get("name", re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])))
 
 
-def _load(name: str, overrides: Mapping[str, str]) -> TaskConfig:
+def _load(name: str, overrides: Mapping[str, Any]) -> TaskConfig:
     values = _recipe(name)
     values["name"] = _task_name(name, values)
-    own = {
-        key.removeprefix(f"{values['name']}."): value
-        for key, value in overrides.items()
-        if "." not in key or key.startswith(f"{values['name']}.")
-    }
-    for short, full in _SHORT.items():
-        if short in own and full in own:
-            raise UsageError(f"{short} and {full} are the same setting: give one of them")
-    for key, value in own.items():
-        _override(values, _SHORT.get(key, key), value)
-    return TaskConfig.from_dict(values, where=f"task {values['name']}")
+    for_all: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for key, value in overrides.items():
+        name = key.removeprefix(f"{values['name']}.")
+        if key in _SPELLINGS or "." not in key:
+            _give(for_all, key, value)
+        elif name != key:
+            _give(own, name, value)
+    return TaskConfig.resolve(values, {**for_all, **own}, where=f"task {values['name']}").settings
 
 
-def _names_of(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]
+def _give(overrides: dict[str, Any], spelling: str, value: Any) -> None:
+    key = short_key(TaskConfig, spelling)
+    if key in overrides:
+        raise UsageError(f"{key} is given twice: remove one")
+    overrides[key] = value
 
 
-# What a setting may be called on the command line, for short.
-_SHORT = {"batch_size": "train_batch_size"}
-# Settings that tasks trained jointly have in common.
-JOINT_KEYS = (*(name for name in _names_of(Training) if name != "max_train_examples"), *_SHORT)
-_PLAIN_KEYS = ("metric", "max_seq_length", "double_unordered", "head", "reader", "title")
-FILE_KEYS = tuple(f"{split}_file" for split in SPLITS)
-
-
-def _override(values: dict[str, Any], key: str, value: str) -> None:
-    if key in FILE_KEYS:
-        names = [] if value == "none" else [value]
-        _set(values, "files", key.removesuffix("_file"), names)
-        return
-    for section, cls in (("training", Training), ("reading", SpanConfig)):
-        if key in _names_of(cls):
-            _set(values, section, key, value)
-            return
-    if key not in _PLAIN_KEYS:
-        known = [*_names_of(Training), *_names_of(SpanConfig), *_PLAIN_KEYS, *FILE_KEYS]
-        raise UsageError(f'Unknown setting "{key}".{did_you_mean(key, known)}')
-    values[key] = value
-
-
-def _set(values: dict[str, Any], section: str, key: str, value: Any) -> None:
-    old = values.get(section) or {}
-    if not isinstance(old, Mapping):
-        what = f"task {values['name']}: {section}"
-        raise UserError(f"{what} must be a mapping of `key: value`; received {old!r}")
-    values[section] = {**old, key: value}
+# Every name of a setting.
+_SPELLINGS = find_spellings(TaskConfig)
+# Settings that tasks trained jointly share.
+JOINT_KEYS = tuple(
+    name
+    for name, key in _SPELLINGS.items()
+    if key.startswith("training.") and key != "training.max_train_examples"
+)
+FILE_KEYS = tuple(name for name, key in _SPELLINGS.items() if key.startswith("files."))
 
 
 def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig]) -> None:
     for key in overrides:
         task, dot, _ = key.partition(".")
-        if dot and task not in found:
+        if dot and key not in _SPELLINGS and task not in found:
             hint = did_you_mean(task, found)
             raise UsageError(f'"{key}": no task "{task}" is asked for.{hint}')

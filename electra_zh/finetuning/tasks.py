@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from electra_zh.errors import UserError
-from electra_zh.settings import build_settings
+from electra_zh.settings import COMMAND_LINE, Layer, Resolved, Settings, resolve, setting
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -21,16 +21,30 @@ SEED_SHIFT = 40
 MAX_SEED = 1 << (63 - SEED_SHIFT)
 
 
+def _file_names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else (text,)
+
+
 @dataclasses.dataclass(frozen=True)
-class Files:
-    """File names of the splits, most wanted first; `*` and `?` stand for any characters.
+class Files(Settings):
+    """File names of the splits, most wanted first; `*` and `?` match any characters.
 
     A split may be several files together, `m-train.json + d-train.json`.
     """
 
-    train: tuple[str, ...] = ()
-    dev: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    train: tuple[str, ...] = setting(
+        (),
+        "training file in place of the task's; none: without",
+        flags=("--train-file",),
+        metavar="FILE",
+        parse=_file_names,
+    )
+    dev: tuple[str, ...] = setting(
+        (), "the same for the dev file", flags=("--dev-file",), metavar="FILE", parse=_file_names
+    )
+    test: tuple[str, ...] = setting(
+        (), "the same for the test file", flags=("--test-file",), metavar="FILE", parse=_file_names
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,146 +83,129 @@ class Submission:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """Settings of the training. 0 stands for the default of the model's size.
+class Training(Settings):
+    """Settings of the training. 0 stands for the default of the model's size."""
 
-    Attributes:
-      train_batch_size: examples a step.
-      num_train_epochs: passes over the training set.
-      learning_rate: the peak rate; 0: 3e-4 up to width 400, 1e-4 up to 900, 5e-5 above.
-      layerwise_lr_decay: each layer's rate is this times that of the layer above; 0: 0.8, or 0.9
-        for models wider than 900; 1 turns it off.
-      top_layer_decay: decay exponent of the top layer: 2 is the reference's own, 1 the paper's.
-      warmup_proportion: share of the steps with rising rate.
-      weight_decay_rate: decoupled weight decay.
-      dropout: rate of all dropout, on attention probabilities too; none: the rates that the model
-        was pretrained with, which may be 0.
-      lr_decay_power: power of the polynomial decay to 0.
-      eval_batch_size: examples a step in evaluation.
-      early_stopping: stop after so many epochs without a better dev score; 0: never.
-      keep_best: keep the weights of the best epoch by dev score; off: those of the last.
-      max_train_examples: train on a random choice of so many; 0: all. The choice does not depend
-        on the seed of the trial.
-      bucket_by_length: pad to the length of a batch's bucket; off: every batch to max_seq_length.
-      precision: compute type; weights, losses and softmax are float32 in both.
-      seed: of the first trial; the others count up from it.
-    """
-
-    train_batch_size: int = 32
-    num_train_epochs: float = 3.0
-    learning_rate: float = 0.0
-    layerwise_lr_decay: float = 0.0
-    top_layer_decay: int = 2
-    warmup_proportion: float = 0.1
-    weight_decay_rate: float = 0.01
-    dropout: float | None = None
-    lr_decay_power: float = 1.0
-    eval_batch_size: int = 64
-    early_stopping: int = 0
-    keep_best: bool = True
-    max_train_examples: int = 0
-    bucket_by_length: bool = True
-    precision: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("train_batch_size", "eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1; received {getattr(self, name)}")
-        if not self.num_train_epochs > 0:
-            raise UserError(f"num_train_epochs must be above 0; received {self.num_train_epochs}")
-        for name in (
-            *("learning_rate", "weight_decay_rate", "early_stopping", "seed"),
-            *("max_train_examples", "lr_decay_power", "top_layer_decay"),
-        ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative; received {getattr(self, name)}")
-        for name in ("layerwise_lr_decay", "warmup_proportion"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in 0 to 1; received {getattr(self, name)}")
-        if self.seed >= MAX_SEED:
-            raise UserError(f"seed must be below {MAX_SEED}; received {self.seed}")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must be at least 0 and below 1; received {self.dropout}")
+    train_batch_size: int = setting(32, "examples per step", at_least=1, flags=("--batch-size",))
+    num_train_epochs: float = setting(3.0, "epochs of the training set", above=0)
+    learning_rate: float = setting(
+        0.0, "peak rate; 0: 3e-4 up to width 400, 1e-4 up to 900, 5e-5 above", at_least=0
+    )
+    layerwise_lr_decay: float = setting(
+        0.0,
+        "rate of a layer as a multiple of the rate of the layer above; 0: 0.8, or 0.9 for models "
+        "wider than 900; 1: off",
+        at_least=0,
+        at_most=1,
+    )
+    top_layer_decay: int = setting(
+        2, "decay exponent of the top layer: 2 is the reference's, 1 the paper's", at_least=0
+    )
+    warmup_proportion: float = setting(
+        0.1, "fraction of the steps with rising rate", at_least=0, at_most=1
+    )
+    weight_decay_rate: float = setting(0.01, "decoupled weight decay", at_least=0)
+    dropout: float | None = setting(
+        None,
+        "rate of all dropout, attention probabilities included; by default the rates of "
+        "pretraining, which may be 0",
+        at_least=0,
+        below=1,
+    )
+    lr_decay_power: float = setting(1.0, "power of the polynomial decay to 0", at_least=0)
+    eval_batch_size: int = setting(64, "examples per step of evaluation", at_least=1)
+    early_stopping: int = setting(
+        0, "stop after this many epochs without a better dev score; 0: never", at_least=0
+    )
+    keep_best: bool = setting(
+        True, "keep the weights of the best epoch by dev score; off: those of the last epoch"
+    )
+    max_train_examples: int = setting(
+        0,
+        "train on a random choice of this many, the same for every trial; 0: all",
+        at_least=0,
+    )
+    bucket_by_length: bool = setting(
+        True, "pad to the length of a batch's bucket; off: every batch to max_seq_length"
+    )
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32", "compute type; weights, losses and softmax are float32 in both"
+    )
+    seed: int = setting(
+        0, "random seed of the first trial; the others count up from it", at_least=0, below=MAX_SEED
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class SpanConfig:
-    """Settings of span extraction.
+class SpanConfig(Settings):
+    """Settings of span extraction."""
 
-    Attributes:
-      doc_stride: tokens between the starts of two windows.
-      max_query_length: tokens of a question at most.
-      max_answer_length: tokens of an answer at most.
-      n_best: answers kept of each question.
-      joint_prediction: the reference's end head, conditioned on the start, with a beam.
-      answerability: a head that says whether there is an answer.
-      answerable_weight: its weight in the loss.
-      null_threshold: an answer is empty where its no-answer score minus the best span's is above.
-    """
-
-    doc_stride: int = 128
-    max_query_length: int = 64
-    max_answer_length: int = 50
-    n_best: int = 20
-    joint_prediction: bool = False
-    answerability: bool = False
-    answerable_weight: float = 0.5
-    null_threshold: float = 0.0
+    doc_stride: int = setting(128, "tokens between the starts of two windows")
+    max_query_length: int = setting(64, "most tokens of a question")
+    max_answer_length: int = setting(50, "most tokens of an answer")
+    n_best: int = setting(20, "answers to keep per question")
+    joint_prediction: bool = setting(
+        False, "the reference's end head, conditioned on the start, with a beam"
+    )
+    answerability: bool = setting(False, "a head that predicts whether there is an answer")
+    answerable_weight: float = setting(0.5, "weight of that head in the loss")
+    null_threshold: float = setting(
+        0.0,
+        "an answer is empty if its no-answer score exceeds the best span's by more than this",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskConfig:
-    """One data set.
+class TaskConfig(Settings):
+    """One data set: the settings below, and facts of its YAML file that have no flag.
 
     Attributes:
-      name: of the YAML file.
-      title: what it is, in a line.
+      name: by default that of the YAML file.
       kind: the kind of task.
-      reader: name of the function that reads its files (`finetuning/readers/`).
-      folders: names of the folders that its files are found in, below --data.
+      folders: names of the folders that contain its files, below --data.
       files: the splits.
-      fields: what the reader asks for (text_a, label ...) to the name in the file.
+      fields: names of the reader's fields (text_a, label ...) in the file.
       labels: of classification and tagging (entity types).
-      metric: the score that the best epoch is chosen by and the table shows.
-      max_seq_length: tokens of a sequence at most, [CLS] and [SEP] included.
-      double_unordered: train on both orders of a pair.
-      head: `huggingface` (dense, GELU, projection) or `reference` (one dense layer).
-      training: how it is trained.
-      reading: for span extraction.
       submission: for tasks with a leaderboard.
       published: model size to {model or paper: score in percent}, for the table.
-      follows: the published setup that the settings follow.
+      follows: the published setup of the settings.
     """
 
     name: str
     kind: Literal["classification", "regression", "tagging", "span", "choice", "cloze"]
-    reader: str
-    metric: str
-    title: str = ""
+    reader: str = setting(meaning="form of the files (`finetuning/readers/`)", metavar="NAME")
+    metric: str = setting(
+        meaning="score that the best epoch is chosen by and the table shows", metavar="NAME"
+    )
+    title: str = setting("", "title in tables", metavar="TEXT")
     folders: tuple[str, ...] = ()
     files: Files = Files()
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels: Labels = Labels()
-    max_seq_length: int = 128
-    double_unordered: bool = False
-    head: Literal["huggingface", "reference"] = "huggingface"
+    max_seq_length: int = setting(
+        128, "most tokens of a sequence, [CLS] and [SEP] included", at_least=8, at_most=4096
+    )
+    double_unordered: bool = setting(False, "train on both orders of a pair")
+    head: Literal["huggingface", "reference"] = setting(
+        "huggingface", "huggingface: dense, GELU, projection; reference: one dense layer"
+    )
     training: Training = Training()
     reading: SpanConfig = SpanConfig()
     submission: Submission | None = None
     published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     follows: str = ""
 
-    def __post_init__(self) -> None:
+    def check_together(self) -> None:
+        """Checks the name.
+
+        Raises:
+          UserError: it cannot name a folder.
+        """
         if self.name in ("", ".", "..") or "/" in self.name:
-            raise UserError(f'name is "{self.name}"; it names a folder and may have no "/"')
-        if not 8 <= self.max_seq_length <= 4096:
-            raise UserError(
-                f"max_seq_length must lie between 8 and 4096; received {self.max_seq_length}"
-            )
+            raise UserError(f'name is "{self.name}"; it names a folder and may not contain "/"')
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as nested plain values, as `from_dict` takes them."""
+        """Returns the settings as nested plain values, for `from_dict`."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -216,7 +213,18 @@ class TaskConfig:
         """Builds a task from nested plain values.
 
         Raises:
-          UserError: an unknown key, a wrong type, or values that do not go together.
+          UserError: an unknown key, a wrong type, or values that contradict each other.
+        """
+        return cls.resolve(values, {}, where=where).settings
+
+    @classmethod
+    def resolve(
+        cls, values: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str
+    ) -> Resolved[TaskConfig]:
+        """Resolves the plain values of a task and overrides of the command line into settings.
+
+        Raises:
+          UserError: an unknown key, a wrong type, or values that contradict each other.
         """
         values = dict(values)
         labels = values.get("labels")
@@ -226,12 +234,7 @@ class TaskConfig:
             )
         if isinstance(labels, Sequence):
             values["labels"] = {"names": [_plain(label) for label in labels]}
-        names = values.get("files") or {}
-        if isinstance(names, Mapping):
-            values["files"] = {
-                split: [name] if isinstance(name, str) else name for split, name in names.items()
-            }
-        return build_settings(cls, values, where=where)
+        return resolve(cls, [Layer(where, values), Layer(COMMAND_LINE, overrides)], where=where)
 
 
 def _plain(label: Any) -> str:

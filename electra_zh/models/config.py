@@ -8,61 +8,49 @@ from __future__ import annotations
 import dataclasses
 
 from electra_zh.errors import UserError
+from electra_zh.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Size and fixed settings of one transformer, under the field's usual names.
+class ModelConfig(Settings):
+    """Size and fixed settings of one transformer, under the field's usual names."""
 
-    Attributes:
-      vocab_size: number of tokens.
-      embedding_size: width of the embeddings; projected where it differs from `hidden_size`.
-      hidden_size: width of the layers.
-      num_hidden_layers: number of layers.
-      num_attention_heads: heads of a layer; divides `hidden_size`.
-      intermediate_size: width of the feed-forward part's inner layer.
-      hidden_dropout_prob: dropout after the embeddings and each dense part of a layer.
-      attention_probs_dropout_prob: dropout on the attention probabilities.
-      max_position_embeddings: positions that have an embedding.
-      type_vocab_size: number of segment ids.
-      initializer_range: standard deviation of the initial kernels and embeddings.
-      layer_norm_eps: added to the variance in layer norm.
-    """
+    vocab_size: int = setting(meaning="number of tokens; by default that of the data", at_least=1)
+    embedding_size: int = setting(
+        meaning="width of the embeddings; projected if it differs from hidden_size", at_least=1
+    )
+    hidden_size: int = setting(meaning="width of the layers", at_least=1)
+    num_hidden_layers: int = setting(meaning="number of layers", at_least=1)
+    num_attention_heads: int = setting(
+        meaning="attention heads per layer; must divide hidden_size", at_least=1
+    )
+    intermediate_size: int = setting(
+        meaning="width of the inner layer of the feed-forward part", at_least=1
+    )
+    hidden_dropout_prob: float = setting(
+        0.1, "dropout after the embeddings and each dense part of a layer", at_least=0, below=1
+    )
+    attention_probs_dropout_prob: float = setting(
+        0.1, "dropout on the attention probabilities", at_least=0, below=1
+    )
+    max_position_embeddings: int = setting(512, "positions that have an embedding", at_least=1)
+    type_vocab_size: int = setting(2, "number of segment ids", at_least=1)
+    initializer_range: float = setting(
+        0.02, "standard deviation of the initial kernels and embeddings", above=0
+    )
+    layer_norm_eps: float = setting(1e-12, "added to the variance in layer norm", above=0)
 
-    vocab_size: int
-    embedding_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
+    def check_together(self) -> None:
+        """Checks the number of attention heads.
 
-    def __post_init__(self) -> None:
-        for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
-            self._check_positive(field)
-        for field in ("num_attention_heads", "intermediate_size", "max_position_embeddings"):
-            self._check_positive(field)
-        self._check_positive("type_vocab_size")
+        Raises:
+          UserError: it does not divide the width.
+        """
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
                 f"{self.num_attention_heads}"
             )
-        for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, field) < 1:
-                raise UserError(f"{field} must be at least 0 and below 1: {getattr(self, field)}")
-        for field in ("initializer_range", "layer_norm_eps"):
-            if not getattr(self, field) > 0:
-                raise UserError(f"{field} must be above 0; received {getattr(self, field)}")
-
-    def _check_positive(self, field: str) -> None:
-        if getattr(self, field) < 1:
-            raise UserError(f"{field} must be at least 1; received {getattr(self, field)}")
 
 
 def generator_config(

@@ -5,11 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError
 from electra_zh.models.config import ModelConfig
-from electra_zh.settings import build_settings, load_recipe
+from electra_zh.settings import (
+    COMMAND_LINE,
+    Layer,
+    Resolved,
+    Settings,
+    build_settings,
+    load_recipe,
+    resolution,
+    setting,
+)
 
 # Settings of the reference that are flags or other commands here: name -> what to use instead.
 _ELSEWHERE = {
@@ -36,126 +45,161 @@ _SPARE_SLOTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """One pretraining run. Lengths are in tokens, batch sizes are global, rates are per step.
+class PretrainConfig(Settings):
+    """One pretraining run. Lengths are in tokens, batch sizes are global, rates are per step."""
 
-    Attributes:
-      model: the discriminator's size (with `electra_objective` off, the masked LM's).
-      electra_objective: replaced token detection with a generator; off: masked LM only.
-      gen_weight: weight of the generator's masked-LM loss.
-      disc_weight: weight of the discriminator's loss.
-      masking: what is masked as one: single tokens, words, or MacBERT's n-grams of words.
-      mask_prob: share of a sequence's tokens that are predicted.
-      mask_keep_prob: share of the predicted positions that show their true token.
-      mask_random_prob: share of them that show a random token (BERT: 0.1 and 0.1); the others
-        show [MASK].
-      generator_layers: the generator's layers as a share of the discriminator's.
-      generator_hidden_size: the generator's width as a share of the discriminator's.
-      untied_generator: the generator has an encoder of its own; off: one network serves both.
-      untied_generator_embeddings: the generator has embeddings of its own.
-      uniform_generator: replacements are drawn uniformly from the vocabulary, no generator.
-      disallow_correct: the generator never draws the original token.
-      temperature: divides the generator's logits before drawing.
-      optimizer: the reference's Adam with weight decay, or LAMB for large batches.
-      learning_rate: the peak rate, after warm-up.
-      lr_decay_power: power of the polynomial decay to 0 at `num_train_steps`.
-      weight_decay_rate: decoupled weight decay.
-      num_warmup_steps: steps of linear warm-up.
-      num_train_steps: steps of the whole run.
-      train_batch_size: sequences a step.
-      max_seq_length: length of a sequence; must be that of the data.
-      eval_batch_size: sequences a step in evaluation.
-      num_eval_steps: evaluation batches at most; 0 evaluates all of the data.
-      save_checkpoints_steps: steps between checkpoints (and evaluations).
-      keep_checkpoint_max: the last so many checkpoints are kept.
-      log_steps: steps between lines of metrics.
-      iterations_per_loop: steps in one call to the device; 0 fits them to about a second.
-      precision: compute type; weights, losses, softmax and layer norm are float32 in both.
-      seed: everything random follows from it.
-    """
+    ELSEWHERE: ClassVar[Mapping[str, str]] = _ELSEWHERE
 
-    model: ModelConfig
-    electra_objective: bool = True
-    gen_weight: float = 1.0
-    disc_weight: float = 50.0
-    masking: Literal["uniform", "whole_word", "ngram"] = "uniform"
-    mask_prob: float = 0.15
-    mask_keep_prob: float = 0.15
-    mask_random_prob: float = 0.0
-    generator_layers: float = 1.0
-    generator_hidden_size: float = 0.25
-    untied_generator: bool = True
-    untied_generator_embeddings: bool = False
-    uniform_generator: bool = False
-    disallow_correct: bool = False
-    temperature: float = 1.0
-    optimizer: Literal["adamw", "lamb"] = "adamw"
-    learning_rate: float = 5e-4
-    lr_decay_power: float = 1.0
-    weight_decay_rate: float = 0.01
-    num_warmup_steps: int = 10_000
-    num_train_steps: int = 1_000_000
-    train_batch_size: int = 128
-    max_seq_length: int = 128
-    eval_batch_size: int = 128
-    num_eval_steps: int = 100
-    save_checkpoints_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    log_steps: int = 100
-    iterations_per_loop: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
+    model: ModelConfig = setting(
+        meaning="recipe of the discriminator's size (with electra_objective off, of the masked "
+        "LM's); source takes the size of the model that --init names",
+        metavar="NAME",
+        group="model",
+    )
+    electra_objective: bool = setting(
+        True,
+        "replaced token detection with a generator; off: masked LM only",
+        group="objective",
+    )
+    gen_weight: float = setting(
+        1.0, "weight of the generator's masked LM loss", at_least=0, group="objective"
+    )
+    disc_weight: float = setting(
+        50.0, "weight of the discriminator's loss", at_least=0, group="objective"
+    )
+    masking: Literal["uniform", "whole_word", "ngram"] = setting(
+        "uniform",
+        "unit of masking: single tokens, whole words, or MacBERT's n-grams of words",
+        group="masking",
+    )
+    mask_prob: float = setting(
+        0.15, "fraction of a sequence's tokens to predict", above=0, below=1, group="masking"
+    )
+    mask_keep_prob: float = setting(
+        0.15,
+        "fraction of the predicted positions that show their true token",
+        at_least=0,
+        group="masking",
+    )
+    mask_random_prob: float = setting(
+        0.0,
+        "fraction of them that show a random token (BERT: 0.1 and 0.1); the others show [MASK]",
+        at_least=0,
+        group="masking",
+    )
+    generator_layers: float = setting(
+        1.0,
+        "the generator's layers as a fraction of the discriminator's",
+        above=0,
+        group="generator",
+    )
+    generator_hidden_size: float = setting(
+        0.25,
+        "the generator's width as a fraction of the discriminator's",
+        above=0,
+        group="generator",
+    )
+    untied_generator: bool = setting(
+        True,
+        "a separate encoder for the generator; off: one network serves both",
+        group="generator",
+    )
+    untied_generator_embeddings: bool = setting(
+        False, "separate embeddings for the generator", group="generator"
+    )
+    uniform_generator: bool = setting(
+        False,
+        "draw replacements uniformly from the vocabulary, without a network",
+        group="generator",
+    )
+    disallow_correct: bool = setting(
+        False, "the generator never draws the original token", group="generator"
+    )
+    temperature: float = setting(
+        1.0, "divisor of the generator's logits before drawing", above=0, group="generator"
+    )
+    optimizer: Literal["adamw", "lamb"] = setting(
+        "adamw",
+        "the reference's Adam with weight decay, or LAMB for large batches",
+        group="training",
+    )
+    learning_rate: float = setting(5e-4, "peak rate, after warm-up", above=0, group="training")
+    lr_decay_power: float = setting(
+        1.0, "power of the polynomial decay to 0 at num_train_steps", at_least=0, group="training"
+    )
+    weight_decay_rate: float = setting(0.01, "decoupled weight decay", at_least=0, group="training")
+    num_warmup_steps: int = setting(10_000, "steps of linear warm-up", at_least=0, group="training")
+    num_train_steps: int = setting(
+        1_000_000, "steps of the complete run", at_least=1, group="training"
+    )
+    train_batch_size: int = setting(128, "sequences per step", at_least=1, group="training")
+    max_seq_length: int = setting(
+        128, "length of a sequence; must be that of the data", at_least=8, group="training"
+    )
+    eval_batch_size: int = setting(
+        128, "sequences per step of evaluation", at_least=1, group="evaluation and checkpoints"
+    )
+    num_eval_steps: int = setting(
+        100,
+        "most batches to evaluate; 0: all",
+        at_least=0,
+        group="evaluation and checkpoints",
+    )
+    save_checkpoints_steps: int = setting(
+        1000,
+        "steps between checkpoints (and evaluations)",
+        at_least=1,
+        group="evaluation and checkpoints",
+    )
+    keep_checkpoint_max: int = setting(
+        5,
+        "number of checkpoints to keep, the newest",
+        at_least=1,
+        group="evaluation and checkpoints",
+    )
+    log_steps: int = setting(
+        100, "steps between lines of metrics", at_least=1, group="evaluation and checkpoints"
+    )
+    iterations_per_loop: int = setting(
+        0, "steps per call to the device; 0: about a second's", at_least=0, group="training"
+    )
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32",
+        "compute type; weights, losses, softmax and layer norm are float32 in both",
+        group="training",
+    )
+    seed: int = setting(0, "random seed", at_least=0, group="training")
 
-    def __post_init__(self) -> None:
-        at_least_one = (
-            "num_train_steps",
-            "train_batch_size",
-            "eval_batch_size",
-            "save_checkpoints_steps",
-            "keep_checkpoint_max",
-            "log_steps",
-        )
-        for name in at_least_one:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1; received {getattr(self, name)}")
-        not_negative = (
-            *("num_warmup_steps", "num_eval_steps", "iterations_per_loop", "seed"),
-            *("gen_weight", "disc_weight", "weight_decay_rate", "lr_decay_power"),
-        )
-        for name in not_negative:
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative; received {getattr(self, name)}")
-        positive = ("learning_rate", "temperature", "generator_layers", "generator_hidden_size")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be above 0; received {getattr(self, name)}")
-        if not 8 <= self.max_seq_length <= self.model.max_position_embeddings:
+    def check_together(self) -> None:
+        """Checks the length, the masking and the generator.
+
+        Raises:
+          UserError: values contradict each other.
+        """
+        if self.max_seq_length > self.model.max_position_embeddings:
             raise UserError(
-                f"max_seq_length must lie between 8 and max_position_embeddings "
+                "max_seq_length must be at most max_position_embeddings "
                 f"({self.model.max_position_embeddings}); received {self.max_seq_length}"
             )
-        self._check_masking()
-        if self.uniform_generator and not self.untied_generator:
-            raise UserError("uniform_generator has no network: untied_generator=false is no choice")
-
-    def _check_masking(self) -> None:
-        if not 0 < self.mask_prob < 1:
-            raise UserError(f"mask_prob must lie between 0 and 1; received {self.mask_prob}")
         least = self.mask_prob + (0.0 if self.needs_words else 0.005)
         if int(least * self.max_seq_length) < 1:
             raise UserError(
                 f"mask_prob {self.mask_prob} masks no position of {self.max_seq_length}: raise it"
             )
         kept, random = self.mask_keep_prob, self.mask_random_prob
-        if not (kept >= 0 and random >= 0 and kept + random <= 1):
+        if kept + random > 1:
             raise UserError(
-                "mask_keep_prob and mask_random_prob are shares of the masked positions, together "
-                f"at most 1; received {kept} and {random}"
+                "mask_keep_prob and mask_random_prob are fractions of the masked positions, "
+                f"together at most 1; received {kept} and {random}"
+            )
+        if self.uniform_generator and not self.untied_generator:
+            raise UserError(
+                "uniform_generator has no generator network to tie; remove untied_generator=false"
             )
 
     @property
     def needs_words(self) -> bool:
-        """Whether the masking needs the data to say where words begin."""
+        """True if the masking needs the starts of words in the data."""
         return self.masking != "uniform"
 
     @property
@@ -248,21 +292,20 @@ def parse_init(source: str | None, layers: str | None) -> Init | None:
 
 def resolve(
     recipe: str,
-    overrides: Mapping[str, str],
+    overrides: Mapping[str, Any],
     *,
     vocab_size: int,
     source: SourceSize | None = None,
     init: Init | None = None,
-) -> PretrainConfig:
-    """Resolves a recipe and `key=value` overrides into settings.
+) -> Resolved[PretrainConfig]:
+    """Resolves a recipe and overrides into settings.
 
     Args:
       recipe: name of a shipped recipe or path of a YAML file.
-      overrides: from the command line; they win over the recipe.
-      vocab_size: number of tokens of the data's vocabulary, unless the recipe gives it.
-      source: what `model=source` stands for: its size, and its generator's; of a run that has
-        none, None.
-      init: what the run starts from; its chosen layers give the number of layers.
+      overrides: settings of the command line; they win over the recipe.
+      vocab_size: number of tokens of the data's vocabulary, for a recipe without it.
+      source: the meaning of `model=source`: its size, and its generator's.
+      init: the run's first weights; its chosen layers give the number of layers.
 
     Raises:
       UsageError: an unknown recipe or key.
@@ -270,52 +313,37 @@ def resolve(
     """
     values = load_recipe(recipe, kind="pretrain")
     overrides = dict(overrides)
-    model = overrides.pop("model", values.get("model"))
+    model = overrides.pop("model", values.pop("model", None))
+    layers = [Layer("the data", {"vocab_size": vocab_size}), Layer(f"recipe {recipe}", values)]
     if model == "source":
         if source is None:
-            raise UsageError("model=source takes the size of the model that --init names")
-        values.update(source.generator)
-        model = dataclasses.asdict(source.model) | {"vocab_size": vocab_size}
+            raise UsageError("model=source takes the size of the model that --init names: add it")
+        size = dataclasses.asdict(source.model) | {"vocab_size": vocab_size}
+        layers.append(Layer("the source", {"model": size, **source.generator}))
     elif isinstance(model, str):
-        model = load_recipe(model, kind="model")
-    elif not isinstance(model, Mapping):
+        layers.insert(1, Layer(f"model {model}", {"model": load_recipe(model, kind="model")}))
+    elif isinstance(model, Mapping):
+        layers.insert(1, Layer(f"recipe {recipe}", {"model": model}))
+    else:
         raise UserError(f"Recipe {recipe}: `model` must name a model size or give its settings")
-    values["model"] = {"vocab_size": vocab_size, **model}
     depth = len(init.layers) if init else 0
     if depth:
-        values["model"]["num_hidden_layers"] = depth
-    resolved = override(values, overrides, where=recipe)
-    if depth and resolved.model.num_hidden_layers != depth:
+        layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
+    resolved = resolution.resolve(PretrainConfig, [*layers, Layer(COMMAND_LINE, overrides)])
+    if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(
-            f"num_hidden_layers is {resolved.model.num_hidden_layers} but --init-layers takes "
-            f"{depth}: leave num_hidden_layers out"
+            f"num_hidden_layers is {resolved.settings.model.num_hidden_layers} but --init-layers "
+            f"takes {depth}: remove num_hidden_layers"
         )
     return resolved
 
 
-def override(
-    values: Mapping[str, Any], overrides: Mapping[str, str], *, where: str
-) -> PretrainConfig:
-    """Returns nested plain `values` with overrides as settings.
-
-    A key of the model's size may be given with or without `model.` before it.
+def override(config: PretrainConfig, overrides: Mapping[str, Any]) -> PretrainConfig:
+    """Returns the settings of a run with overrides.
 
     Raises:
-      UsageError: an unknown key; the message names the nearest one, or what to use instead.
+      UsageError: an unknown key; the message names the nearest one, or the replacement.
       UserError: a value that is not allowed.
     """
-    changed = {**values, "model": dict(values["model"])}
-    own_keys = [field.name for field in dataclasses.fields(PretrainConfig)]
-    model_keys = [field.name for field in dataclasses.fields(ModelConfig)]
-    for key, value in overrides.items():
-        name = key.removeprefix("model.")
-        if name in model_keys:
-            changed["model"][name] = value
-        elif key in own_keys and key != "model":
-            changed[key] = value
-        elif key in _ELSEWHERE:
-            raise UsageError(f'"{key}" is not a setting here: {_ELSEWHERE[key]}')
-        else:
-            hint = did_you_mean(key, [*own_keys, *model_keys])
-            raise UsageError(f'Unknown setting "{key}".{hint}')
-    return PretrainConfig.from_dict(changed, where=where)
+    layers = [Layer("the run", config.to_dict()), Layer(COMMAND_LINE, overrides)]
+    return resolution.resolve(PretrainConfig, layers).settings

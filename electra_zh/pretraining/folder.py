@@ -142,13 +142,13 @@ def open_or_create(
             names = ", ".join(recipe_names("pretrain"))
             raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
         size = vocabulary.size
-        wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init)
+        wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init).settings
         _check_vocabulary(wanted, vocabulary)
         return Run(folder, wanted, vocabulary, tokenizer, data_fingerprint, init)
     saved = load(folder)
     _check_init(saved, init)
     if recipe is None:
-        wanted = override(saved.config.to_dict(), overrides, where=folder)
+        wanted = override(saved.config, overrides)
     else:
         wanted = resolve(
             recipe,
@@ -156,7 +156,7 @@ def open_or_create(
             vocab_size=vocabulary.size,
             source=_source_size(saved),
             init=saved.init,
-        )
+        ).settings
     _check_same(saved, wanted)
     if saved.vocabulary != vocabulary:
         raise UserError(

@@ -66,8 +66,8 @@ def read_value(field: dataclasses.Field[Any], hint: Any, value: Any, what: str) 
       UserError: the value does not have the type.
     """
     declaration = declaration_of(field)
-    if declaration is not None and declaration.parse is not None:
-        return declaration.parse(value) if isinstance(value, str) else value
+    if declaration is not None and declaration.parse is not None and isinstance(value, str):
+        value = declaration.parse(value)
     return coerce(value, hint, what)
 
 
@@ -94,7 +94,8 @@ def coerce(value: Any, declared: Any, what: str) -> Any:
         return value
     if dataclasses.is_dataclass(declared) and isinstance(value, Mapping):
         return build_settings(typing.cast(type, declared), value, where=what)
-    raise UserError(f"{what} must be a {declared.__name__}; received {value!r}")
+    form = "mapping of `key: value`" if dataclasses.is_dataclass(declared) else declared.__name__
+    raise UserError(f"{what} must be a {form}; received {value!r}")
 
 
 def _to_word(value: Any, allowed: tuple[Any, ...], what: str) -> Any:

@@ -64,7 +64,7 @@ class CommandLine:
             settings = {setting.key: setting for setting in declared(cls)}
             self._settings.update({(group, key): each for key, each in settings.items()})
             for spelling, key in find_spellings(cls).items():
-                if key in settings or key.rpartition(".")[0] in settings:
+                if key in settings:
                     self._spellings.setdefault(spelling, (group, key))
         self._positional = [
             place for place, each in self._settings.items() if each.declaration.positional
@@ -78,11 +78,12 @@ class CommandLine:
         Raises:
           UsageError: an unknown flag or word, or a setting that is given twice.
         """
-        namespace, extra = self._parser.parse_known_args(words)
+        end = words.index("--") if "--" in words else len(words)
+        namespace, extra = self._parser.parse_known_args(words[:end])
         given: list[Given] = list(namespace.given)
         plain: list[str] = []
         # argparse takes only the first group of words; they may be between flags too.
-        for word in [*namespace.words, *extra]:
+        for word in [*_words(namespace), *extra]:
             if word.startswith("-") and word != "-":
                 flag = word.partition("=")[0]
                 raise UsageError(f"unknown argument {word}.{did_you_mean(flag, self._flags)}")
@@ -91,7 +92,7 @@ class CommandLine:
                 plain.append(word)
             else:
                 given.append(found)
-        given += self._read_positional(plain)
+        given += self._read_positional([*plain, *words[end + 1 :]])
         return self._merge(given)
 
     def _read_word(self, word: str) -> Given | None:
@@ -101,8 +102,7 @@ class CommandLine:
         key, _, value = word.partition("=")
         if key in self._spellings:
             group, full = self._spellings[key]
-            setting = self._settings.get((group, full))
-            is_list = setting is not None and setting.is_list
+            is_list = self._settings[group, full].is_list
             return Given(group, full, [value] if is_list else value, word)
         rest = key.partition(".")[2]
         if self._prefixed >= 0 and self._spellings.get(rest, (-1,))[0] == self._prefixed:
@@ -151,43 +151,59 @@ class CommandLine:
         return values
 
     def _add_positional(self) -> None:
-        """Adds one argument for all words: which of them are settings, `parse` decides."""
+        """Adds the arguments without flags: which words are settings, `parse` decides."""
         shown = [self._settings[place] for place in self._positional]
-        help_text = "; ".join(help_line(setting) for setting in shown)
-        self._parser.add_argument(
-            "words",
-            nargs="*",
-            metavar=" ".join(map(positional_name, shown)) or "key=value",
-            help=help_text.replace("%", "%%") or "a setting in place of its flag",
-        )
+        for setting in shown:
+            self._parser.add_argument(
+                f"words/{setting.name}",
+                nargs="*" if setting.is_list else "?",
+                metavar=positional_name(setting),
+                help=_escaped(help_line(setting, is_required=setting.is_required)),
+            )
+        if not shown or not shown[-1].is_list:
+            self._parser.add_argument("words/", nargs="*", help=argparse.SUPPRESS)
+        flags = [
+            f"{spelled(setting)} {placeholder(setting)}"
+            for (group, _), setting in self._settings.items()
+            if group == 0 and setting.is_required and setting not in shown
+        ]
+        names = [
+            f"[{positional_name(setting)}]" if not setting.is_required else positional_name(setting)
+            for setting in shown
+        ]
+        self._parser.usage = " ".join(["%(prog)s", *names, *flags, "[settings]"])
 
     def _add_flags(self) -> None:
-        groups: dict[str, Any] = {}
+        groups: dict[str, Any] = {"": self._parser}
         for (group, key), setting in self._settings.items():
-            declaration = setting.declaration
-            if not declaration.listed or declaration.positional:
-                continue
             names = [n for n in setting.names if self._spellings.get(n) == (group, key)]
-            if not names and self._spellings[key] != (group, key):
+            if not names and self._spellings[key] == (group, key):
+                names = [key]
+            declaration = setting.declaration
+            if not names or not declaration.listed or declaration.positional:
                 continue
-            on = [_flag(name) for name in names or [key]]
             title = declaration.group or (setting.section[-1] if setting.section else "")
             if title not in groups:
-                made = self._parser.add_argument_group(title) if title else self._parser
-                groups[title] = made
-            options: dict[str, Any] = {"dest": f"{group}/{key}", "default": argparse.SUPPRESS}
-            options["help"] = help_line(setting).replace("%", "%%")
-            if setting.type is bool:
-                off = [f"--no-{on[0][2:]}", *declaration.off_flags]
-                groups[title].add_argument(*on, *off, action=_Switch, nargs=0, const=off, **options)
-                self._flags += [*on, *off]
-            else:
-                nargs = "+" if setting.is_list else None
-                metavar = placeholder(setting)
-                groups[title].add_argument(
-                    *on, action=_Give, nargs=nargs, metavar=metavar, **options
-                )
-                self._flags += on
+                groups[title] = self._parser.add_argument_group(title)
+            self._add_flag(groups[title], f"{group}/{key}", setting, list(map(_flag, names)))
+
+    def _add_flag(self, parser: Any, dest: str, setting: Setting, on: list[str]) -> None:
+        is_required = setting.is_required and dest.startswith("0/")
+        help_text = _escaped(help_line(setting, is_required=is_required))
+        options: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
+        self._flags += on
+        if setting.type is not bool:
+            options |= {"action": _Give, "nargs": "+" if setting.is_list else None}
+            parser.add_argument(*on, metavar=placeholder(setting), help=help_text, **options)
+            return
+        off = [f"--no-{on[0][2:]}", *setting.declaration.off_flags]
+        self._flags += off
+        options |= {"action": _Switch, "nargs": 0, "const": off}
+        if setting.default:
+            parser.add_argument(*on, *off, help=help_text, **options)
+        else:
+            parser.add_argument(*on, help=help_text, **options)
+            parser.add_argument(*off, help=argparse.SUPPRESS, **options)
 
 
 class _Give(argparse.Action):
@@ -217,6 +233,18 @@ class _Switch(_Give):
     ) -> None:
         value = "false" if option_string in self.const else "true"
         super().__call__(parser, namespace, value, option_string)
+
+
+def _words(namespace: argparse.Namespace) -> Iterator[str]:
+    """Yields the words that argparse took as arguments without a flag, in their order."""
+    for name, value in vars(namespace).items():
+        if name.startswith("words/"):
+            yield from [value] if isinstance(value, str) else value or []
+
+
+def _escaped(text: str) -> str:
+    """Returns text for argparse, which would fill in `%`."""
+    return text.replace("%", "%%")
 
 
 def _flag(name: str) -> str:
@@ -260,7 +288,7 @@ def default_value(setting: Setting) -> str:
     return " ".join(default) if isinstance(default, tuple) else f"{default}"
 
 
-def help_line(setting: Setting) -> str:
+def help_line(setting: Setting, *, is_required: bool) -> str:
     """Returns the help of a setting: its meaning, allowed values and default."""
     limits = setting.declaration.limits()
     if len(setting.choices) > _MAX_SHOWN_CHOICES or (
@@ -269,7 +297,7 @@ def help_line(setting: Setting) -> str:
         limits = f"one of {', '.join(setting.choices)}"
     default = default_value(setting)
     shown = "" if default in ("", "off") else f" (default: {default})"
-    if setting.is_required and not setting.declaration.positional:
+    if is_required and not setting.declaration.positional and not setting.section:
         shown = " (required)"
     return setting.declaration.meaning + (f"; {limits}" if limits else "") + shown
 

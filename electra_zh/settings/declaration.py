@@ -42,8 +42,6 @@ class Declaration:
       positional: the value is given on the command line without a flag.
       listed: the setting has a flag, and is shown in the help and on the reference page.
       parse: converts text to the value, for types other than those of `coerce`; raises UserError.
-      plain: for a section, its setting that a single value stands for: with `plain="kind"`,
-        `words: jieba` is `words: {kind: jieba}`.
     """
 
     meaning: str
@@ -59,7 +57,6 @@ class Declaration:
     positional: bool = False
     listed: bool = True
     parse: Callable[[str], Any] | None = None
-    plain: str = ""
 
     def allowed(self) -> tuple[str, ...]:
         """Returns the allowed words; empty where any value is."""
@@ -73,7 +70,7 @@ class Declaration:
             ("at most", self.at_most),
             ("below", self.below),
         )
-        return " and ".join(f"{word} {number:,g}" for word, number in limits if number is not None)
+        return " and ".join(f"{word} {number:,}" for word, number in limits if number is not None)
 
     def check(self, name: str, value: Any) -> None:
         """Checks one value; None is always allowed, and tuples are checked item by item.
@@ -113,6 +110,7 @@ def setting(default: Any = dataclasses.MISSING, meaning: str = "", **limits: Any
     )
 
 
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """Base of the frozen settings dataclasses: every value is checked against its declaration.
 
@@ -128,7 +126,7 @@ class Settings:
         Raises:
           UserError: a value is not allowed, or values contradict each other.
         """
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             declaration = declaration_of(field)
             if declaration is not None:
                 declaration.check(field.name, getattr(self, field.name))
@@ -178,7 +176,7 @@ class Setting:
     @property
     def is_list(self) -> bool:
         """True if it takes several values."""
-        return typing.get_origin(self.type) is tuple
+        return typing.get_origin(self.type) is tuple and self.declaration.parse is None
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -219,9 +217,22 @@ def declared(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
             yield Setting(field.name, section, hint, field.default, declaration)
         inner = section_class(hint)
         if inner is not None:
-            plain = declaration.plain if declaration is not None else ""
-            settings = declared(inner, (*section, field.name))
-            yield from (setting for setting in settings if setting.name != plain)
+            yield from declared(inner, (*section, field.name))
+
+
+def select(cls: type[Settings], names: Sequence[str]) -> type[Settings]:
+    """Returns a settings class of some of a class's settings, for a command that needs no more."""
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    chosen: list[tuple[str, Any, Any]] = [
+        (
+            name,
+            hints[name],
+            dataclasses.field(default=fields[name].default, metadata=fields[name].metadata),
+        )
+        for name in names
+    ]
+    return dataclasses.make_dataclass(cls.__name__, chosen, bases=(Settings,), frozen=True)
 
 
 def declaration_of(field: dataclasses.Field[Any]) -> Declaration | None:

@@ -52,8 +52,15 @@ class Resolved(Generic[AnySettings]):
         return self.origins[key] if key else DEFAULT
 
 
-def resolve(cls: type[AnySettings], layers: Sequence[Layer]) -> Resolved[AnySettings]:
+def resolve(
+    cls: type[AnySettings], layers: Sequence[Layer], *, where: str = ""
+) -> Resolved[AnySettings]:
     """Resolves layers into settings; every value is checked with its origin in the message.
+
+    Args:
+      cls: the settings class.
+      layers: the values; later ones override earlier ones.
+      where: names the settings in messages on missing and contradictory values; may be empty.
 
     Raises:
       UsageError: an unknown key, or a value of the command line that is not allowed.
@@ -66,12 +73,7 @@ def resolve(cls: type[AnySettings], layers: Sequence[Layer]) -> Resolved[AnySett
             for replaced in [old for old in values if _overlap(old, key)]:
                 del values[replaced], origins[replaced]
             values[key], origins[key] = value, origin
-    _check_sections(cls, values)
-    return Resolved(build_settings(cls, _nest(values), where=""), origins)
-
-
-def _fields(cls: type[Settings]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(cls)  # type: ignore[arg-type]
+    return Resolved(build_settings(cls, _nest(values), where=where), origins)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -94,7 +96,7 @@ def place(
       UserError: a wrong value of another origin.
     """
     settings = {setting.key: setting for setting in declared(cls)}
-    spellings = find_spellings(cls)
+    spellings, hints = find_spellings(cls), typing.get_type_hints(cls)
     placed: dict[str, Any] = {}
     prefix = "" if origin == COMMAND_LINE else f"{origin}: "
     for given, value in _flatten(cls, values).items():
@@ -104,28 +106,37 @@ def place(
         if key in placed:
             raise UsageError(f"{prefix}{given} is given twice: remove one")
         try:
-            key, value = _convert(settings.get(key), key, value)
+            placed[key] = _convert(settings.get(key), hints.get(key), key, value)
         except UserError as error:
             kind = UsageError if origin == COMMAND_LINE else type(error)
             raise kind(f"{prefix}{error}") from None
-        placed[key] = value
     return placed
 
 
 def find_spellings(cls: type[Settings]) -> dict[str, str]:
     """Returns every spelling of a key -> the full key. A name in two sections needs its section."""
-    found: dict[str, str] = {field.name: field.name for field in _fields(cls)}
+    found: dict[str, str] = {}
     settings = sorted(declared(cls), key=lambda setting: len(setting.section))
     names = [name for setting in settings if setting.section for name in setting.names]
     for setting in settings:
         found[setting.key] = setting.key
-        if setting.declaration.plain:
-            plain = f"{setting.key}.{setting.declaration.plain}"
-            found[plain] = plain
         for name in setting.names:
             if not setting.section or names.count(name) == 1:
                 found.setdefault(name, setting.key)
+    for field in dataclasses.fields(cls):
+        found.setdefault(field.name, field.name)
     return found
+
+
+def short_key(cls: type[Settings], spelling: str) -> str:
+    """Returns a setting's name for any spelling of its key; the full key if the name is not unique.
+
+    Keys that are not of the class are returned as they are.
+    """
+    spellings = find_spellings(cls)
+    key = spellings.get(spelling, spelling)
+    name = key.rpartition(".")[2]
+    return name if spellings.get(name) == key else key
 
 
 def unknown_setting(key: str, cls: type[Settings]) -> str:
@@ -142,7 +153,7 @@ def _flatten(cls: type, values: Mapping[str, Any], before: str = "") -> dict[str
     for name, value in values.items():
         inner = section_class(hints.get(name))
         if inner is not None and isinstance(value, inner):
-            value = {field.name: getattr(value, field.name) for field in _fields(inner)}
+            value = {field.name: getattr(value, field.name) for field in dataclasses.fields(inner)}
         if inner is not None and isinstance(value, Mapping):
             flat.update(_flatten(inner, value, f"{before}{name}."))
         else:
@@ -150,34 +161,18 @@ def _flatten(cls: type, values: Mapping[str, Any], before: str = "") -> dict[str
     return flat
 
 
-def _convert(setting: Setting | None, key: str, value: Any) -> tuple[str, Any]:
-    """Returns the key and value of a setting, as declared; undeclared fields as they are."""
+def _convert(setting: Setting | None, hint: Any, key: str, value: Any) -> Any:
+    """Returns a value as its type, checked; `hint` is the type of an undeclared field."""
     if setting is None:
-        return key, value
+        return value if hint is None else coerce(value, hint, key)
     declaration = setting.declaration
-    if declaration.plain and not isinstance(value, Mapping):
-        is_none = value is None or str(value).lower() == "none"
-        return (key, None) if is_none else (f"{key}.{declaration.plain}", value)
     if section_class(setting.type) is not None:
-        return key, value
-    if declaration.parse is not None:
-        value = declaration.parse(value) if isinstance(value, str) else value
-    else:
-        value = coerce(value, setting.type, setting.name)
+        return value
+    if declaration.parse is not None and isinstance(value, str):
+        value = declaration.parse(value)
+    value = coerce(value, setting.type, setting.name)
     declaration.check(setting.name, value)
-    return key, value
-
-
-def _check_sections(cls: type[Settings], values: Mapping[str, Any]) -> None:
-    """Checks that the other settings of a section with a plain value come with that value."""
-    for section in declared(cls):
-        plain = section.declaration.plain
-        if not plain or f"{section.key}.{plain}" in values:
-            continue
-        others = [key for key in values if key.startswith(f"{section.key}.")]
-        if others:
-            name = others[0].rpartition(".")[2]
-            raise UsageError(f"{name} applies only with {section.name}: set {section.name} too")
+    return value
 
 
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:

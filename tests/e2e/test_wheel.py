@@ -48,7 +48,7 @@ def test_the_package_is_the_wheel_s(installed: Path) -> None:
 def test_recipes_come_with_it(installed: Path, recipe: str) -> None:
     code = (
         "from electra_zh.pretraining.config import resolve\n"
-        f"print(resolve({recipe!r}, {{}}, vocab_size=9).model.vocab_size)"
+        f"print(resolve({recipe!r}, {{}}, vocab_size=9).settings.model.vocab_size)"
     )
     result = _run(installed, "-c", code)
     assert result.stdout == "9\n", result.stderr

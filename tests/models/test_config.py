@@ -67,7 +67,11 @@ def test_a_generator_width_that_its_heads_do_not_divide_is_refused() -> None:
         ("vocab_size", 0, "vocab_size must be at least 1; received 0"),
         ("num_hidden_layers", -1, "num_hidden_layers must be at least 1; received -1"),
         ("num_attention_heads", 3, "hidden_size 256 is not a multiple of num_attention_heads 3"),
-        ("hidden_dropout_prob", 1.0, "hidden_dropout_prob must be at least 0 and below 1: 1.0"),
+        (
+            "hidden_dropout_prob",
+            1.0,
+            "prob must be at least 0 and below 1; received 1.0",
+        ),
         ("attention_probs_dropout_prob", -0.1, "attention_probs_dropout_prob must be at least 0"),
         ("initializer_range", -0.02, "initializer_range must be above 0; received -0.02"),
         ("layer_norm_eps", 0.0, r"layer_norm_eps must be above 0; received 0\.0"),

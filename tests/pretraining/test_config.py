@@ -25,7 +25,7 @@ SIZES = {
 
 
 def _resolve(recipe: str = "nano", **overrides: str) -> PretrainConfig:
-    return resolve(recipe, overrides, vocab_size=1000)
+    return resolve(recipe, overrides, vocab_size=1000).settings
 
 
 @pytest.mark.parametrize("name", recipe_names("pretrain"))
@@ -129,7 +129,7 @@ def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"lerning_rate": "1"}, r'Unknown setting "lerning_rate". Did you mean "learning_rate"\?'),
+        ({"lerning_rate": "1"}, r'unknown setting "lerning_rate". Did you mean "learning_rate"\?'),
         ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: a run uses the device'),
         ({"model": "smal"}, r'No model recipe is named "smal". Did you mean "small"\?'),
     ],
@@ -142,10 +142,10 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"mask_prob": "1.5"}, "mask_prob must lie between 0 and 1; received 1.5"),
+        ({"mask_prob": "1.5"}, "mask_prob must be above 0 and below 1; received 1.5"),
         ({"train_batch_size": "0"}, "train_batch_size must be at least 1; received 0"),
         ({"learning_rate": "-1"}, "learning_rate must be above 0"),
-        ({"lr_decay_power": "-1"}, "lr_decay_power must not be negative; received -1.0"),
+        ({"lr_decay_power": "-1"}, "lr_decay_power must be at least 0; received -1.0"),
         ({"layer_norm_eps": "-1"}, "layer_norm_eps must be above 0; received -1.0"),
         ({"disc_weight": "nan"}, "disc_weight must be a finite number; received 'nan'"),
         ({"max_seq_length": "600"}, r"max_position_embeddings \(512\); received 600"),
@@ -155,10 +155,10 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"masking": "words"}, 'masking is "words"; allowed: uniform, whole_word, ngram.'),
         ({"masking": "wholeword"}, 'Did you mean "whole_word"'),
         ({"masking": "ngram", "mask_prob": "0.01"}, "mask_prob 0.01 masks no position of 64"),
-        ({"masking": "whole_word", "mask_prob": "1"}, "mask_prob must lie between 0 and 1"),
+        ({"masking": "whole_word", "mask_prob": "1"}, "mask_prob must be above 0 and below 1"),
         ({"optimizer": "lam"}, 'optimizer is "lam"; allowed: adamw, lamb. Did you mean "lamb"'),
         ({"mask_keep_prob": "0.9", "mask_random_prob": "0.2"}, "at most 1; received 0.9 and 0.2"),
-        ({"mask_random_prob": "-0.1"}, "shares of the masked positions"),
+        ({"mask_random_prob": "-0.1"}, "mask_random_prob must be at least 0; received -0.1"),
         ({"uniform_generator": "yes", "untied_generator": "no"}, "uniform_generator"),
     ],
 )

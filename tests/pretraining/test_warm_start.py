@@ -219,10 +219,10 @@ def test_the_source_s_size(tmp_path: Path) -> None:
         "untied_generator_embeddings": True,
     }
     words = {"model": "source", "max_seq_length": "32"}
-    config = resolve("nano", words, vocab_size=77, source=size)
+    config = resolve("nano", words, vocab_size=77, source=size).settings
     assert config.model == dataclasses.replace(weights.model, vocab_size=77)
     assert config.generator_layers == 0.5
-    shorter = resolve("nano", words, vocab_size=77, source=size, init=Init("old", (1,)))
+    shorter = resolve("nano", words, vocab_size=77, source=size, init=Init("old", (1,))).settings
     assert shorter.model.num_hidden_layers == 1
     with pytest.raises(UsageError, match="model=source takes the size of the model that --init"):
         resolve("nano", words, vocab_size=77)

@@ -17,7 +17,7 @@ from electra_zh.settings.command_line import CommandLine, check_required
 
 @dataclasses.dataclass(frozen=True)
 class Words(Settings):
-    kind: str = setting("jieba", "word segmenter")
+    words: str = setting("none", "word boundaries", metavar="jieba|none")
     hmm: bool = setting(True, "use the model")
 
 
@@ -31,7 +31,7 @@ class Job(Settings):
     form: Literal["long", "short"] = setting("long", "form of the report")
     extra: tuple[str, ...] = setting((), "more files, 100 % of them")
     hidden: int = setting(1, "for tests", listed=False)
-    words: Words | None = setting(None, "word boundaries", plain="kind", metavar="jieba|none")
+    words: Words = Words()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +64,10 @@ def _parse(*words: str, classes: Sequence[type[Settings]] = (Job,)) -> dict[str,
         (["--strip"], {"accents": "false"}),
         (["a", "--fast", "b=/c", "-"], {"inputs": ["a", "b=/c", "-"], "fast": "true"}),
         (["extra=d", "--extra", "a", "b", "--extra", "c"], {"extra": ["a", "b", "c", "d"]}),
-        (["--words", "none"], {"words": "none"}),
-        (["words.kind=jieba", "--no-hmm"], {"words.kind": "jieba", "words.hmm": "false"}),
+        (["--words", "none"], {"words.words": "none"}),
+        (["words=jieba", "--no-hmm"], {"words.words": "jieba", "words.hmm": "false"}),
         (["hidden=2"], {"hidden": "2"}),
+        (["--fast", "--", "--fast", "batch=8"], {"fast": "true", "inputs": ["--fast", "batch=8"]}),
     ],
 )
 def test_flags_and_words_are_the_same(words: list[str], value: dict[str, Any]) -> None:
@@ -121,14 +122,15 @@ def test_help_has_meaning_range_choices_and_default() -> None:
     CommandLine(parser, [Job, Task])
     lines = [" ".join(line.split()) for line in parser.format_help().splitlines()]
     for line in (
+        "usage: x INPUT --output TEXT [settings]",
         "INPUT files",
         "--output TEXT folder to write (required)",
         "--batch-size N, --batch N examples per step; at least 1 (default: 32)",
-        "--fast, --no-fast hurry",
+        "--fast hurry",
         "--accents, --no-accents, --strip keep accents (default: on)",
         "--form {long,short} form of the report (default: long)",
         "--extra TEXT [TEXT ...] more files, 100 % of them",
-        "--words jieba|none word boundaries",
+        "--words jieba|none word boundaries (default: none)",
         "training:",
         "--learning-rate X peak rate; above 0 (default: 0.0001)",
     ):

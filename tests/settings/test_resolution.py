@@ -33,7 +33,7 @@ class Size(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Words(Settings):
-    kind: str = setting("jieba", "word segmenter")
+    words: str = setting("jieba", "word segmenter")
     hmm: bool = setting(True, "use the model")
 
 
@@ -43,7 +43,7 @@ class Run(Settings):
     rate: float = setting(0.1, "peak rate", above=0, flags=("--lr",))
     limit: int | None = setting(None, "steps", at_least=1)
     part: Part | None = setting(None, "share", parse=_part)
-    words: Words | None = setting(None, "word boundaries", plain="kind")
+    words: Words | None = None
     files: tuple[str, ...] = ()
 
 
@@ -72,14 +72,13 @@ def test_built_settings_may_be_a_layer_s_value() -> None:
     ("values", "words"),
     [
         ([{"words": "spaces"}], Words("spaces")),
-        ([{"words": "none"}], None),
-        ([{"words": {"kind": "jieba", "hmm": False}}], Words(hmm=False)),
+        ([{"words": {"words": "spaces", "hmm": False}}], Words("spaces", hmm=False)),
         ([{"words": "jieba"}, {"hmm": "false"}], Words(hmm=False)),
-        ([{"words": "jieba", "hmm": False}, {"words": "none"}], None),
-        ([{"words": "none"}, {"words": "jieba"}], Words()),
+        ([{"hmm": False}, {"words.words": "spaces"}], Words("spaces", hmm=False)),
+        ([{}], None),
     ],
 )
-def test_a_section_may_be_given_as_one_value(
+def test_an_optional_section_is_there_if_one_of_its_values_is(
     values: list[dict[str, Any]], words: Words | None
 ) -> None:
     layers = [RECIPE, *(Layer("a file", value) for value in values)]
@@ -96,7 +95,6 @@ def test_a_section_may_be_given_as_one_value(
         ({"lr": 1, "rate": 2}, "my.yaml", UsageError, "my.yaml: rate is given twice: remove one"),
         ({"heads": 3}, COMMAND_LINE, UserError, "hidden_size 8 is not a multiple of 3"),
         ({"part": "x"}, "my.yaml", UserError, "my.yaml: part x: give a number"),
-        ({"hmm": "false"}, COMMAND_LINE, UsageError, "hmm applies only with words: set words too"),
     ],
 )
 def test_wrong_values_are_named_with_their_origin(
@@ -115,5 +113,5 @@ def test_values_are_placed_under_their_full_keys() -> None:
     assert place(Run, {"lr": "1", "hidden_size": "2", "words": "jieba"}) == {
         "rate": 1.0,
         "model.hidden_size": 2,
-        "words.kind": "jieba",
+        "words.words": "jieba",
     }
