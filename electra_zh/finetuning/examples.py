@@ -1,7 +1,7 @@
-"""What readers make of files: one dataclass a kind of task.
+"""Examples: one dataclass per kind of data, and the count of bad examples.
 
-Every example knows its place (file and line, or file and question), so that whatever is found wrong
-with it later can still be named.
+Every example has an `id` and its `place` (file and line, or file and question), so that a mistake
+found later can still be located.
 """
 
 from __future__ import annotations
@@ -9,21 +9,48 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from electra_zh.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TextExample:
-    """One text or a pair of them: classification and regression.
+class Example:
+    """Base of the examples.
 
     Attributes:
-      id: the file's own id, as JSON has it; the example's number (from 0) where there is none.
+      label_field: the field that holds the label, None in an example without one.
+      label_noun: the word for the label in messages.
+    """
+
+    label_field: ClassVar[str] = "label"
+    label_noun: ClassVar[str] = "label"
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the label is known."""
+        return getattr(self, self.label_field) is not None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of a task's label list that the example has, for tasks with such a list."""
+        return ()
+
+    def unlabelled(self) -> Self:
+        """Returns the example without its label."""
+        return dataclasses.replace(self, **{self.label_field: None})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextExample(Example):
+    """One text or a pair of texts, for classification and regression.
+
+    Attributes:
+      id: the id in the file, with its JSON type; without one, the example's number from 0.
       text_a: the first text.
       text_b: the second text of a pair; None for single texts.
-      label: the label as it stands in the file (for regression a number as text); None without.
-      place: where it stands, for messages.
+      label: the label as the file writes it (a number as text for regression); None without.
+      place: file and line.
     """
 
     id: Any
@@ -32,10 +59,15 @@ class TextExample:
     label: str | None
     place: str
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label, if known."""
+        return () if self.label is None else (self.label,)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entity:
-    """One labelled stretch of a text: characters start to end (exclusive)."""
+    """A labelled span of a text: characters start to end (exclusive)."""
 
     type: str
     start: int
@@ -43,17 +75,17 @@ class Entity:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TaggedExample:
-    """One sentence for tagging.
+class TaggedExample(Example):
+    """One sentence with entities.
 
     Attributes:
-      id: the file's own id, or the example's number from 0.
-      text: the sentence. For files of columns: its words, with a space between two where neither
-        is Chinese.
-      words: start and end (exclusive) of each word in the text where the file says what the words
-        are; None where any character may begin an entity.
-      entities: in the order of their starts; None without labels.
-      place: where it stands, for messages.
+      id: the id in the file; without one, the example's number from 0.
+      text: the sentence. For files of columns: its words, joined by a space unless one of the two
+        neighbours is Chinese.
+      words: start and end (exclusive) of each word in the text if the file gives words; None if
+        an entity may begin at any character.
+      entities: ordered by start; None without labels.
+      place: file and line.
     """
 
     id: Any
@@ -61,28 +93,34 @@ class TaggedExample:
     words: tuple[tuple[int, int], ...] | None
     entities: tuple[Entity, ...] | None
     place: str
+    label_field: ClassVar[str] = "entities"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The types of the entities."""
+        return tuple(entity.type for entity in self.entities or ())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer to a question: its text and where it begins in the context."""
+    """An answer to a question: its text and the character of the context where it begins."""
 
     text: str
     start: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class QuestionExample:
+class QuestionExample(Example):
     """One question about a context, answered by a span of it.
 
     Attributes:
-      id: the question's id.
+      id: the id of the question.
       question: the question.
-      context: the text that holds the answer.
-      answers: all that the file allows, the first one being trained on; empty where the question
-        is unanswerable or answered by yes or no; None without labels.
-      verdict: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, "" otherwise.
-      place: where it stands, for messages.
+      context: the text that contains the answer.
+      answers: every accepted answer, the first one being the training target; empty for an
+        unanswerable question and for one answered by yes or no; None without labels.
+      verdict: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, otherwise "".
+      place: file and question.
     """
 
     id: str
@@ -91,19 +129,27 @@ class QuestionExample:
     answers: tuple[Answer, ...] | None
     verdict: str
     place: str
+    label_field: ClassVar[str] = "answers"
+    label_noun: ClassVar[str] = "answers"
+
+    def gold_answers(self) -> list[str]:
+        """Returns the texts that score as correct; empty for an unanswerable question."""
+        if self.answers:
+            return [answer.text for answer in self.answers]
+        return [self.verdict] if self.verdict in ("YES", "NO") else []
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ChoiceExample:
+class ChoiceExample(Example):
     """One question with several choices.
 
     Attributes:
-      id: the question's own id, or its number from 0.
-      context: what the question is about.
+      id: the id of the question.
+      context: the text that the question is about.
       question: the question.
       choices: two or more.
-      answer: index of the right choice; None without labels.
-      place: where it stands, for messages.
+      answer: index of the correct choice; None without labels.
+      place: file and question.
     """
 
     id: Any
@@ -112,6 +158,7 @@ class ChoiceExample:
     choices: tuple[str, ...]
     answer: int | None
     place: str
+    label_field: ClassVar[str] = "answer"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,11 +166,11 @@ class Blank:
     """One blank of a cloze text.
 
     Attributes:
-      id: as the answer file calls it, as `#idiom000123#`.
-      text: which of the example's texts it stands in.
-      start: where the blank's mark begins in that text.
+      id: its mark, `#idiom000123#`.
+      text: index of the text that contains it.
+      start: where the mark begins in that text.
       end: where the mark ends (exclusive).
-      answer: index of the right candidate; None without labels.
+      answer: index of the correct candidate; None without labels.
     """
 
     id: str
@@ -134,15 +181,15 @@ class Blank:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ClozeExample:
+class ClozeExample(Example):
     """Texts with blanks that share one list of candidates, each used at most once.
 
     Attributes:
-      id: the item's own id, or its number from 0.
-      texts: the texts, the marks of the blanks included.
+      id: the id in the file; without one, the example's number from 0.
+      texts: the texts, with the marks of the blanks.
       blanks: in the order of the texts.
       candidates: idioms to choose from.
-      place: where it stands, for messages.
+      place: file and line.
     """
 
     id: Any
@@ -151,56 +198,84 @@ class ClozeExample:
     candidates: tuple[str, ...]
     place: str
 
+    @property
+    def has_label(self) -> bool:
+        """Whether the answer of every blank is known."""
+        return all(blank.answer is not None for blank in self.blanks)
 
-class BadExamples:
-    """What becomes of bad examples: the first one stops the command, or they are counted.
+    def unlabelled(self) -> Self:
+        """Returns the example without its answers."""
+        blanks = tuple(dataclasses.replace(blank, answer=None) for blank in self.blanks)
+        return dataclasses.replace(self, blanks=blanks)
+
+
+class BadExample(Exception):
+    """One example that cannot be used; raised by readers, counted by the loop that calls them.
 
     Attributes:
-      counts: reason to number of examples that were left out.
-      first: reason to the first place.
-      dropped: label to number of examples left out because the task drops that label.
+      reason: what is wrong; equal reasons are counted together.
+      detail: the value, and what is allowed.
+      place: file and line, if more precise than that of the record.
     """
 
-    def __init__(self, *, skip: bool) -> None:
-        """Makes the list; with `skip`, bad examples are counted and left out."""
-        self._skip = skip
+    def __init__(self, reason: str, detail: str = "", *, place: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail, self.place = reason, detail, place
+
+
+class BadExamples:
+    """The bad examples of a split: the first one stops the command, or all are counted.
+
+    Attributes:
+      counts: reason to number of skipped examples.
+      first: reason to the first place.
+      dropped: label to number of examples skipped because the task drops that label.
+    """
+
+    def __init__(self, *, skip: bool, hint: str = "--skip-bad skips such examples") -> None:
+        """Makes the list.
+
+        Args:
+          skip: count bad examples instead of stopping at the first.
+          hint: the advice at the end of the error.
+        """
+        self._skip, self._hint = skip, hint
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self.dropped: Counter[str] = Counter()
 
     def add(self, place: str, reason: str, *, detail: str = "") -> None:
-        """Takes note of a bad example.
+        """Adds a bad example.
 
         Args:
           place: file and line, or file and question.
           reason: what is wrong; equal reasons are counted together.
-          detail: what else the message should say, as the value and what is allowed.
+          detail: the value, and what is allowed.
 
         Raises:
-          UserError: bad examples are not to be skipped.
+          UserError: bad examples are not skipped.
         """
         if not self._skip:
-            more = f": {detail}" if detail else ""
-            said = f"{place}: {reason}{more}".removesuffix(".")
-            raise UserError(f"{said}. (--skip-bad leaves such examples out)")
+            said = f"{place}: {BadExample(reason, detail)}".removesuffix(".")
+            raise UserError(f"{said}. ({self._hint})" if self._hint else said)
         self.counts[reason] += 1
         self.first.setdefault(reason, place)
 
     def lines(self) -> list[str]:
-        """Returns one line of text for each reason."""
+        """Returns one line of text per reason."""
         return [
             *(
-                f"left out: {count:,} examples, {reason}, first {self.first[reason]}"
+                f"skipped {count:,} bad examples: {reason}, first {self.first[reason]}"
                 for reason, count in self.counts.items()
             ),
             *(
-                f'{count:,} examples labelled "{label}" are not used, as in the published setups'
+                f'skipped {count:,} examples labelled "{label}", as the published setups do'
                 for label, count in self.dropped.items()
             ),
         ]
 
     def to_dict(self) -> Mapping[str, Any]:
-        """Returns counts and first places, as results.json keeps them."""
+        """Returns counts and first places for results.json."""
         return {
             reason: {"count": count, "first": self.first[reason]}
             for reason, count in self.counts.items()

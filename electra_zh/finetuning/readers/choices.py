@@ -1,96 +1,180 @@
-"""C3 (Sun et al. 2020): questions about short texts and dialogues, with two to four choices.
-
-A file is one JSON list of `[[lines of the text], [{question, choice, answer, id?}], text's id]`.
-"""
+"""Multiple choice: C3's questions about a text, and ChID's idioms that fill the blanks of texts."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExamples, ChoiceExample
-from electra_zh.finetuning.readers.lines import whole_json
-from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.finetuning.examples import BadExample, Blank, ChoiceExample, ClozeExample
+from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.streams import (
+    Record,
+    is_texts,
+    parse_object,
+    read_json,
+    read_text_lines,
+)
+
+_MARK = re.compile(r"#idiom\d+#")
+_FEWCLUE_MARK = "#idiom#"
 
 
-def c3(
-    path: str, task: TaskConfig, *, split: str, problems: BadExamples
-) -> Iterator[ChoiceExample]:
-    """Yields the questions of a C3 file.
+class C3(Reader[ChoiceExample], name="c3"):
+    """C3 (Sun et al. 2020): questions about short texts and dialogues, with two to four choices.
 
-    The right choice is the first one that equals `answer`. A question without an id of its own
-    gets `FILE/TEXT/NUMBER` (`c3-m-dev/11-67/0`), because the authors' two parts, dialogues and
-    mixed texts, use the same ids for different texts.
-
-    Args:
-      path: the file.
-      task: not looked at: the form has no settings.
-      split: "train" and "dev" need answers.
-      problems: what becomes of bad questions.
-
-    Raises:
-      UserError: the file is not JSON, or not a list.
+    A file is one JSON list of `[[lines of the text], [{question, choice, answer, id?}], id of the
+    text]`. The correct choice is the first one that equals `answer`. A question without an id gets
+    `FILE/TEXT/NUMBER` (`c3-m-dev/11-67/0`), because the authors' two parts, dialogues and mixed
+    texts, use the same ids for different texts.
     """
-    del task
-    items = whole_json(path)
-    if not isinstance(items, list):
-        raise UserError(f"{path}: not a JSON list of [text, questions, id]")
-    name = path.rpartition("/")[2].removesuffix(".json")
-    for number, item in enumerate(items):
-        place = f"{path}, text {number + 1}"
-        if not _is_item(item):
-            problems.add(place, "not [[lines], [questions], id]", detail=str(item)[:40])
-            continue
-        context = "\n".join(item[0])
-        for index, question in enumerate(item[1]):
-            where = f"{place}, question {index + 1}"
-            if not _is_question(question):
-                detail = f"{str(question)[:60]}; needed: question, choice (a list of texts)"
-                problems.add(where, "not a question with two or more choices", detail=detail)
+
+    example_type = ChoiceExample
+
+    def records(self) -> Iterator[Record]:
+        """Yields (id, context, question) of the questions."""
+        items = read_json(self.path)
+        if not isinstance(items, list):
+            raise UserError(f"{self.path}: not a JSON list of [text, questions, id]")
+        name = self.path.rpartition("/")[2].removesuffix(".json")
+        for number, item in enumerate(items, 1):
+            place = f"{self.path}, text {number}"
+            if not _is_text_with_questions(item):
+                yield Record(BadExample("not [[lines], [questions], id]", str(item)[:40]), place)
                 continue
-            own = question.get("id", f"{name}/{item[2]}/{index}")
-            text, choices = question["question"], tuple(question["choice"])
-            example = ChoiceExample(own, context, text, choices, None, where)
-            answered = _with_answer(example, question.get("answer"), split, problems)
-            if answered is not None:
-                yield answered
+            context = "\n".join(item[0])
+            for index, question in enumerate(item[1]):
+                value = (f"{name}/{item[2]}/{index}", context, question)
+                yield Record(value, f"{place}, question {index + 1}")
+
+    def example(self, record: Record, number: int) -> ChoiceExample:
+        """Returns the example of a question."""
+        del number
+        identity, context, question = record.value
+        if not (
+            isinstance(question, dict)
+            and isinstance(question.get("question"), str)
+            and is_texts(question.get("choice"), at_least=2)
+        ):
+            detail = f"{str(question)[:60]}; needed: question, choice (a list of texts)"
+            raise BadExample("not a question with two or more choices", detail)
+        choices, answer = tuple(question["choice"]), question.get("answer")
+        if answer is not None and answer != "" and answer not in choices:
+            detail = f'"{answer}"; allowed: {" | ".join(choices)}'
+            raise BadExample("the answer is not one of the choices", detail)
+        return ChoiceExample(
+            id=question.get("id", identity),
+            context=context,
+            question=question["question"],
+            choices=choices,
+            answer=choices.index(answer) if answer in choices else None,
+            place=record.place,
+        )
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _is_item(item: Any) -> bool:
+def _is_text_with_questions(item: Any) -> bool:
     return (
         isinstance(item, list)
         and len(item) == 3
-        and _is_texts(item[0])
+        and is_texts(item[0])
         and isinstance(item[1], list)
     )
 
 
-def _is_question(question: Any) -> bool:
-    return (
-        isinstance(question, dict)
-        and isinstance(question.get("question"), str)
-        and _is_texts(question.get("choice"))
-        and len(question["choice"]) >= 2
-    )
+class Chid(Reader[ClozeExample], name="chid"):
+    """ChID (Zheng et al. 2019) in CLUE's form.
+
+    JSON lines `{"content": [texts with #idiom000123#], "candidates": [idioms]}`; the answers are in
+    `NAME_answer.json` next to NAME.json, one object of mark to index.
+    """
+
+    example_type = ClozeExample
+
+    def records(self) -> Iterator[Record]:
+        """Yields the lines.
+
+        Raises:
+          UserError: the file of answers is not one object.
+        """
+        self._answers_path = f"{self.path.removesuffix('.json')}_answer.json"
+        self._answers: dict[str, Any] | None = None
+        if files.exists(self._answers_path):
+            self._answers = read_json(self._answers_path)
+            if not isinstance(self._answers, dict):
+                wanted = "a JSON object of blank to index of its idiom"
+                raise UserError(f"{self._answers_path}: not {wanted}")
+        return read_text_lines(self.path)
+
+    def example(self, record: Record, number: int) -> ClozeExample:
+        """Returns the item of a line."""
+        item = parse_object(record.value)
+        texts, candidates = item.get("content"), item.get("candidates")
+        if not is_texts(texts, at_least=1) or not is_texts(candidates, at_least=2):
+            raise _not_an_item(item, content="a list of texts")
+        answers = self._answers or {}
+        blanks = []
+        for index, text in enumerate(texts):
+            for match in _MARK.finditer(text):
+                mark = match.group()
+                answer = answers.get(mark)
+                _check_answer(answer, len(candidates), f"{mark}: ")
+                blanks.append(Blank(mark, index, match.start(), match.end(), answer))
+        if not blanks:
+            raise BadExample("no blank in the texts", "marks look like #idiom000123#")
+        identity = item.get("id", number)
+        return ClozeExample(identity, tuple(texts), tuple(blanks), tuple(candidates), record.place)
+
+    def found(self, record: Record) -> str:
+        """Returns the reason why an answer is missing."""
+        if self._answers is None:
+            return f"{self._answers_path} does not exist"
+        marks = _MARK.findall(" ".join(parse_object(record.value)["content"]))
+        missing = next(mark for mark in marks if self._answers.get(mark) is None)
+        return f"{missing} is not among the answers"
 
 
-def _with_answer(
-    example: ChoiceExample, answer: Any, split: str, problems: BadExamples
-) -> ChoiceExample | None:
-    """Returns the example with the index of its answer, or None where that is a problem."""
-    if answer is None or answer == "":
-        if split not in ("train", "dev"):
-            return example
-        problems.add(example.place, "no label: is this a test file?", detail="`answer` is missing")
-        return None
-    if answer not in example.choices:
-        detail = f'"{answer}"; allowed: {" | ".join(example.choices)}'
-        problems.add(example.place, "the answer is none of the choices", detail=detail)
-        return None
-    return dataclasses.replace(example, answer=example.choices.index(answer))
+class ChidFewclue(Reader[ClozeExample], name="chid_fewclue"):
+    """ChID in FewCLUE's form, with one blank per item.
+
+    JSON lines `{"id", "content": "text with #idiom#", "candidates": [idioms], "answer": index}`;
+    the answer may also be the idiom itself.
+    """
+
+    example_type = ClozeExample
+
+    def records(self) -> Iterator[Record]:
+        """Yields the lines."""
+        return read_text_lines(self.path)
+
+    def example(self, record: Record, number: int) -> ClozeExample:
+        """Returns the item of a line."""
+        item = parse_object(record.value)
+        text, candidates = item.get("content"), item.get("candidates")
+        if not isinstance(text, str) or not is_texts(candidates, at_least=2):
+            raise _not_an_item(item, content="a text")
+        marks = text.count(_FEWCLUE_MARK)
+        if marks != 1:
+            raise BadExample("not exactly one blank in the text", f"{marks} times {_FEWCLUE_MARK}")
+        answer = item.get("answer")
+        answer = candidates.index(answer) if answer in candidates else answer
+        _check_answer(answer, len(candidates))
+        start = text.index(_FEWCLUE_MARK)
+        blank = Blank(_FEWCLUE_MARK, 0, start, start + len(_FEWCLUE_MARK), answer)
+        identity = item.get("id", number)
+        return ClozeExample(identity, (text,), (blank,), tuple(candidates), record.place)
+
+
+def _not_an_item(item: dict[str, Any], *, content: str) -> BadExample:
+    needed = f"needed: content ({content}), candidates (two idioms or more)"
+    return BadExample("not a cloze item", f"found {', '.join(item)}; {needed}")
+
+
+def _check_answer(answer: Any, candidates: int, name: str = "") -> None:
+    """Checks an index of candidates; None is an unknown answer."""
+    if answer is not None and (type(answer) is not int or not 0 <= answer < candidates):
+        value = json.dumps(answer, ensure_ascii=False)
+        detail = f"{name}{value}; allowed: 0 to {candidates - 1}"
+        raise BadExample("the answer is not a candidate", detail)

@@ -1,4 +1,4 @@
-"""Plain lines: new data without labels or fields, one example a line; how to tell it is none."""
+"""Plain lines: new data without labels, one example per line; and how to recognize other lines."""
 
 from __future__ import annotations
 
@@ -6,49 +6,70 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from electra_zh.finetuning.examples import BadExamples, TextExample
-from electra_zh.finetuning.readers.lines import read_lines
+from electra_zh.finetuning.examples import BadExample, TaggedExample, TextExample
+from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.streams import Record, check_text, read_text_lines
+from electra_zh.finetuning.readers.tables import Fields
 from electra_zh.finetuning.tasks import TaskConfig
 
-# So many lines tell a file's form.
+# The first lines, from which the form of a file is recognized.
 _LINES = 20
 _TAG = re.compile("O|[BIMES][-_].+")
 
 
-def plain_texts(
-    path: str, task: TaskConfig, *, split: str, problems: BadExamples
-) -> Iterator[TextExample]:
-    """Yields a line as a text; a TAB parts the two texts of a pair. Empty lines are passed over."""
-    del split
-    pairs = "text_b" in task.fields
-    number = 0
-    for text, place in read_lines(path, problems):
-        if not text.strip():
-            continue
-        first, tab, second = text.partition("\t")
-        if pairs and not tab:
-            problems.add(place, "no TAB between the two texts", detail=f'"{text[:40]}"')
-            continue
-        if pairs and "\t" in second:
-            problems.add(place, "more than two texts", detail=f'"{text[:40]}"')
-            continue
-        yield TextExample(number, first if pairs else text, second if pairs else None, None, place)
-        number += 1
+def _is_pair(task: TaskConfig) -> bool:
+    return bool(task.fields) and len(Fields.of(task).texts()) == 2
+
+
+class PlainTexts(Reader[TextExample], name="plain_texts"):
+    """Lines of text; a TAB separates the two texts of a pair."""
+
+    example_type = TextExample
+
+    def records(self) -> Iterator[Record]:
+        """Yields the lines."""
+        self._pairs = _is_pair(self.task)
+        return read_text_lines(self.path)
+
+    def example(self, record: Record, number: int) -> TextExample:
+        """Returns the example of a line."""
+        check_text(record.value)
+        if not self._pairs:
+            return TextExample(number, record.value, None, None, record.place)
+        texts = record.value.split("\t")
+        if len(texts) != 2:
+            reason = "more than two texts" if len(texts) > 2 else "no TAB between the two texts"
+            raise BadExample(reason, f'"{record.value[:40]}"')
+        return TextExample(number, texts[0], texts[1], None, record.place)
+
+
+class PlainSentences(Reader[TaggedExample], name="plain_sentences"):
+    """Lines of text, each a sentence to tag."""
+
+    example_type = TaggedExample
+
+    def records(self) -> Iterator[Record]:
+        """Yields the lines."""
+        return read_text_lines(self.path)
+
+    def example(self, record: Record, number: int) -> TaggedExample:
+        """Returns the sentence of a line."""
+        check_text(record.value)
+        return TaggedExample(number, record.value, None, None, record.place)
 
 
 def looks_labelled(path: str, task: TaskConfig) -> bool:
-    """Returns whether a file of lines is in the task's own labelled form, by its first lines.
+    """Returns whether a .txt file is in the task's own labelled form, by its first lines.
 
-    That is columns of words and tags for such a task, and more cells than texts where the task's
-    own files are tables called .txt.
+    That form is columns of words and tags, or a table with more cells than texts if the task's own
+    files are tables named .txt.
     """
-    found = (line.text for line in read_lines(path, BadExamples(skip=True)) if line.text.strip())
-    first = list(itertools.islice(found, _LINES))
+    first = [line.value for line in itertools.islice(read_text_lines(path), _LINES)]
     if task.reader == "columns":
         return all(_ends_with_tag(line) for line in first)
     names = (*task.files.train, *task.files.dev, *task.files.test)
     if task.reader == "table" and any(name.endswith(".txt") for name in names):
-        texts = 2 if "text_b" in task.fields else 1
+        texts = 2 if _is_pair(task) else 1
         return all(line.count("\t") >= texts for line in first)
     return False
 

@@ -1,242 +1,396 @@
-"""Examples of one text or two: JSON lines, and tables with a separator.
+"""Examples of one text or a pair: JSON lines, and tables with or without a header.
 
-What stands where is said by the task's `fields`; `layouts` says how.
+`Fields` are the settings of these forms, given in a task file as
+
+    fields:
+      text_a: [sentence1, question1]       # the first name that the file has counts
+      text_b: [sentence2, question2]
+      columns: [[text_a, text_b, label]]   # without a header
+
+A table has a header if its first line contains one of the names. Otherwise the first of the
+`columns` lists whose label column contains a label in the first line is used.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExamples, TextExample
-from electra_zh.finetuning.readers import lines
-from electra_zh.finetuning.readers.layouts import (
-    LABELLED,
-    Fields,
-    Layout,
-    Options,
-    Row,
-    find_layout,
-    read_table,
+from electra_zh.finetuning.examples import BadExample, TextExample
+from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.streams import (
+    Record,
+    check_text,
+    found_keys,
+    is_texts,
+    parse_object,
+    read_text_lines,
 )
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.settings import Settings, build_settings, setting
+
+_NAMED = ("text_a", "text_b", "label", "id")
 
 
-def json_lines(
-    path: str, task: TaskConfig, *, split: str, problems: BadExamples
-) -> Iterator[TextExample]:
-    """Yields the examples of a file of JSON lines, as CLUE has them.
+@dataclasses.dataclass(frozen=True)
+class Fields(Settings):
+    """Where texts, labels and ids are, in files of texts."""
 
-    A list of texts, as keywords, is joined; a label that is no text is taken as JSON writes it.
+    text_a: tuple[str, ...] = setting((), "names of the first text, the first one present counts")
+    text_b: tuple[str, ...] = setting((), "names of the second text, for pairs")
+    label: tuple[str, ...] = setting(("label",), "names of the label")
+    id: tuple[str, ...] = setting(("id",), "names of the id")
+    columns: tuple[tuple[str, ...], ...] = setting(
+        (), "columns of tables without a header, of several layouts; _ is a column to ignore"
+    )
+    only: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    separator: str = setting("", "separator of the columns, tried before TAB and comma")
+    join: str = setting(
+        " ", "what joins a list of texts; between Chinese texts a space leaves no token"
+    )
 
-    Args:
-      path: the file.
-      task: its `fields` name the fields.
-      split: `train`, `dev`, `test` or `new`.
-      problems: where bad examples go.
+    @classmethod
+    def of(cls, task: TaskConfig) -> Fields:
+        """Returns the fields of a task.
+
+        Raises:
+          UserError: an unknown key, another type, or no first text.
+        """
+        where = f"task {task.name}: fields"
+        found = build_settings(cls, _as_lists(task.fields), where=where)
+        if not found._has("text_a"):
+            raise UserError(f"{where}: text_a is missing; give the name of the text's field")
+        for name in itertools.chain(*found.columns):
+            if name not in (*_NAMED, "_"):
+                allowed = ", ".join((*_NAMED, "_"))
+                raise UserError(f'{where}: columns contains "{name}"; allowed: {allowed}')
+        return found
+
+    def _has(self, name: str) -> bool:
+        return bool(getattr(self, name)) or any(name in layout for layout in self.columns)
+
+    def texts(self) -> tuple[str, ...]:
+        """Returns the names of the one or two texts."""
+        return ("text_a", "text_b") if self._has("text_b") else ("text_a",)
+
+
+def _as_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields with lists for `name|name|0`, as task files and models had it before.
+
+    `only` and `aliases` were `key=value|key=value`; numbers were columns without a header.
     """
-    fields = Fields.of(task)
-    for number, (value, place) in enumerate(lines.json_lines(path, problems)):
-        texts = _json_texts(value, fields, place, problems)
-        if texts is None:
-            continue
-        label = label_text(_first(value, fields.label))
-        given = _first(value, fields.id)
-        example = TextExample(
-            id=number if given is None else given,
-            text_a=texts[0],
-            text_b=texts[1] if fields.text_b else None,
-            label=None if label is None else fields.aliases.get(label, label),
-            place=place,
-        )
-        admitted = admit(example, task, split=split, problems=problems, has=value)
-        if admitted is not None:
-            yield admitted
-
-
-def table(
-    path: str, task: TaskConfig, *, split: str, problems: BadExamples
-) -> Iterator[TextExample]:
-    """Yields the examples of a table, one a line, with or without a header.
-
-    The separator is a TAB if the first line has one, else a comma if the name ends in `.csv`. Only
-    CSV has quoting: in the TSV files of GLUE and of the Chinese sets a quote is a character as any
-    other. In lines with more columns than the first, the last column takes the rest, unless it is
-    the label. A file whose
-    name ends in `.json` or `.jsonl` is read as JSON lines.
-
-    Without a header, test and new data with as many columns as the task has texts are those texts.
-
-    Args:
-      path: the file.
-      task: its `fields` name the columns.
-      split: `train`, `dev`, `test` or `new`.
-      problems: where bad examples go.
-
-    Raises:
-      UserError: the file lacks a column, or nothing tells what its columns are.
-    """
-    if _is_json(path):
-        yield from json_lines(path, task, split=split, problems=problems)
-    else:
-        yield from _table(path, task, split, problems)
-
-
-def label_names(task: TaskConfig, path: str) -> tuple[str, ...]:
-    """Reads the names of the labels: a file of JSON lines, or of one name a line.
-
-    Args:
-      task: its `labels.field` is the field of such a JSON line.
-      path: the file.
-
-    Raises:
-      UserError: a line without the field, a name that stands there twice, or no name at all.
-    """
-    problems = BadExamples(skip=False)
-    field = task.labels.field
-    values: Iterable[tuple[Any, str]]
-    if _begins_with_json(path, problems):
-        values = ((value.get(field), place) for value, place in lines.json_lines(path, problems))
-    else:
-        values = (line for line in lines.read_lines(path, problems) if line.text.strip())
-    names: dict[str, None] = {}
-    for value, place in values:
-        name = label_text(value)
-        if name is None:
-            raise UserError(f'{place}: no label in the field "{field}"')
-        if name in names:
-            raise UserError(f'{place}: label "{name}" stands there twice')
-        names[name] = None
-    if not names:
-        raise UserError(f"{path} holds no labels")
-    return tuple(names)
+    values = dict(fields)
+    numbers: dict[str, list[int]] = {}
+    for key in values.keys() & set(_NAMED):
+        if isinstance(values[key], str):
+            words = [word for word in values[key].split("|") if word]
+            values[key] = [word for word in words if not word.isdecimal()]
+            numbers[key] = [int(word) for word in words if word.isdecimal()]
+    for key in values.keys() & {"only", "aliases"}:
+        if isinstance(values[key], str):
+            values[key] = dict(pair.split("=", 1) for pair in values[key].split("|") if "=" in pair)
+    layouts = []
+    for index in range(max(map(len, numbers.values()), default=0)):
+        of = {at[min(index, len(at) - 1)]: key for key, at in numbers.items() if at}
+        layouts.append([of.get(column, "_") for column in range(max(of) + 1)])
+    return {**values, "columns": layouts} if layouts else values
 
 
 def label_text(value: Any) -> str | None:
-    """Returns a label of any JSON type as text (true: `true`, 0: `0`); None for none."""
+    """Returns a label of any JSON type as text (true: `true`, 0: `0`); None if there is none."""
     if isinstance(value, str):
         return value.strip() or None
     return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def admit(
-    example: TextExample, task: TaskConfig, *, split: str, problems: BadExamples, has: Iterable[str]
-) -> TextExample | None:
-    """Returns the example, or None where its label leaves it out of the split.
+def read_label_names(path: str, field: str) -> tuple[str, ...]:
+    """Reads the names of labels: one per line, or in a field of JSON lines.
 
-    Of train and dev, examples without a label are problems, and those whose label is one of
-    `labels.drop` are left out. Test and new data stay whole: such a label counts as none there.
-
-    Args:
-      example: as read.
-      task: its `labels.drop` counts.
-      split: `train`, `dev`, `test` or `new`.
-      problems: where an example without a label goes.
-      has: names of what there is, for the message.
+    Raises:
+      UserError: a line without the field, a duplicate name, or no name at all.
     """
-    if example.label is None and split in LABELLED:
-        detail = f"is this a test file? It has {', '.join(has)}"
-        problems.add(example.place, "no label", detail=detail)
-        return None
-    if example.label not in task.labels.drop:
-        return example
-    if split in LABELLED:
-        problems.dropped[str(example.label)] += 1
-        return None
-    return dataclasses.replace(example, label=None)
+    names: dict[str, None] = {}
+    for line, place in read_text_lines(path):
+        try:
+            name = label_text(parse_object(line).get(field) if line.lstrip().startswith("{") else line)
+        except BadExample as error:
+            raise UserError(f"{place}: {error}") from None
+        if name is None:
+            raise UserError(f'{place}: no label in the field "{field}"')
+        if name in names:
+            raise UserError(f'{place}: duplicate label "{name}"')
+        names[name] = None
+    if not names:
+        raise UserError(f"{path} contains no labels")
+    return tuple(names)
 
 
-def _is_json(path: str) -> bool:
-    return path.lower().endswith((".json", ".jsonl"))
+class JsonLines(Reader[TextExample], name="json_lines"):
+    """JSON lines. A list of texts, as keywords, is joined; labels of any type become text."""
 
+    example_type = TextExample
 
-def _begins_with_json(path: str, problems: BadExamples) -> bool:
-    first = next((line for line in lines.read_lines(path, problems) if line.text.strip()), None)
-    return first is not None and first.text.lstrip().startswith("{")
+    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
+        """Checks the task's `fields`, see `Fields`."""
+        super().__init__(path, task, split=split)
+        self.fields = Fields.of(task)
 
+    def records(self) -> Iterator[Record]:
+        """Yields the lines."""
+        return read_text_lines(self.path)
 
-def _first(value: Mapping[str, Any], options: Options) -> Any:
-    return next((value[name] for name in options.names if name in value), None)
+    def example(self, record: Record, number: int) -> TextExample:
+        """Returns the example of a line."""
+        value = parse_object(record.value)
+        texts = [self._text(value, name) for name in self.fields.texts()]
+        identity = _first(value, self.fields.id)
+        return TextExample(
+            id=number if identity is None else identity,
+            text_a=texts[0],
+            text_b=texts[1] if len(texts) > 1 else None,
+            label=self.usual_label(_first(value, self.fields.label)),
+            place=record.place,
+        )
 
+    def usual_label(self, value: Any) -> str | None:
+        """Returns a label as text, an alias as the label's usual name."""
+        label = label_text(value)
+        return None if label is None else self.fields.aliases.get(label, label)
 
-def _json_texts(
-    value: Mapping[str, Any], fields: Fields, place: str, problems: BadExamples
-) -> list[str] | None:
-    """Returns the one or two texts of an object; None, and a problem, where one is missing."""
-    texts = []
-    for options in fields.texts().values():
-        found = _first(value, options)
-        if isinstance(found, list) and all(isinstance(item, str) for item in found):
-            found = fields.join.join(found)
+    def _text(self, value: Mapping[str, Any], name: str) -> str:
+        names = getattr(self.fields, name)
+        found = _first(value, names)
+        if is_texts(found):
+            return self.fields.join.join(found)
         if isinstance(found, str):
-            texts.append(found)
-            continue
+            return found
         if found is None:
-            detail = f"the fields are {', '.join(value) or 'none'}"
-            problems.add(place, f"no field {options}", detail=detail)
-        else:
-            detail = f"received {json.dumps(found, ensure_ascii=False)[:40]}"
-            problems.add(place, f"field {options} is not text", detail=detail)
-        return None
-    return texts
+            keys = ", ".join(value) or "none"
+            raise BadExample(f"no field {_either(names)}", f"the fields are {keys}")
+        received = json.dumps(found, ensure_ascii=False)[:40]
+        raise BadExample(f"field {_either(names)} is not text", f"received {received}")
+
+    def found(self, record: Record) -> str:
+        """Returns the keys of a line."""
+        return f"found {found_keys(record.value)}"
 
 
-def _table(path: str, task: TaskConfig, split: str, problems: BadExamples) -> Iterator[TextExample]:
-    fields = Fields.of(task)
-    rows, separator = read_table(path, fields, problems)
-    first = next(rows, None)
+def _first(value: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((value[name] for name in names if name in value), None)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(f'"{name}"' for name in names)
+
+
+class Layout(NamedTuple):
+    """The columns of a table.
+
+    Attributes:
+      header: the first line names the columns.
+      columns: field to its column from 0.
+      width: columns of the first line, or as many as the layout needs.
+    """
+
+    header: bool
+    columns: Mapping[str, int]
+    width: int
+
+    def needed(self) -> int:
+        """Returns the number of columns that a line must have."""
+        return 1 + max(self.columns.values())
+
+
+class Table(JsonLines, name="table"):
+    """A table, one example per line.
+
+    The separator is a TAB if the first line has one, otherwise a comma if the file's name ends in
+    `.csv`. Only CSV has quoting: in the TSV files of GLUE and of the Chinese sets a quote is a
+    character like any other. In lines with more columns than the first, the last column takes the
+    rest, except if it is the label. A file whose name ends in `.json` or `.jsonl` is read as JSON
+    lines. Without a header, test and new data with as many columns as the task has texts are those
+    texts.
+    """
+
+    def records(self) -> Iterator[Record]:
+        """Yields the rows, each a list of cells; the lines of a file of JSON lines.
+
+        Raises:
+          UserError: a column is missing, or nothing says which columns the table has.
+        """
+        if self.path.lower().endswith((".json", ".jsonl")):
+            yield from super().records()
+            return
+        rows, self._separator = _split_cells(self.path, self.fields.separator)
+        first = next(rows, None)
+        if first is None:
+            return
+        self._layout = find_layout(first, self.fields, self.task, split=self.split)
+        self._found = (
+            f"found columns {', '.join(first.value)}"
+            if self._layout.header
+            else f"found {len(first.value)} columns"
+        )
+        # Of a column in `only`, rows with another value are skipped.
+        only = self._layout.columns.get("only", -1)
+        wanted = next(iter(self.fields.only.values()), "")
+        for row in rows if self._layout.header else itertools.chain([first], rows):
+            cells = row.value
+            other = isinstance(cells, list) and 0 <= only < len(cells)
+            if not (other and cells[only].strip() != wanted):
+                yield row
+
+    def example(self, record: Record, number: int) -> TextExample:
+        """Returns the example of a row, or of a line of JSON."""
+        if isinstance(record.value, str):
+            return super().example(record, number)
+        cells = self._fitted(record.value)
+        check_text(*cells)
+        values = {name: cells[column] for name, column in self._layout.columns.items()}
+        return TextExample(
+            id=_plain_id(values.get("id", "").strip(), number),
+            text_a=values["text_a"],
+            text_b=values.get("text_b"),
+            label=self.usual_label(values.get("label")),
+            place=record.place,
+        )
+
+    def _fitted(self, cells: list[str]) -> list[str]:
+        """Returns the cells of a row, the rest of a longer one in the last column."""
+        needed, width = self._layout.needed(), self._layout.width
+        if len(cells) < needed:
+            detail = f"expected at least {needed}, found {len(cells)}"
+            raise BadExample("too few columns", detail)
+        if len(cells) <= width:
+            return cells
+        if self._layout.columns.get("label") == width - 1 and self.split != "new":
+            detail = f"expected {width}, the last the label; found {len(cells)}"
+            raise BadExample("too many columns", detail)
+        return [*cells[: width - 1], self._separator.join(cells[width - 1 :])]
+
+    def found(self, record: Record) -> str:
+        """Returns the columns of the table, or the keys of a line of JSON."""
+        return super().found(record) if isinstance(record.value, str) else self._found
+
+
+def _plain_id(text: str, number: int) -> int | str:
+    """Returns an id as JSON would have it: a number if it is written as one."""
+    if not text:
+        return number
+    return int(text) if text.isascii() and text.isdecimal() and str(int(text)) == text else text
+
+
+def _split_cells(path: str, separator: str) -> tuple[Iterator[Record], str]:
+    """Returns the rows of a table, the header included, and the separator of the first line."""
+    lines = read_text_lines(path)
+    first = next(lines, None)
     if first is None:
-        return
-    layout = find_layout(first, fields, task, split=split)
-    has = [f"columns {', '.join(first.cells)}" if layout.header else f"{len(first.cells)} columns"]
-    needed = layout.needed()
-    width = max(needed, len(first.cells))
-    number = -1
-    for row in rows if layout.header else _with(first, rows):
-        if _of_others(row, layout):
+        return iter(()), "\t"
+    if not separator or separator not in first.value:
+        separator = "\t"
+        if path.lower().endswith(".csv") and "\t" not in first.value:
+            return _csv_rows(itertools.chain([first], lines)), ","
+    return (
+        Record(line.value.split(separator), line.place) for line in itertools.chain([first], lines)
+    ), separator
+
+
+def _csv_rows(lines: Iterable[Record]) -> Iterator[Record]:
+    """Yields the records of CSV; a quoted field may span several lines."""
+    places: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for line, place in lines:
+            places.append(place)
+            yield line + "\n"
+
+    # Cells of any length; the module's own limit is 131,072 characters.
+    csv.field_size_limit(2**31 - 1)
+    # Strict: a quote that never ends must not swallow the rest of the file unseen.
+    reader = csv.reader(texts(), strict=True)
+    while True:
+        places.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            # Counted as one bad example, the message must say how long it is.
+            more = f", {len(places):,} lines in one record" if len(places) > 1 else ""
+            yield Record(BadExample(f"not valid CSV{more}", str(error)), places[0])
             continue
-        number += 1
-        if len(row.cells) < needed:
-            detail = f"expected at least {needed}, found {len(row.cells)}"
-            problems.add(row.place, "too few columns", detail=detail)
-            continue
-        if len(row.cells) > width and layout.label == width - 1 and split != "new":
-            detail = f"expected {width}, the last the label; found {len(row.cells)}"
-            problems.add(row.place, "too many columns", detail=detail)
-            continue
-        if len(row.cells) > width:
-            row.cells[width - 1 :] = [separator.join(row.cells[width - 1 :])]
-        example = _table_example(row, layout, fields, number=number)
-        admitted = admit(example, task, split=split, problems=problems, has=has)
-        if admitted is not None:
-            yield admitted
+        if cells is None:
+            return
+        if cells:
+            yield Record(cells, places[0])
 
 
-def _with(first: Row, rows: Iterator[Row]) -> Iterator[Row]:
-    yield first
-    yield from rows
+def find_layout(first: Record, fields: Fields, task: TaskConfig, *, split: str) -> Layout:
+    """Returns the layout of a table from its first row.
+
+    Raises:
+      UserError: a column is missing in the header; there is no header and no layout is given.
+    """
+    if isinstance(first.value, BadExample):
+        raise UserError(f"{first.place}: {first.value}")
+    labelled = split in ("train", "dev")
+    header: dict[str, int] = {}
+    for column, cell in enumerate(first.value):
+        header.setdefault(cell.strip().lower(), column)
+    columns: dict[str, int] = {}
+    for name in _NAMED:
+        for word in getattr(fields, name):
+            if word.lower() in header:
+                columns.setdefault(name, header[word.lower()])
+    if not columns:
+        return _headerless(first, fields, task, labelled=labelled)
+    for name in (*fields.texts(), *(["label"] if labelled else [])):
+        if name not in columns:
+            what = f"no column {_either(getattr(fields, name))} ({name})"
+            hint = ". Is this a test file?" if name == "label" else ""
+            found = ", ".join(cell.strip() for cell in first.value)
+            raise UserError(f"{first.place}: {what}; the columns are {found}{hint}")
+    width = max(len(first.value), 1 + max(columns.values()))
+    columns |= {"only": header[name.lower()] for name in fields.only if name.lower() in header}
+    return Layout(True, columns, width)
 
 
-def _of_others(row: Row, layout: Layout) -> bool:
-    """Returns whether a row is one of those that `only` passes over."""
-    if layout.only is None:
+def _headerless(first: Record, fields: Fields, task: TaskConfig, *, labelled: bool) -> Layout:
+    cells, texts = first.value, fields.texts()
+    if not labelled and len(cells) == len(texts):
+        return Layout(False, {name: column for column, name in enumerate(texts)}, len(cells))
+    layouts = []
+    for names in fields.columns:
+        columns = {name: column for column, name in enumerate(names) if name != "_"}
+        needed = 1 + max(columns.values())
+        layouts.append(Layout(False, columns, max(len(cells), needed)))
+    if not layouts:
+        raise UserError(
+            f"{first.place}: no header: none of the {len(cells)} columns is named "
+            f"{_either(fields.text_a)} (text_a); "
+            "or name the columns in order, as fields: {columns: [[text_a, label]]}"
+        )
+    fitting = [layout for layout in layouts if _fits(layout, cells, fields, task)]
+    if not task.labels.names and task.kind != "regression":
+        # Labels that are not known yet are shorter than texts.
+        fitting.sort(key=lambda layout: len(cells[layout.columns["label"]]))
+    return (fitting or layouts)[0]
+
+
+def _fits(layout: Layout, cells: Sequence[str], fields: Fields, task: TaskConfig) -> bool:
+    """Returns whether the label column of a layout contains a label."""
+    if layout.needed() > len(cells) or "label" not in layout.columns:
         return False
-    column, value = layout.only
-    return len(row.cells) > column and row.cells[column].strip() != value
-
-
-def _table_example(row: Row, layout: Layout, fields: Fields, *, number: int) -> TextExample:
-    label = None if layout.label is None else label_text(row.cells[layout.label])
-    given = "" if layout.id is None else row.cells[layout.id].strip()
-    # An id as JSON would have it: a number where it is written as one.
-    plain = given.isascii() and given.isdecimal() and str(int(given)) == given
-    return TextExample(
-        id=(int(given) if plain else given) if given else number,
-        text_a=row.cells[layout.text_a],
-        text_b=None if layout.text_b is None else row.cells[layout.text_b],
-        label=None if label is None else fields.aliases.get(label, label),
-        place=row.place,
-    )
+    label = cells[layout.columns["label"]].strip()
+    if task.kind == "regression":
+        try:
+            float(label)
+        except ValueError:
+            return False
+        return True
+    known = (*task.labels.names, *task.labels.drop, *fields.aliases)
+    return not task.labels.names or label in known

@@ -1,0 +1,259 @@
+"""Questions that a span of a text answers: the forms of SQuAD, CJRC and MRQA."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from electra_zh.errors import UserError
+from electra_zh.finetuning.alignment import find_answer
+from electra_zh.finetuning.examples import Answer, BadExample, QuestionExample
+from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.streams import Record, parse_object, read_json, read_text_lines
+from electra_zh.finetuning.tasks import TaskConfig
+
+_VERDICTS = ("YES", "NO")
+
+
+class _Question(NamedTuple):
+    """A question as the file has it; `id` is its number in the file if it has none."""
+
+    id: str
+    context: str
+    fields: dict[str, Any]
+
+
+class _Questions(Reader[QuestionExample]):
+    """Base of the readers of questions."""
+
+    example_type = QuestionExample
+
+    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
+        super().__init__(path, task, split=split)
+        self._ids: set[str] = set()
+
+    @abc.abstractmethod
+    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+        """Returns the answers, None without any, and the verdict.
+
+        Raises:
+          BadExample: the answers have another form.
+        """
+
+    def questions(self, paragraph: dict[str, Any], place: str) -> Iterator[Record]:
+        """Yields the questions about the context of a paragraph."""
+        context = paragraph.get("context", paragraph.get("context_text"))
+        if not isinstance(context, str) or not context.strip():
+            yield Record(BadExample("no context"), place)
+            return
+        listed = paragraph.get("qas")
+        if not _are_objects(listed):
+            where = f"{self.path}, after question {len(self._ids)}"
+            yield Record(BadExample("`qas` is not a list of questions"), where)
+            return
+        for fields in listed:
+            given = (fields[key] for key in ("id", "query_id", "qid") if fields.get(key) is not None)
+            name = str(next(given, len(self._ids)))
+            question = _Question(name, context, fields)
+            known = name in self._ids
+            value = BadExample("an earlier question has the same id") if known else question
+            yield Record(value, f"{self.path}, question {name}")
+            self._ids.add(name)
+
+    def example(self, record: Record, number: int) -> QuestionExample:
+        """Returns the example of a question."""
+        del number
+        question: _Question = record.value
+        text = question.fields.get("question", question.fields.get("query_text"))
+        # A question without text can still be answered, and every question of a test set must be.
+        if not isinstance(text, str) or (self.labelled and not text.strip()):
+            raise BadExample("no question")
+        answers, verdict = self.answers(question)
+        if self.split == "train" and answers and not verdict:
+            _check_inside(question.context, answers[0])
+        given = None if answers is None else tuple(answers)
+        return QuestionExample(question.id, text, question.context, given, verdict, record.place)
+
+
+class Squad(_Questions, name="squad"):
+    """SQuAD's form: SQuAD 1.1 and 2.0, CMRC2018, DRCD, XQuAD; and CMRC2018's first form.
+
+    The latter is a list of `{context_text, qas: [{query_id, query_text, answers: [text]}]}`. If no
+    answer in a file of split `test` or `new` occurs in its context, the answers are placeholders
+    and the file is read as one without labels.
+    """
+
+    form = 'neither {"data": [{"paragraphs": [...]}]} nor [{"context_text": ..., "qas": [...]}]'
+
+    def records(self) -> Iterator[Record]:
+        """Yields the questions."""
+        records = list(self._all_questions())
+        self._hidden = not self.labelled and not any(self._answered(each.value) for each in records)
+        return iter(records)
+
+    def _all_questions(self) -> Iterator[Record]:
+        content = read_json(self.path)
+        articles = content.get("data") if isinstance(content, dict) else content
+        if not isinstance(articles, list):
+            raise UserError(f"{self.path} is {self.form}")
+        for number, article in enumerate(articles, 1):
+            place = f"{self.path}, article {number}"
+            article = article if isinstance(article, dict) else {}
+            first_form = [article] if "context_text" in article else None
+            paragraphs = article.get("paragraphs", first_form)
+            if not _are_objects(paragraphs):
+                yield Record(BadExample(f"the file is {self.form}"), place)
+                continue
+            for paragraph in paragraphs:
+                yield from self.questions(paragraph, place)
+
+    def _answered(self, question: _Question | BadExample) -> bool:
+        if isinstance(question, BadExample):
+            return False
+        try:
+            return self.is_answer(question.context, _parse_answers(question.fields) or ())
+        except BadExample:
+            return False
+
+    def is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
+        """Returns whether the answers of a test question are more than placeholders."""
+        return any(find_answer(context, each.text, each.start) for each in answers)
+
+    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+        """Returns all answers; of an unanswerable question none, and NONE."""
+        answers = _parse_answers(question.fields)
+        if _is_true(question.fields.get("is_impossible")):
+            return (), "NONE"
+        return (None if self._hidden else answers or None), ""
+
+
+class Cjrc(Squad, name="cjrc"):
+    """CJRC, the reading comprehension of CAIL2019: SQuAD's form with YES and NO as answers.
+
+    `is_impossible` is "true" or "false". The development set has answers of several annotators, as
+    one list or a list of lists. The first one decides whether the question is answered by a span,
+    by YES or NO, or not at all. If they disagree on that, all their answers are kept as texts,
+    YES, NO and "" included.
+    """
+
+    form = 'not {"data": [{"paragraphs": [...]}]}'
+
+    def is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
+        """Returns whether there is any answer."""
+        return bool(answers)
+
+    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+        """Returns all answers and the verdict of the first; only the verdict if they agree on it."""
+        answers = _parse_answers(question.fields)
+        impossible = _is_true(question.fields.get("is_impossible"))
+        if self._hidden or (answers is None and not impossible):
+            return None, ""
+        answers = [Answer("", -1)] if impossible or not answers else answers
+        verdicts = [_verdict(answer) for answer in answers]
+        if verdicts[0] and len(set(verdicts)) == 1:
+            return (), verdicts[0]
+        return answers, verdicts[0]
+
+
+class Mrqa(_Questions, name="mrqa"):
+    """MRQA 2019: JSON lines (`.jsonl` or `.jsonl.gz`), one context each, after a header.
+
+    An answer that was detected in the context is spelled as it is there; the other accepted
+    spellings count for the scores only. Spans include their last character.
+    """
+
+    def records(self) -> Iterator[Record]:
+        """Yields the questions."""
+        for line, place in read_text_lines(self.path):
+            try:
+                paragraph = parse_object(line)
+            except BadExample as error:
+                yield Record(error, place)
+                continue
+            if "header" not in paragraph:
+                yield from self.questions(paragraph, place)
+
+    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+        """Returns the detected answers, then the others."""
+        if not {"answers", "detected_answers"} & set(question.fields):
+            return None, ""
+        try:
+            detected = _items(question.fields, "detected_answers")
+            answers = [_as_in_context(question.context, item) for item in detected]
+            known = {answer.text for answer in answers}
+            others = [str(text) for text in dict.fromkeys(_items(question.fields, "answers"))]
+        except (KeyError, IndexError, TypeError, ValueError):
+            detail = 'allowed: [{"text": ..., "char_spans": [[start, end]]}]'
+            raise BadExample("detected answers of another form", detail) from None
+        answers += [Answer(text, -1) for text in others if text not in known]
+        if not answers:
+            raise BadExample("the list of answers is empty")
+        return answers, ""
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _parse_answers(fields: dict[str, Any]) -> list[Answer] | None:
+    """Returns the answers of a question in SQuAD's form, None without any."""
+    if fields.get("answers") is None:
+        return None
+    try:
+        return list(_flat_answers(fields["answers"]))
+    except (KeyError, TypeError):
+        detail = 'allowed: [{"text": ..., "answer_start": ...}]'
+        raise BadExample("answers of another form", detail) from None
+
+
+def _flat_answers(listed: Any) -> Iterator[Answer]:
+    """Yields the answers of a list: texts, texts with offsets, or lists of these."""
+    if not isinstance(listed, list):
+        raise TypeError
+    for item in listed:
+        if isinstance(item, list):
+            yield from _flat_answers(item)
+            continue
+        text = item if isinstance(item, str) else item["text"]
+        start = -1 if isinstance(item, str) else item.get("answer_start", -1)
+        if not isinstance(text, str) or not isinstance(start, int):
+            raise TypeError
+        yield Answer(text, start)
+
+
+def _is_true(value: Any) -> bool:
+    return value is True or str(value).lower() == "true"
+
+
+def _verdict(answer: Answer) -> str:
+    """Returns YES, NO, NONE for no answer, or "" for a span."""
+    if answer.start < 0 and answer.text.upper() in _VERDICTS:
+        return answer.text.upper()
+    return "" if answer.text.strip() else "NONE"
+
+
+def _check_inside(context: str, answer: Answer) -> None:
+    """Checks that an answer can be a training target.
+
+    Only an answer that begins outside the context and occurs nowhere in it is bad: its offset is
+    not wrong by some characters, but belongs to another context or file.
+    """
+    if answer.start >= len(context) and not find_answer(context, answer.text, answer.start):
+        where = f"{answer.start} of {len(context)} characters"
+        raise BadExample("span outside the text", f'"{answer.text}" at {where}; it occurs nowhere')
+
+
+def _items(fields: dict[str, Any], key: str) -> list[Any]:
+    value = fields.get(key) or []
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _as_in_context(context: str, item: Any) -> Answer:
+    """Returns a detected answer, spelled as in the context if only case or white space differ."""
+    text, (start, last) = item["text"], item["char_spans"][0]
+    shown = context[start : last + 1]
+    same = "".join(shown.lower().split()) == "".join(text.lower().split())
+    return Answer(shown if same else text, int(start))
