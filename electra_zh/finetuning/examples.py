@@ -209,7 +209,7 @@ class ClozeExample(Example):
         return dataclasses.replace(self, blanks=blanks)
 
 
-class BadExample(Exception):
+class BadExampleError(Exception):
     """One example that cannot be used; raised by readers, counted by the loop that calls them.
 
     Attributes:
@@ -256,7 +256,7 @@ class BadExamples:
           UserError: bad examples are not skipped.
         """
         if not self._skip:
-            said = f"{place}: {BadExample(reason, detail)}".removesuffix(".")
+            said = f"{place}: {BadExampleError(reason, detail)}".removesuffix(".")
             raise UserError(f"{said}. ({self._hint})" if self._hint else said)
         self.counts[reason] += 1
         self.first.setdefault(reason, place)

@@ -15,7 +15,7 @@ from electra_zh.finetuning import store
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
-from electra_zh.finetuning.readers import PLAIN_READERS, find_reader
+from electra_zh.finetuning.readers import PLAIN_READERS, read
 from electra_zh.finetuning.readers.plain import looks_labelled
 
 # Examples that are sorted by length together; also what is held in memory.
@@ -53,9 +53,9 @@ def predict(
     tuned = store.load(model)
     kind = _choose(tuned.kinds, task)
     problems = BadExamples(skip=skip_bad)
-    read = find_reader(reader or _reader_name(kind, source), kind.task)
     path = _STANDARD_INPUT if source == "-" else source
-    examples = read(path, kind.task, split="new", problems=problems)
+    name = reader or _reader_name(kind, source)
+    examples = read(path, kind.task, split="new", bad=problems, name=name)
     tokenizer = tuned.start.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=batch_size)
     count = 0

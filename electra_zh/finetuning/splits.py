@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import (
-    BadExamples,
-    ChoiceExample,
-    ClozeExample,
-    QuestionExample,
-    TaggedExample,
-    TextExample,
-)
+from electra_zh.finetuning import readers
+from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import kind_class, make_kind
 from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
-from electra_zh.finetuning.readers import find_reader
-from electra_zh.finetuning.readers.tables import label_names
+from electra_zh.finetuning.readers.tables import read_label_names
 from electra_zh.finetuning.tasks import Split, TaskConfig
 
 
@@ -55,9 +48,8 @@ def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExa
       UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
         without any example.
     """
-    reader = find_reader(task.reader, task)
     examples = [
-        example for path in paths for example in reader(path, task, split=split, problems=problems)
+        example for path in paths for example in readers.read(path, task, split=split, bad=problems)
     ]
     if not examples:
         raise UserError(f"{', '.join(paths)}: no example could be read")
@@ -99,7 +91,7 @@ def load(
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:
     if task.labels.file and not found.labels and not task.labels.names:
         yield f"no {task.labels.file} in {found.folder}: the labels are those of the training set"
-    labelled = sum(map(_has_label, test))
+    labelled = sum(example.has_label for example in test)
     if 0 < labelled < len(test):
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
 
@@ -109,29 +101,11 @@ def complete_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> Tas
     if task.labels.names:
         return task
     if found.labels:
-        return with_labels(task, label_names(task, found.labels))
-    seen: set[str] = set()
-    for example in train:
-        if isinstance(example, TextExample) and example.label is not None:
-            seen.add(example.label)
-        elif isinstance(example, TaggedExample):
-            seen.update(entity.type for entity in example.entities or ())
+        return with_labels(task, read_label_names(found.labels, task.labels.field))
+    seen = {name for example in train for name in example.label_names}
     return with_labels(task, kind_class(task.kind).labels_from(task, seen))
 
 
 def has_labels(examples: Sequence[Any]) -> bool:
     """Returns whether all examples have labels."""
-    return bool(examples) and all(_has_label(example) for example in examples)
-
-
-def _has_label(example: Any) -> bool:
-    if isinstance(example, TextExample):
-        return example.label is not None
-    if isinstance(example, TaggedExample):
-        return example.entities is not None
-    if isinstance(example, QuestionExample):
-        return example.answers is not None
-    if isinstance(example, ChoiceExample):
-        return example.answer is not None
-    assert isinstance(example, ClozeExample)
-    return all(blank.answer is not None for blank in example.blanks)
+    return bool(examples) and all(example.has_label for example in examples)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.errors import UserError, did_you_mean
-from electra_zh.finetuning.readers.lines import whole_json
+from electra_zh.finetuning.readers.streams import read_json
 
 _MARK = re.compile(r"#idiom\d+#")
 _ID_NAMES = ("id", "idx")
@@ -150,7 +150,7 @@ def _read_blanks(path: str) -> Iterator[Item]:
 
 
 def _read_choices(path: str) -> Iterator[Item]:
-    for number, (_, questions, _) in enumerate(whole_json(path), 1):
+    for number, (_, questions, _) in enumerate(read_json(path), 1):
         for index, question in enumerate(questions, 1):
             place = f"{path}, text {number}, question {index}"
             if question.get("id") is None:
@@ -159,7 +159,7 @@ def _read_choices(path: str) -> Iterator[Item]:
 
 
 def _read_questions(path: str) -> Iterator[Item]:
-    content = whole_json(path)
+    content = read_json(path)
     for article in content["data"] if isinstance(content, dict) else content:
         for paragraph in article.get("paragraphs", [article]):
             context = paragraph.get("context", paragraph.get("context_text"))

@@ -180,7 +180,7 @@ class TaskConfig(Settings):
     title: str = setting("", "title in tables", metavar="TEXT")
     folders: tuple[str, ...] = ()
     files: Files = Files()
-    fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labels: Labels = Labels()
     max_seq_length: int = setting(
         128, "most tokens of a sequence, [CLS] and [SEP] included", at_least=8, at_most=4096

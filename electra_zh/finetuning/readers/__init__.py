@@ -10,7 +10,7 @@ from typing import Any
 
 from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.finetuning.examples import (
-    BadExample,
+    BadExampleError,
     BadExamples,
     ChoiceExample,
     ClozeExample,
@@ -34,6 +34,14 @@ _EXAMPLE_TYPES: Mapping[str, type[Example]] = MappingProxyType(
         "span": QuestionExample,
         "choice": ChoiceExample,
         "cloze": ClozeExample,
+    }
+)
+# Readers of new data as plain lines.
+PLAIN_READERS: Mapping[str, str] = MappingProxyType(
+    {
+        "classification": "plain_texts",
+        "regression": "plain_texts",
+        "tagging": "plain_sentences",
     }
 )
 
@@ -83,7 +91,7 @@ def read(
     for number, record in enumerate(reader.records()):
         try:
             example = _example(reader, record, number)
-        except BadExample as error:
+        except BadExampleError as error:
             bad.add(error.place or record.place, error.reason, detail=error.detail)
             continue
         dropped = dropped_labels.intersection(example.label_names) if dropped_labels else ()
@@ -94,10 +102,10 @@ def read(
 
 
 def _example(reader: Reader[Any], record: Record, number: int) -> Example:
-    if isinstance(record.value, BadExample):
+    if isinstance(record.value, BadExampleError):
         raise record.value
     example: Example = reader.example(record, number)
     if reader.labelled and not example.has_label:
         found = reader.found(record)
-        raise BadExample(f"no {example.label_noun}: is this a test file?", found)
+        raise BadExampleError(f"no {example.label_noun}: is this a test file?", found)
     return example

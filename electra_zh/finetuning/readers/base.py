@@ -6,7 +6,7 @@ A form is registered by its class alone, in any module of this folder:
         example_type = TextExample
 
         def records(self): ...          # yields Record(value, place), streaming
-        def example(self, record, number): ...  # returns the example, or raises BadExample
+        def example(self, record, number): ...  # returns the example, or raises BadExampleError
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Reader(abc.ABC, Generic[ExampleT]):
         """Returns the example of a record; without a label if the record has none.
 
         Args:
-          record: whose value is not a `BadExample`.
+          record: whose value is not a `BadExampleError`.
           number: the record's number from 0, the id of an example without one.
 
         Raises:
-          BadExample: the record cannot be used.
+          BadExampleError: the record cannot be used.
         """
 
     def found(self, record: Record) -> str:

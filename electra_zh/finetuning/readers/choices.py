@@ -9,7 +9,7 @@ from typing import Any
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExample, Blank, ChoiceExample, ClozeExample
+from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
     Record,
@@ -43,7 +43,9 @@ class C3(Reader[ChoiceExample], name="c3"):
         for number, item in enumerate(items, 1):
             place = f"{self.path}, text {number}"
             if not _is_text_with_questions(item):
-                yield Record(BadExample("not [[lines], [questions], id]", str(item)[:40]), place)
+                yield Record(
+                    BadExampleError("not [[lines], [questions], id]", str(item)[:40]), place
+                )
                 continue
             context = "\n".join(item[0])
             for index, question in enumerate(item[1]):
@@ -60,11 +62,11 @@ class C3(Reader[ChoiceExample], name="c3"):
             and is_texts(question.get("choice"), at_least=2)
         ):
             detail = f"{str(question)[:60]}; needed: question, choice (a list of texts)"
-            raise BadExample("not a question with two or more choices", detail)
+            raise BadExampleError("not a question with two or more choices", detail)
         choices, answer = tuple(question["choice"]), question.get("answer")
         if answer is not None and answer != "" and answer not in choices:
             detail = f'"{answer}"; allowed: {" | ".join(choices)}'
-            raise BadExample("the answer is not one of the choices", detail)
+            raise BadExampleError("the answer is not one of the choices", detail)
         return ChoiceExample(
             id=question.get("id", identity),
             context=context,
@@ -123,7 +125,7 @@ class Chid(Reader[ClozeExample], name="chid"):
                 _check_answer(answer, len(candidates), f"{mark}: ")
                 blanks.append(Blank(mark, index, match.start(), match.end(), answer))
         if not blanks:
-            raise BadExample("no blank in the texts", "marks look like #idiom000123#")
+            raise BadExampleError("no blank in the texts", "marks look like #idiom000123#")
         identity = item.get("id", number)
         return ClozeExample(identity, tuple(texts), tuple(blanks), tuple(candidates), record.place)
 
@@ -157,7 +159,9 @@ class ChidFewclue(Reader[ClozeExample], name="chid_fewclue"):
             raise _not_an_item(item, content="a text")
         marks = text.count(_FEWCLUE_MARK)
         if marks != 1:
-            raise BadExample("not exactly one blank in the text", f"{marks} times {_FEWCLUE_MARK}")
+            raise BadExampleError(
+                "not exactly one blank in the text", f"{marks} times {_FEWCLUE_MARK}"
+            )
         answer = item.get("answer")
         answer = candidates.index(answer) if answer in candidates else answer
         _check_answer(answer, len(candidates))
@@ -167,9 +171,9 @@ class ChidFewclue(Reader[ClozeExample], name="chid_fewclue"):
         return ClozeExample(identity, (text,), (blank,), tuple(candidates), record.place)
 
 
-def _not_an_item(item: dict[str, Any], *, content: str) -> BadExample:
+def _not_an_item(item: dict[str, Any], *, content: str) -> BadExampleError:
     needed = f"needed: content ({content}), candidates (two idioms or more)"
-    return BadExample("not a cloze item", f"found {', '.join(item)}; {needed}")
+    return BadExampleError("not a cloze item", f"found {', '.join(item)}; {needed}")
 
 
 def _check_answer(answer: Any, candidates: int, name: str = "") -> None:
@@ -177,4 +181,4 @@ def _check_answer(answer: Any, candidates: int, name: str = "") -> None:
     if answer is not None and (type(answer) is not int or not 0 <= answer < candidates):
         value = json.dumps(answer, ensure_ascii=False)
         detail = f"{name}{value}; allowed: 0 to {candidates - 1}"
-        raise BadExample("the answer is not a candidate", detail)
+        raise BadExampleError("the answer is not a candidate", detail)

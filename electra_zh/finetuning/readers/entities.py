@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExample, Entity, TaggedExample
+from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
     Record,
@@ -18,7 +18,7 @@ from electra_zh.finetuning.readers.streams import (
     read_lines,
     read_text_lines,
 )
-from electra_zh.finetuning.tag_schemes import OUTSIDE, tags_to_entities
+from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, build_settings, setting
 from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
@@ -79,8 +79,8 @@ class Columns(Reader[TaggedExample], name="columns"):
         for line in record.value:
             try:
                 word, tag = self._word_and_tag(line.value)
-            except BadExample as error:
-                raise BadExample(error.reason, error.detail, place=line.place) from None
+            except BadExampleError as error:
+                raise BadExampleError(error.reason, error.detail, place=line.place) from None
             words.append(word)
             if tag:
                 tags.append(tag)
@@ -88,7 +88,9 @@ class Columns(Reader[TaggedExample], name="columns"):
                 bare = bare or line
         if tags and bare:
             detail = f'the line is "{bare.value[:40]}"'
-            raise BadExample("a line without a tag in a sentence with tags", detail, place=bare.place)
+            raise BadExampleError(
+                "a line without a tag in a sentence with tags", detail, place=bare.place
+            )
         text, spans = _join(words)
         entities = _tagged_entities(tags, spans) if tags else None
         return TaggedExample(number, text, spans, entities, record.place)
@@ -99,7 +101,7 @@ class Columns(Reader[TaggedExample], name="columns"):
         cells = _cells(line)
         fields = self._fields
         if fields.word > len(cells):
-            raise BadExample("no word", f'there is no column {fields.word} in "{line[:40]}"')
+            raise BadExampleError("no word", f'there is no column {fields.word} in "{line[:40]}"')
         word = cells[fields.word - 1]
         if fields.suffix:
             word = _DIGITS.sub("", word)
@@ -109,9 +111,7 @@ class Columns(Reader[TaggedExample], name="columns"):
         return word, _plain_tag(cells[column - 1])
 
 
-def _tagged_entities(
-    tags: Sequence[str], spans: Sequence[tuple[int, int]]
-) -> tuple[Entity, ...]:
+def _tagged_entities(tags: Sequence[str], spans: Sequence[tuple[int, int]]) -> tuple[Entity, ...]:
     if all(tag == OUTSIDE for tag in tags):  # Most sentences; for speed only.
         return ()
     return tuple(
@@ -136,7 +136,7 @@ def _plain_tag(tag: str) -> str:
         tags_to_entities([plain])
     except UserError:
         detail = f'"{tag}"; it must be O, or B-, I-, M-, E- or S- and a type'
-        raise BadExample("not a tag", detail) from None
+        raise BadExampleError("not a tag", detail) from None
     return plain
 
 
@@ -204,7 +204,7 @@ class ClueNer(Reader[TaggedExample], name="cluener"):
         value = parse_object(record.value)
         text, label = value.get(self._fields.text), value.get(self._fields.label)
         if not isinstance(text, str):
-            raise BadExample(f'no text in the field "{self._fields.text}"')
+            raise BadExampleError(f'no text in the field "{self._fields.text}"')
         entities = None if label is None else _labelled_entities(text, label)
         identity = value.get(self._fields.id, number)
         return TaggedExample(identity, text, None, entities, record.place)
@@ -227,10 +227,10 @@ def _entity(text: str, type_: str, mention: str, span: Any) -> Entity:
     start, end = span
     if not 0 <= start <= end < len(text):
         detail = f'"{mention}" at {span} of {len(text)} characters (ends are inclusive)'
-        raise BadExample("span outside the text", detail)
+        raise BadExampleError("span outside the text", detail)
     if text[start : end + 1] != mention:
         detail = f'"{mention}" at {span}, where the text has "{text[start : end + 1]}"'
-        raise BadExample("span is not its mention", detail)
+        raise BadExampleError("span is not its mention", detail)
     return Entity(type_, start, end + 1)
 
 
@@ -240,6 +240,6 @@ def _items(value: Any) -> list[tuple[str, Any]]:
     return list(value.items())
 
 
-def _malformed(value: Any) -> BadExample:
+def _malformed(value: Any) -> BadExampleError:
     wanted = "{type: {mention: [[start, end], ...]}}"
-    return BadExample("malformed label", f"{str(value)[:40]}; it must be {wanted}")
+    return BadExampleError("malformed label", f"{str(value)[:40]}; it must be {wanted}")

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from electra_zh.finetuning.examples import BadExample, TaggedExample, TextExample
+from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import Record, check_text, read_text_lines
 from electra_zh.finetuning.readers.tables import Fields
@@ -39,7 +39,7 @@ class PlainTexts(Reader[TextExample], name="plain_texts"):
         texts = record.value.split("\t")
         if len(texts) != 2:
             reason = "more than two texts" if len(texts) > 2 else "no TAB between the two texts"
-            raise BadExample(reason, f'"{record.value[:40]}"')
+            raise BadExampleError(reason, f'"{record.value[:40]}"')
         return TextExample(number, texts[0], texts[1], None, record.place)
 
 

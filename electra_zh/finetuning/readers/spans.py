@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.alignment import find_answer
-from electra_zh.finetuning.examples import Answer, BadExample, QuestionExample
+from electra_zh.finetuning.encoding.answers import find_answer
+from electra_zh.finetuning.examples import Answer, BadExampleError, QuestionExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import Record, parse_object, read_json, read_text_lines
 from electra_zh.finetuning.tasks import TaskConfig
@@ -38,26 +38,28 @@ class _Questions(Reader[QuestionExample]):
         """Returns the answers, None without any, and the verdict.
 
         Raises:
-          BadExample: the answers have another form.
+          BadExampleError: the answers have another form.
         """
 
     def questions(self, paragraph: dict[str, Any], place: str) -> Iterator[Record]:
         """Yields the questions about the context of a paragraph."""
         context = paragraph.get("context", paragraph.get("context_text"))
         if not isinstance(context, str) or not context.strip():
-            yield Record(BadExample("no context"), place)
+            yield Record(BadExampleError("no context"), place)
             return
         listed = paragraph.get("qas")
         if not _are_objects(listed):
             where = f"{self.path}, after question {len(self._ids)}"
-            yield Record(BadExample("`qas` is not a list of questions"), where)
+            yield Record(BadExampleError("`qas` is not a list of questions"), where)
             return
         for fields in listed:
-            given = (fields[key] for key in ("id", "query_id", "qid") if fields.get(key) is not None)
+            given = (
+                fields[key] for key in ("id", "query_id", "qid") if fields.get(key) is not None
+            )
             name = str(next(given, len(self._ids)))
             question = _Question(name, context, fields)
             known = name in self._ids
-            value = BadExample("an earlier question has the same id") if known else question
+            value = BadExampleError("an earlier question has the same id") if known else question
             yield Record(value, f"{self.path}, question {name}")
             self._ids.add(name)
 
@@ -68,7 +70,7 @@ class _Questions(Reader[QuestionExample]):
         text = question.fields.get("question", question.fields.get("query_text"))
         # A question without text can still be answered, and every question of a test set must be.
         if not isinstance(text, str) or (self.labelled and not text.strip()):
-            raise BadExample("no question")
+            raise BadExampleError("no question")
         answers, verdict = self.answers(question)
         if self.split == "train" and answers and not verdict:
             _check_inside(question.context, answers[0])
@@ -103,17 +105,17 @@ class Squad(_Questions, name="squad"):
             first_form = [article] if "context_text" in article else None
             paragraphs = article.get("paragraphs", first_form)
             if not _are_objects(paragraphs):
-                yield Record(BadExample(f"the file is {self.form}"), place)
+                yield Record(BadExampleError(f"the file is {self.form}"), place)
                 continue
             for paragraph in paragraphs:
                 yield from self.questions(paragraph, place)
 
-    def _answered(self, question: _Question | BadExample) -> bool:
-        if isinstance(question, BadExample):
+    def _answered(self, question: _Question | BadExampleError) -> bool:
+        if isinstance(question, BadExampleError):
             return False
         try:
             return self.is_answer(question.context, _parse_answers(question.fields) or ())
-        except BadExample:
+        except BadExampleError:
             return False
 
     def is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
@@ -144,7 +146,7 @@ class Cjrc(Squad, name="cjrc"):
         return bool(answers)
 
     def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
-        """Returns all answers and the verdict of the first; only the verdict if they agree on it."""
+        """Returns all answers and the first one's verdict; only that if all have the same."""
         answers = _parse_answers(question.fields)
         impossible = _is_true(question.fields.get("is_impossible"))
         if self._hidden or (answers is None and not impossible):
@@ -168,7 +170,7 @@ class Mrqa(_Questions, name="mrqa"):
         for line, place in read_text_lines(self.path):
             try:
                 paragraph = parse_object(line)
-            except BadExample as error:
+            except BadExampleError as error:
                 yield Record(error, place)
                 continue
             if "header" not in paragraph:
@@ -185,14 +187,14 @@ class Mrqa(_Questions, name="mrqa"):
             others = [str(text) for text in dict.fromkeys(_items(question.fields, "answers"))]
         except (KeyError, IndexError, TypeError, ValueError):
             detail = 'allowed: [{"text": ..., "char_spans": [[start, end]]}]'
-            raise BadExample("detected answers of another form", detail) from None
+            raise BadExampleError("detected answers of another form", detail) from None
         answers += [Answer(text, -1) for text in others if text not in known]
         if not answers:
-            raise BadExample("the list of answers is empty")
+            raise BadExampleError("the list of answers is empty")
         return answers, ""
 
 
-def _are_objects(value: Any) -> bool:
+def _are_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
@@ -204,7 +206,7 @@ def _parse_answers(fields: dict[str, Any]) -> list[Answer] | None:
         return list(_flat_answers(fields["answers"]))
     except (KeyError, TypeError):
         detail = 'allowed: [{"text": ..., "answer_start": ...}]'
-        raise BadExample("answers of another form", detail) from None
+        raise BadExampleError("answers of another form", detail) from None
 
 
 def _flat_answers(listed: Any) -> Iterator[Answer]:
@@ -241,7 +243,9 @@ def _check_inside(context: str, answer: Answer) -> None:
     """
     if answer.start >= len(context) and not find_answer(context, answer.text, answer.start):
         where = f"{answer.start} of {len(context)} characters"
-        raise BadExample("span outside the text", f'"{answer.text}" at {where}; it occurs nowhere')
+        raise BadExampleError(
+            "span outside the text", f'"{answer.text}" at {where}; it occurs nowhere'
+        )
 
 
 def _items(fields: dict[str, Any], key: str) -> list[Any]:

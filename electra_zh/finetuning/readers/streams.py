@@ -11,11 +11,11 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExample
+from electra_zh.finetuning.examples import BadExampleError
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -24,7 +24,7 @@ class Record(NamedTuple):
     """One record of a file and its place.
 
     Attributes:
-      value: a line, the cells of a row, or a JSON value; the `BadExample` if it cannot be read.
+      value: a line, the cells of a row, or a JSON value; a `BadExampleError` if it is unreadable.
       place: `FILE, line N` or the like.
     """
 
@@ -71,27 +71,27 @@ def check_text(*texts: str) -> None:
     """Checks that the texts of a line were UTF-8.
 
     Raises:
-      BadExample: one was not.
+      BadExampleError: one was not.
     """
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        raise BadExample("not UTF-8 text") from None
+        raise BadExampleError("not UTF-8 text") from None
 
 
 def parse_object(line: str) -> dict[str, Any]:
     """Returns the JSON object of a line.
 
     Raises:
-      BadExample: it is not a JSON object.
+      BadExampleError: it is not a JSON object.
     """
     check_text(line)
     try:
         value = _parse(line)
     except (ValueError, RecursionError) as error:
-        raise BadExample("not valid JSON", _reason(error)) from None
+        raise BadExampleError("not valid JSON", _reason(error)) from None
     if not isinstance(value, dict):
-        raise BadExample("not a JSON object", line[:40])
+        raise BadExampleError("not a JSON object", line[:40])
     return value
 
 
@@ -128,7 +128,7 @@ def _reason(error: ValueError | RecursionError) -> str:
     return str(error)
 
 
-def is_texts(value: Any, *, at_least: int = 0) -> bool:
+def is_texts(value: Any, *, at_least: int = 0) -> TypeGuard[list[str]]:
     """Returns whether a JSON value is a list of texts with a minimum length."""
     return (
         isinstance(value, list)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExample, TextExample
+from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
     Record,
@@ -29,6 +29,7 @@ from electra_zh.finetuning.readers.streams import (
     found_keys,
     is_texts,
     parse_object,
+    read_lines,
     read_text_lines,
 )
 from electra_zh.finetuning.tasks import TaskConfig
@@ -118,8 +119,10 @@ def read_label_names(path: str, field: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for line, place in read_text_lines(path):
         try:
-            name = label_text(parse_object(line).get(field) if line.lstrip().startswith("{") else line)
-        except BadExample as error:
+            name = label_text(
+                parse_object(line).get(field) if line.lstrip().startswith("{") else line
+            )
+        except BadExampleError as error:
             raise UserError(f"{place}: {error}") from None
         if name is None:
             raise UserError(f'{place}: no label in the field "{field}"')
@@ -172,9 +175,9 @@ class JsonLines(Reader[TextExample], name="json_lines"):
             return found
         if found is None:
             keys = ", ".join(value) or "none"
-            raise BadExample(f"no field {_either(names)}", f"the fields are {keys}")
+            raise BadExampleError(f"no field {_either(names)}", f"the fields are {keys}")
         received = json.dumps(found, ensure_ascii=False)[:40]
-        raise BadExample(f"field {_either(names)} is not text", f"received {received}")
+        raise BadExampleError(f"field {_either(names)} is not text", f"received {received}")
 
     def found(self, record: Record) -> str:
         """Returns the keys of a line."""
@@ -266,12 +269,12 @@ class Table(JsonLines, name="table"):
         needed, width = self._layout.needed(), self._layout.width
         if len(cells) < needed:
             detail = f"expected at least {needed}, found {len(cells)}"
-            raise BadExample("too few columns", detail)
+            raise BadExampleError("too few columns", detail)
         if len(cells) <= width:
             return cells
         if self._layout.columns.get("label") == width - 1 and self.split != "new":
             detail = f"expected {width}, the last the label; found {len(cells)}"
-            raise BadExample("too many columns", detail)
+            raise BadExampleError("too many columns", detail)
         return [*cells[: width - 1], self._separator.join(cells[width - 1 :])]
 
     def found(self, record: Record) -> str:
@@ -288,17 +291,17 @@ def _plain_id(text: str, number: int) -> int | str:
 
 def _split_cells(path: str, separator: str) -> tuple[Iterator[Record], str]:
     """Returns the rows of a table, the header included, and the separator of the first line."""
-    lines = read_text_lines(path)
-    first = next(lines, None)
+    source = read_lines(path)
+    first = next((line for line in source if line.value.strip()), None)
     if first is None:
         return iter(()), "\t"
+    lines = itertools.chain([first], source)
     if not separator or separator not in first.value:
         separator = "\t"
         if path.lower().endswith(".csv") and "\t" not in first.value:
-            return _csv_rows(itertools.chain([first], lines)), ","
-    return (
-        Record(line.value.split(separator), line.place) for line in itertools.chain([first], lines)
-    ), separator
+            return _csv_rows(lines), ","
+    rows = (Record(text.split(separator), place) for text, place in lines if text.strip())
+    return rows, separator
 
 
 def _csv_rows(lines: Iterable[Record]) -> Iterator[Record]:
@@ -321,7 +324,7 @@ def _csv_rows(lines: Iterable[Record]) -> Iterator[Record]:
         except csv.Error as error:
             # Counted as one bad example, the message must say how long it is.
             more = f", {len(places):,} lines in one record" if len(places) > 1 else ""
-            yield Record(BadExample(f"not valid CSV{more}", str(error)), places[0])
+            yield Record(BadExampleError(f"not valid CSV{more}", str(error)), places[0])
             continue
         if cells is None:
             return
@@ -335,28 +338,26 @@ def find_layout(first: Record, fields: Fields, task: TaskConfig, *, split: str) 
     Raises:
       UserError: a column is missing in the header; there is no header and no layout is given.
     """
-    if isinstance(first.value, BadExample):
+    if isinstance(first.value, BadExampleError):
         raise UserError(f"{first.place}: {first.value}")
     labelled = split in ("train", "dev")
-    header: dict[str, int] = {}
-    for column, cell in enumerate(first.value):
-        header.setdefault(cell.strip().lower(), column)
+    cells = [cell.strip() for cell in first.value]
+    header = {cell.lower(): column for column, cell in reversed(list(enumerate(cells)))}
+    named = {name: getattr(fields, name) for name in _NAMED} | {"only": tuple(fields.only)}
     columns: dict[str, int] = {}
-    for name in _NAMED:
-        for word in getattr(fields, name):
-            if word.lower() in header:
-                columns.setdefault(name, header[word.lower()])
-    if not columns:
+    for name, words in named.items():
+        present = [header[word.lower()] for word in words if word.lower() in header]
+        if present:
+            columns[name] = present[0]
+    if not columns.keys() - {"only"}:
         return _headerless(first, fields, task, labelled=labelled)
     for name in (*fields.texts(), *(["label"] if labelled else [])):
         if name not in columns:
             what = f"no column {_either(getattr(fields, name))} ({name})"
             hint = ". Is this a test file?" if name == "label" else ""
-            found = ", ".join(cell.strip() for cell in first.value)
+            found = ", ".join(cells)
             raise UserError(f"{first.place}: {what}; the columns are {found}{hint}")
-    width = max(len(first.value), 1 + max(columns.values()))
-    columns |= {"only": header[name.lower()] for name in fields.only if name.lower() in header}
-    return Layout(True, columns, width)
+    return Layout(True, columns, len(cells))
 
 
 def _headerless(first: Record, fields: Fields, task: TaskConfig, *, labelled: bool) -> Layout:

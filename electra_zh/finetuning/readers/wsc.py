@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from electra_zh.finetuning.examples import BadExample, TextExample
+from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import Record, found_keys, parse_object, read_text_lines
 from electra_zh.finetuning.readers.tables import label_text
@@ -38,7 +38,7 @@ class Wsc(Reader[TextExample], name="wsc"):
         text = value.get("text")
         if not isinstance(text, str):
             keys = ", ".join(value) or "none"
-            raise BadExample('no text in the field "text"', f"the fields are {keys}")
+            raise BadExampleError('no text in the field "text"', f"the fields are {keys}")
         marks: list[tuple[int, int, str]] = []
         for span, (opening, closing) in _MARKS.items():
             start, end = _find(text, value.get("target"), span)
@@ -67,7 +67,7 @@ def _find(text: str, target: Any, number: int) -> tuple[int, int]:
     span, index = values.get(f"span{number}_text"), values.get(f"span{number}_index")
     if not isinstance(span, str) or not span or not isinstance(index, int):
         detail = f'"target" must have span{number}_text and span{number}_index'
-        raise BadExample(f"no span {number}", detail)
+        raise BadExampleError(f"no span {number}", detail)
     starts = [index] if index >= 0 and text.startswith(span, index) else []
     if not starts:
         near = range(max(0, index - _NEAR), index + _NEAR + 1)
@@ -75,5 +75,5 @@ def _find(text: str, target: Any, number: int) -> tuple[int, int]:
     if len(starts) != 1:
         there = text[max(0, index) : max(0, index) + len(span)]
         detail = f'"{span}" at index {index}, where the text has "{there}"'
-        raise BadExample(f"span {number} is not at its index", detail)
+        raise BadExampleError(f"span {number} is not at its index", detail)
     return starts[0], starts[0] + len(span)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning import readers
 from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExamples, QuestionExample
-from electra_zh.finetuning.readers.questions import cjrc, mrqa, squad
 from electra_zh.finetuning.tasks import TaskConfig
 
 CONTEXT = "范廷颂枢机，1919年生于越南，1963年任主教，1990年升任。"
 
 
-def task(metric: str = "em") -> TaskConfig:
-    return TaskConfig(name="reading", kind="span", reader="squad", metric=metric)
-
-
 def read(
-    reader: Callable[..., Any],
+    reader: str,
     path: Path,
     content: Any,
     *,
@@ -35,8 +30,15 @@ def read(
 ) -> list[QuestionExample]:
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     path.write_text(text, encoding="utf-8")
-    problems = problems or BadExamples(skip=False)
-    return list(reader(str(path), task(), split=split, problems=problems))
+    return read_file(reader, path, split=split, problems=problems)
+
+
+def read_file(
+    reader: str, path: Path, *, split: str = "train", problems: BadExamples | None = None
+) -> list[QuestionExample]:
+    task = TaskConfig(name="reading", kind="span", reader=reader, metric="em")
+    bad = problems or BadExamples(skip=False)
+    return list(readers.read(str(path), task, split=split, bad=bad))
 
 
 def article(*questions: dict[str, Any], context: Any = CONTEXT) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def question(*answers: tuple[str, int], name: str = "Q0", **fields: Any) -> dict
 
 def test_squad_form(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
-    found = read(squad, path, article(question(("1963年", 17), ("1963", 17))))
+    found = read("squad", path, article(question(("1963年", 17), ("1963", 17))))
     answers = (Answer("1963年", 17), Answer("1963", 17))
     place = f"{path}, question Q0"
     assert found == [QuestionExample("Q0", "何时任主教？", CONTEXT, answers, "", place)]
@@ -61,7 +63,7 @@ def test_squad_form(tmp_path: Path) -> None:
 def test_first_form_of_cmrc_has_no_offsets(tmp_path: Path) -> None:
     asked = {"query_id": "T_1", "query_text": "何时？", "answers": ["1919年", "1963年"]}
     content = [{"context_id": "T", "context_text": CONTEXT, "title": "范", "qas": [asked]}]
-    (found,) = read(squad, tmp_path / "cmrc2018_train.json", content)
+    (found,) = read("squad", tmp_path / "cmrc2018_train.json", content)
     assert (found.id, found.question, found.context) == ("T_1", "何时？", CONTEXT)
     assert found.answers == (Answer("1919年", -1), Answer("1963年", -1))
 
@@ -70,13 +72,13 @@ def test_first_form_of_cmrc_has_no_offsets(tmp_path: Path) -> None:
 def test_unanswerable_questions_of_squad2(tmp_path: Path, flag: object) -> None:
     plausible = [{"text": "1919年", "answer_start": 6}]
     content = article(question(is_impossible=flag, plausible_answers=plausible))
-    (found,) = read(squad, tmp_path / "train.json", content)
+    (found,) = read("squad", tmp_path / "train.json", content)
     assert (found.answers, found.verdict) == ((), "NONE")
 
 
 def test_answerable_questions_of_squad2(tmp_path: Path) -> None:
     (found,) = read(
-        squad, tmp_path / "a.json", article(question(("1963年", 17), is_impossible=False))
+        "squad", tmp_path / "a.json", article(question(("1963年", 17), is_impossible=False))
     )
     assert (found.answers, found.verdict) == ((Answer("1963年", 17),), "")
 
@@ -84,13 +86,13 @@ def test_answerable_questions_of_squad2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["test", "new"])
 def test_placeholder_answers_are_none(tmp_path: Path, split: str) -> None:
     fake = [(f"FAKE_ANSWER_{i}", -1) for i in (1, 2, 3)]
-    (found,) = read(squad, tmp_path / "test.json", article(question(*fake)), split=split)
+    (found,) = read("squad", tmp_path / "test.json", article(question(*fake)), split=split)
     assert found.answers is None
 
 
 def test_answers_of_a_test_file_are_taken_when_any_occurs(tmp_path: Path) -> None:
     content = article(question(("1963年", 17)), question(("二零一零年", -1), name="Q1"))
-    found = read(squad, tmp_path / "test.json", content, split="test")
+    found = read("squad", tmp_path / "test.json", content, split="test")
     assert [example.answers for example in found] == [
         (Answer("1963年", 17),),
         (Answer("二零一零年", -1),),
@@ -99,7 +101,7 @@ def test_answers_of_a_test_file_are_taken_when_any_occurs(tmp_path: Path) -> Non
 
 def test_new_questions_need_no_answers_and_no_ids(tmp_path: Path) -> None:
     content = article({"question": "谁？"}, {"question": "何时？"})
-    found = read(squad, tmp_path / "new.json", content, split="new")
+    found = read("squad", tmp_path / "new.json", content, split="new")
     assert [(each.id, each.answers) for each in found] == [("0", None), ("1", None)]
 
 
@@ -109,19 +111,19 @@ def test_missing_answers_are_a_problem_where_they_are_needed(
     tmp_path: Path, split: str, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(UserError, match=r"a\.json, question Q7: no answers: is this a test file\?"):
-        read(squad, tmp_path / "a.json", article(fields), split=split)
+        read("squad", tmp_path / "a.json", article(fields), split=split)
 
 
 def test_span_outside_the_text_is_a_problem_in_training_only(tmp_path: Path) -> None:
     content = article(question(("纽约", 400)))
     message = r'question Q0: span outside the text: "纽约" at 400 of 33 characters'
     with pytest.raises(UserError, match=message):
-        read(squad, tmp_path / "a.json", content)
-    assert len(read(squad, tmp_path / "a.json", content, split="dev")) == 1
+        read("squad", tmp_path / "a.json", content)
+    assert len(read("squad", tmp_path / "a.json", content, split="dev")) == 1
 
 
 def test_span_outside_the_text_that_occurs_in_it_is_none(tmp_path: Path) -> None:
-    assert len(read(squad, tmp_path / "a.json", article(question(("主教", 400))))) == 1
+    assert len(read("squad", tmp_path / "a.json", article(question(("主教", 400))))) == 1
 
 
 @pytest.mark.parametrize(
@@ -146,19 +148,19 @@ def test_span_outside_the_text_that_occurs_in_it_is_none(tmp_path: Path) -> None
 )
 def test_broken_files_are_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read(squad, tmp_path / "a.json", content)
+        read("squad", tmp_path / "a.json", content)
 
 
 def test_bad_questions_are_counted_when_skipped(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
     content = article(question(name="Q1"), question(("1963年", 17)), question(name="Q2"))
-    assert len(read(squad, tmp_path / "a.json", content, problems=problems)) == 1
+    assert len(read("squad", tmp_path / "a.json", content, problems=problems)) == 1
     assert problems.counts == {"no answers: is this a test file?": 2}
 
 
 def test_questions_of_a_test_file_may_be_empty(tmp_path: Path) -> None:
     content = article({"id": "Q1", "question": ""})
-    assert read(squad, tmp_path / "a.json", content, split="test")[0].question == ""
+    assert read("squad", tmp_path / "a.json", content, split="test")[0].question == ""
 
 
 # --- CJRC ------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def test_cjrc_has_spans_verdicts_and_unanswerable_questions(tmp_path: Path) -> N
         question(("NO", -1), name="3", is_impossible="false"),
         question(name="4", is_impossible="true"),
     )
-    found = read(cjrc, tmp_path / "train.json", content)
+    found = read("cjrc", tmp_path / "train.json", content)
     assert [(each.verdict, each.answers) for each in found] == [
         ("", (Answer("1963年", 17),)),
         ("YES", ()),
@@ -193,7 +195,7 @@ def test_cjrc_keeps_the_answers_of_all_annotators(tmp_path: Path) -> None:
         question(("YES", -1), ("1963年", 17), ("YES", -1), name="2", is_impossible="false"),
         question(("YES", -1), ("YES", -1), name="3", is_impossible="false"),
     )
-    found = read(cjrc, tmp_path / "dev.json", content, split="dev")
+    found = read("cjrc", tmp_path / "dev.json", content, split="dev")
     assert [(each.verdict, each.answers) for each in found] == [
         ("", (Answer("1963年", 17), Answer("1963", 17))),
         ("YES", (Answer("YES", -1), Answer("1963年", 17), Answer("YES", -1))),
@@ -203,10 +205,10 @@ def test_cjrc_keeps_the_answers_of_all_annotators(tmp_path: Path) -> None:
 
 def test_cjrc_test_file_without_answers(tmp_path: Path) -> None:
     content = judgment({"id": "1", "question": "何时？"}, question(name="2", is_impossible="false"))
-    found = read(cjrc, tmp_path / "test.json", content, split="test")
+    found = read("cjrc", tmp_path / "test.json", content, split="test")
     assert [each.answers for each in found] == [None, None]
     with pytest.raises(UserError, match=r"question 1: no answers: is this a test file\?"):
-        read(cjrc, tmp_path / "test.json", content)
+        read("cjrc", tmp_path / "test.json", content)
 
 
 # --- MRQA ------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ def detected(*spans: list[int], text: str = "king cobra", **fields: Any) -> dict
 
 
 def test_mrqa_takes_the_span_as_it_stands(tmp_path: Path) -> None:
-    (found,) = read(mrqa, tmp_path / "train.jsonl", mrqa_lines(detected([22, 32], [6, 10])))
+    (found,) = read("mrqa", tmp_path / "train.jsonl", mrqa_lines(detected([22, 32], [6, 10])))
     assert (found.id, found.context) == ("q1", PASSAGE)
     assert found.answers == (
         Answer("King  Cobra", 22),
@@ -237,7 +239,7 @@ def test_mrqa_takes_the_span_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_mrqa_span_of_another_text_is_left_to_alignment(tmp_path: Path) -> None:
-    (found,) = read(mrqa, tmp_path / "a.jsonl", mrqa_lines(detected([0, 4], text="India")))
+    (found,) = read("mrqa", tmp_path / "a.jsonl", mrqa_lines(detected([0, 4], text="India")))
     assert found.answers is not None
     assert found.answers[0] == Answer("India", 0)
 
@@ -245,7 +247,7 @@ def test_mrqa_span_of_another_text_is_left_to_alignment(tmp_path: Path) -> None:
 def test_mrqa_reads_gzip(tmp_path: Path) -> None:
     path = tmp_path / "NewsQA.jsonl.gz"
     path.write_bytes(gzip.compress(mrqa_lines(detected([22, 32])).encode()))
-    (found,) = mrqa(str(path), task(), split="train", problems=BadExamples(skip=False))
+    (found,) = read_file("mrqa", path)
     assert found.question == "Which snake?"
 
 
@@ -258,7 +260,7 @@ def test_mrqa_damaged_gzip(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "NewsQA.jsonl.gz"
     path.write_bytes(broken)
     with pytest.raises(UserError, match=r"NewsQA\.jsonl\.gz cannot be unpacked"):
-        list(mrqa(str(path), task(), split="train", problems=BadExamples(skip=False)))
+        read_file("mrqa", path)
 
 
 @pytest.mark.parametrize(
@@ -273,19 +275,19 @@ def test_mrqa_damaged_gzip(tmp_path: Path, broken: bytes) -> None:
 )
 def test_mrqa_bad_questions(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read(mrqa, tmp_path / "train.jsonl", mrqa_lines(fields))
+        read("mrqa", tmp_path / "train.jsonl", mrqa_lines(fields))
 
 
 def test_mrqa_bad_lines(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
     text = mrqa_lines(detected([22, 32])) + '{"context": "x"\n{"context": " "}\n[]\n'
-    assert len(read(mrqa, tmp_path / "a.jsonl", text, problems=problems)) == 1
+    assert len(read("mrqa", tmp_path / "a.jsonl", text, problems=problems)) == 1
     assert problems.counts == {"not valid JSON": 1, "no context": 1, "not a JSON object": 1}
 
 
 def test_mrqa_without_answers_in_a_test_file(tmp_path: Path) -> None:
     text = mrqa_lines({"qid": "q9", "question": "Which?"})
-    assert read(mrqa, tmp_path / "test.jsonl", text, split="test")[0].answers is None
+    assert read("mrqa", tmp_path / "test.jsonl", text, split="test")[0].answers is None
 
 
 # --- Where answers stand ---------------------------------------------------------------------

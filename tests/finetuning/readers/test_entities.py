@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
-from electra_zh.finetuning.readers.cluener import cluener
-from electra_zh.finetuning.readers.columns import columns, plain_sentences
 from electra_zh.finetuning.tasks import TaskConfig
-
-Reader = Callable[..., Iterator[TaggedExample]]
 
 
 def read(
-    reader: Reader,
+    reader: str,
     folder: Path,
     content: str,
     *,
     split: str = "train",
     skip: BadExamples | None = None,
-    **fields: str,
+    **fields: object,
 ) -> list[TaggedExample]:
     path = folder / "data.txt"
     path.write_bytes(content.encode())
-    task = TaskConfig(name="made", kind="tagging", reader="any", metric="f1", fields=fields)
-    return list(reader(str(path), task, split=split, problems=skip or BadExamples(skip=False)))
+    task = TaskConfig(name="made", kind="tagging", reader=reader, metric="f1", fields=fields)
+    bad = skip or BadExamples(skip=False)
+    return list(readers.read(str(path), task, split=split, bad=bad))
 
 
 def mentions(example: TaggedExample) -> list[tuple[str, str]]:
@@ -49,7 +46,7 @@ def words(example: TaggedExample) -> list[str]:
 def test_columns_are_parted_by_spaces_or_tabs(tmp_path: Path, separator: str) -> None:
     lines = ["马 B-PER", "云 I-PER", "在 O", "杭 B-LOC", "州 I-LOC"]
     text = "\n".join(line.replace(" ", separator) for line in lines)
-    (example,) = read(columns, tmp_path, text)
+    (example,) = read("columns", tmp_path, text)
     assert example.text == "马云在杭州"
     assert example.words == ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5))
     assert example.entities == (Entity("PER", 0, 2), Entity("LOC", 3, 5))
@@ -57,7 +54,7 @@ def test_columns_are_parted_by_spaces_or_tabs(tmp_path: Path, separator: str) ->
 
 def test_sentences_end_at_blank_lines_and_know_their_lines(tmp_path: Path) -> None:
     text = "-DOCSTART- -X- O\n\n一 O\n二 O\n\n\n \t\n三 O\r\n"
-    first, second = read(columns, tmp_path, text)
+    first, second = read("columns", tmp_path, text)
     assert (first.id, first.text, second.id, second.text) == (0, "一二", 1, "三")
     assert first.place.endswith("line 3")
     assert second.place.endswith("line 8")
@@ -69,98 +66,100 @@ def test_sentences_end_at_blank_lines_and_know_their_lines(tmp_path: Path) -> No
 )
 def test_every_scheme_is_read(tmp_path: Path, tags: str) -> None:
     lines = [f"{char} {tag}" for char, tag in zip("甲乙丙丁戊己", tags.split(), strict=True)]
-    (example,) = read(columns, tmp_path, "\n".join(lines))
+    (example,) = read("columns", tmp_path, "\n".join(lines))
     assert mentions(example) == [("X", "甲乙丙"), ("X", "戊")]
 
 
 def test_malformed_tags_are_read_leniently(tmp_path: Path) -> None:
     lines = ["甲 I-X", "乙 I-Y", "丙 O", "丁 E-Y", "戊 B-Y", "己 B-Y"]
-    (example,) = read(columns, tmp_path, "\n".join(lines))
+    (example,) = read("columns", tmp_path, "\n".join(lines))
     assert mentions(example) == [("X", "甲"), ("Y", "乙"), ("Y", "丁"), ("Y", "戊"), ("Y", "己")]
 
 
 def test_a_type_may_have_dots_and_hyphens(tmp_path: Path) -> None:
-    (example,) = read(columns, tmp_path, "老 B-PER.NOM\n板 I-PER.NOM\n甲 B-a-b\n")
+    (example,) = read("columns", tmp_path, "老 B-PER.NOM\n板 I-PER.NOM\n甲 B-a-b\n")
     assert mentions(example) == [("PER.NOM", "老板"), ("a-b", "甲")]
 
 
 def test_spaces_stand_between_latin_words_only(tmp_path: Path) -> None:
     given = ["在", "Face", "book", "上", "，", "2", "0", "—", "—", "ok", "."]
-    (example,) = read(columns, tmp_path, "\n".join(f"{word} O" for word in given))
+    (example,) = read("columns", tmp_path, "\n".join(f"{word} O" for word in given))
     assert example.text == "在Face book上，2 0 —— ok ."
     assert words(example) == given
 
 
 def test_chosen_columns(tmp_path: Path) -> None:
     text = "1 He PRP B-NP _\n2 ran VBD B-VP _\n"
-    (example,) = read(columns, tmp_path, text, word="2", tag="4")
+    (example,) = read("columns", tmp_path, text, word=2, tag=4)
     assert mentions(example) == [("NP", "He"), ("VP", "ran")]
 
 
 def test_a_word_may_hold_spaces_between_tabs(tmp_path: Path) -> None:
-    (example,) = read(columns, tmp_path, "New York\tB-LOC\nis\tO\n")
+    (example,) = read("columns", tmp_path, "New York\tB-LOC\nis\tO\n")
     assert words(example) == ["New York", "is"]
 
 
 def test_places_in_words_are_dropped_from_characters(tmp_path: Path) -> None:
     text = "老0\tB-PER.NOM\n板1\tI-PER.NOM\n20\tO\n311\tO\n7\tO\n"
-    (example,) = read(columns, tmp_path, text, suffix="digits")
+    (example,) = read("columns", tmp_path, text, suffix="digits")
     assert words(example) == ["老", "板", "2", "3", "7"]
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_line_without_tag_is_named(tmp_path: Path, split: str) -> None:
     with pytest.raises(
-        UserError, match=r'line 2: no label: is this a test file\?: the line is "乙"'
+        UserError, match=r'line 2: a line without a tag in a sentence with tags: the line is "乙"'
     ):
-        read(columns, tmp_path, "甲 O\n乙\n", split=split)
+        read("columns", tmp_path, "甲 O\n乙\n", split=split)
 
 
 @pytest.mark.parametrize("split", ["test", "new"])
 def test_new_data_needs_no_tags(tmp_path: Path, split: str) -> None:
-    bare, tagged = read(columns, tmp_path, "甲\n乙\n\n丙 B-X\n", split=split)
+    bare, tagged = read("columns", tmp_path, "甲\n乙\n\n丙 B-X\n", split=split)
     assert (bare.text, bare.entities) == ("甲乙", None)
     assert mentions(tagged) == [("X", "丙")]
 
 
 def test_tags_of_half_a_sentence_are_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="line 1: labels on some lines of a sentence only"):
-        read(columns, tmp_path, "甲\n乙 O\n", split="test")
+    with pytest.raises(UserError, match="line 1: a line without a tag in a sentence with tags"):
+        read("columns", tmp_path, "甲\n乙 O\n", split="test")
 
 
 def test_what_is_no_tag_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='line 2: not a tag: "NN"; it must be O, or B-'):
-        read(columns, tmp_path, "甲 O\n乙 NN\n")
+        read("columns", tmp_path, "甲 O\n乙 NN\n")
 
 
 def test_a_missing_word_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='line 1: no word: there is no column 3 in "甲 O"'):
-        read(columns, tmp_path, "甲 O\n", word="3")
+        read("columns", tmp_path, "甲 O\n", word=3)
 
 
 def test_bad_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
-    found = read(columns, tmp_path, "甲 O\n乙\n\n丙 O\n\n丁 Q-X\n戊 O\n", skip=problems)
+    found = read("columns", tmp_path, "甲 O\n乙\n\n丙 O\n\n丁 Q-X\n戊 O\n", skip=problems)
     assert [(example.id, example.text) for example in found] == [(1, "丙")]
-    assert problems.counts == {"no label: is this a test file?": 1, "not a tag": 1}
+    assert problems.counts == {"a line without a tag in a sentence with tags": 1, "not a tag": 1}
 
 
 @pytest.mark.parametrize("value", ["0", "last", "-1"])
 def test_column_numbers_are_checked(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UserError, match=f'fields.tag is "{value}"; it must be the number'):
-        read(columns, tmp_path, "甲 O\n", tag=value)
+    with pytest.raises(UserError, match=r"fields: tag must be (at least 1|a whole number)"):
+        read("columns", tmp_path, "甲 O\n", tag=value)
 
 
 def test_the_suffix_is_checked(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r'fields.suffix is "words"; allowed: digits'):
-        read(columns, tmp_path, "甲 O\n", suffix="words")
+    with pytest.raises(UserError, match=r'fields: suffix is "words"; allowed: digits'):
+        read("columns", tmp_path, "甲 O\n", suffix="words")
 
 
 # --- Plain lines -----------------------------------------------------------------------------
 
 
 def test_plain_lines_are_sentences(tmp_path: Path) -> None:
-    first, second = read(plain_sentences, tmp_path, "马云在杭州。\n\n  二\u2028行 \n", split="new")
+    first, second = read(
+        "plain_sentences", tmp_path, "马云在杭州。\n\n  二\u2028行 \n", split="new"
+    )
     assert (first.id, first.text, first.words, first.entities) == (0, "马云在杭州。", None, None)
     assert (second.id, second.text) == (1, "  二\u2028行 ")
     assert second.place.endswith("line 3")
@@ -175,35 +174,35 @@ def line(text: str, **labels: dict[str, list[list[int]]]) -> str:
 
 def test_cluener_ends_are_inclusive(tmp_path: Path) -> None:
     text = line("生生不息CSOL和CSOL", game={"CSOL": [[9, 12], [4, 7]]}, name={"生生": [[0, 1]]})
-    (example,) = read(cluener, tmp_path, text)
+    (example,) = read("cluener", tmp_path, text)
     assert example.entities == (Entity("name", 0, 2), Entity("game", 4, 8), Entity("game", 9, 13))
     assert (example.id, example.words) == (0, None)
 
 
 def test_cluener_test_lines_have_ids_and_no_labels(tmp_path: Path) -> None:
-    (example,) = read(cluener, tmp_path, '{"id": 7, "text": "四川"}\n', split="test")
+    (example,) = read("cluener", tmp_path, '{"id": 7, "text": "四川"}\n', split="test")
     assert (example.id, example.text, example.entities) == (7, "四川", None)
 
 
 def test_a_sentence_without_entities_is_labelled(tmp_path: Path) -> None:
-    (example,) = read(cluener, tmp_path, line("四川"))
+    (example,) = read("cluener", tmp_path, line("四川"))
     assert example.entities == ()
 
 
 def test_a_test_file_for_training_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 2: no label: is this a test file\?"):
-        read(cluener, tmp_path, f'{line("四川")}\n{{"id": 0, "text": "四川"}}\n')
+        read("cluener", tmp_path, f'{line("四川")}\n{{"id": 0, "text": "四川"}}\n')
 
 
 @pytest.mark.parametrize("span", [[0, 4], [3, 4], [-1, 1], [2, 1]])
 def test_a_span_outside_the_text_is_named(tmp_path: Path, span: list[int]) -> None:
     with pytest.raises(UserError, match=r'line 1: span outside the text: "四川" at .* of 4 char'):
-        read(cluener, tmp_path, line("四川成都", address={"四川": [span]}))
+        read("cluener", tmp_path, line("四川成都", address={"四川": [span]}))
 
 
 def test_a_span_that_is_not_its_mention_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'span is not its mention: "四川" at \[1, 2\].*"川成"'):
-        read(cluener, tmp_path, line("四川成都", address={"四川": [[1, 2]]}))
+        read("cluener", tmp_path, line("四川成都", address={"四川": [[1, 2]]}))
 
 
 @pytest.mark.parametrize(
@@ -211,18 +210,18 @@ def test_a_span_that_is_not_its_mention_is_named(tmp_path: Path) -> None:
 )
 def test_a_malformed_label_is_named(tmp_path: Path, label: str) -> None:
     with pytest.raises(UserError, match=r"line 1: malformed label: .*it must be \{type"):
-        read(cluener, tmp_path, f'{{"text": "四川", "label": {label}}}')
+        read("cluener", tmp_path, f'{{"text": "四川", "label": {label}}}')
 
 
 def test_a_line_without_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='line 1: no "sentence" that is text'):
-        read(cluener, tmp_path, line("四川"), text="sentence")
+    with pytest.raises(UserError, match='line 1: no text in the field "sentence"'):
+        read("cluener", tmp_path, line("四川"), text="sentence")
 
 
 def test_bad_lines_are_counted_by_reason(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
     bad = [line("四川", x={"四川": [[0, 9]]}), line("四川", x={"四川": [[0, 0]]}), "{"]
-    found = read(cluener, tmp_path, "\n".join([*bad, line("成都")]), skip=problems)
+    found = read("cluener", tmp_path, "\n".join([*bad, line("成都")]), skip=problems)
     assert [example.text for example in found] == ["成都"]
     assert set(problems.counts) == {
         "span outside the text",

@@ -15,11 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import registry
+from electra_zh.finetuning import readers, registry
 from electra_zh.finetuning.examples import BadExamples, TextExample
-from electra_zh.finetuning.readers import READERS
-from electra_zh.finetuning.readers.plain import looks_labelled, plain_texts
-from electra_zh.finetuning.readers.tables import label_names
+from electra_zh.finetuning.readers.plain import looks_labelled
+from electra_zh.finetuning.readers.tables import Fields, read_label_names
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 
 
@@ -28,10 +27,7 @@ def read(
 ) -> list[TextExample]:
     if isinstance(task, str):
         task = registry.load([task])[0]
-    found = READERS[task.reader](
-        str(path), task, split=split, problems=problems or BadExamples(skip=False)
-    )
-    return list(found)
+    return list(readers.read(str(path), task, split=split, bad=problems or BadExamples(skip=False)))
 
 
 def short(examples: Sequence[TextExample]) -> list[tuple[Any, str, str | None, str | None]]:
@@ -54,7 +50,7 @@ def single(**changes: Any) -> TaskConfig:
         "classification",
         "table",
         "accuracy",
-        fields={"text_a": "text|1", "label": "label|0"},
+        fields={"text_a": "text", "columns": [["label", "text_a"]]},
     )
     return dataclasses.replace(task, **changes)
 
@@ -144,7 +140,7 @@ def test_a_field_that_is_no_text(tmp_path: Path) -> None:
 def test_a_training_file_without_labels(tmp_path: Path, label: dict[str, Any]) -> None:
     path = write_json(tmp_path, {"id": 0, "sentence": "甲", **label})
     with pytest.raises(
-        UserError, match=r"line 1: no label: is this a test file\? It has id, sentence"
+        UserError, match=r"line 1: no label: is this a test file\?: found id, sentence"
     ):
         read(path, "tnews", "dev")
 
@@ -229,7 +225,7 @@ def test_thucnews_label_then_text(tmp_path: Path) -> None:
 
 
 def test_known_labels_tell_which_column_they_stand_in(tmp_path: Path) -> None:
-    fields = {"text_a": "1|0", "label": "0|1"}
+    fields = {"columns": [["label", "text_a"], ["text_a", "label"]]}
     task = single(fields=fields, labels=Labels(names=("一个很长的标签的名字", "坏")))
     path = write(tmp_path, "a.tsv", "短\t一个很长的标签的名字", "文\t坏")
     assert [each.text_a for each in read(path, task)] == ["短", "文"]
@@ -381,7 +377,7 @@ def test_a_first_line_that_breaks_off_is_the_only_bad_one(tmp_path: Path) -> Non
 def test_an_empty_label_is_none(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tsv", "label\ttext", "\t甲")
     with pytest.raises(
-        UserError, match=r"line 2: no label: is this a test file\? It has columns label, text"
+        UserError, match=r"line 2: no label: is this a test file\?: found columns label, text"
     ):
         read(path, single())
 
@@ -398,7 +394,7 @@ def test_a_quote_of_csv_that_never_ends(tmp_path: Path) -> None:
 
 def test_fields_with_an_unknown_key(tmp_path: Path) -> None:
     task = single(fields={"text_a": "text", "lable": "y"})
-    with pytest.raises(UsageError, match=r'unknown key "lable". Did you mean "label"\?'):
+    with pytest.raises(UsageError, match=r'unknown setting "lable". Did you mean "label"\?'):
         read(write(tmp_path, "a.tsv", "x"), task)
 
 
@@ -407,29 +403,46 @@ def test_fields_without_a_text(tmp_path: Path) -> None:
         read(write(tmp_path, "a.tsv", "x"), single(fields={}))
 
 
+def test_fields_as_words_between_bars_are_still_read() -> None:
+    old = {"text_a": "text|1|0", "label": "y|0|1", "only": "lang=zh", "aliases": "a=b|c=d"}
+    new = {
+        "text_a": ["text"],
+        "label": ["y"],
+        "columns": [["label", "text_a"], ["text_a", "label"]],
+        "only": {"lang": "zh"},
+        "aliases": {"a": "b", "c": "d"},
+    }
+    assert Fields.of(single(fields=old)) == Fields.of(single(fields=new))
+
+
+def test_columns_have_the_names_of_fields() -> None:
+    with pytest.raises(UserError, match='fields: columns contains "text"; allowed: text_a, text_b'):
+        Fields.of(single(fields={"columns": [["text", "label"]], "text_a": "text"}))
+
+
 # Files of labels.
 
 
 def test_label_names_from_json_lines(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"label": "100", "label_desc": "a"}, {"label": 101})
-    assert label_names(registry.load(["tnews"])[0], str(path)) == ("100", "101")
+    assert read_label_names(str(path), "label") == ("100", "101")
 
 
 def test_label_names_one_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, "class.txt", "体育", "", "财经 ")
-    assert label_names(single(), str(path)) == ("体育", "财经")
+    assert read_label_names(str(path), "label") == ("体育", "财经")
 
 
 def test_a_label_name_that_stands_there_twice(tmp_path: Path) -> None:
     path = write(tmp_path, "class.txt", "体育", "体育")
-    with pytest.raises(UserError, match=r'class.txt, line 2: label "体育" stands there twice'):
-        label_names(single(), str(path))
+    with pytest.raises(UserError, match=r'class.txt, line 2: duplicate label "体育"'):
+        read_label_names(str(path), "label")
 
 
 def test_a_line_of_labels_without_the_field(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"label": "1"}, {"name": "2"})
     with pytest.raises(UserError, match=r'line 2: no label in the field "label"'):
-        label_names(single(), str(path))
+        read_label_names(str(path), "label")
 
 
 # CLUEWSC2020.
@@ -530,7 +543,7 @@ def test_cells_of_csv_may_be_of_any_length(tmp_path: Path) -> None:
 
 
 def test_a_label_does_not_take_the_rest_of_a_line(tmp_path: Path) -> None:
-    task = single(fields={"text_a": "text|0", "label": "label|1"})
+    task = single(fields={"text_a": "text", "columns": [["text_a", "label"]]})
     path = write(tmp_path, "rows.tsv", "甲\tx", "乙\t丙\ty")
     with pytest.raises(UserError, match="line 2: too many columns: expected 2, the last the label"):
         read(path, task)
@@ -562,6 +575,6 @@ def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
     path = write(tmp_path, "new.txt", "甲\t乙", "丙", "丁\t戊\t0")
     task = registry.load(["afqmc"])[0]
     problems = BadExamples(skip=True)
-    found = list(plain_texts(str(path), task, split="new", problems=problems))
+    found = list(readers.read(str(path), task, split="new", bad=problems, name="plain_texts"))
     assert [(each.text_a, each.text_b) for each in found] == [("甲", "乙")]
     assert dict(problems.counts) == {"no TAB between the two texts": 1, "more than two texts": 1}

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning import locate, registry
+from electra_zh.finetuning import locate, readers, registry
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample, ClozeExample
-from electra_zh.finetuning.readers.choices import c3
-from electra_zh.finetuning.readers.idioms import chid, chid_fewclue
 from electra_zh.finetuning.tasks import Split, TaskConfig
 from support.clue_reading import write_c3, write_c3_original, write_chid, write_chid_fewclue
 from support.made_text import Sizes
 
 SIZES = Sizes(9, 7, 5)
-TASK = TaskConfig(name="made", kind="choice", reader="c3", metric="accuracy")
-Reader = Callable[..., Iterator[Any]]
 
 
 def write(path: Path, value: Any) -> str:
@@ -30,10 +26,12 @@ def write(path: Path, value: Any) -> str:
 
 
 def read(
-    reader: Reader, path: str | Path, split: str = "train", problems: BadExamples | None = None
+    reader: str, path: str | Path, split: str = "train", problems: BadExamples | None = None
 ) -> list[Any]:
-    problems = problems or BadExamples(skip=False)
-    return list(reader(str(path), TASK, split=split, problems=problems))
+    kind = "choice" if reader == "c3" else "cloze"
+    task = TaskConfig(name="made", kind=kind, reader=reader, metric="accuracy")
+    bad = problems or BadExamples(skip=False)
+    return list(readers.read(str(path), task, split=split, bad=bad))
 
 
 def read_split(name: str, folder: Path, split: Split) -> list[Any]:
@@ -41,12 +39,11 @@ def read_split(name: str, folder: Path, split: Split) -> list[Any]:
     task = registry.load([name])[0]
     found = locate.find(task, locate.folders_below(str(folder)))
     assert found is not None
-    reader = {"c3": c3, "chid": chid, "chid_fewclue": chid_fewclue}[task.reader]
-    problems = BadExamples(skip=False)
+    bad = BadExamples(skip=False)
     return [
         example
         for path in found.paths[split]
-        for example in reader(path, task, split=split, problems=problems)
+        for example in readers.read(path, task, split=split, bad=bad)
     ]
 
 
@@ -61,7 +58,7 @@ def c3_file(folder: Path, *questions: Any, lines: Any = ("男：好。", "女：
 
 def test_c3_question(tmp_path: Path) -> None:
     path = c3_file(tmp_path, QUESTION)
-    assert read(c3, path) == [
+    assert read("c3", path) == [
         ChoiceExample(
             "d-dev/11-5/0",
             "男：好。\n女：不好。",
@@ -75,7 +72,7 @@ def test_c3_question(tmp_path: Path) -> None:
 
 def test_c3_keeps_the_ids_of_a_test_file(tmp_path: Path) -> None:
     question = {"question": "谁?", "choice": ["甲", "乙"], "id": 17}
-    (example,) = read(c3, c3_file(tmp_path, question), "test")
+    (example,) = read("c3", c3_file(tmp_path, question), "test")
     assert (example.id, example.answer) == (17, None)
 
 
@@ -100,7 +97,7 @@ def test_tasks_of_one_part_read_that_part(tmp_path: Path, name: str, size: int) 
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({**QUESTION, "answer": "丁"}, r'question 1: the answer is none of the choices: "丁"; all'),
+        ({**QUESTION, "answer": "丁"}, r'question 1: the answer is not one of the choices: "丁"'),
         ({**QUESTION, "answer": ""}, "question 1: no label: is this a test file"),
         ({"question": "谁?", "choice": ["甲", "乙"]}, "no label: is this a test file"),
         ({**QUESTION, "choice": ["甲"]}, "not a question with two or more choices"),
@@ -112,27 +109,27 @@ def test_tasks_of_one_part_read_that_part(tmp_path: Path, name: str, size: int) 
 def test_bad_c3_question_is_named(tmp_path: Path, question: Any, message: str) -> None:
     path = c3_file(tmp_path, question)
     with pytest.raises(UserError, match=f"d-dev.json, text 1.*{message}"):
-        read(c3, path)
+        read("c3", path)
 
 
 def test_bad_c3_questions_are_counted_when_skipped(tmp_path: Path) -> None:
     bad = {**QUESTION, "answer": "丁"}
     problems = BadExamples(skip=True)
-    examples = read(c3, c3_file(tmp_path, bad, QUESTION, bad), problems=problems)
+    examples = read("c3", c3_file(tmp_path, bad, QUESTION, bad), problems=problems)
     assert [example.id for example in examples] == ["d-dev/11-5/1"]
-    assert problems.counts == {"the answer is none of the choices": 2}
+    assert problems.counts == {"the answer is not one of the choices": 2}
 
 
 @pytest.mark.parametrize("item", [[], "text", [["a"], [QUESTION]], ["a", [QUESTION], "id"]])
 def test_bad_c3_item_is_named(tmp_path: Path, item: Any) -> None:
     path = write(tmp_path / "m-dev.json", [[["好"], [QUESTION], "1"], item])
     with pytest.raises(UserError, match=r"m-dev.json, text 2: not \[\[lines\], \[questions\]"):
-        read(c3, path)
+        read("c3", path)
 
 
 def test_c3_file_must_be_a_list(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"m-dev.json: not a JSON list of"):
-        read(c3, write(tmp_path / "m-dev.json", {"data": []}))
+        read("c3", write(tmp_path / "m-dev.json", {"data": []}))
 
 
 # --- ChID ------------------------------------------------------------------------------------
@@ -152,7 +149,7 @@ def chid_file(folder: Path, *items: Any, answers: Any = ANSWERS) -> str:
 
 def test_chid_item(tmp_path: Path) -> None:
     path = chid_file(tmp_path, ITEM)
-    (example,) = read(chid, path)
+    (example,) = read("chid", path)
     assert example.id == 0
     assert example.texts == tuple(ITEM["content"])
     assert example.candidates == tuple(ITEM["candidates"])
@@ -168,12 +165,12 @@ def test_chid_item(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["test", "new"])
 def test_chid_without_answers(tmp_path: Path, split: str) -> None:
-    (example,) = read(chid, chid_file(tmp_path, ITEM, answers=None), split)
+    (example,) = read("chid", chid_file(tmp_path, ITEM, answers=None), split)
     assert [blank.answer for blank in example.blanks] == [None, None, None]
 
 
 def test_chid_test_file_with_answers_has_labels(tmp_path: Path) -> None:
-    (example,) = read(chid, chid_file(tmp_path, ITEM), "test")
+    (example,) = read("chid", chid_file(tmp_path, ITEM), "test")
     assert [blank.answer for blank in example.blanks] == [2, 0, 1]
 
 
@@ -193,9 +190,13 @@ def test_task_chid_reads_the_public_files(tmp_path: Path) -> None:
         (
             ITEM,
             {**ANSWERS, "#idiom000002#": 3},
-            "is no candidate: #idiom000002#: 3; allowed: 0 to 2",
+            "is not a candidate: #idiom000002#: 3; allowed: 0 to 2",
         ),
-        (ITEM, {**ANSWERS, "#idiom000002#": "0"}, 'is no candidate: #idiom000002#: "0"; allowed'),
+        (
+            ITEM,
+            {**ANSWERS, "#idiom000002#": "0"},
+            'is not a candidate: #idiom000002#: "0"; allowed',
+        ),
         ({**ITEM, "content": ["没有"]}, ANSWERS, "line 1: no blank in the texts"),
         (
             {**ITEM, "content": "没有"},
@@ -209,25 +210,27 @@ def test_task_chid_reads_the_public_files(tmp_path: Path) -> None:
 def test_bad_chid_item_is_named(tmp_path: Path, item: Any, answers: Any, message: str) -> None:
     path = chid_file(tmp_path, item, answers=answers)
     with pytest.raises(UserError, match=message):
-        read(chid, path)
+        read("chid", path)
 
 
 def test_bad_chid_items_are_counted_when_skipped(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
     bad = {**ITEM, "content": ["他#idiom000009#"]}
-    examples = read(chid, chid_file(tmp_path, bad, ITEM), problems=problems)
+    examples = read("chid", chid_file(tmp_path, bad, ITEM), problems=problems)
     assert [example.id for example in examples] == [1]
     assert problems.counts == {"no label: is this a test file?": 1}
 
 
 def test_chid_training_file_without_answers(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no labels, .*lines_answer.json does not exist: is this"):
-        read(chid, chid_file(tmp_path, ITEM, answers=None))
+    with pytest.raises(
+        UserError, match=r"no label: is this a test file\?: .*lines_answer.json does not exist"
+    ):
+        read("chid", chid_file(tmp_path, ITEM, answers=None))
 
 
 def test_chid_answers_must_be_an_object(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lines_answer.json: not a JSON object of blank to index"):
-        read(chid, chid_file(tmp_path, ITEM, answers="text"))
+        read("chid", chid_file(tmp_path, ITEM, answers="text"))
 
 
 # --- ChID of FewCLUE ---------------------------------------------------------------------------
@@ -237,7 +240,7 @@ FEW = {"id": 9, "candidates": ["画蛇添足", "一目了然"], "content": "他#
 
 @pytest.mark.parametrize("answer", [1, "一目了然"])
 def test_fewclue_item(tmp_path: Path, answer: Any) -> None:
-    (example,) = read(chid_fewclue, write(tmp_path / "lines.json", [{**FEW, "answer": answer}]))
+    (example,) = read("chid_fewclue", write(tmp_path / "lines.json", [{**FEW, "answer": answer}]))
     assert isinstance(example, ClozeExample)
     (blank,) = example.blanks
     assert (example.id, blank.id, blank.answer) == (9, "#idiom#", 1)
@@ -254,18 +257,18 @@ def test_task_chid_fewclue_reads_the_public_files(tmp_path: Path) -> None:
 
 def test_fewclue_item_without_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "lines.json", [{**FEW, "answer": None}])
-    (example,) = read(chid_fewclue, path, "new")
+    (example,) = read("chid_fewclue", path, "new")
     assert example.blanks[0].answer is None
     with pytest.raises(UserError, match=r"lines.json, line 1: no label: is this a test file"):
-        read(chid_fewclue, path, "dev")
+        read("chid_fewclue", path, "dev")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answer": 2}, "the answer is no candidate: 2; allowed: 0 to 1"),
-        ({"answer": "水长船高"}, 'the answer is no candidate: "水长船高"; allowed'),
-        ({"answer": True}, "the answer is no candidate: true; allowed"),
+        ({"answer": 2}, "the answer is not a candidate: 2; allowed: 0 to 1"),
+        ({"answer": "水长船高"}, 'the answer is not a candidate: "水长船高"; allowed'),
+        ({"answer": True}, "the answer is not a candidate: true; allowed"),
         ({"content": "他"}, "not exactly one blank in the text: 0 times #idiom#"),
         ({"content": "#idiom##idiom#"}, "not exactly one blank in the text: 2 times #idiom#"),
         ({"content": ["#idiom#"]}, "not a cloze item"),
@@ -275,4 +278,4 @@ def test_fewclue_item_without_answer(tmp_path: Path) -> None:
 def test_bad_fewclue_item_is_named(tmp_path: Path, change: Any, message: str) -> None:
     path = write(tmp_path / "lines.json", [{**FEW, **change}])
     with pytest.raises(UserError, match=f"lines.json, line 1: {message}"):
-        read(chid_fewclue, path)
+        read("chid_fewclue", path)
