@@ -14,7 +14,7 @@ from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import kind_class, make_kind
 from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
-from electra_zh.finetuning.readers.tables import read_label_names
+from electra_zh.finetuning.readers.fields import read_label_names
 from electra_zh.finetuning.tasks import Split, TaskConfig
 
 

@@ -35,9 +35,9 @@ def test_a_metric_of_another_kind_is_refused(changes: dict[str, object], message
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reader": "jsonlines"}, r'unknown reader "jsonlines". Did you mean "json_lines"'),
+        ({"reader": "jsonlines"}, r'reader "jsonlines" does not exist. Did you mean "json_lines"'),
         ({"reader": "columns"}, r'"columns" does not read examples for classification. Allowed: j'),
-        ({"kind": "tagging", "reader": "table"}, "Allowed: columns, cluener, plain_sentences"),
+        ({"kind": "tagging", "reader": "table"}, "Allowed: cluener, columns, plain_sentences"),
     ],
 )
 def test_a_reader_of_something_else_is_refused(changes: dict[str, object], message: str) -> None:

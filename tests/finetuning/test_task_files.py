@@ -8,7 +8,7 @@ import pytest
 
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.readers import READERS
-from electra_zh.finetuning.readers.tables import Fields
+from electra_zh.finetuning.readers.fields import Fields
 
 CLASSIFICATION = {
     "afqmc": 2,

@@ -5,8 +5,8 @@ A form is registered by its class alone, in any module of this folder:
     class Poem(Reader[TextExample], name="poem"):
         example_type = TextExample
 
-        def records(self): ...          # yields Record(value, place), streaming
-        def example(self, record, number): ...  # returns the example, or raises BadExampleError
+        def _example(self, record, number):  # a JSON object per line, see `Reader._records`
+            return TextExample(number, record.value["text"], None, None, record.place)
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import abc
 from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
-from electra_zh.finetuning.examples import Example
-from electra_zh.finetuning.readers.streams import Record
+from electra_zh.finetuning.examples import BadExampleError, BadExamples, Example
+from electra_zh.finetuning.readers.streams import Record, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
 ExampleT = TypeVar("ExampleT", bound=Example)
 READERS: dict[str, type[Reader[Any]]] = {}
-# Splits that need labels. Test files may have labels; new data is `new`.
-_LABELLED = ("train", "dev")
+# Splits that need labels. The others are test, whose labels are read if it has any, and new.
+LABELLED = ("train", "dev")
 
 
 class Reader(abc.ABC, Generic[ExampleT]):
@@ -30,42 +30,65 @@ class Reader(abc.ABC, Generic[ExampleT]):
 
     Attributes:
       example_type: the class of its examples; kinds of task with these examples can use it.
-      name: the name in task files.
       path: the file.
-      task: the settings of the task.
+      task: the settings of the task; `task.fields` are checked when the reader is made.
       split: `train`, `dev`, `test` or `new`.
       labelled: the split needs labels.
     """
 
     example_type: ClassVar[type[Example]]
-    name: ClassVar[str]
 
     def __init_subclass__(cls, *, name: str = "") -> None:
         super().__init_subclass__()
         if name:
             assert name not in READERS, f"two readers are named {name}"
-            cls.name = name
             READERS[name] = cls
 
     def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        """Checks the task's `fields`.
+        self.path, self.task, self.split = path, task, split
+        self.labelled = split in LABELLED
+
+    def read(self, bad: BadExamples) -> Iterator[ExampleT]:
+        """Yields the examples of the file, streaming; bad ones go to `bad`.
+
+        Examples whose label the task drops are counted and skipped in train and dev; elsewhere they
+        are examples without a label, so that a test set stays complete.
 
         Raises:
-          UserError: an unknown or missing field, or one of another type.
+          UserError: the file is missing or has another form, or an example is bad.
         """
-        self.path, self.task, self.split = path, task, split
-        self.labelled = split in _LABELLED
+        drop = set(self.task.labels.drop)
+        for number, record in enumerate(self._records()):
+            try:
+                example = self._checked(record, number)
+            except BadExampleError as error:
+                bad.add(error.place or record.place, error.reason, detail=error.detail)
+                continue
+            dropped = drop.intersection(example.label_names) if drop else ()
+            if dropped and self.labelled:
+                bad.dropped[min(dropped)] += 1
+                continue
+            yield example.unlabelled() if dropped else example
 
-    @abc.abstractmethod
-    def records(self) -> Iterator[Record]:
-        """Yields the records of the file.
+    def _checked(self, record: Record, number: int) -> ExampleT:
+        if isinstance(record.value, BadExampleError):
+            raise record.value
+        example = self._example(record, number)
+        if self.labelled and not example.has_label:
+            reason = f"no {example.label_noun}: is this a test file?"
+            raise BadExampleError(reason, self._found(record))
+        return example
+
+    def _records(self) -> Iterator[Record]:
+        """Yields the records of the file; by default each line as a JSON object.
 
         Raises:
           UserError: the file is missing, or has another form.
         """
+        return read_json_lines(self.path)
 
     @abc.abstractmethod
-    def example(self, record: Record, number: int) -> ExampleT:
+    def _example(self, record: Record, number: int) -> ExampleT:
         """Returns the example of a record; without a label if the record has none.
 
         Args:
@@ -76,7 +99,6 @@ class Reader(abc.ABC, Generic[ExampleT]):
           BadExampleError: the record cannot be used.
         """
 
-    def found(self, record: Record) -> str:
+    def _found(self, record: Record) -> str:
         """Returns the parts of a record without a label, for the message."""
-        del record
-        return ""
+        return f"found {', '.join(record.value)}" if isinstance(record.value, dict) else ""

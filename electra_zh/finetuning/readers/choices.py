@@ -14,9 +14,7 @@ from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
     Record,
     is_texts,
-    parse_object,
     read_json,
-    read_text_lines,
 )
 
 _MARK = re.compile(r"#idiom\d+#")
@@ -34,8 +32,7 @@ class C3(Reader[ChoiceExample], name="c3"):
 
     example_type = ChoiceExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields (id, context, question) of the questions."""
+    def _records(self) -> Iterator[Record]:
         items = read_json(self.path)
         if not isinstance(items, list):
             raise UserError(f"{self.path}: not a JSON list of [text, questions, id]")
@@ -52,8 +49,7 @@ class C3(Reader[ChoiceExample], name="c3"):
                 value = (f"{name}/{item[2]}/{index}", context, question)
                 yield Record(value, f"{place}, question {index + 1}")
 
-    def example(self, record: Record, number: int) -> ChoiceExample:
-        """Returns the example of a question."""
+    def _example(self, record: Record, number: int) -> ChoiceExample:
         del number
         identity, context, question = record.value
         if not (
@@ -95,12 +91,7 @@ class Chid(Reader[ClozeExample], name="chid"):
 
     example_type = ClozeExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines.
-
-        Raises:
-          UserError: the file of answers is not one object.
-        """
+    def _records(self) -> Iterator[Record]:
         self._answers_path = f"{self.path.removesuffix('.json')}_answer.json"
         self._answers: dict[str, Any] | None = None
         if files.exists(self._answers_path):
@@ -108,11 +99,10 @@ class Chid(Reader[ClozeExample], name="chid"):
             if not isinstance(self._answers, dict):
                 wanted = "a JSON object of blank to index of its idiom"
                 raise UserError(f"{self._answers_path}: not {wanted}")
-        return read_text_lines(self.path)
+        return super()._records()
 
-    def example(self, record: Record, number: int) -> ClozeExample:
-        """Returns the item of a line."""
-        item = parse_object(record.value)
+    def _example(self, record: Record, number: int) -> ClozeExample:
+        item = record.value
         texts, candidates = item.get("content"), item.get("candidates")
         if not is_texts(texts, at_least=1) or not is_texts(candidates, at_least=2):
             raise _not_an_item(item, content="a list of texts")
@@ -129,11 +119,10 @@ class Chid(Reader[ClozeExample], name="chid"):
         identity = item.get("id", number)
         return ClozeExample(identity, tuple(texts), tuple(blanks), tuple(candidates), record.place)
 
-    def found(self, record: Record) -> str:
-        """Returns the reason why an answer is missing."""
+    def _found(self, record: Record) -> str:
         if self._answers is None:
             return f"{self._answers_path} does not exist"
-        marks = _MARK.findall(" ".join(parse_object(record.value)["content"]))
+        marks = _MARK.findall(" ".join(record.value["content"]))
         missing = next(mark for mark in marks if self._answers.get(mark) is None)
         return f"{missing} is not among the answers"
 
@@ -147,13 +136,8 @@ class ChidFewclue(Reader[ClozeExample], name="chid_fewclue"):
 
     example_type = ClozeExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines."""
-        return read_text_lines(self.path)
-
-    def example(self, record: Record, number: int) -> ClozeExample:
-        """Returns the item of a line."""
-        item = parse_object(record.value)
+    def _example(self, record: Record, number: int) -> ClozeExample:
+        item = record.value
         text, candidates = item.get("content"), item.get("candidates")
         if not isinstance(text, str) or not is_texts(candidates, at_least=2):
             raise _not_an_item(item, content="a text")

@@ -14,9 +14,7 @@ from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
     Record,
     check_text,
-    parse_object,
     read_lines,
-    read_text_lines,
 )
 from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.tasks import TaskConfig
@@ -53,13 +51,11 @@ class Columns(Reader[TaggedExample], name="columns"):
     example_type = TaggedExample
 
     def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        """Checks the task's `fields`, see `ColumnFields`."""
         super().__init__(path, task, split=split)
         where = f"task {task.name}: fields"
         self._fields = build_settings(ColumnFields, task.fields, where=where)
 
-    def records(self) -> Iterator[Record]:
-        """Yields the sentences, each a list of lines."""
+    def _records(self) -> Iterator[Record]:
         lines: list[Record] = []
         for line in read_lines(self.path):
             if line.value.strip(_BLANKS):
@@ -71,8 +67,7 @@ class Columns(Reader[TaggedExample], name="columns"):
         if lines:
             yield Record(lines, lines[0].place)
 
-    def example(self, record: Record, number: int) -> TaggedExample:
-        """Returns the example of a sentence."""
+    def _example(self, record: Record, number: int) -> TaggedExample:
         words: list[str] = []
         tags: list[str] = []
         bare: Record | None = None
@@ -190,18 +185,12 @@ class ClueNer(Reader[TaggedExample], name="cluener"):
     example_type = TaggedExample
 
     def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        """Checks the task's `fields`, see `ClueNerFields`."""
         super().__init__(path, task, split=split)
         where = f"task {task.name}: fields"
         self._fields = build_settings(ClueNerFields, task.fields, where=where)
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines."""
-        return read_text_lines(self.path)
-
-    def example(self, record: Record, number: int) -> TaggedExample:
-        """Returns the sentence of a line."""
-        value = parse_object(record.value)
+    def _example(self, record: Record, number: int) -> TaggedExample:
+        value = record.value
         text, label = value.get(self._fields.text), value.get(self._fields.label)
         if not isinstance(text, str):
             raise BadExampleError(f'no text in the field "{self._fields.text}"')

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
 from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, check_text, read_text_lines
-from electra_zh.finetuning.readers.tables import Fields
 from electra_zh.finetuning.tasks import TaskConfig
 
 # The first lines, from which the form of a file is recognized.
@@ -26,15 +26,12 @@ class PlainTexts(Reader[TextExample], name="plain_texts"):
 
     example_type = TextExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines."""
-        self._pairs = _is_pair(self.task)
+    def _records(self) -> Iterator[Record]:
         return read_text_lines(self.path)
 
-    def example(self, record: Record, number: int) -> TextExample:
-        """Returns the example of a line."""
+    def _example(self, record: Record, number: int) -> TextExample:
         check_text(record.value)
-        if not self._pairs:
+        if not _is_pair(self.task):
             return TextExample(number, record.value, None, None, record.place)
         texts = record.value.split("\t")
         if len(texts) != 2:
@@ -48,12 +45,10 @@ class PlainSentences(Reader[TaggedExample], name="plain_sentences"):
 
     example_type = TaggedExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines."""
+    def _records(self) -> Iterator[Record]:
         return read_text_lines(self.path)
 
-    def example(self, record: Record, number: int) -> TaggedExample:
-        """Returns the sentence of a line."""
+    def _example(self, record: Record, number: int) -> TaggedExample:
         check_text(record.value)
         return TaggedExample(number, record.value, None, None, record.place)
 

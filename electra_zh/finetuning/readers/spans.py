@@ -10,7 +10,7 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExampleError, QuestionExample
 from electra_zh.finetuning.readers.base import Reader
-from electra_zh.finetuning.readers.streams import Record, parse_object, read_json, read_text_lines
+from electra_zh.finetuning.readers.streams import Record, read_json, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
 _VERDICTS = ("YES", "NO")
@@ -34,14 +34,14 @@ class _Questions(Reader[QuestionExample]):
         self._ids: set[str] = set()
 
     @abc.abstractmethod
-    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+    def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns the answers, None without any, and the verdict.
 
         Raises:
           BadExampleError: the answers have another form.
         """
 
-    def questions(self, paragraph: dict[str, Any], place: str) -> Iterator[Record]:
+    def _questions_of(self, paragraph: dict[str, Any], place: str) -> Iterator[Record]:
         """Yields the questions about the context of a paragraph."""
         context = paragraph.get("context", paragraph.get("context_text"))
         if not isinstance(context, str) or not context.strip():
@@ -63,15 +63,14 @@ class _Questions(Reader[QuestionExample]):
             yield Record(value, f"{self.path}, question {name}")
             self._ids.add(name)
 
-    def example(self, record: Record, number: int) -> QuestionExample:
-        """Returns the example of a question."""
+    def _example(self, record: Record, number: int) -> QuestionExample:
         del number
         question: _Question = record.value
         text = question.fields.get("question", question.fields.get("query_text"))
         # A question without text can still be answered, and every question of a test set must be.
         if not isinstance(text, str) or (self.labelled and not text.strip()):
             raise BadExampleError("no question")
-        answers, verdict = self.answers(question)
+        answers, verdict = self._answers(question)
         if self.split == "train" and answers and not verdict:
             _check_inside(question.context, answers[0])
         given = None if answers is None else tuple(answers)
@@ -86,10 +85,9 @@ class Squad(_Questions, name="squad"):
     and the file is read as one without labels.
     """
 
-    form = 'neither {"data": [{"paragraphs": [...]}]} nor [{"context_text": ..., "qas": [...]}]'
+    _form = 'neither {"data": [{"paragraphs": [...]}]} nor [{"context_text": ..., "qas": [...]}]'
 
-    def records(self) -> Iterator[Record]:
-        """Yields the questions."""
+    def _records(self) -> Iterator[Record]:
         records = list(self._all_questions())
         self._hidden = not self.labelled and not any(self._answered(each.value) for each in records)
         return iter(records)
@@ -98,31 +96,31 @@ class Squad(_Questions, name="squad"):
         content = read_json(self.path)
         articles = content.get("data") if isinstance(content, dict) else content
         if not isinstance(articles, list):
-            raise UserError(f"{self.path} is {self.form}")
+            raise UserError(f"{self.path} is {self._form}")
         for number, article in enumerate(articles, 1):
             place = f"{self.path}, article {number}"
             article = article if isinstance(article, dict) else {}
             first_form = [article] if "context_text" in article else None
             paragraphs = article.get("paragraphs", first_form)
             if not _are_objects(paragraphs):
-                yield Record(BadExampleError(f"the file is {self.form}"), place)
+                yield Record(BadExampleError(f"the file is {self._form}"), place)
                 continue
             for paragraph in paragraphs:
-                yield from self.questions(paragraph, place)
+                yield from self._questions_of(paragraph, place)
 
     def _answered(self, question: _Question | BadExampleError) -> bool:
         if isinstance(question, BadExampleError):
             return False
         try:
-            return self.is_answer(question.context, _parse_answers(question.fields) or ())
+            return self._is_answer(question.context, _parse_answers(question.fields) or ())
         except BadExampleError:
             return False
 
-    def is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
+    def _is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
         """Returns whether the answers of a test question are more than placeholders."""
         return any(find_answer(context, each.text, each.start) for each in answers)
 
-    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+    def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns all answers; of an unanswerable question none, and NONE."""
         answers = _parse_answers(question.fields)
         if _is_true(question.fields.get("is_impossible")):
@@ -139,13 +137,13 @@ class Cjrc(Squad, name="cjrc"):
     YES, NO and "" included.
     """
 
-    form = 'not {"data": [{"paragraphs": [...]}]}'
+    _form = 'not {"data": [{"paragraphs": [...]}]}'
 
-    def is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
+    def _is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
         """Returns whether there is any answer."""
         return bool(answers)
 
-    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+    def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns all answers and the first one's verdict; only that if all have the same."""
         answers = _parse_answers(question.fields)
         impossible = _is_true(question.fields.get("is_impossible"))
@@ -165,18 +163,14 @@ class Mrqa(_Questions, name="mrqa"):
     spellings count for the scores only. Spans include their last character.
     """
 
-    def records(self) -> Iterator[Record]:
-        """Yields the questions."""
-        for line, place in read_text_lines(self.path):
-            try:
-                paragraph = parse_object(line)
-            except BadExampleError as error:
-                yield Record(error, place)
-                continue
-            if "header" not in paragraph:
-                yield from self.questions(paragraph, place)
+    def _records(self) -> Iterator[Record]:
+        for line in read_json_lines(self.path):
+            if isinstance(line.value, BadExampleError):
+                yield line
+            elif "header" not in line.value:
+                yield from self._questions_of(line.value, line.place)
 
-    def answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
+    def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns the detected answers, then the others."""
         if not {"answers", "detected_answers"} & set(question.fields):
             return None, ""

@@ -55,6 +55,15 @@ def read_text_lines(path: str) -> Iterator[Record]:
     return (line for line in read_lines(path) if line.value.strip())
 
 
+def read_json_lines(path: str) -> Iterator[Record]:
+    """Yields the JSON objects of a file, one per line that is not blank."""
+    for line, place in read_text_lines(path):
+        try:
+            yield Record(parse_object(line), place)
+        except BadExampleError as error:
+            yield Record(error, place)
+
+
 def _raw_lines(path: str) -> Iterator[bytes]:
     with files.open_read(path) as file:
         if not path.endswith(".gz"):
@@ -135,8 +144,3 @@ def is_texts(value: Any, *, at_least: int = 0) -> TypeGuard[list[str]]:
         and len(value) >= at_least
         and all(isinstance(text, str) for text in value)
     )
-
-
-def found_keys(line: str) -> str:
-    """Returns the keys of a JSON object, comma-separated, for messages."""
-    return ", ".join(parse_object(line)) or "none"

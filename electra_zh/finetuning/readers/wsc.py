@@ -7,13 +7,13 @@ pronoun) `[pronoun]`, as in CLUE's baseline: each mark is one token of every BER
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import Reader
-from electra_zh.finetuning.readers.streams import Record, found_keys, parse_object, read_text_lines
-from electra_zh.finetuning.readers.tables import label_text
+from electra_zh.finetuning.readers.fields import label_text
+from electra_zh.finetuning.readers.streams import Record
 
 _MARKS = {1: ("_", "_"), 2: ("[", "]")}
 # A span that is not at its index is searched this many characters before and after it.
@@ -28,13 +28,8 @@ class Wsc(Reader[TextExample], name="wsc"):
 
     example_type = TextExample
 
-    def records(self) -> Iterator[Record]:
-        """Yields the lines."""
-        return read_text_lines(self.path)
-
-    def example(self, record: Record, number: int) -> TextExample:
-        """Returns the example of a line."""
-        value = parse_object(record.value)
+    def _example(self, record: Record, number: int) -> TextExample:
+        value = record.value
         text = value.get("text")
         if not isinstance(text, str):
             keys = ", ".join(value) or "none"
@@ -55,10 +50,6 @@ class Wsc(Reader[TextExample], name="wsc"):
             label=label_text(value.get("label")),
             place=record.place,
         )
-
-    def found(self, record: Record) -> str:
-        """Returns the keys of a line."""
-        return f"found {found_keys(record.value)}"
 
 
 def _find(text: str, target: Any, number: int) -> tuple[int, int]:

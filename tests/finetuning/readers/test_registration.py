@@ -37,10 +37,10 @@ def exclaimed() -> Iterator[None]:
     class Exclaimed(Reader[TextExample], name="exclaimed"):
         example_type = TextExample
 
-        def records(self) -> Iterator[Record]:
+        def _records(self) -> Iterator[Record]:
             return read_text_lines(self.path)
 
-        def example(self, record: Record, number: int) -> TextExample:
+        def _example(self, record: Record, number: int) -> TextExample:
             text, _, label = record.value.partition("|")
             return TextExample(number, text, None, label or None, record.place)
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import readers, registry
 from electra_zh.finetuning.examples import BadExamples, TextExample
+from electra_zh.finetuning.readers.fields import Fields, read_label_names
 from electra_zh.finetuning.readers.plain import looks_labelled
-from electra_zh.finetuning.readers.tables import Fields, read_label_names
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 
 

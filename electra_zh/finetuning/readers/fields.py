@@ -1,0 +1,127 @@
+"""The settings `fields` of a task of texts, and its labels as text.
+
+fields:
+text_a: [sentence1, question1]       # the first name that the file has counts
+text_b: [sentence2, question2]
+columns: [[text_a, text_b, label]]   # of a table without a header
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from electra_zh.errors import UserError
+from electra_zh.finetuning.examples import BadExampleError
+from electra_zh.finetuning.readers.streams import parse_object, read_text_lines
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.settings import Settings, build_settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields(Settings):
+    """Names of the texts, the label and the id in files of texts, and how to read them."""
+
+    NAMED: ClassVar[tuple[str, ...]] = ("text_a", "text_b", "label", "id")
+
+    text_a: tuple[str, ...] = setting((), "names of the first text, the first one present counts")
+    text_b: tuple[str, ...] = setting((), "names of the second text, for pairs")
+    label: tuple[str, ...] = setting(("label",), "names of the label")
+    id: tuple[str, ...] = setting(("id",), "names of the id")
+    columns: tuple[tuple[str, ...], ...] = setting(
+        (), "columns of tables without a header, of several layouts; _ is a column to ignore"
+    )
+    only: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    separator: str = setting("", "separator of the columns, tried before TAB and comma")
+    join: str = setting(
+        " ", "what joins a list of texts; between Chinese texts a space leaves no token"
+    )
+
+    @classmethod
+    def of(cls, task: TaskConfig) -> Fields:
+        """Returns the fields of a task.
+
+        Raises:
+          UserError: an unknown key, another type, or no first text.
+        """
+        where = f"task {task.name}: fields"
+        found = build_settings(cls, _as_lists(task.fields), where=where)
+        if not found._has("text_a"):
+            raise UserError(f"{where}: text_a is missing; give the name of the text's field")
+        for name in itertools.chain(*found.columns):
+            if name not in (*cls.NAMED, "_"):
+                allowed = ", ".join((*cls.NAMED, "_"))
+                raise UserError(f'{where}: columns contains "{name}"; allowed: {allowed}')
+        return found
+
+    def names(self, field: str) -> tuple[str, ...]:
+        """Returns the names that a field, or the column of `only`, may have in the file."""
+        return tuple(getattr(self, field))
+
+    def usual_label(self, value: Any) -> str | None:
+        """Returns a label as text, an alias as the label's usual name."""
+        label = label_text(value)
+        return None if label is None else self.aliases.get(label, label)
+
+    def _has(self, name: str) -> bool:
+        return bool(getattr(self, name)) or any(name in layout for layout in self.columns)
+
+    def texts(self) -> tuple[str, ...]:
+        """Returns the names of the one or two texts."""
+        return ("text_a", "text_b") if self._has("text_b") else ("text_a",)
+
+
+def _as_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields with lists for `name|name|0`, as task files and models had it before.
+
+    `only` and `aliases` were `key=value|key=value`; numbers were columns without a header.
+    """
+    values = dict(fields)
+    numbers: dict[str, list[int]] = {}
+    for key in values.keys() & set(Fields.NAMED):
+        if isinstance(values[key], str):
+            words = [word for word in values[key].split("|") if word]
+            values[key] = [word for word in words if not word.isdecimal()]
+            numbers[key] = [int(word) for word in words if word.isdecimal()]
+    for key in values.keys() & {"only", "aliases"}:
+        if isinstance(values[key], str):
+            values[key] = dict(pair.split("=", 1) for pair in values[key].split("|") if "=" in pair)
+    layouts = []
+    for index in range(max(map(len, numbers.values()), default=0)):
+        of = {at[min(index, len(at) - 1)]: key for key, at in numbers.items() if at}
+        layouts.append([of.get(column, "_") for column in range(max(of) + 1)])
+    return {**values, "columns": layouts} if layouts else values
+
+
+def label_text(value: Any) -> str | None:
+    """Returns a label of any JSON type as text (true: `true`, 0: `0`); None if there is none."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def read_label_names(path: str, field: str) -> tuple[str, ...]:
+    """Reads the names of labels: one per line, or in a field of JSON lines.
+
+    Raises:
+      UserError: a line without the field, a duplicate name, or no name at all.
+    """
+    names: dict[str, None] = {}
+    for line, place in read_text_lines(path):
+        is_json = line.lstrip().startswith("{")
+        try:
+            name = label_text(parse_object(line).get(field) if is_json else line)
+        except BadExampleError as error:
+            raise UserError(f"{place}: {error}") from None
+        if name is None:
+            raise UserError(f'{place}: no label in the field "{field}"')
+        if name in names:
+            raise UserError(f'{place}: duplicate label "{name}"')
+        names[name] = None
+    if not names:
+        raise UserError(f"{path} contains no labels")
+    return tuple(names)
