@@ -62,7 +62,7 @@ def test_unknown_labels_are_counted_when_skipped() -> None:
     kept = make_classification().check([example("10"), example("100"), example("x")], problems)
     assert [each.label for each in kept] == ["100"]
     assert problems.lines() == [
-        "left out: 2 examples, label not in the list, first dev.json, line 3"
+        "skipped 2 bad examples: label not in the list, first dev.json, line 3"
     ]
 
 
