@@ -15,7 +15,7 @@ from electra_zh.finetuning import store
 from electra_zh.finetuning.evaluate import Predictor
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
-from electra_zh.finetuning.readers import PLAIN_READERS, read
+from electra_zh.finetuning.readers import check_reader, read
 from electra_zh.finetuning.readers.plain import looks_labelled
 
 # Examples that are sorted by length together; also what is held in memory.
@@ -55,6 +55,7 @@ def predict(
     problems = BadExamples(skip=skip_bad)
     path = _STANDARD_INPUT if source == "-" else source
     name = reader or _reader_name(kind, source)
+    check_reader(name, kind.task, kind.example_type)
     examples = read(path, kind.task, split="new", bad=problems, name=name)
     tokenizer = tuned.start.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=batch_size)
@@ -88,7 +89,7 @@ def _reader_name(kind: TaskKind[Any, Any], source: str) -> str:
     plain = source == "-" or source.endswith(".txt")
     if not plain or (source != "-" and looks_labelled(source, task)):
         return task.reader
-    return PLAIN_READERS.get(task.kind, task.reader)
+    return kind.plain_reader or task.reader
 
 
 @contextmanager

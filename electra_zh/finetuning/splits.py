@@ -48,6 +48,7 @@ def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExa
       UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
         without any example.
     """
+    readers.check_reader(task.reader, task, kind_class(task.kind).example_type)
     examples = [
         example for path in paths for example in readers.read(path, task, split=split, bad=problems)
     ]

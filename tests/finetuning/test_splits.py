@@ -36,8 +36,14 @@ def test_a_metric_of_another_kind_is_refused(changes: dict[str, object], message
     ("changes", "message"),
     [
         ({"reader": "jsonlines"}, r'reader "jsonlines" does not exist. Did you mean "json_lines"'),
-        ({"reader": "columns"}, r'"columns" does not read examples for classification. Allowed: j'),
-        ({"kind": "tagging", "reader": "table"}, "Allowed: cluener, columns, plain_sentences"),
+        (
+            {"reader": "columns"},
+            r'"columns" makes examples for other kinds of task. Allowed for cl',
+        ),
+        (
+            {"kind": "tagging", "reader": "table"},
+            "Allowed for tagging: cluener, columns, plain_se",
+        ),
     ],
 )
 def test_a_reader_of_something_else_is_refused(changes: dict[str, object], message: str) -> None:

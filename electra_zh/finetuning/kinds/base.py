@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import BadExamples
+from electra_zh.finetuning.examples import BadExamples, Example
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -83,16 +83,14 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     """One task's way from examples to scores.
 
     Attributes:
-      example_type: class of the examples.
-      readers: names of the readers that make such examples.
+      example_type: class of the examples, which any reader of such examples makes.
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
       task: its settings; `labels` are complete (read from a file or the training data).
       max_seq_length: maximum tokens of a row: the task's, or the model's if that is less.
     """
 
-    example_type: ClassVar[type]
-    readers: ClassVar[tuple[str, ...]]
+    example_type: ClassVar[type[Example]]
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
 

@@ -153,7 +153,6 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     """One right choice among those of an example."""
 
     example_type = ChoiceExample
-    readers = ("c3",)
     submission_forms = ("choices",)
 
     @classmethod

@@ -101,7 +101,6 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
     """One label of a list for each example."""
 
     example_type = TextExample
-    readers = ("json_lines", "table", "wsc", "plain_texts")
     plain_reader = "plain_texts"
     submission_forms = ("labels",)
 

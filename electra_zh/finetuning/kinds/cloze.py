@@ -197,7 +197,6 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     """Blanks that share a list of candidates."""
 
     example_type = ClozeExample
-    readers = ("chid", "chid_fewclue")
     submission_forms = ("idioms",)
 
     @classmethod

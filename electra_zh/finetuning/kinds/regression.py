@@ -32,7 +32,6 @@ class Regression(TaskKind[TextExample, float]):
     """
 
     example_type = TextExample
-    readers = ("json_lines", "table", "wsc", "plain_texts")
     plain_reader = "plain_texts"
 
     @classmethod

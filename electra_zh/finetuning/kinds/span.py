@@ -53,7 +53,6 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
     """
 
     example_type = QuestionExample
-    readers = ("squad", "cjrc", "mrqa")
     submission_forms = ("answers",)
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:

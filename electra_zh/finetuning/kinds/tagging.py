@@ -90,7 +90,6 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     """
 
     example_type = TaggedExample
-    readers = ("cluener", "columns", "plain_sentences")
     plain_reader = "plain_sentences"
     submission_forms = ("entities",)
 

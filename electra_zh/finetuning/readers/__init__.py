@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
 from electra_zh.errors import UsageError, did_you_mean
-from electra_zh.finetuning.examples import (
-    BadExamples,
-    ChoiceExample,
-    ClozeExample,
-    Example,
-    QuestionExample,
-    TaggedExample,
-    TextExample,
-)
-from electra_zh.finetuning.readers.base import READERS, Reader
+from electra_zh.finetuning.examples import BadExamples, Example
+from electra_zh.finetuning.readers.base import READERS
 from electra_zh.finetuning.tasks import TaskConfig
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
-
-_EXAMPLE_TYPES: Mapping[str, type[Example]] = MappingProxyType(
-    {
-        "classification": TextExample,
-        "regression": TextExample,
-        "tagging": TaggedExample,
-        "span": QuestionExample,
-        "choice": ChoiceExample,
-        "cloze": ClozeExample,
-    }
-)
-# Readers of new data as plain lines.
-PLAIN_READERS: Mapping[str, str] = MappingProxyType(
-    {
-        "classification": "plain_texts",
-        "regression": "plain_texts",
-        "tagging": "plain_sentences",
-    }
-)
 
 
 def read(
@@ -58,18 +30,26 @@ def read(
       name: name of the reader; by default the task's.
 
     Raises:
-      UsageError: the reader does not exist or makes examples for another kind of task.
+      UsageError: the reader does not exist.
       UserError: the file or one of its examples is bad.
     """
-    return _find(name or task.reader, task)(path, task, split=split).read(bad)
-
-
-def _find(name: str, task: TaskConfig) -> type[Reader[Any]]:
-    example_type = _EXAMPLE_TYPES[task.kind]
-    allowed = sorted(each for each in READERS if READERS[each].example_type is example_type)
-    if name in allowed:
-        return READERS[name]
-    what = f'"{name}" does not read examples for {task.kind}.'
+    name = name or task.reader
     if name not in READERS:
-        what = f'"{name}" does not exist.{did_you_mean(name, READERS)}'
-    raise UsageError(f"task {task.name}: reader {what} Allowed: {', '.join(allowed)}")
+        hint = did_you_mean(name, READERS)
+        raise UsageError(f'task {task.name}: reader "{name}" does not exist.{hint}')
+    return READERS[name](path, task, split=split).read(bad)
+
+
+def check_reader(name: str, task: TaskConfig, example_type: type[Example]) -> None:
+    """Checks that a reader makes the examples that a task needs.
+
+    Raises:
+      UsageError: it makes others, or does not exist; the message lists those that do.
+    """
+    allowed = sorted(each for each in READERS if READERS[each].example_type is example_type)
+    if name not in allowed:
+        what = "makes examples for other kinds of task." if name in READERS else "does not exist."
+        raise UsageError(
+            f'task {task.name}: reader "{name}" {what}{did_you_mean(name, allowed)} '
+            f"Allowed for {task.kind}: {', '.join(allowed)}"
+        )

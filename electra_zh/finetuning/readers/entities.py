@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import (
@@ -16,7 +17,6 @@ from electra_zh.finetuning.readers.streams import (
     check_text,
     read_lines,
 )
-from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, build_settings, setting
 from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
