@@ -105,14 +105,14 @@ def read_pairs(path: str, count: int) -> list[tuple[str, str, int]]:
 def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
     """Tokenizes pairs and writes them, so that no turn has to."""
     from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
+    from electra_zh.text.characters import TokenizerSettings
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.text.wordpiece.offsets import tokenize_texts
-    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
+    from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
     vocabulary = Vocabulary(vocabulary_tokens())
     tokenizer = WordPieceTokenizer(vocabulary, TokenizerSettings())
     first, second, labels = zip(*pairs, strict=True)
-    sides = [tokenize_texts(tokenizer, side) for side in (first, second)]
+    sides = [tokenizer.encode_batch(side) for side in (first, second)]
     built = build_pairs(
         *(RaggedTokens(side.ids, side.text_ends) for side in sides),
         cls_id=vocabulary.cls_id,
@@ -139,8 +139,8 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
     from electra_zh.finetuning.tasks import Labels, TaskConfig
     from electra_zh.models.config import ModelConfig
     from electra_zh.settings import build_settings, load_recipe
+    from electra_zh.text.characters import TokenizerSettings
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
     size = {**load_recipe(name, kind="model"), "vocab_size": VOCAB}
     model = build_settings(ModelConfig, size, where=name)

@@ -1,8 +1,7 @@
-"""Paths, local or remote, and files that are either whole or not there.
+"""Paths, local or remote, and files that are complete or missing.
 
 Local paths use Python's own file functions. A path with a scheme (`gs://`, `s3://`, `hdfs://` ...)
-goes through `tf.io.gfile`, which is imported only then: TensorFlow takes seconds to load, and
-building data from local files must not pay for it.
+is handled by fsspec, which is imported only then, and by the package that it needs for the scheme.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from typing import Any, BinaryIO, cast
 from electra_zh.errors import UserError
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-# Written-but-not-yet-renamed files carry this mark and a name of their writer's own: processes of
-# several machines, or threads of one process, may write the same file at once.
+# Written-but-not-yet-renamed files have this mark and a name that is unique to their writer:
+# processes of several machines, or threads of one process, may write the same file at once.
 _PARTIAL = ".partial-"
 
 
@@ -32,10 +31,48 @@ def is_remote(path: str) -> bool:
     return _SCHEME.match(path) is not None
 
 
-def _gfile() -> Any:
-    import tensorflow as tf
+class _LocalSystem:
+    """The methods of fsspec's file systems that are used here, for local paths."""
 
-    return tf.io.gfile
+    exists = staticmethod(os.path.exists)
+    isdir = staticmethod(os.path.isdir)
+    size = staticmethod(os.path.getsize)
+    walk = staticmethod(os.walk)
+    makedirs = staticmethod(os.makedirs)
+    rm_file = staticmethod(os.remove)
+    open = staticmethod(open)
+    ls = staticmethod(lambda path, detail: os.listdir(path))
+    glob = staticmethod(lambda pattern: local_glob.glob(pattern, recursive=True))
+    mv = staticmethod(lambda source, target, recursive: os.replace(source, target))
+    rm = staticmethod(lambda path, recursive: shutil.rmtree(path))
+
+
+_LOCAL = _LocalSystem()
+
+
+def _system(path: str) -> Any:
+    """Returns the file system of a path.
+
+    Raises:
+      UserError: the scheme is unknown, or its package is not installed.
+    """
+    if not is_remote(path):
+        return _LOCAL
+    import fsspec
+
+    try:
+        # Without the cache of listings: other processes write, too.
+        return fsspec.url_to_fs(path, use_listings_cache=False)[0]
+    except (ImportError, ValueError) as error:
+        raise UserError(f"Cannot open {path}: {error}") from None
+
+
+def _below(folder: str, paths: Sequence[str]) -> list[str]:
+    """Returns paths in a folder, from its file system, under the folder's own name; sorted."""
+    if not is_remote(folder):
+        return sorted(paths)
+    root = _system(folder)._strip_protocol(folder)
+    return sorted(join(folder, path.removeprefix(root).lstrip("/")) for path in paths)
 
 
 def join(first: str, *rest: str) -> str:
@@ -46,60 +83,58 @@ def join(first: str, *rest: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Returns whether a file or folder is at `path`."""
-    return bool(_gfile().exists(path)) if is_remote(path) else os.path.exists(path)
+    """Returns whether a file or folder exists at `path`."""
+    return bool(_system(path).exists(path))
 
 
 def is_dir(path: str) -> bool:
-    """Returns whether a folder is at `path`."""
-    return bool(_gfile().isdir(path)) if is_remote(path) else os.path.isdir(path)
+    """Returns whether `path` is a folder."""
+    return bool(_system(path).isdir(path))
 
 
 def size(path: str) -> int:
     """Returns the size of the file in bytes."""
-    return int(_gfile().stat(path).length) if is_remote(path) else os.path.getsize(path)
+    return int(_system(path).size(path))
 
 
 def modified_ns(path: str) -> int:
-    """Returns when the file was last modified, in nanoseconds."""
-    return int(_gfile().stat(path).mtime_nsec) if is_remote(path) else os.stat(path).st_mtime_ns
+    """Returns the time of the last modification, in nanoseconds."""
+    if is_remote(path):
+        return int(_system(path).modified(path).timestamp() * 1e9)
+    return os.stat(path).st_mtime_ns
 
 
 def walk(folder: str) -> list[str]:
-    """Returns the files below the folder at any depth, sorted; hidden folders are left out."""
+    """Returns the files below the folder at any depth, sorted; hidden folders are skipped."""
     found: list[str] = []
-    for parent, folders, names in _gfile().walk(folder) if is_remote(folder) else os.walk(folder):
+    for parent, folders, names in _system(folder).walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found.extend(join(parent, name) for name in names)
-    return sorted(found)
+    return _below(folder, found)
 
 
 def list_dir(path: str) -> list[str]:
     """Returns the names in the folder, sorted."""
-    names = _gfile().listdir(path) if is_remote(path) else os.listdir(path)
-    return sorted(name.rstrip("/") for name in names)
+    names = _system(path).ls(path, detail=False)
+    return sorted(name.rstrip("/").rpartition("/")[2] for name in names)
 
 
 def glob(pattern: str) -> list[str]:
-    """Returns the paths that match the pattern, sorted; `**` descends on local file systems."""
-    if is_remote(pattern):
-        return sorted(_gfile().glob(pattern))
-    return sorted(local_glob.glob(pattern, recursive=True))
+    """Returns the paths that match the pattern, sorted; `**` descends."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    return _below(fixed, _system(pattern).glob(pattern))
 
 
 def make_dirs(path: str) -> None:
-    """Makes the folder and its parents where they are missing."""
-    if is_remote(path):
-        _gfile().makedirs(path)
-    else:
-        os.makedirs(path, exist_ok=True)
+    """Creates the folder and its parents if they are missing."""
+    _system(path).makedirs(path, exist_ok=True)
 
 
 def check_output(path: str) -> None:
-    """Checks, before any work is done, that a folder can be or is made under a name.
+    """Checks, before any work is done, that a folder exists or can be created under a name.
 
     Raises:
-      UserError: the name is empty, or a file has it or stands where a parent would be.
+      UserError: the name is empty, or it or one of its parents is a file.
     """
     if not path:
         raise UserError("--output is empty; it names a folder")
@@ -110,32 +145,23 @@ def check_output(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes one file."""
-    if is_remote(path):
-        _gfile().remove(path)
-    else:
-        os.remove(path)
+    """Removes a file."""
+    _system(path).rm_file(path)
 
 
 def remove_tree(path: str) -> None:
-    """Removes a folder with all it holds."""
-    if is_remote(path):
-        _gfile().rmtree(path)
-    else:
-        shutil.rmtree(path)
+    """Removes a folder and its content."""
+    _system(path).rm(path, recursive=True)
 
 
 def rename(source: str, target: str) -> None:
-    """Renames a file, replacing the target; atomic on local file systems."""
-    if is_remote(source):
-        _gfile().rename(source, target, overwrite=True)
-    else:
-        os.replace(source, target)
+    """Renames a file or folder, replacing a target file; atomic on local file systems."""
+    _system(source).mv(source, target, recursive=is_remote(source) and is_dir(source))
 
 
 def short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns what shortens each of the paths by the folder that all of them are in."""
-    if any(is_remote(path) for path in paths):
+    """Returns a function that shortens each path by the folder that contains all of them."""
+    if any(map(is_remote, paths)):
         return lambda path: path
     parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     return lambda path: os.path.relpath(os.path.abspath(path), parent)
@@ -145,22 +171,14 @@ def open_read(path: str) -> BinaryIO:
     """Opens the file for reading bytes.
 
     Raises:
-      UserError: there is no such file.
+      UserError: the file is missing, or is a folder.
     """
-    if is_remote(path):
-        return cast(BinaryIO, _gfile().GFile(path, "rb"))
     try:
-        return open(path, "rb")
+        return cast(BinaryIO, _system(path).open(path, "rb"))
     except FileNotFoundError:
         raise UserError(f"No such file: {path}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a file is needed") from None
-
-
-def _open_write(path: str) -> BinaryIO:
-    if is_remote(path):
-        return cast(BinaryIO, _gfile().GFile(path, "wb"))
-    return open(path, "wb")
+        raise UserError(f"{path} is a folder; name a file") from None
 
 
 def _partial_name(path: str) -> str:
@@ -169,18 +187,18 @@ def _partial_name(path: str) -> str:
 
 @contextlib.contextmanager
 def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Opens a file for writing bytes that appears under its name only when it is whole.
+    """Opens a file for writing bytes that appears under its name only when it is complete.
 
-    An error inside the `with` block removes what was written; a file of that name that was there
-    before stays as it was.
+    An error inside the `with` block removes the new file; an existing file of that name does not
+    change.
 
     Args:
       path: the file to write.
-      durable: wait until the bytes are on the disk before the file gets its name. Files that can
-        be made again may do without: only the loss of power could leave them damaged.
+      durable: wait until the bytes are on the disk before the file gets its name. Not needed for
+        files that can be made again: only the loss of power could damage them.
     """
     partial = _partial_name(path)
-    handle = _open_write(partial)
+    handle = _system(path).open(partial, "wb")
     try:
         with handle:
             yield handle
@@ -189,7 +207,7 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(handle.fileno())
         rename(partial, path)
     except BaseException:
-        # A remote file that was never begun cannot be removed; what matters is the first error.
+        # The first error is the one to report.
         with contextlib.suppress(Exception):
             remove(partial)
         raise
@@ -197,13 +215,13 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
-    """Gives a folder to fill that appears under its name only when the `with` block is through.
+    """Gives a folder to fill that appears under its name only at the end of the `with` block.
 
-    An error inside the block removes what was written.
+    An error inside the block removes the folder.
 
     Args:
-      path: the folder to make.
-      replace: take the place of a folder of that name, which stays until then.
+      path: the folder to create.
+      replace: replace an existing folder of that name, which does not change until then.
 
     Raises:
       UserError: `path` exists and is not to be replaced.
@@ -223,7 +241,7 @@ def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
 
 
 def _move_folder(source: str, target: str) -> None:
-    """Renames a folder; one that has the name gets it back if that fails, else it is removed."""
+    """Renames a folder; an existing target is removed afterwards, or restored after an error."""
     if not exists(target):
         rename(source, target)
         return
@@ -238,12 +256,12 @@ def _move_folder(source: str, target: str) -> None:
 
 
 def create(path: str, data: bytes) -> bool:
-    """Writes a new file, whole, unless there is one: of several writers at once one succeeds.
+    """Writes a file that does not exist yet; only one of several concurrent writers succeeds.
 
-    Remote file systems cannot tell writers apart: there the last one wins.
+    On remote file systems, which cannot tell writers apart, the last one wins.
 
     Returns:
-      Whether the file is this call's.
+      Whether this call wrote the file.
     """
     if exists(path):
         return False
@@ -279,21 +297,21 @@ def describe_error(error: Exception) -> str | None:
 
 
 def is_partial(name: str) -> bool:
-    """Returns whether a name is that of a file whose writer did not finish."""
+    """Returns whether a name belongs to a file that its writer did not finish."""
     return _PARTIAL in name
 
 
 def read_bytes(path: str) -> bytes:
-    """Reads a whole file."""
+    """Reads a file."""
     with open_read(path) as file:
         return file.read()
 
 
 def read_text(path: str) -> str:
-    """Reads a whole UTF-8 file; line ends are left as they are.
+    """Reads a UTF-8 file without changing its line ends.
 
     Raises:
-      UserError: there is no such file, or it is not UTF-8.
+      UserError: the file is missing, or is not UTF-8.
     """
     try:
         return read_bytes(path).decode("utf-8")
@@ -302,7 +320,7 @@ def read_text(path: str) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a UTF-8 file, whole or not at all."""
+    """Writes a UTF-8 file atomically."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
 
@@ -311,7 +329,7 @@ def read_json(path: str) -> Any:
     """Reads a JSON file.
 
     Raises:
-      UserError: there is no such file, or it is not JSON.
+      UserError: the file is missing, or is not JSON.
     """
     try:
         return json.loads(read_text(path))
@@ -320,7 +338,7 @@ def read_json(path: str) -> Any:
 
 
 def write_json(path: str, value: Any) -> None:
-    """Writes a value as indented JSON, whole or not at all."""
+    """Writes a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Holding a folder, so that two processes never write to the same one."""
+"""Locks on folders, so that two processes never write to the same one."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from collections.abc import Iterator
 from electra_zh import files
 from electra_zh.errors import UserError
 
-# Held by the process that writes to a folder.
+# Locked by the process that writes to a folder.
 LOCK = ".lock"
-# What a file system says that has no locks.
+# The errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 class Lock:
-    """A hold on a folder, from `locked`."""
+    """A locked folder, from `locked`."""
 
     def __init__(self, descriptor: int | None) -> None:
-        """Takes the open lock file, or None where nothing can be held."""
         self._descriptor = descriptor
 
     def make_exclusive(self, *, seconds: float) -> bool:
-        """Turns a shared hold into an exclusive one; False, and no hold, if others do not let go.
+        """Makes a shared lock exclusive; False, and not locked, if others keep theirs.
 
         Args:
-          seconds: how long to wait for them.
+          seconds: the time to wait for them.
         """
         end = time.monotonic() + seconds
         while self._descriptor is not None and not _take(self._descriptor, shared=False):
@@ -40,16 +39,16 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
-    """Holds a folder, made if missing, so that two processes never write to the same run.
+    """Locks a folder, created if missing, so that two processes never write to the same run.
 
-    Remote folders are not held, nor are those of file systems without locks.
+    Remote folders are not locked, and neither are those of file systems without locks.
 
     Args:
-      folder: what to hold.
-      shared: hold it together with others that do so too, against those that want it alone.
+      folder: the folder to lock.
+      shared: share the lock with others that do so too, but not with exclusive ones.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process has locked it.
     """
     if files.is_remote(folder):
         yield Lock(None)
@@ -59,8 +58,8 @@ def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
         files.make_dirs(folder)
         with open(path, "w") as file:
             if not _take(file.fileno(), shared=shared):
-                raise UserError(f"Another process is at work in {folder}")
-            # A holder that has gone may have removed the file in the meantime.
+                raise UserError(f"Another process is writing to {folder}. Wait for it or stop it")
+            # A process that has ended may have removed the file in the meantime.
             if _is_at(file.fileno(), path):
                 yield Lock(file.fileno())
                 return
@@ -74,7 +73,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _take(descriptor: int, *, shared: bool) -> bool:
-    """Takes a lock, or turns the one that is held into it; False if others hold it."""
+    """Takes a lock, or changes the one that this process has; False if others have it."""
     import fcntl
 
     try:

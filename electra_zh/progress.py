@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress of long jobs: a bar on a terminal, a log line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Bar(Protocol):
     """One job's progress."""
 
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
-        """Adds to what is done.
+        """Adds to the progress.
 
         Args:
           amount: units done since the last call.
-          figures: what to show beside the bar, as the loss; kept until given again.
+          figures: to show after the bar, such as the loss; shown until the next ones.
         """
 
 
@@ -36,12 +36,12 @@ class Show(Protocol):
 
 @contextlib.contextmanager
 def show(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Bar]:
-    """Shows a job on standard error: how much is done, how fast, how long it will take.
+    """Shows a job on standard error: its progress, speed and remaining time.
 
     Args:
-      what: what is being done.
-      total: units that make it whole; 0 where that is not known, as of a stream.
-      unit: the name of the unit, as "step"; `BYTES` is shown in kB, MB and so on.
+      what: name of the job.
+      total: number of units; 0 if it is not known, as of a stream.
+      unit: name of the unit, such as "step"; `BYTES` is shown in kB, MB and so on.
       initial: units that were done before.
     """
     if sys.stderr.isatty():
@@ -69,8 +69,8 @@ class _Silent:
 def _terminal_bar(what: str, total: int, unit: str, initial: int) -> Iterator[Bar]:
     from tqdm.std import tqdm
 
-    class NoMonitor(tqdm):
-        # tqdm's watching thread would be alive when worker processes are forked.
+    class NoMonitor(tqdm):  # type: ignore[type-arg]
+        # tqdm's monitor thread would still run when worker processes are forked.
         monitor_interval = 0
 
     with NoMonitor(
@@ -125,7 +125,7 @@ class _Lines:
         from absl import logging
 
         self._shown = True
-        # The rate since the last line: a job's first moments (compiling) say nothing of the rest.
+        # The rate since the last line: the start of a job (compiling) is not typical of the rest.
         seconds, amount = now - self._last, self._done - self._done_at_last
         if seconds >= 1.0 or not self._rate:
             self._rate = amount / max(seconds, 1e-9)

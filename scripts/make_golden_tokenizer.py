@@ -21,8 +21,9 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 SETTINGS = {
     "lower_strip": TokenizerSettings(),

@@ -1,9 +1,10 @@
-"""Files are whole or not there; remote paths go through tf.io.gfile."""
+"""Files are complete or missing; remote paths are handled by fsspec."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from electra_zh import files
@@ -64,19 +65,71 @@ def test_schemes_are_remote() -> None:
     assert files.join("gs://bucket/a/", "b") == "gs://bucket/a/b"
 
 
-def test_remote_paths_go_through_gfile() -> None:
-    path = "ram://electra-zh-test/f"
+REMOTE = "memory://electra-zh-test"
+
+
+@pytest.fixture(autouse=True)
+def _empty_remote() -> None:
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_a_remote_file_is_written_read_and_removed() -> None:
+    path = f"{REMOTE}/f"
     files.write_text(path, "内容")
     assert files.exists(path)
+    assert not files.is_dir(path)
     assert files.size(path) == 6
+    assert files.modified_ns(path) > 0
     assert files.read_text(path) == "内容"
-    assert files.list_dir("ram://electra-zh-test") == ["f"]
-    assert files.glob("ram://electra-zh-test/*") == [path]
+    files.write_text(path, "二")
+    assert files.read_text(path) == "二"
     files.remove(path)
     assert not files.exists(path)
+    with pytest.raises(UserError, match=f"No such file: {path}"):
+        files.read_text(path)
 
 
-def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_remote_folders_are_listed_under_their_own_names() -> None:
+    for name in ("a.txt", "deep/b.txt", "deep/c", ".hidden/d"):
+        files.write_text(f"{REMOTE}/{name}", "x")
+    assert files.is_dir(REMOTE)
+    assert files.list_dir(REMOTE) == [".hidden", "a.txt", "deep"]
+    assert files.walk(REMOTE) == [f"{REMOTE}/{name}" for name in ("a.txt", "deep/b.txt", "deep/c")]
+    assert files.glob(f"{REMOTE}/*.txt") == [f"{REMOTE}/a.txt"]
+    assert files.glob(f"{REMOTE}/**/*.txt") == [f"{REMOTE}/a.txt", f"{REMOTE}/deep/b.txt"]
+    assert files.glob(f"{REMOTE}/deep/c") == [f"{REMOTE}/deep/c"]
+
+
+def test_a_remote_write_that_fails_leaves_the_old_file() -> None:
+    files.write_text(f"{REMOTE}/f", "old")
+
+    def write() -> None:
+        with files.atomic_write(f"{REMOTE}/f") as file:
+            file.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert files.list_dir(REMOTE) == ["f"]
+    assert files.read_text(f"{REMOTE}/f") == "old"
+
+
+def test_a_remote_folder_replaces_another() -> None:
+    for content in ("one", "two"):
+        with files.new_folder(f"{REMOTE}/new", replace=True) as folder:
+            files.write_text(files.join(folder, content), content)
+    assert files.list_dir(REMOTE) == ["new"]
+    assert files.walk(REMOTE) == [f"{REMOTE}/new/two"]
+    files.remove_tree(f"{REMOTE}/new")
+    assert not files.exists(f"{REMOTE}/new")
+
+
+def test_an_unknown_scheme_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"Cannot open nowhere://a: .*[Pp]rotocol"):
+        files.exists("nowhere://a")
+
+
+def test_a_new_folder_is_complete_or_missing(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "new"
 
     def fail() -> None:

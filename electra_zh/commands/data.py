@@ -19,7 +19,7 @@ from electra_zh.errors import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from electra_zh.commands.flags import Subparsers
-    from electra_zh.text.sentencepiece.train import PieceSettings
+    from electra_zh.text.training import VocabularySettings
     from electra_zh.text.words.segmenter import WordSettings
 
 _KINDS = ("wordpiece", "wordpiece-words", "sentencepiece")
@@ -79,8 +79,9 @@ def build_vocab(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-vocab`."""
     from electra_zh import progress
     from electra_zh.data import documents, input_files
+    from electra_zh.text.training import train_vocabulary
 
-    pieces = _piece_settings(args)
+    settings = _vocabulary_settings(args)
     _check_vocabulary_name(args.output, overwrite=args.overwrite)
     units = documents.plan_units(input_files.find_inputs(args.input))
     readers = [
@@ -95,11 +96,11 @@ def build_vocab(args: argparse.Namespace) -> int:
                     yield block.text
                     bar.update(block.stored_bytes)
 
-        if pieces is None:
-            line = _learn_wordpieces(args, blocks())
-        else:
-            line = _learn_pieces(args, pieces, blocks())
-    print(line)
+        if settings.kind == "wordpiece-words":
+            load_tensorflow()
+        trained = train_vocabulary(blocks(), settings, say=_say)
+    trained.vocabulary.save(args.output)
+    print(f"{args.output}: {trained.summary()}")
     for reader in readers:
         for reason, count in reader.bad_lines.items():
             place = documents.show_place(reader.bad_places[reason][0])
@@ -123,54 +124,17 @@ def _check_vocabulary_name(output: str, *, overwrite: bool) -> None:
         raise UserError(f"--output {output}: {parent} {what}, and must be a folder")
 
 
-def _piece_settings(args: argparse.Namespace) -> PieceSettings | None:
-    """Returns what SentencePiece is to learn; None for another kind, which has no such flags."""
+def _vocabulary_settings(args: argparse.Namespace) -> VocabularySettings:
+    """Returns the settings that the flags give."""
+    from electra_zh.text.training import VocabularySettings
+
     names = ("model_type", "character_coverage", "byte_fallback", "sentences", "seed")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.kind != "sentencepiece":
-        if given:
-            flag = next(iter(given)).replace("_", "-")
-            raise UsageError(f"--{flag} is for --kind sentencepiece; received --kind {args.kind}")
-        return None
-    from electra_zh.text.sentencepiece.train import PieceSettings
-
-    return PieceSettings(args.size, tokenizer=tokenizer_settings(args))._replace(**given)
+    return VocabularySettings(args.kind, args.size, tokenizer_settings(args), **given)
 
 
-def _learn_wordpieces(args: argparse.Namespace, blocks: Iterator[str]) -> str:
-    """Writes a WordPiece vocabulary and returns a line on it."""
-    from electra_zh.text.wordpiece import train as learn
-
-    settings = tokenizer_settings(args)
-    if args.kind == "wordpiece":
-        learnt = learn.build_vocab(blocks, size=args.size, settings=settings)
-    else:
-        load_tensorflow()
-        learnt = learn.build_vocab(
-            blocks, size=args.size, settings=settings, piece_share=0.5, learner="longest-match"
-        )
-    learnt.vocabulary.save(args.output)
-    return (
-        f"{learnt.vocabulary.size:,} tokens in {args.output}: {learnt.ideographs:,} ideographs, "
-        f"{learnt.punctuation:,} punctuation, {learnt.letters:,} letters, {learnt.pieces:,} "
-        f"pieces, {learnt.unused:,} unused; they cover {learnt.covered:.2%} of the characters"
-    )
-
-
-def _learn_pieces(args: argparse.Namespace, settings: PieceSettings, blocks: Iterator[str]) -> str:
-    """Writes a SentencePiece model and returns a line on it."""
-    from electra_zh.text.sentencepiece import train as learn_pieces
-
-    def say(line: str) -> None:
-        print(f"build-vocab: {line}", file=sys.stderr, flush=True)
-
-    learnt = learn_pieces.build_pieces(blocks, settings, say=say)
-    learnt.vocabulary.save(args.output)
-    return (
-        f"{learnt.vocabulary.size:,} pieces in {args.output}: {learnt.longer:,} of several "
-        f"characters, learnt from {learnt.used:,} of {learnt.seen:,} sentences; "
-        f"{learnt.characters_a_token:.2f} characters a token, {learnt.unknown:.2%} of tokens [UNK]"
-    )
+def _say(line: str) -> None:
+    print(f"build-vocab: {line}", file=sys.stderr, flush=True)
 
 
 def _add_build_data(subparsers: Subparsers) -> None:

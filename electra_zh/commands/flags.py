@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+    from electra_zh.text.characters import TokenizerSettings
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -51,7 +51,7 @@ def add_tokenizer_flags(command: argparse.ArgumentParser) -> None:
 
 def tokenizer_settings(args: argparse.Namespace) -> TokenizerSettings:
     """Returns what the flags of `add_tokenizer_flags` say."""
-    from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+    from electra_zh.text.characters import TokenizerSettings
 
     lower_case = not args.no_lower_case
     return TokenizerSettings(

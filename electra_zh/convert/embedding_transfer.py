@@ -11,9 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
 
 # [PAD], [unused7]: their letters mean nothing.
 _BRACKETED = re.compile(r"^\[.+\]$")
@@ -44,7 +42,7 @@ def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
         return _wordpieces(token, old.ids)
     if _BYTE_OR_BRACKETED.match(token):
         return []
-    body, begins = _parsed(token, new)
+    body, begins = new.word_part(token)
     found: list[int] = []
     start = 0
     while start < len(body):
@@ -63,31 +61,13 @@ def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
 def _translated(token: str, new: Vocabulary, old: Vocabulary) -> int:
     if _BYTE_OR_BRACKETED.match(token):
         return -1
-    body, begins = _parsed(token, new)
+    body, begins = new.word_part(token)
     return _find(body, old, begins=begins)
-
-
-def _parsed(token: str, vocabulary: Vocabulary) -> tuple[str, bool]:
-    """Returns a token's own characters, and whether it begins a word."""
-    if isinstance(vocabulary, SentencePieceVocabulary):
-        body = token.removeprefix(SPACE_MARK)
-        return body, body != token
-    body = token.removeprefix("##")
-    return (body, False) if body and body != token else (token, True)
 
 
 def _find(body: str, vocabulary: Vocabulary, *, begins: bool) -> int:
     """Returns the id of the token of these characters, -1 without one."""
-    if not body:
-        return -1
-    alone = is_cjk(ord(body[0])) or is_punctuation(body[0])
-    if isinstance(vocabulary, SentencePieceVocabulary):
-        forms = [SPACE_MARK + body, body] if begins and not alone else [body, SPACE_MARK + body]
-    elif alone:
-        # Google's Chinese vocabulary has "##" ideographs too, which no text gives.
-        forms = [body]
-    else:
-        forms = [body, f"##{body}"] if begins else [f"##{body}", body]
+    forms = vocabulary.spellings(body, begins=begins) if body else []
     return next((vocabulary.ids[form] for form in forms if form in vocabulary.ids), -1)
 
 

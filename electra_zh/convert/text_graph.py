@@ -2,7 +2,7 @@
 
 For WordPiece the normalisers of tensorflow-text follow other rules (NFKC case folding, their own
 version of Unicode), so only its search for pieces is used. What stands before it is
-`characters.split_words` as tables over the code points, made by the Python that writes the graph.
+`splitting.split_words` as tables over the code points, made by the Python that writes the graph.
 Each character becomes its normal form on its own, with two exceptions, both computed here: a
 capital sigma at the end of a word, and combining marks that decomposing puts in another order.
 
@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.text import characters
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.vocabulary import UNK, Vocabulary
-from electra_zh.text.wordpiece import characters
-from electra_zh.text.wordpiece.characters import CAPITAL_SIGMA, TokenizerSettings
+from electra_zh.text.wordpiece.splitting import CAPITAL_SIGMA
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS, punctuation_mapping
 
 # The tables end here. What lies behind vanishes, and so do some variation selectors (marks).
@@ -142,7 +143,7 @@ class WordPieceGraph(TextGraph):
             codes = codes.with_flat_values(self._with_final_sigmas(codes.flat_values))
         table = tf.RaggedTensor.from_row_splits(self._forms, self._ends, validate=False)
         codes = tf.gather(table, codes).merge_dims(1, 2)
-        if self._settings.strips:
+        if self._settings.strip_accents:
             codes = codes.with_flat_values(self._in_canonical_order(codes.flat_values))
             is_mark = tf.gather(self._is_mark, codes.flat_values)
             codes = tf.ragged.boolean_mask(codes, codes.with_flat_values(~is_mark))
@@ -206,7 +207,7 @@ def _form(char: str, settings: TokenizerSettings) -> str:
     if characters.is_dropped(char):
         return ""
     form = char.lower() if settings.lower_case else char
-    if settings.strips:
+    if settings.strip_accents:
         form = unicodedata.normalize("NFD", form)
     parts = (
         " " if each.isspace() else f" {each} " if characters.is_punctuation(each) else each

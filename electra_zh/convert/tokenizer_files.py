@@ -7,13 +7,13 @@ from typing import Any
 from electra_zh import files
 from electra_zh.convert import piece_tokenizer, tensor_files
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
-from electra_zh.text.tokenizer import VOCABULARY_FILES, load_vocabulary
+from electra_zh.text.tokenizer import load_vocabulary, vocabulary_files
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Our own names first; the others are those of transformers' tokenizers.
-_FILES = (*VOCABULARY_FILES, "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_FILES = (*vocabulary_files(), "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 
 
 def read_vocabulary(folder: str) -> Vocabulary | None:
@@ -43,7 +43,7 @@ def read_vocabulary(folder: str) -> Vocabulary | None:
 
 def read_settings(folder: str, vocabulary: Vocabulary | None) -> TokenizerSettings:
     """Returns how text is normalised: by tokenizer_config.json, or by a SentencePiece model."""
-    if isinstance(vocabulary, SentencePieceVocabulary):
+    if vocabulary is not None and vocabulary.settings is not None:
         return vocabulary.settings
     path = files.join(folder, "tokenizer_config.json")
     if not files.exists(path):
@@ -80,7 +80,7 @@ def write(
     tokenizer: dict[str, Any] = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": settings.lower_case,
-        "strip_accents": settings.strips,
+        "strip_accents": settings.strip_accents,
         "tokenize_chinese_chars": True,
     }
     if isinstance(vocabulary, SentencePieceVocabulary):

@@ -15,8 +15,8 @@ from electra_zh.convert.task_heads import TaskHead
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import LETTERS, NETWORK, part_shapes
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Up to this many rows of the word embeddings after the vocabulary are padding, not an error.
 _MAX_FILLER = 127

@@ -46,10 +46,10 @@ from electra_zh.data.runners import Runner, open_runner
 from electra_zh.data.settings import LOCAL, BuildSettings
 from electra_zh.data.workers import StoppedError, interruptible
 from electra_zh.errors import UserError
+from electra_zh.text.characters import UNICODE_VERSION
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
-from electra_zh.text.words.segmenter import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
+from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
 __all__ = [
     "BuildSettings",

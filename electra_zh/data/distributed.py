@@ -39,7 +39,7 @@ from electra_zh.data.workers import (
     signals_blocked,
 )
 from electra_zh.errors import UserError
-from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
+from electra_zh.text.characters import UNICODE_VERSION
 
 _NO_LOGS = python_logging.CRITICAL + 1
 # Libraries that cut text; their next versions may cut it differently.

@@ -17,9 +17,9 @@ from electra_zh.data import input_files
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.data.settings import BuildSettings
 from electra_zh.errors import UserError
-from electra_zh.text.tokenizer import VOCABULARY_FILES
+from electra_zh.text.characters import UNICODE_VERSION
+from electra_zh.text.tokenizer import vocabulary_files
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import UNICODE_VERSION
 
 _FINGERPRINT = "build.json"
 _REMOVALS = 5
@@ -132,7 +132,7 @@ def remove_finished(settings: BuildSettings, *, vocabulary: str) -> None:
         for name in files.list_dir(folder):
             if is_shard_name(name):
                 files.remove(files.join(folder, name))
-        names = [*VOCABULARY_FILES, MANIFEST]
+        names = [*vocabulary_files(), MANIFEST]
         if folder == output:
             own = os.path.realpath(settings.vocabulary)
             names.remove(vocabulary)
@@ -182,7 +182,7 @@ def _refuse_foreign(settings: BuildSettings) -> None:
     output = settings.output
     for folder in (output, files.join(output, HELDOUT)):
         names = files.list_dir(folder) if files.is_dir(folder) else []
-        known = {MANIFEST, *VOCABULARY_FILES}
+        known = {MANIFEST, *vocabulary_files()}
         known |= {HELDOUT, WORK} if folder == output else set()
         foreign = [
             name

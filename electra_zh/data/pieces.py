@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from electra_zh.text.wordpiece.tokenizer import TokenizedText
+from electra_zh.text.tokenizer import TokenizedText
 
 Packing = Literal["full", "reference"]
 

@@ -11,8 +11,8 @@ from electra_zh.data.manifest import WORK
 from electra_zh.data.parts import Part
 from electra_zh.data.workers import count_processors
 from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.text.words.segmenter import WordSettings
 
 LOCAL, DASK = "local", "dask"

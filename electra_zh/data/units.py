@@ -24,9 +24,9 @@ from electra_zh.data.held_out import HELDOUT, TRAIN, DocumentChooser
 from electra_zh.data.pieces import INSIDE_WORD
 from electra_zh.data.workers import OnProgress
 from electra_zh.text import tokenizer as tokenizers
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.tokenizer import TokenizedText
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece import offsets
-from electra_zh.text.wordpiece.tokenizer import TokenizedText, TokenizerSettings
 from electra_zh.text.words import segmenter as words
 
 SEGMENT_BYTES = 32 << 20
@@ -211,7 +211,7 @@ def _word_starts(
     if segmenter is None:
         return None
     starts = segmenter.starts(text, tokenized.codepoints)
-    firsts = offsets.find_firsts(tokenizer, text, tokenized, starts)
+    firsts = tokenizer.find_firsts(text, tokenized, starts)
     return words.begins_word(starts, firsts)
 
 

@@ -19,9 +19,9 @@ from electra_zh.convert.model_folder import ModelFolder
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import build_settings, recipe_names
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 # Settings that change what is saved or shown but no number of the training: free on going on.
 _FREE = (

@@ -1,59 +1,239 @@
-"""Tokenizers and vocabularies of any kind: WordPiece or SentencePiece, told by the file."""
+"""The tokenizer of a vocabulary of any form, and what a tokenizer does.
+
+A tokenizer is one folder here with a `tokenizer.py` that names its class `TOKENIZER`; nothing else
+lists the tokenizers. The class names its vocabulary class, which recognizes its files.
+"""
 
 from __future__ import annotations
 
+import abc
+import functools
+import importlib
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+import electra_zh.text as package
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, is_model
-from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.characters import TokenizerSettings, joined_starts
 from electra_zh.text.vocabulary import Vocabulary, read_file
-from electra_zh.text.wordpiece.characters import TokenizerSettings
-from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
-Tokenizer = WordPieceTokenizer | SentencePieceTokenizer
+# Large enough for array speed, small enough for caches: about a megabyte of Chinese.
+BLOCK_CHARACTERS = 1 << 18
 
-# Names of a vocabulary's file in a folder that holds a copy of it.
-VOCABULARY_FILES = (Vocabulary.file_name, SentencePieceVocabulary.file_name)
+
+class TokenizedText(NamedTuple):
+    r"""Token ids of a block of lines.
+
+    Attributes:
+      ids: int32 [T], the ids of all lines, one line after the other.
+      line_ends: int64 [lines]; line i is `ids[line_ends[i - 1]:line_ends[i]]`.
+      codepoints: uint32 [C], every character of the text, the "\n" between lines included.
+      token_ends: int64 [C], the number of tokens before the end of character c. Exact after every
+        character that is a word of its own (ideographs, punctuation) and after every space:
+        `ids[:token_ends[c]]` are the tokens of the text up to and with c. A WordPiece stretch that
+        needs the word path (a word, or everything between two spaces or ideographs if that has a
+        capital sigma) counts its k tokens at its last k characters, or one at each character and
+        the rest at the last one if it has more tokens than characters. A SentencePiece piece is
+        counted at its last character.
+      starts, ends: int32 [T], the characters of the block that each token covers, if the tokenizer
+        has them at hand; else None, see `Tokenizer.find_covered`.
+    """
+
+    ids: np.ndarray
+    line_ends: np.ndarray
+    codepoints: np.ndarray
+    token_ends: np.ndarray
+    starts: np.ndarray | None = None
+    ends: np.ndarray | None = None
+
+
+class Covered(NamedTuple):
+    """The characters of a block that its tokens cover, as in `TokenizedTexts`.
+
+    Attributes:
+      starts: int32 [T], the first character; it never falls.
+      ends: int32 [T], the end, exclusive.
+      continues: bool [T], whether the token continues a word.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    continues: np.ndarray
+
+
+class TokenizedTexts(NamedTuple):
+    """Tokens of many texts with their offsets, one text after the other.
+
+    Offsets count characters of the text as it was given. Within a text neither `starts` nor `ends`
+    ever falls. See `wordpiece.offsets` and `sentencepiece.tokenizer` for what a token covers.
+
+    Attributes:
+      ids: int32 [T]; text i is `ids[text_ends[i - 1]:text_ends[i]]`, without special tokens.
+      text_ends: int64 [texts].
+      starts: int32 [T], the first character of its text that a token covers.
+      ends: int32 [T], the end, exclusive.
+      continues: bool [T], whether the token is a "##" continuation; False for a word's first piece.
+        A SentencePiece piece is one if it begins inside a word as WordPiece would cut words.
+    """
+
+    ids: np.ndarray
+    text_ends: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    continues: np.ndarray
+
+
+class Tokenizer(abc.ABC):
+    """Text to token ids with offsets. Not for several threads at once.
+
+    Attributes:
+      vocabulary_class: the form of vocabulary that it is for.
+      vocabulary: the tokens.
+      settings: normalisation of text.
+      unknowns: characters and words that became [UNK], counted by `tokenize_text` and
+        `encode_batch`; may be cleared.
+    """
+
+    vocabulary_class: ClassVar[type[Vocabulary]]
+    vocabulary: Vocabulary
+    settings: TokenizerSettings
+    unknowns: Counter[str]
+
+    @abc.abstractmethod
+    def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None: ...
+
+    @abc.abstractmethod
+    def encode(self, line: str, *, inside: bool = False) -> list[int]:
+        """Returns the ids of one line.
+
+        Args:
+          line: the text.
+          inside: the line continues another text, so no word boundary is assumed before it.
+        """
+
+    def tokens(self, line: str) -> list[str]:
+        """Returns the tokens of one line."""
+        return [self.vocabulary.tokens[index] for index in self.encode(line)]
+
+    @abc.abstractmethod
+    def tokenize_text(self, text: str) -> TokenizedText:
+        r"""Returns the ids of a block of lines joined by "\n", each exactly as `encode` has it.
+
+        Blocks of about a megabyte are best: large enough for array speed, small enough for caches.
+        """
+
+    @abc.abstractmethod
+    def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:
+        """Returns the characters that the tokens of a block cover; `tokenized` is its tokens."""
+
+    def find_firsts(
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        """Returns one character of each token, in the same word as its first one.
+
+        Args:
+          text: a block.
+          tokenized: its tokens.
+          word_starts: bool [C], whether a character begins a word.
+
+        Returns:
+          int32 [T]; it never falls.
+        """
+        del word_starts
+        return self.find_covered(text, tokenized).starts
+
+    def encode_batch(
+        self, texts: Sequence[str], *, inside: Sequence[bool] | None = None
+    ) -> TokenizedTexts:
+        r"""Returns the tokens of texts with their offsets.
+
+        The ids of each text are those of `encode`; a "\n" in it is a space like any other.
+
+        Args:
+          texts: the texts.
+          inside: for each text, whether it continues another one; see `encode`.
+        """
+        flags = [False] * len(texts) if inside is None else inside
+        none = np.zeros(0, np.int32)
+        found = [TokenizedTexts(none, np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))]
+        tokens = 0
+        for first, end in _blocks(texts):
+            block = self._encode_block(texts[first:end], flags[first:end])
+            found.append(block._replace(text_ends=block.text_ends + tokens))
+            tokens += len(block.ids)
+        return TokenizedTexts(*map(np.concatenate, zip(*found, strict=True)))
+
+    @abc.abstractmethod
+    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
+        """Returns the tokens of some texts, as `encode_batch`."""
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yields first and end of blocks of the texts: those that begin within a stretch of a size."""
+    starts = joined_starts(texts)
+    firsts = np.flatnonzero(np.diff(starts // BLOCK_CHARACTERS, prepend=-1)).tolist()
+    yield from itertools.pairwise([*firsts, len(texts)])
+
+
+@functools.cache
+def _tokenizer_classes() -> dict[type[Vocabulary], type[Tokenizer]]:
+    """Returns the tokenizer class of each vocabulary class, found in the folders of `text/`."""
+    found: dict[type[Vocabulary], type[Tokenizer]] = {}
+    for folder in map(Path, package.__path__):
+        for path in sorted(folder.glob("*/tokenizer.py")):
+            module = importlib.import_module(f"{package.__name__}.{path.parent.name}.tokenizer")
+            found[module.TOKENIZER.vocabulary_class] = module.TOKENIZER
+    return found
+
+
+def vocabulary_files() -> tuple[str, ...]:
+    """Returns the names of a vocabulary's file in a folder that holds a copy of it."""
+    return tuple(sorted((cls.file_name for cls in _tokenizer_classes()), reverse=True))
 
 
 def load_vocabulary(path: str) -> Vocabulary:
-    """Reads a vocabulary: WordPiece's file of tokens, or a SentencePiece model.
+    """Reads a vocabulary of any form; a file that no other form recognizes is a list of tokens.
 
     Raises:
-      UserError: the file is missing, or neither.
+      UserError: the file is missing, or is not a vocabulary.
     """
     data = read_file(path)
-    if is_model(path, data):
-        return SentencePieceVocabulary(data, origin=path)
-    return Vocabulary.load(path)
+    found = (cls for cls in _tokenizer_classes() if cls.recognizes(path, data))
+    return next(found, Vocabulary).parse(data, path)
 
 
 def vocabulary_of(folder: str) -> Vocabulary:
     """Reads the vocabulary of a run, of a fine-tuned model or of data.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: it is missing or damaged.
     """
-    paths = [files.join(folder, name) for name in VOCABULARY_FILES]
+    paths = [files.join(folder, name) for name in vocabulary_files()]
     return load_vocabulary(next(filter(files.exists, paths), paths[0]))
 
 
 def settings_of(vocabulary: Vocabulary, settings: TokenizerSettings) -> TokenizerSettings:
-    """Returns how text is normalised for a vocabulary; a SentencePiece model says it itself.
+    """Returns the normalisation for a vocabulary: the given one, unless the file determines it.
 
     Raises:
-      UserError: other settings are asked for than those of the model.
+      UserError: the settings differ from those of the vocabulary's file.
     """
-    if not isinstance(vocabulary, SentencePieceVocabulary):
-        return settings
     own = vocabulary.settings
+    if own is None:
+        return settings
     if settings not in (TokenizerSettings(), own):
-        what = "lower-cases text" if own.lower_case else "keeps capitals"
+        case = "lower-cases text" if own.lower_case else "keeps capitals"
         accents = "strips accents" if own.strip_accents else "keeps accents"
         raise UserError(
-            f"The SentencePiece model itself says how text is normalised: it {what} and {accents}. "
-            "--no-lower-case and --keep-accents are for its build-vocab; --map-punctuation is for "
-            "WordPiece vocabularies"
+            f"The SentencePiece model determines how text is normalised: it {case} and {accents}. "
+            "Omit --no-lower-case, --keep-accents and --map-punctuation; the first two belong to "
+            "the build-vocab that trains a model, the third to WordPiece vocabularies"
         )
     return own
 
@@ -61,12 +241,10 @@ def settings_of(vocabulary: Vocabulary, settings: TokenizerSettings) -> Tokenize
 def make_tokenizer(
     vocabulary: Vocabulary, settings: TokenizerSettings = TokenizerSettings()
 ) -> Tokenizer:
-    """Returns the tokenizer of a vocabulary.
+    """Returns the tokenizer of a vocabulary; `settings` apply if its file does not determine them.
 
     Args:
-      vocabulary: of either kind.
-      settings: how text is normalised for WordPiece; a SentencePiece model says it itself.
+      vocabulary: of any form.
+      settings: normalisation of text.
     """
-    if isinstance(vocabulary, SentencePieceVocabulary):
-        return SentencePieceTokenizer(vocabulary)
-    return WordPieceTokenizer(vocabulary, settings)
+    return _tokenizer_classes()[type(vocabulary)](vocabulary, settings)

@@ -1,4 +1,4 @@
-"""The vocabulary file: one token a line, its line number the token's id."""
+"""The vocabulary file: one token per line, whose line number is the token's id."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from electra_zh import files
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
@@ -20,13 +21,15 @@ _MAX_TOKEN_CHARACTERS = 200
 
 
 class Vocabulary:
-    """The tokens in the order of their ids. Never changed once made.
+    """The tokens of a WordPiece vocabulary in the order of their ids, immutable.
 
-    One token may be empty: in Google's Chinese vocabulary the line of id 343 holds U+2028, which
-    the reference strips away. No text can produce that token, but its id must stay taken.
+    Vocabularies of other forms are subclasses. One token may be empty: in Google's Chinese
+    vocabulary the line of id 343 is U+2028, which the reference strips. No text can produce that
+    token, but it keeps its id.
 
     Attributes:
       file_name: the name of its file in the folders that hold a copy.
+      settings: normalisation of text, if the file determines it; else None.
       tokens: every token; a token's position is its id.
       ids: token to id.
       pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens; `pad_id` is 0.
@@ -42,7 +45,7 @@ class Vocabulary:
           origin: what error messages call this vocabulary: the path of its file.
 
         Raises:
-          UserError: no tokens, a special token missing, [PAD] not first, a token twice, or
+          UserError: no tokens, a special token missing, [PAD] not first, a duplicate token, or
             something that cannot be a token (white space inside, over 200 characters).
         """
         self.tokens: tuple[str, ...] = tuple(tokens)
@@ -52,7 +55,7 @@ class Vocabulary:
             first = ids.setdefault(token, line)
             if first != line:
                 raise UserError(
-                    f'{origin} has the token "{token}" twice: lines {first + 1} and {line + 1}'
+                    f'{origin} has a duplicate token "{token}": lines {first + 1} and {line + 1}'
                 )
         missing = [token for token in SPECIAL_TOKENS if token not in ids]
         if missing:
@@ -67,28 +70,69 @@ class Vocabulary:
             ids[token] for token in SPECIAL_TOKENS
         )
 
+    @property
+    def settings(self) -> TokenizerSettings | None:
+        """Normalisation of text, if the file determines it."""
+        return None
+
     @classmethod
-    def load(cls, path: str) -> Vocabulary:
-        r"""Reads a vocabulary file: UTF-8, one token a line, white space around tokens stripped.
+    def recognizes(cls, path: str, data: bytes) -> bool:
+        """Returns whether a file has this form, by its name or its bytes; see the subclasses."""
+        del path, data
+        return False
+
+    @classmethod
+    def parse(cls, data: bytes, origin: str) -> Self:
+        r"""Returns the vocabulary of a file: UTF-8, one token per line, white space stripped.
 
         Lines end at "\n" only: `str.splitlines` would also split at U+2028 and others, and shift
-        every id behind them. A final "\n" starts no further token.
+        every id after them. A final "\n" starts no further token.
+
+        Args:
+          data: content of the file.
+          origin: the path of the file, for error messages.
 
         Raises:
-          UserError: the file is missing, not UTF-8, empty, or not a vocabulary.
+          UserError: not UTF-8, empty, or not a vocabulary.
         """
-        text = _decode(read_file(path), path)
+        text = _decode(data, origin)
         if not text.strip():
-            raise UserError(f"The vocabulary {path} is empty")
+            raise UserError(f"The vocabulary {origin} is empty")
         lines = text.split("\n")
         if not lines[-1]:
             lines.pop()
-        return cls((line.strip() for line in lines), origin=path)
+        return cls((line.strip() for line in lines), origin=origin)
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """Reads a file of this form.
+
+        Raises:
+          UserError: the file is missing or not of this form.
+        """
+        return cls.parse(read_file(path), path)
 
     def save(self, path: str) -> None:
-        """Writes the file, one token a line, whole or not at all."""
+        """Writes the file atomically."""
         with files.atomic_write(path) as file:
             file.write(self.file_bytes())
+
+    def word_part(self, token: str) -> tuple[str, bool]:
+        """Returns a token without its mark, and whether it begins a word."""
+        body = token.removeprefix("##")
+        return (body, False) if body and body != token else (token, True)
+
+    def spellings(self, body: str, *, begins: bool) -> list[str]:
+        """Returns the tokens that could show some characters, the best first.
+
+        Args:
+          body: the characters, at least one.
+          begins: whether they begin a word.
+        """
+        if is_cjk(ord(body[0])) or is_punctuation(body[0]):
+            # Google's Chinese vocabulary has "##" ideographs too, which no text gives.
+            return [body]
+        return [body, f"##{body}"] if begins else [f"##{body}", body]
 
     @property
     def size(self) -> int:
@@ -101,7 +145,7 @@ class Vocabulary:
         return hashlib.sha256(self.file_bytes()).hexdigest()
 
     def file_bytes(self) -> bytes:
-        """Returns what `save` writes."""
+        """Returns the content of the file that `save` writes."""
         return ("\n".join(self.tokens) + "\n").encode("utf-8")
 
     def __len__(self) -> int:
@@ -130,11 +174,11 @@ def read_file(path: str) -> bytes:
     if not files.exists(path):
         raise UserError(f"No such vocabulary file: {path}")
     if files.is_dir(path):
-        raise UserError(f"The vocabulary {path} is a folder; a file is needed")
+        raise UserError(f"The vocabulary {path} is a folder; name a file")
     if files.size(path) > _MAX_FILE_BYTES:
         raise UserError(
-            f"{path} is no vocabulary: it has {files.size(path):,} bytes "
-            f"(a vocabulary has one token a line; at most {_MAX_FILE_BYTES:,} bytes are read)"
+            f"{path} is not a vocabulary: it has {files.size(path):,} bytes, more than "
+            f"{_MAX_FILE_BYTES:,}. Name a file with one token per line or a SentencePiece model"
         )
     return files.read_bytes(path)
 
@@ -153,13 +197,13 @@ def _decode(data: bytes, path: str) -> str:
 
 
 def _check_tokens(tokens: tuple[str, ...], origin: str) -> None:
-    """Refuses what is plainly not a vocabulary before anything finer is checked."""
+    """Rejects files that are clearly not a vocabulary, before the finer checks."""
     if not tokens:
         raise UserError(f"{origin} is empty")
     for line, token in enumerate(tokens):
         if len(token) > _MAX_TOKEN_CHARACTERS or (len(token) > 1 and len(token.split()) != 1):
             shown = token if len(token) <= 40 else token[:40] + "..."
             raise UserError(
-                f'{origin} is no vocabulary: line {line + 1} is "{" ".join(shown.split())}"; '
-                "one token a line is needed, without white space inside"
+                f'{origin} is not a vocabulary: line {line + 1} is "{" ".join(shown.split())}". '
+                "Name a file with one token per line and no white space inside tokens"
             )

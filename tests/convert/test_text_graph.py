@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from electra_zh.convert.text_graph import WordPieceGraph
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece.offsets import tokenize_texts
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.converting import SENTENCES
 
 SETTINGS = {
@@ -85,7 +85,7 @@ def test_rows_are_those_of_fine_tuning(limit: int, pairs: bool) -> None:
     graph = WordPieceGraph(vocabulary, TokenizerSettings())
     lengths = [(a, b) for a in (0, 1, 2, 3, 4, 7, 70) for b in (0, 1, 2, 3, 4, 6, 70)]
     first, second = (["日" * pair[side] for pair in lengths] for side in (0, 1))
-    a, b = (tokenize_texts(tokenizer, texts) for texts in (first, second))
+    a, b = (tokenizer.encode_batch(texts) for texts in (first, second))
     expected = build_pairs(
         RaggedTokens(a.ids, a.text_ends),
         RaggedTokens(b.ids, b.text_ends) if pairs else None,

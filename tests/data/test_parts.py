@@ -149,7 +149,7 @@ def test_parts_work_at_once_and_other_builds_wait(
     settings: BuildSettings, whole: dict[str, bytes]
 ) -> None:
     with locks.locked(settings.work_folder, shared=True):
-        with pytest.raises(UserError, match=r"Another process is at work in .*\.work"):
+        with pytest.raises(UserError, match=r"Another process is writing to .*\.work"):
             build.build(settings)
         build.build_part(_part(settings, 1, 2))
         build.build_part(_part(settings, 2, 2))

@@ -11,8 +11,8 @@ import pytest
 from electra_zh.data import build
 from electra_zh.data.source import open_source
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 from electra_zh.text.words.segmenter import WordSettings
 from support.building import contents, count_tokens, make_settings, read_rows
 from support.piece_models import make_pieces, make_text
@@ -75,7 +75,7 @@ def test_settings_are_the_model_s(text: Path, tmp_path: Path) -> None:
 
 def test_settings_against_the_model_are_refused(text: Path, pieces: str, tmp_path: Path) -> None:
     settings = make_settings(text, pieces, tmp_path / "out", tokenizer=TokenizerSettings(False))
-    with pytest.raises(UserError, match="itself says how text is normalised"):
+    with pytest.raises(UserError, match="determines how text is normalised"):
         build.build(settings)
     assert not (tmp_path / "out").exists()
 

@@ -122,7 +122,7 @@ def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) ->
         (
             [*BUILD, "data/manifest.json", "--output", "x"],
             1,
-            "data/manifest.json is no vocabulary",
+            "data/manifest.json is not a vocabulary",
         ),
     ],
 )

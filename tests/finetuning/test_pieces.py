@@ -19,7 +19,6 @@ from electra_zh.finetuning.kinds.cloze import Cloze
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.wordpiece.offsets import tokenize_texts
 from support.piece_models import make_foreign, make_tokenizer
 
 OWN, BYTES = make_tokenizer(), make_tokenizer(byte_fallback=True)
@@ -49,7 +48,7 @@ def test_entities_at_pieces_have_tags(
 ) -> None:
     start = text.index(mention)
     example = _tagged(text, (start, start + len(mention)))
-    words = find_words([example], tokenize_texts(tokenizer, [text]))
+    words = find_words([example], tokenizer.encode_batch([text]))
     gold = gold_tags([example], words, {"ORG": 0})
     assert not gold.unfit
     tagged = np.flatnonzero(gold.tags)
@@ -58,13 +57,13 @@ def test_entities_at_pieces_have_tags(
 
 def test_an_entity_inside_a_piece_cannot_be_shown() -> None:
     example = _tagged("我们在北京大学学习", (3, 5))
-    words = find_words([example], tokenize_texts(OWN, [example.text]))
+    words = find_words([example], OWN.encode_batch([example.text]))
     assert gold_tags([example], words, {"ORG": 0}).unfit == [(0, example.entities[0])]
 
 
 def test_an_entity_of_an_unknown_type_cannot_be_shown() -> None:
     example = _tagged("天地玄黄", (0, 2))
-    words = find_words([example], tokenize_texts(OWN, [example.text]))
+    words = find_words([example], OWN.encode_batch([example.text]))
     assert not gold_tags([example], words, {"ORG": 0}).unfit
     assert gold_tags([example], words, {"LOC": 0}).unfit == [(0, example.entities[0])]
 

@@ -9,8 +9,8 @@ import pytest
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
 
 VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])
 

@@ -22,7 +22,7 @@ from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.pretraining.warm_start_report import advice
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings
+from electra_zh.text.characters import TokenizerSettings
 from support.converting import make_run, make_vocabulary
 from support.networks import tiny
 

@@ -8,10 +8,11 @@ import random
 
 import sentencepiece
 
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.sentencepiece.train import ModelType, PieceSettings, build_pieces
-from electra_zh.text.wordpiece.characters import TokenizerSettings
+from electra_zh.text.sentencepiece.train import build_pieces
+from electra_zh.text.training import ModelType, VocabularySettings
 
 WORDS = (
     *(
@@ -49,8 +50,13 @@ def make_pieces(
     tokenizer: TokenizerSettings = TokenizerSettings(),
 ) -> SentencePieceVocabulary:
     """A model as build-vocab makes it."""
-    settings = PieceSettings(
-        size + 256 * byte_fallback, model_type, tokenizer, 1.0, byte_fallback=byte_fallback
+    settings = VocabularySettings(
+        "sentencepiece",
+        size + 256 * byte_fallback,
+        tokenizer,
+        model_type,
+        character_coverage=1.0,
+        byte_fallback=byte_fallback,
     )
     return build_pieces([make_text()], settings).vocabulary
 

@@ -7,14 +7,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from electra_zh.text.wordpiece.characters import (
-    DROP,
-    SPACE,
-    WORD,
-    TokenizerSettings,
-    character_forms,
-    split_words,
-)
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.wordpiece.splitting import DROP, SPACE, WORD, character_forms, split_words
 
 DEFAULT = TokenizerSettings()
 ACCENTS = TokenizerSettings(strip_accents=False)

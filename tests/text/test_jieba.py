@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
-from electra_zh.text.wordpiece.characters import to_codepoints
+from electra_zh.text.characters import to_codepoints
 from electra_zh.text.words import jieba as jieba_words
 from electra_zh.text.words.jieba import JiebaSegmenter
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
-from electra_zh.text.wordpiece.characters import to_codepoints
+from electra_zh.text.characters import to_codepoints
 from electra_zh.text.words.lists import Entry, ListSegmenter, read_dictionary, read_words
 
 
@@ -35,11 +35,14 @@ def test_dictionaries_are_read_as_jieba_s(tmp_path: Path) -> None:
         ("好 1\n机器 学习 3", r'd:2: "机器 学习 3" is not "word \[frequency\] \[tag\]"'),
         ("好\t3", r"d:1: .*single spaces"),
         ("好 -1", r"d:1: "),
-        ("好 3 NR", r"d:1: .*small letters"),
+        ("好 3 NR", r"d:1: .*lower-case letters"),
         ("好 3.5 n", r"d:1: "),
-        ("好 1\n\n坏 9999999999999", r"d:3: the frequency of 坏 is 9999999999999; at most"),
+        (
+            "好 1\n\n坏 9999999999999",
+            r"d:3: the frequency of 坏 is 9999999999999; it must be at most",
+        ),
         (b"ok 1\n\xff\xfe 2", r"d:2: the line is not UTF-8"),
-        ("\n \n", r"d holds no words"),
+        ("\n \n", r"d contains no words"),
     ],
 )
 def test_broken_dictionaries_are_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
@@ -54,7 +57,7 @@ def test_lists_have_words_in_their_first_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [("", "w holds no words"), (b"a\nb\n\xe4\xbd", "w:3: the line is not UTF-8")],
+    [("", "w contains no words"), (b"a\nb\n\xe4\xbd", "w:3: the line is not UTF-8")],
 )
 def test_broken_lists_are_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -10,15 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from electra_zh.text import tokenizer as tokenizers
+from electra_zh.text.characters import TokenizerSettings, is_dropped, normalize
+from electra_zh.text.tokenizer import TokenizedTexts
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import offsets
-from electra_zh.text.wordpiece.characters import is_dropped, normalize, split_words
-from electra_zh.text.wordpiece.offsets import TokenizedTexts, tokenize_texts
-from electra_zh.text.wordpiece.tokenizer import (
-    PUNCTUATION_MAP,
-    TokenizerSettings,
-    WordPieceTokenizer,
-)
+from electra_zh.text.wordpiece.splitting import split_words
+from electra_zh.text.wordpiece.tokenizer import PUNCTUATION_MAP, WordPieceTokenizer
 
 SETTINGS = {
     "lower_strip": TokenizerSettings(),
@@ -76,7 +73,7 @@ def _each(result: TokenizedTexts) -> list[TokenizedTexts]:
 
 
 def _shown(tokenizer: WordPieceTokenizer, text: str) -> list[tuple[str, int, int]]:
-    result = tokenize_texts(tokenizer, [text])
+    result = tokenizer.encode_batch([text])
     tokens = [VOCABULARY.tokens[index] for index in result.ids]
     return list(zip(tokens, result.starts.tolist(), result.ends.tolist(), strict=True))
 
@@ -100,7 +97,7 @@ def _normal(tokenizer: WordPieceTokenizer, covered: str) -> str:
 @example(some=["ab", "ab\0", "\0ab", "a\0b", "\0", "\0" * 8 + "ab", "ab\0"])
 def test_ids_are_those_of_each_text(name: str, some: list[str]) -> None:
     tokenizer = TOKENIZERS[name]
-    result = tokenize_texts(tokenizer, some)
+    result = tokenizer.encode_batch(some)
     assert [item.dtype for item in result] == [np.int32, np.int64, np.int32, np.int32, np.bool_]
     assert len(result.text_ends) == len(some)
     assert len(result.ids) == len(result.starts) == len(result.ends) == len(result.continues)
@@ -112,7 +109,7 @@ def test_ids_are_those_of_each_text(name: str, some: list[str]) -> None:
 @settings(deadline=None)
 @given(some=st.lists(any_texts, max_size=6))
 def test_places_stay_in_the_text_and_never_fall(name: str, some: list[str]) -> None:
-    for text, one in zip(some, _each(tokenize_texts(TOKENIZERS[name], some)), strict=True):
+    for text, one in zip(some, _each(TOKENIZERS[name].encode_batch(some)), strict=True):
         assert (one.starts >= 0).all()
         assert (one.starts < one.ends).all()
         assert (one.ends <= len(text)).all()
@@ -127,7 +124,7 @@ def test_places_stay_in_the_text_and_never_fall(name: str, some: list[str]) -> N
 @example(text="가\u0301Σ,\u0301")
 def test_a_piece_covers_what_it_says(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
-    result = tokenize_texts(tokenizer, [text])
+    result = tokenizer.encode_batch([text])
     for index, start, end in zip(result.ids, result.starts, result.ends, strict=True):
         if index == VOCABULARY.unk_id:
             continue
@@ -148,7 +145,7 @@ def test_a_piece_covers_what_it_says(name: str, text: str) -> None:
 @given(text=texts)
 def test_the_pieces_of_a_word_cover_the_word(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
-    result = tokenize_texts(tokenizer, [text])
+    result = tokenizer.encode_batch([text])
     firsts = np.flatnonzero(~result.continues)
     lasts = [*(firsts[1:] - 1), len(result.ids) - 1] if len(firsts) else []
     covered = (
@@ -173,7 +170,7 @@ def test_the_pieces_of_a_word_cover_the_word(name: str, text: str) -> None:
 @given(text=any_texts)
 def test_what_no_token_covers_leaves_nothing(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
-    result = tokenize_texts(tokenizer, [text])
+    result = tokenizer.encode_batch([text])
     is_covered = np.zeros(len(text), np.bool_)
     for start, end in zip(result.starts, result.ends, strict=True):
         is_covered[start:end] = True
@@ -189,16 +186,16 @@ def test_what_no_token_covers_leaves_nothing(name: str, text: str) -> None:
 @given(some=st.lists(any_texts, max_size=6), size=st.integers(1, 40))
 def test_neither_block_nor_neighbours_matter(name: str, some: list[str], size: int) -> None:
     tokenizer = TOKENIZERS[name]
-    whole = tokenize_texts(tokenizer, some)
+    whole = tokenizer.encode_batch(some)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offsets, "_BLOCK_CHARACTERS", size)
-        cut = tokenize_texts(tokenizer, tuple(some))
+        patch.setattr(tokenizers, "BLOCK_CHARACTERS", size)
+        cut = tokenizer.encode_batch(tuple(some))
     for one, other in zip(whole, cut, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
     for text, one in zip(some, _each(whole), strict=True):
         # A tokenizer that has seen nothing yet would say the same: the words are known by now.
-        for known, alone in zip(one, tokenize_texts(tokenizer, [text]), strict=True):
+        for known, alone in zip(one, tokenizer.encode_batch([text]), strict=True):
             np.testing.assert_array_equal(known, alone)
 
 
@@ -211,8 +208,8 @@ def test_firsts_are_in_the_words_of_the_first_characters(name: str, text: str, s
     tokenized = tokenizer.tokenize_text(text)
     word_starts = np.random.default_rng(seed).random(len(text)) < 0.3
     word = np.cumsum(word_starts)
-    covered = offsets.find_covered(tokenizer, text, tokenized)
-    firsts = offsets.find_firsts(tokenizer, text, tokenized, word_starts)
+    covered = tokenizer.find_covered(text, tokenized)
+    firsts = tokenizer.find_firsts(text, tokenized, word_starts)
     assert word[firsts].tolist() == word[covered.starts].tolist()
     assert np.all(np.diff(firsts) >= 0)
 
@@ -223,7 +220,7 @@ def test_known_words_with_nul_keep_their_places(order: int) -> None:
     tokenizer = WordPieceTokenizer(VOCABULARY)
     places = [
         list(zip(one.starts.tolist(), one.ends.tolist(), strict=True))
-        for one in _each(tokenize_texts(tokenizer, [*some, *some]))
+        for one in _each(tokenizer.encode_batch([*some, *some]))
     ]
     expected = [
         [(0, 3), (3, 4)],
@@ -315,7 +312,7 @@ def test_by_hand_with_other_settings(
 
 
 def test_several_texts_are_flat() -> None:
-    result = tokenize_texts(TOKENIZERS["lower_strip"], ["中abcing", "", "\n2019年", "文"])
+    result = TOKENIZERS["lower_strip"].encode_batch(["中abcing", "", "\n2019年", "文"])
     assert [VOCABULARY.tokens[index] for index in result.ids] == [
         *["中", "abc", "##ing"],
         *["2019", "年"],
@@ -334,24 +331,21 @@ def test_marks_in_another_order_count_in_the_order_of_the_text() -> None:
     vocabulary = Vocabulary([*SPECIAL_TOKENS, "a", "##\U0001d165", "##\u302e"])
     tokenizer = WordPieceTokenizer(vocabulary)
     assert tokenizer.tokens("a\u302e\U0001d165") == ["a", "##\U0001d165", "##\u302e"]
-    result = tokenize_texts(tokenizer, ["a\u302e\U0001d165"])
+    result = tokenizer.encode_batch(["a\u302e\U0001d165"])
     assert result.starts.tolist() == [0, 1, 2]
     assert result.ends.tolist() == [1, 2, 3]
 
 
 def test_unknowns_are_counted() -> None:
     tokenizer = WordPieceTokenizer(VOCABULARY)
-    tokenize_texts(tokenizer, ["a☃ “", "a☃"])
+    tokenizer.encode_batch(["a☃ “", "a☃"])
     assert tokenizer.unknowns == {"a☃": 2, "“": 1}
 
 
-def test_what_is_kept_goes_with_its_tokenizer() -> None:
+def test_cached_offsets_do_not_keep_a_tokenizer_alive() -> None:
     tokenizer = WordPieceTokenizer(VOCABULARY)
-    tokenize_texts(tokenizer, ["abc"])
+    tokenizer.encode_batch(["abc"])
     reference = weakref.ref(tokenizer)
-    gc.collect()  # the tokenizers of other tests
-    known = len(offsets._known)
     del tokenizer
     gc.collect()
     assert reference() is None
-    assert len(offsets._known) == known - 1

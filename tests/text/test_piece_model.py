@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.tokenizer import (
@@ -17,7 +18,6 @@ from electra_zh.text.tokenizer import (
     vocabulary_of,
 )
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece.characters import TokenizerSettings
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.piece_models import make_foreign, make_pieces
 
@@ -85,15 +85,18 @@ def test_special_tokens_of_others_never_come_out_of_text() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no SentencePiece model: it has no pieces"),
-        (b"[PAD]\n[UNK]\n", "is no SentencePiece model, or a damaged one: "),
-        (make_pieces().model[:3000], "is no SentencePiece model, or a damaged one: "),
-        (make_foreign(names=("<cls>", "<sep>", "<m>")), r"is missing \[MASK\] or <mask>: a model"),
+        (b"", "is not a SentencePiece model: it has no pieces"),
+        (b"[PAD]\n[UNK]\n", "is not a SentencePiece model, or is damaged: "),
+        (make_pieces().model[:3000], "is not a SentencePiece model, or is damaged: "),
+        (
+            make_foreign(names=("<cls>", "<sep>", "<m>")),
+            r"missing the pieces \[MASK\] or <mask>\. Train a model",
+        ),
         (
             make_foreign(names=("x", "y", "z")),
-            r"is missing \[CLS\] or <cls> or <s>; \[SEP\] or <sep> or </s>; \[MASK\] or <mask>: ",
+            r"missing the pieces \[CLS\] or <cls> or <s>; \[SEP\] or <sep> or </s>; \[MASK\] or ",
         ),
-        (make_foreign(pad=1), r"has <pad> as piece 1; padding must be piece 0 \(that is <unk>\)"),
+        (make_foreign(pad=1), r"has <pad> as piece 1; padding must be piece 0, which is <unk>"),
     ],
     ids=["empty", "text", "cut", "no mask", "none", "padding"],
 )
@@ -121,7 +124,7 @@ def test_a_model_says_how_it_normalises(settings: TokenizerSettings) -> None:
 def test_other_settings_than_the_model_s_are_refused() -> None:
     with pytest.raises(UserError, match="lower-cases text and strips accents"):
         settings_of(make_pieces(), TokenizerSettings(False, False))
-    with pytest.raises(UserError, match="--map-punctuation is for WordPiece"):
+    with pytest.raises(UserError, match="Omit --no-lower-case, --keep-accents and "):
         settings_of(make_pieces(), TokenizerSettings(map_punctuation=True))
     wanted = TokenizerSettings(map_punctuation=True)
     assert settings_of(Vocabulary(SPECIAL_TOKENS), wanted) == wanted

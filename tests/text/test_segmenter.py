@@ -12,17 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.text.characters import to_codepoints
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece.characters import to_codepoints
-from electra_zh.text.wordpiece.offsets import find_covered, tokenize_texts
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from electra_zh.text.words.segmenter import (
-    Segmenter,
-    SpacesSegmenter,
-    WordSettings,
-    begins_word,
-    make_segmenter,
-)
+from electra_zh.text.words.base import Segmenter
+from electra_zh.text.words.segmenter import SpacesSegmenter, WordSettings, begins_word, make_segmenter
 
 
 def _tokenizer() -> WordPieceTokenizer:
@@ -43,7 +37,7 @@ def _jieba() -> Segmenter:
 def _begins(segmenter: Segmenter, text: str) -> tuple[np.ndarray, np.ndarray]:
     """Ids of a block, and which of its tokens begin a word."""
     tokenized = TOKENIZER.tokenize_text(text)
-    firsts = find_covered(TOKENIZER, text, tokenized).starts
+    firsts = TOKENIZER.find_covered(text, tokenized).starts
     return tokenized.ids, begins_word(segmenter.starts(text, tokenized.codepoints), firsts)
 
 
@@ -58,7 +52,7 @@ def _shown(segmenter: Segmenter, text: str) -> str:
 def _plainly(words: list[str], text: str) -> list[bool]:
     """The rule, written down slowly: words -> characters -> tokens."""
     word_of = [index for index, word in enumerate(words) for _ in word]
-    firsts = tokenize_texts(TOKENIZER, [text]).starts.tolist()
+    firsts = TOKENIZER.encode_batch([text]).starts.tolist()
     owners = [word_of[first] for first in firsts]
     return [place == 0 or owner != owners[place - 1] for place, owner in enumerate(owners)]
 
@@ -148,10 +142,13 @@ def test_spaces_are_those_of_every_code_point() -> None:
     [
         ({"kind": "jeiba"}, r'No such file: jeiba; .*jieba, none, spaces or a file.*mean "jieba"'),
         ({"kind": "."}, r"\. is a folder"),
-        ({"kind": "spaces", "hmm": False}, 'are for "jieba" words only'),
-        ({"kind": "spaces", "check_every": 5}, 'are for "jieba" words only'),
+        (
+            {"kind": "spaces", "hmm": False},
+            "--no-hmm applies to --words jieba only; --words is spaces",
+        ),
+        ({"kind": "spaces", "check_every": 5}, "--check-words applies to --words jieba only"),
         ({"dictionaries": ("nowhere.txt",)}, "No such file: nowhere.txt"),
-        ({"check_every": 0}, "check_every is 0; it must be at least 1"),
+        ({"check_every": 0}, "check_every must be at least 1; received 0"),
     ],
 )
 def test_wrong_settings_are_refused(values: dict[str, object], message: str) -> None:
@@ -164,7 +161,9 @@ def test_settings_are_recorded_without_paths(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name, encoding="utf-8")
     words = WordSettings(kind=str(tmp_path / "a.txt")).recorded()
     assert words["words"] == "a.txt"
-    jieba = WordSettings(dictionaries=(str(tmp_path / "b.txt"),), check_every=3).recorded()
+    jieba = WordSettings(
+        words="jieba", words_dict=(str(tmp_path / "b.txt"),), check_words=3
+    ).recorded()
     assert (jieba["words"], jieba["words_hmm"], jieba["check_words"]) == ("jieba", True, 3)
     assert "jieba 0.42.1, rjieba " in jieba["words_library"]
     assert str(tmp_path) not in str([words, jieba])

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.pieces import token_stream
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.wordpiece.characters import TokenizerSettings
-from electra_zh.text.wordpiece.offsets import TokenizedTexts, find_covered, tokenize_texts
+from electra_zh.text.tokenizer import TokenizedTexts
 from support.piece_models import make_foreign, make_pieces, make_tokenizer
 
 TOKENIZERS = {
@@ -35,7 +35,7 @@ texts = st.lists(st.one_of(st.sampled_from(NASTY), st.just("\n")), max_size=14).
 
 def _tokens(tokenizer: SentencePieceTokenizer, text: str) -> list[tuple[str, str]]:
     """Each piece with what it covers."""
-    found = tokenize_texts(tokenizer, [text])
+    found = tokenizer.encode_batch([text])
     return [
         (tokenizer.vocabulary.tokens[index], text[start:end])
         for index, start, end in zip(found.ids, found.starts, found.ends, strict=True)
@@ -53,7 +53,7 @@ def test_a_block_is_its_lines(name: str, text: str) -> None:
     assert found.line_ends.tolist() == np.cumsum(list(map(len, each))).tolist()
     assert len(found.codepoints) == len(found.token_ends) == len(text)
     assert (np.diff(found.token_ends, prepend=0) >= 0).all()
-    # Counted behind each line, a block counts the tokens of its lines.
+    # Counted stop each line, a block counts the tokens of its lines.
     for place, char in enumerate(text):
         if char == "\n":
             assert found.token_ends[place] in found.line_ends
@@ -66,7 +66,7 @@ def test_a_block_is_its_lines(name: str, text: str) -> None:
 def test_pieces_cover_what_the_library_says(name: str, some: list[str]) -> None:
     tokenizer = TOKENIZERS[name]
     processor = load_processor(tokenizer.vocabulary.model)
-    found = tokenizer.pieces(some)
+    found = tokenizer.encode_batch(some)
     begin = 0
     for text, end in zip(some, found.text_ends.tolist(), strict=True):
         clean = text.replace("\ud800", "\ufffd")
@@ -77,14 +77,14 @@ def test_pieces_cover_what_the_library_says(name: str, some: list[str]) -> None:
         assert (np.diff(ends) >= 0).all()
         assert (starts >= 0).all()
         assert (ends <= len(text)).all()
-        for piece, start, behind, (first, last) in zip(
+        for piece, start, stop, (first, last) in zip(
             expected["pieces"], starts.tolist(), ends.tolist(), expected["offsets"], strict=True
         ):
             # The library counts the space to the word, and gives nothing to a part of a character.
-            assert first <= start <= behind
-            is_part = text[first:last] == "" or len(text[start:behind]) == 1
-            assert is_part or not text[behind:last].strip()
-            assert start < behind or piece == SPACE_MARK
+            assert first <= start <= stop
+            is_part = text[first:last] == "" or len(text[start:stop]) == 1
+            assert is_part or not text[stop:last].strip()
+            assert start < stop or piece == SPACE_MARK
         begin = end
 
 
@@ -93,8 +93,8 @@ def test_pieces_cover_what_the_library_says(name: str, some: list[str]) -> None:
 @given(st.lists(texts, max_size=4))
 def test_many_texts_are_as_each_alone(name: str, some: list[str]) -> None:
     tokenizer = TOKENIZERS[name]
-    together = tokenize_texts(tokenizer, some)
-    alone = [tokenize_texts(tokenizer, [text]) for text in some]
+    together = tokenizer.encode_batch(some)
+    alone = [tokenizer.encode_batch([text]) for text in some]
     for field in ("ids", "starts", "ends", "continues"):
         parts = [getattr(each, field) for each in alone]
         assert getattr(together, field).tolist() == [x for part in parts for x in part.tolist()]
@@ -147,7 +147,7 @@ def test_each_part_of_a_character_covers_it() -> None:
 def test_bytes_cover_their_character() -> None:
     tokenizer = TOKENIZERS["bytes"]
     assert _tokens(tokenizer, "天豈地")[1:4] == [(f"<0x{b:02X}>", "豈") for b in "豈".encode()]
-    found = tokenize_texts(tokenizer, ["豈豈"])
+    found = tokenizer.encode_batch(["豈豈"])
     assert found.starts.tolist() == [0, 0, 0, 1, 1, 1]
     assert found.continues.tolist() == [False, True, True] * 2
     assert not tokenizer.unknowns
@@ -167,7 +167,7 @@ def test_stretches_that_no_piece_has_are_one_unknown_and_counted() -> None:
 
 def test_what_continues_a_word() -> None:
     tokenizer = TOKENIZERS["unigram"]
-    found = tokenize_texts(tokenizer, ["xyz天xy 12", "z"])
+    found = tokenizer.encode_batch(["xyz天xy 12", "z"])
     pieces = [tokenizer.vocabulary.tokens[index] for index in found.ids]
     texts = ["xyz天xy 12", "z"]
     assert "".join(pieces).replace("[UNK]", "") == "天" + SPACE_MARK + "12" or pieces
@@ -198,16 +198,16 @@ def test_parts_of_a_text_have_a_space_before_them_only_where_they_have_one() -> 
 def test_parts_of_texts_together_are_as_each_alone(some: list[tuple[str, bool]]) -> None:
     tokenizer = TOKENIZERS["foreign"]
     parts, inside = [part for part, _ in some], [flag for _, flag in some]
-    found = tokenize_texts(tokenizer, parts, inside=inside)
+    found = tokenizer.encode_batch(parts, inside=inside)
     begin = 0
     for part, flag, end in zip(parts, inside, found.text_ends.tolist(), strict=True):
         assert found.ids[begin:end].tolist() == tokenizer.encode(part, inside=flag)
-        alone: TokenizedTexts = tokenize_texts(tokenizer, [part], inside=[flag])
+        alone: TokenizedTexts = tokenizer.encode_batch([part], inside=[flag])
         assert found.starts[begin:end].tolist() == alone.starts.tolist()
         begin = end
 
 
-def test_sentences_end_behind_their_marks() -> None:
+def test_sentences_end_stop_their_marks() -> None:
     tokenizer = TOKENIZERS["unigram"]
     text = "我们研究语言。“天地在。”日月的结果。\n\n模型。"
     stream = token_stream(tokenizer.tokenize_text(text), text, packing="full", max_length=32)
@@ -230,8 +230,8 @@ def test_a_copy_for_another_process_gives_the_same() -> None:
 def test_a_block_that_is_tokenized_knows_what_its_pieces_cover(some: list[str]) -> None:
     tokenizer = TOKENIZERS["unigram"]
     text = "\n".join(some)
-    covered = find_covered(tokenizer, text, tokenizer.tokenize_text(text))
-    expected = tokenize_texts(tokenizer, some)
+    covered = tokenizer.find_covered(text, tokenizer.tokenize_text(text))
+    expected = tokenizer.encode_batch(some)
     begins = np.cumsum([0, *(len(line) + 1 for line in some)])
     of = np.repeat(np.arange(len(some)), np.diff(expected.text_ends, prepend=0))
     assert covered.starts.tolist() == (expected.starts + begins[of]).tolist()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.text.wordpiece.token_cache import Encoded, WordStore, _KeyTable
+from electra_zh.text.wordpiece.token_cache import Encoded, TokenCache, _KeyTable
 
 # Short ones, ones around the 8 and 16 characters of a key, ASCII and not, with U+0000.
 stretches = st.text(alphabet="ab\0\x7f\x80é中", min_size=1, max_size=20)
@@ -21,7 +21,7 @@ def _encode(text: str) -> Encoded:
     return Encoded([number + place for place in range(len(kept) % 4)], [kept] * ("é" in kept))
 
 
-def _look_up(store: WordStore, texts: list[str]) -> list[list[int]]:
+def _look_up(store: TokenCache, texts: list[str]) -> list[list[int]]:
     text = "".join(texts)
     codepoints = np.array([ord(char) for char in text], np.uint32)
     ends = np.cumsum([len(one) for one in texts], dtype=np.int64)
@@ -40,7 +40,7 @@ def _look_up(store: WordStore, texts: list[str]) -> list[list[int]]:
 @settings(deadline=None)
 @given(blocks=st.lists(st.lists(stretches, min_size=1, max_size=30), max_size=4))
 def test_each_stretch_finds_its_ids(blocks: list[list[str]]) -> None:
-    store = WordStore(_encode)
+    store = TokenCache(_encode)
     for texts in [*blocks, *blocks]:
         assert _look_up(store, texts) == [_encode(text).ids for text in texts]
 
@@ -49,7 +49,7 @@ def test_many_words_share_one_table() -> None:
     rng = np.random.default_rng(0)
     words = [f"{number:x}" for number in rng.integers(1, 1 << 62, 30_000).tolist()]
     words += [f"same start{number}" for number in range(30_000)]
-    store = WordStore(_encode)
+    store = TokenCache(_encode)
     for start in range(0, len(words), 7000):
         some = words[start : start + 7000]
         assert _look_up(store, some) == [_encode(word).ids for word in some]
@@ -79,13 +79,13 @@ def test_a_word_is_encoded_once() -> None:
         calls.append(text)
         return Encoded([len(text)], [])
 
-    store = WordStore(encode)
+    store = TokenCache(encode)
     for _ in range(3):
         _look_up_plain(store, ["abc", "中", "abc", "a" * 30])
     assert calls == ["abc", "中", "a" * 30]
 
 
-def _look_up_plain(store: WordStore, texts: list[str]) -> None:
+def _look_up_plain(store: TokenCache, texts: list[str]) -> None:
     text = "".join(texts)
     codepoints = np.array([ord(char) for char in text], np.uint32)
     ends = np.cumsum([len(one) for one in texts], dtype=np.int64)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.wordpiece import train as learn
-from electra_zh.text.wordpiece.tokenizer import TokenizerSettings, WordPieceTokenizer
+from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from electra_zh.text.wordpiece.train import build_vocab
 
 # Special tokens, 99 free slots, ASCII punctuation, ASCII letters and digits with and without ##.
@@ -126,7 +127,7 @@ def test_stretches_that_are_no_words_are_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n\u3000\n", "\u200b"])
 def test_refuses_an_empty_corpus(text: str) -> None:
-    with pytest.raises(UserError, match="the corpus is empty"):
+    with pytest.raises(UserError, match="The corpus is empty"):
         build_vocab([text], size=1000)
 
 

@@ -61,13 +61,13 @@ def test_can_be_sent_to_another_process() -> None:
         ("\n", "is empty"),
         (SPECIAL.replace("[MASK]\n", ""), r"is missing \[MASK\]: "),
         ("中\n国\n", r"is missing \[PAD\], \[UNK\], \[CLS\], \[SEP\], \[MASK\]"),
-        (SPECIAL + "中\n国\n中\n", 'the token "中" twice: lines 6 and 8'),
-        (SPECIAL + "\n\u2028\n", 'the token "" twice: lines 6 and 7'),
+        (SPECIAL + "中\n国\n中\n", 'has a duplicate token "中": lines 6 and 8'),
+        (SPECIAL + "\n\u2028\n", 'has a duplicate token "": lines 6 and 7'),
         ("中\n" + SPECIAL, r"\[PAD\] on line 2; it must be on line 1"),
         ("\ufeff" + SPECIAL, "byte order mark"),
         (SPECIAL.encode() + b"\xff\n", "not UTF-8 text: line 6, byte 31"),
-        (SPECIAL + "two words\n", 'no vocabulary: line 6 is "two words"'),
-        ("一段很长的文字" * 40, 'no vocabulary: line 1 is "一段很长的文字'),
+        (SPECIAL + "two words\n", 'not a vocabulary: line 6 is "two words"'),
+        ("一段很长的文字" * 40, 'not a vocabulary: line 1 is "一段很长的文字'),
     ],
 )
 def test_refuses(tmp_path: Path, content: str | bytes, message: str) -> None:

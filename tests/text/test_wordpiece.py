@@ -14,15 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from electra_zh.text.characters import TokenizerSettings, is_punctuation
+from electra_zh.text.tokenizer import TokenizedText
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.wordpiece import token_cache as wordstore
-from electra_zh.text.wordpiece.characters import is_punctuation
-from electra_zh.text.wordpiece.tokenizer import (
-    PUNCTUATION_MAP,
-    TokenizedText,
-    TokenizerSettings,
-    WordPieceTokenizer,
-)
+from electra_zh.text.wordpiece import token_cache
+from electra_zh.text.wordpiece.tokenizer import PUNCTUATION_MAP, WordPieceTokenizer
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "tokenizer.json.xz"
 SETTINGS = {
@@ -216,11 +212,11 @@ def test_every_mapped_character_and_its_counterpart_are_punctuation() -> None:
 
 @pytest.mark.parametrize("limit", ["MAX_ENTRIES", "MAX_CHARACTERS"])
 def test_a_full_word_store_starts_anew(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(wordstore, limit, 3)
+    monkeypatch.setattr(token_cache, limit, 3)
     tokenizer = WordPieceTokenizer(VOCABULARY)
     for text in ["ab cd ef", "gh ab", "ef gh ij ひらがな", "ab"]:
         assert tokenizer.tokenize_text(text).ids.tolist() == tokenizer.encode(text)
-    assert len(tokenizer._store) < 4
+    assert len(tokenizer._cache) < 4
 
 
 def test_can_be_sent_to_another_process() -> None:

@@ -17,8 +17,8 @@ from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.settings import build_settings
+from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import settings_of
-from electra_zh.text.wordpiece.characters import TokenizerSettings
 
 _INDEX = ".index"
 _BERT_SETTINGS = "bert_config.json"

@@ -17,12 +17,7 @@ import numpy as np
 from electra_zh.data.cleaning.normalization import EMPTIED, REPLACEMENT
 from electra_zh.data.cleaning.overlap import later_in_document
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.text.wordpiece.characters import (
-    CJK_RANGES,
-    CODE_POINTS,
-    code_point_table,
-    to_codepoints,
-)
+from electra_zh.text.characters import CJK_RANGES, CODE_POINTS, code_point_table, to_codepoints
 
 # The verdict on a line or document that no rule removes; others are the rule's number from 1.
 KEPT = 0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.text.wordpiece.characters import code_point_table, is_cjk, to_codepoints
+from electra_zh.text.characters import code_point_table, is_cjk, to_codepoints
 
 # An odd number, so that multiplying by it is one to one: 2 ** 64 over the golden ratio.
 _BASE = 0x9E3779B97F4A7C15

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh.errors import UserError
-from electra_zh.text.wordpiece.characters import code_point_table, to_codepoints
+from electra_zh.text.characters import code_point_table, to_codepoints
 
 REPLACEMENT = 0xFFFD
 # A code point that is not a character. It is deleted from all text, so it can mark emptied lines.

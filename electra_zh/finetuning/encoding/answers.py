@@ -14,8 +14,7 @@ import numpy as np
 
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, distinct
 from electra_zh.finetuning.examples import QuestionExample
-from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece.offsets import TokenizedTexts, tokenize_texts
+from electra_zh.text.tokenizer import TokenizedTexts, Tokenizer
 
 
 class AnswerSpan(NamedTuple):
@@ -119,7 +118,7 @@ class QuestionTexts(NamedTuple):
 def tokenize_distinct(tokenizer: Tokenizer, texts: Sequence[str]) -> QuestionTexts:
     """Tokenises each distinct text once."""
     known, of = distinct(texts)
-    tokens = tokenize_texts(tokenizer, known)
+    tokens = tokenizer.encode_batch(known)
     return QuestionTexts(tokens, of, np.diff(tokens.text_ends, prepend=0)[of])
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from electra_zh.finetuning.encoding.tags import entity_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
-from electra_zh.text.wordpiece.characters import to_codepoints
-from electra_zh.text.wordpiece.offsets import TokenizedTexts
+from electra_zh.text.characters import to_codepoints
+from electra_zh.text.tokenizer import TokenizedTexts
 
 # Scripts below Thai, and these, put spaces between words.
 _SPACED = ((0x0, 0xE00), (0x1E00, 0x2000), (0xFF10, 0xFF5B))

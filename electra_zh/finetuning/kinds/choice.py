@@ -32,7 +32,6 @@ from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece.offsets import tokenize_texts
 
 # Logit of a choice that an example does not have: its probability is 0.
 _ABSENT = -1e9
@@ -100,7 +99,7 @@ def _choice_rows(
     contexts, context_of = distinct(example.context for example in examples)
     choices = [choice for example in examples for choice in example.choices]
     questions = [example.question for example in examples]
-    found = tokenize_texts(tokenizer, [*contexts, *questions, *choices, ""])
+    found = tokenizer.encode_batch([*contexts, *questions, *choices, ""])
     texts = RaggedTokens(found.ids, found.text_ends)
     nothing = len(texts.ends) - 1  # an absent choice is a row of [CLS] [SEP]
     question_of = len(contexts) + np.arange(len(examples))

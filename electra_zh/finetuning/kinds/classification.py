@@ -23,7 +23,6 @@ from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece.offsets import tokenize_texts
 
 
 class PooledHead(tf.Module):
@@ -57,10 +56,10 @@ def text_rows(
     examples: Sequence[TextExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> EncodedSplit:
     """Returns one row per example, without labels."""
-    first = tokenize_texts(tokenizer, [example.text_a for example in examples])
+    first = tokenizer.encode_batch([example.text_a for example in examples])
     second: RaggedTokens | None = None
     if any(example.text_b is not None for example in examples):
-        found = tokenize_texts(tokenizer, [example.text_b or "" for example in examples])
+        found = tokenizer.encode_batch([example.text_b or "" for example in examples])
         second = RaggedTokens(found.ids, found.text_ends)
     built = build_pairs(
         RaggedTokens(first.ids, first.text_ends),

@@ -34,7 +34,6 @@ from electra_zh.finetuning.kinds.base import Problem
 from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece.offsets import tokenize_texts
 
 # [MASK]s that mark the blank itself; most idioms have four characters.
 _MARK_TOKENS = 4
@@ -75,7 +74,7 @@ def _find_blanks(examples: Sequence[ClozeExample], tokenizer: Tokenizer) -> _Bla
     has_blank = np.zeros(len(parts), np.bool_)
     has_blank[before] = True
     inside = np.append(False, has_blank[:-1])[: len(parts)]
-    tokens = tokenize_texts(tokenizer, parts, inside=inside.tolist())
+    tokens = tokenizer.encode_batch(parts, inside=inside.tolist())
     masks = np.full(len(before), tokenizer.vocabulary.mask_id, np.int32)
     joined = concatenate(
         RaggedTokens(tokens.ids, tokens.text_ends), RaggedTokens(masks, np.cumsum(has_blank))
@@ -116,7 +115,7 @@ def _candidates(
     examples: Sequence[ClozeExample], tokenizer: Tokenizer, max_seq_length: int
 ) -> _Candidates:
     texts, flat = distinct(idiom for example in examples for idiom in example.candidates)
-    found = tokenize_texts(tokenizer, [*texts, ""])
+    found = tokenizer.encode_batch([*texts, ""])
     idioms = RaggedTokens(found.ids, found.text_ends)
     longest = max((max_seq_length - 3 - _MARK_TOKENS) // 2, 1)
     every = np.arange(len(texts) + 1)

@@ -27,8 +27,7 @@ from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKi
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
-from electra_zh.text.tokenizer import Tokenizer
-from electra_zh.text.wordpiece.offsets import TokenizedTexts, tokenize_texts
+from electra_zh.text.tokenizer import TokenizedTexts, Tokenizer
 
 
 class TokenHead(tf.Module):
@@ -128,7 +127,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         `label` int32. Per window: `inside` float32 [G, 2], whether it begins and ends inside its
         sentence.
         """
-        tokens = tokenize_texts(tokenizer, [example.text for example in examples])
+        tokens = tokenizer.encode_batch([example.text for example in examples])
         words = find_words(examples, tokens)
         gold = gold_tags(examples, words, self._types)
         windows = self._windows(np.diff(tokens.text_ends, prepend=0))

@@ -19,7 +19,7 @@ from electra_zh.finetuning.readers.streams import (
 )
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, build_settings, setting
-from electra_zh.text.wordpiece.characters import is_cjk, is_punctuation
+from electra_zh.text.characters import is_cjk, is_punctuation
 
 _BLANKS = " \t"
 # A number that ends a word; at least one character of the word remains, it may be a digit itself.

@@ -1,19 +1,19 @@
-"""SentencePiece models as vocabularies: the pieces are the tokens, the file is kept as it is.
+"""SentencePiece models as vocabularies: the pieces are the tokens, the file is kept unchanged.
 
-A model also holds how text is normalised before it is cut. So that the same model gives the same
-ids here, in a served graph and in other tools, nothing is done to text outside of it.
+A model also determines how text is normalised before it is cut. Nothing else is done to the text,
+so that the same model gives the same ids here, in a served graph and in other tools.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from electra_zh.errors import UserError
-from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, Vocabulary, read_file
-from electra_zh.text.wordpiece.characters import TokenizerSettings
+from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation
+from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, Vocabulary
 
-# Stands for a space in pieces: one that begins a word in a text with spaces begins with it.
+# The mark of a space: pieces that begin a word in a text with spaces begin with it.
 SPACE_MARK = "\u2581"
 
 PieceKind = Literal["normal", "unknown", "control", "user", "unused", "byte"]
@@ -27,7 +27,7 @@ _KINDS: dict[int, PieceKind] = {
 }
 _CONTROL = 3
 _ALGORITHMS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
-# What models of other makers call the special tokens. The unknown piece is told by its kind.
+# Names of the special tokens in models of other makers. The unknown piece is known by its kind.
 _USUAL_NAMES = {
     PAD: (PAD, "<pad>"),
     CLS: (CLS, "<cls>", "<s>"),
@@ -37,13 +37,13 @@ _USUAL_NAMES = {
 
 
 class PieceModel(NamedTuple):
-    """What a model file holds.
+    """Content of a model file.
 
     Attributes:
       algorithm: "unigram", "bpe", "word" or "char".
       pieces: the text of each piece.
-      scores: of each piece; of BPE the order of merges.
-      kinds: of each piece.
+      scores: one per piece; for BPE the order of merges.
+      kinds: one per piece.
       byte_fallback: an unknown character becomes its bytes.
       dummy_prefix: a space is put before each text.
       charsmap: SentencePiece's compiled rules of normalisation.
@@ -59,13 +59,13 @@ class PieceModel(NamedTuple):
 
 
 class SentencePieceVocabulary(Vocabulary):
-    """The pieces of a SentencePiece model in the order of their ids. Never changed once made.
+    """The pieces of a SentencePiece model in the order of their ids, immutable.
 
     No text gives the special tokens: a text that spells out "[MASK]" is cut like any other.
 
     Attributes:
-      model: the file.
-      parts: what is in it.
+      model: content of the file.
+      parts: the same, parsed.
     """
 
     file_name: ClassVar[str] = "spm.model"
@@ -74,11 +74,11 @@ class SentencePieceVocabulary(Vocabulary):
         """Checks the model and finds the special tokens, by their usual names.
 
         Args:
-          model: the file.
-          origin: what error messages call it: its path.
+          model: content of the file.
+          origin: the path of the file, for error messages.
 
         Raises:
-          UserError: it is no such model, or a special token is missing; [PAD] must be piece 0.
+          UserError: not a valid model, a special token is missing, or [PAD] is not piece 0.
         """
         proto = _parse(model, origin)
         names = [piece.piece for piece in proto.pieces]
@@ -104,24 +104,33 @@ class SentencePieceVocabulary(Vocabulary):
         self.unk_id = self.parts.kinds.index("unknown")
 
     @classmethod
-    def load(cls, path: str) -> SentencePieceVocabulary:
-        """Reads a model file.
+    def recognizes(cls, path: str, data: bytes) -> bool:
+        """Returns whether a file is a SentencePiece model, by its name or its bytes."""
+        # A model begins with its first piece, and each piece has a byte that text does not have.
+        return path.endswith(".model") or (data[:1] == b"\n" and b"\x15" in data[:4096])
 
-        Raises:
-          UserError: the file is missing or no model with our special tokens.
-        """
-        return cls(read_file(path), origin=path)
+    @classmethod
+    def parse(cls, data: bytes, origin: str) -> Self:  # noqa: D102
+        return cls(data, origin=origin)
 
     @functools.cached_property
     def settings(self) -> TokenizerSettings:
-        """How the model normalises text, as far as these settings say it."""
+        """The model's own normalisation, as far as these settings can describe it."""
         processor = load_processor(self.model)
         lower, plain = (processor.Normalize(char).strip(SPACE_MARK) for char in ("Z", "é"))
         lower_case = lower == "z"
         return TokenizerSettings(lower_case, lower_case and plain == "e", False)
 
-    def file_bytes(self) -> bytes:
-        """Returns the model, which is what `save` writes."""
+    def word_part(self, token: str) -> tuple[str, bool]:  # noqa: D102
+        body = token.removeprefix(SPACE_MARK)
+        return body, body != token
+
+    def spellings(self, body: str, *, begins: bool) -> list[str]:  # noqa: D102
+        alone = is_cjk(ord(body[0])) or is_punctuation(body[0])
+        forms = [body, SPACE_MARK + body]
+        return forms[::-1] if begins and not alone else forms
+
+    def file_bytes(self) -> bytes:  # noqa: D102
         return self.model
 
     def __eq__(self, other: object) -> bool:
@@ -134,18 +143,12 @@ class SentencePieceVocabulary(Vocabulary):
         return SentencePieceVocabulary, (self.model,)
 
 
-def is_model(path: str, data: bytes) -> bool:
-    """Returns whether a file is meant to be a SentencePiece model, by its name or its bytes."""
-    # A model begins with its first piece, and each piece has a byte that text does not have.
-    return path.endswith(".model") or (data[:1] == b"\n" and b"\x15" in data[:4096])
-
-
 def load_processor(model: bytes, *, dummy_prefix: bool | None = None) -> Any:
     """Returns the library's processor of a model.
 
     Args:
       model: the model's bytes.
-      dummy_prefix: whether a space is put before each text, where it is not to be as in the model.
+      dummy_prefix: whether a space is put before each text; by default as in the model.
     """
     import sentencepiece
 
@@ -178,13 +181,13 @@ def _parse(model: bytes, origin: str) -> Any:
     try:
         proto.ParseFromString(model)
         if not proto.pieces:
-            raise UserError(f"{origin} is no SentencePiece model: it has no pieces")
+            raise UserError(f"{origin} is not a SentencePiece model: it has no pieces")
         load_processor(model)
     except (DecodeError, UnicodeDecodeError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         why = str(error).strip().partition("\n")[0]
-        raise UserError(f"{origin} is no SentencePiece model, or a damaged one: {why}") from None
+        raise UserError(f"{origin} is not a SentencePiece model, or is damaged: {why}") from None
     return proto
 
 
@@ -201,13 +204,13 @@ def _find_special(names: list[str], origin: str) -> dict[str, int]:
             found[role] = ids[name]
     if missing:
         raise UserError(
-            f"{origin} is missing {'; '.join(missing)}: a model needs these as pieces (`electra-zh "
-            "build-vocab --kind sentencepiece` makes them)"
+            f"{origin} is missing the pieces {'; '.join(missing)}. Train a model with them: "
+            "`electra-zh build-vocab --kind sentencepiece`"
         )
     if found[PAD] != 0:
         raise UserError(
-            f"{origin} has {names[found[PAD]]} as piece {found[PAD]}; padding must be piece 0 "
-            f"(that is {names[0]})"
+            f"{origin} has {names[found[PAD]]} as piece {found[PAD]}; padding must be piece 0, "
+            f"which is {names[0]}"
         )
     return found
 
@@ -215,8 +218,8 @@ def _find_special(names: list[str], origin: str) -> dict[str, int]:
 def _check_form(proto: Any, origin: str) -> None:
     if proto.trainer_spec.treat_whitespace_as_suffix:
         raise UserError(
-            f"{origin} marks spaces behind words (treat_whitespace_as_suffix); only models with "
-            "the mark before words can be used"
+            f"{origin} marks spaces after words (treat_whitespace_as_suffix). Use a model with the "
+            "mark before words"
         )
     unknown = sum(_KINDS[piece.type] == "unknown" for piece in proto.pieces)
     assert unknown == 1, "the library loads no model without exactly one unknown piece"

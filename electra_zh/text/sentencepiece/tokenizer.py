@@ -1,15 +1,15 @@
-"""SentencePiece's tokenizer: text to the ids of pieces, and what each piece covers, at array speed.
+"""SentencePiece's tokenizer: text to the ids of pieces with their offsets, at array speed.
 
-The library cuts the text; here it is found out where the pieces stand. The library says of each
-character of the normalised text where it comes from, and the lengths of the pieces say where they
-stand in the normalised text. Nothing loops over pieces or characters in Python, and lines that
-normalising leaves as they are, which it does most of the Chinese ones, need not be asked for.
+The library cuts the text; this module finds the offsets of the pieces. The library gives the source
+of each character of the normalised text, and the lengths of the pieces give their places in the
+normalised text. Nothing loops over pieces or characters in Python, and lines that normalising does
+not change, which is most of the Chinese ones, are not looked up at all.
 
-What pieces mean for Chinese. A piece is mostly a word or a part of a phrase, of one to a dozen
-characters, where WordPiece has one token a character: with as many entries, a text has about two
-thirds of the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does
-what whole word masking does for single characters, and whole word masking on top of it joins pieces
-only where a word has several. Tags and spans that begin or end inside a piece cannot be shown.
+Pieces in Chinese. A piece is mostly a word or a part of a phrase, of one to a dozen characters,
+where WordPiece has one token per character: with as many entries, a text has about two thirds of
+the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does what whole
+word masking does for single characters, and whole word masking in addition joins pieces only if a
+word has several. Tags and spans that begin or end inside a piece cannot be represented.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
-from electra_zh.text.wordpiece.characters import TokenizerSettings, to_codepoints
-from electra_zh.text.wordpiece.tokenizer import TokenizedText
+from electra_zh.text.tokenizer import Covered, TokenizedText, TokenizedTexts, Tokenizer
+from electra_zh.text.wordpiece.offsets import character_classes
+from electra_zh.text.wordpiece.splitting import SPACE
 
 # Halves of characters, which JSON can bring and UTF-8 cannot show.
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -34,20 +36,12 @@ _FEW = 16
 
 
 class Pieces(NamedTuple):
-    """Pieces of many texts, one text behind the other.
+    """Pieces of many texts with their offsets, as in `TokenizedTexts`.
 
-    A piece covers the characters that it was made of, and those behind them that normalising takes
-    away (stripped accents, characters that vanish), but not the space before it. A piece that is
-    nothing but the mark of a space covers the space, or nothing where it is put before a text.
-    Where one character became several, or bytes, each of their pieces covers it.
-
-    Within a text neither `starts` nor `ends` ever falls.
-
-    Attributes:
-      ids: int32 [T]; text i is `ids[text_ends[i - 1]:text_ends[i]]`.
-      text_ends: int64 [texts].
-      starts: int32 [T], the first character of its text that a piece covers.
-      ends: int32 [T], one behind the last.
+    A piece covers the characters that it was made of, and those after them that normalising removes
+    (stripped accents, characters that vanish), but not the space before it. A piece that is only
+    the mark of a space covers the space, or nothing if the mark was put before a text. If one
+    character became several, or bytes, each of their pieces covers it.
     """
 
     ids: np.ndarray
@@ -56,18 +50,19 @@ class Pieces(NamedTuple):
     ends: np.ndarray
 
 
-class SentencePieceTokenizer:
-    """Text to the ids of a SentencePiece model.
+class SentencePieceTokenizer(Tokenizer):
+    """Text to the ids of a SentencePiece model, which determines the normalisation."""
 
-    Attributes:
-      vocabulary: the model.
-      settings: how it normalises text; nothing is done to text besides.
-      unknowns: stretches of text that became [UNK], counted by `tokenize_text`; may be cleared.
-    """
+    vocabulary_class = SentencePieceVocabulary
+    vocabulary: SentencePieceVocabulary
 
-    def __init__(self, vocabulary: SentencePieceVocabulary) -> None:
+    def __init__(
+        self, vocabulary: SentencePieceVocabulary, settings: TokenizerSettings | None = None
+    ) -> None:
+        """Loads the model; `settings` are ignored."""
+        del settings
         self.vocabulary = vocabulary
-        self.settings: TokenizerSettings = vocabulary.settings
+        self.settings = vocabulary.settings
         self.unknowns: Counter[str] = Counter()
         parts = vocabulary.parts
         self._processor = load_processor(vocabulary.model)
@@ -86,41 +81,39 @@ class SentencePieceTokenizer:
 
         Args:
           line: the text.
-          inside: it goes on where another text ended: no space stands before it unless it has one.
+          inside: the line continues another text: no space is put before it.
         """
         line = _SURROGATES.sub(_REPLACEMENT, line)
         return list(self._processor_for(line, inside).Encode(line, out_type=int))
 
-    def tokens(self, line: str) -> list[str]:
-        """Returns the pieces of one line."""
-        return [self.vocabulary.tokens[index] for index in self.encode(line)]
-
-    def tokenize_text(self, text: str) -> TokenizedText:
-        r"""Returns the ids of a block of lines joined by "\n", each exactly as `encode` has it.
-
-        A piece is counted at its last character, so a place inside a piece stands before it.
-        """
+    def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
         lines = text.split("\n")
-        found = self.pieces(lines)
-        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-        counts = np.diff(found.text_ends, prepend=0)
-        begins = np.repeat(np.cumsum(lengths + 1) - lengths - 1, counts)
-        begins = begins.astype(np.int32)
+        found = self._encode_pieces(lines)
+        begins = _begin_of_each(lines, found.text_ends)
         starts, ends = found.starts + begins, found.ends + begins
         codepoints = to_codepoints(text)
         # A piece that covers nothing, before a line, is counted at the line's first character.
         at = np.bincount(np.maximum(ends - 1, starts), minlength=len(codepoints))
         return TokenizedText(found.ids, found.text_ends, codepoints, np.cumsum(at), starts, ends)
 
-    def pieces(self, texts: Sequence[str], *, inside: Sequence[bool] | None = None) -> Pieces:
-        """Returns the pieces of texts and what they cover.
+    def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
+        del text
+        starts, ends = tokenized.starts, tokenized.ends
+        assert starts is not None
+        assert ends is not None
+        return Covered(starts, ends, _continues(tokenized.codepoints, starts, ends))
 
-        Args:
-          texts: the texts; line ends in them are spaces if the model takes them for spaces.
-          inside: of each text, whether it goes on where the one before it ended; see `encode`.
-        """
+    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
+        found = self._encode_pieces(texts, inside)
+        begins = _begin_of_each(texts, found.text_ends)
+        codepoints = to_codepoints("\n".join(texts))
+        continues = _continues(codepoints, found.starts + begins, found.ends + begins)
+        return TokenizedTexts(*found, continues)
+
+    def _encode_pieces(self, texts: Sequence[str], inside: Sequence[bool] = ()) -> Pieces:
+        """Returns the pieces of texts; `inside` is False for all of them if it is empty."""
         texts = _without_surrogates(texts)
-        if inside is None or not any(inside):
+        if not any(inside):
             return self._pieces(self._processor, texts)
         chosen = [self._processor_for(*each) for each in zip(texts, inside, strict=True)]
         groups = [
@@ -136,7 +129,7 @@ class SentencePieceTokenizer:
     def _processor_for(self, text: str, inside: bool) -> Any:
         if not inside:
             return self._processor
-        # The library strips spaces before a text. Its own is what stands for one.
+        # The library strips spaces before a text; its own takes the place of one.
         prefix = text[:1].isspace()
         if prefix not in self._processors:
             self._processors[prefix] = load_processor(self.vocabulary.model, dummy_prefix=prefix)
@@ -154,12 +147,12 @@ class SentencePieceTokenizer:
         self._find_unknown(processor, texts, ids, widths, counts)
         has_prefix = processor is self._processors.get(True)
         sources = _sources(processor, texts, prefix=has_prefix)
-        behind = np.cumsum(widths)  # in the normalised text
-        assert behind[-1] == len(sources.starts), "the pieces are not the normalised text"
-        first = behind - np.maximum(widths, 1)  # bytes behind the first belong to its character
+        after = np.cumsum(widths)  # ends in the normalised text
+        assert after[-1] == len(sources.starts), "the pieces are not the normalised text"
+        first = after - np.maximum(widths, 1)  # later bytes belong to the character of the first
         first += self._has_mark[ids]
-        begins = np.repeat(_begins(texts), counts)
-        starts, ends = sources.starts[first] - begins, sources.ends[behind - 1] - begins
+        begins = np.repeat(joined_starts(texts), counts)
+        starts, ends = sources.starts[first] - begins, sources.ends[after - 1] - begins
         return Pieces(ids, text_ends, starts.astype(np.int32), ends.astype(np.int32))
 
     def _find_unknown(
@@ -186,14 +179,14 @@ class SentencePieceTokenizer:
 
 
 def _encoded(processor: Any, texts: list[str], form: Any) -> list[Any]:
-    """Returns what the library makes of each text; for many at once it starts a thread."""
+    """Returns each text encoded by the library, which starts a thread for many at once."""
     if len(texts) <= _FEW:
         return [processor.Encode(text, out_type=form) for text in texts]
     return list(processor.Encode(texts, out_type=form, num_threads=1))
 
 
 def _width(piece: str, kind: str) -> int:
-    """Returns how many normalised characters a piece is; the first of its bytes is a character."""
+    """Returns the length of a piece in normalised characters; only its first byte counts as one."""
     if kind == "byte":
         return int(int(piece[3:-1], 16) & 0xC0 != 0x80)
     return len(piece)
@@ -205,17 +198,23 @@ def _without_surrogates(texts: Sequence[str]) -> list[str]:
     return [_SURROGATES.sub(_REPLACEMENT, text) for text in texts]
 
 
-def _begins(texts: Sequence[str]) -> np.ndarray:
-    """Returns where each text begins if a character stands between any two."""
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    return np.cumsum(lengths + 1) - lengths - 1
+def _begin_of_each(texts: Sequence[str], text_ends: np.ndarray) -> np.ndarray:
+    """Returns int32 [T]: where the text of each token begins in the joined texts."""
+    return np.repeat(joined_starts(texts), np.diff(text_ends, prepend=0)).astype(np.int32)
+
+
+def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Returns bool [T]: whether a piece of a block begins inside a word, or inside a character."""
+    # With a space before the block, which begins with a word.
+    in_word = np.zeros(len(codepoints) + 1, np.bool_)
+    in_word[1:] = character_classes(TokenizerSettings()).take(codepoints) < SPACE
+    continues: np.ndarray = in_word[starts] & in_word[np.minimum(starts + 1, len(codepoints))]
+    continues[1:] |= ends[:-1] > starts[1:]
+    return continues
 
 
 class _Sources(NamedTuple):
-    """Of each character of the normalised texts, the characters that it comes from.
-
-    They are counted through all texts, with a character between any two of them.
-    """
+    """The source, in the joined texts, of each character of the normalised texts."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -233,7 +232,7 @@ def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
     is_plain = np.array(plain, np.bool_)
     stripped = [len(text) - len(text.lstrip()) for text in texts]
     lengths = np.fromiter(map(len, normal), np.int64, len(texts))
-    begins = _begins(texts)
+    begins = joined_starts(texts)
     offsets = begins + stripped - (np.cumsum(lengths) - lengths) - len(mark)
     starts = np.arange(int(lengths.sum())) + np.repeat(offsets, lengths)
     ends = starts + 1
@@ -252,7 +251,7 @@ def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
 
 
 def _moved(processor: Any, texts: list[str], begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns starts and ends for texts that normalising changes, as the library tells them."""
+    """Returns starts and ends for texts that normalising changes, by the library's own offsets."""
     # Each has one number more than the normalised text has characters: the end.
     lists = [places for _, places in processor.Normalize(texts, with_offsets=True)]
     sizes = np.fromiter(map(len, lists), np.int64, len(lists))
@@ -280,3 +279,6 @@ def _merged(found: Sequence[Pieces], groups: Sequence[np.ndarray]) -> Pieces:
         for parts in zip(*((each.ids, each.starts, each.ends) for each in found), strict=True)
     )
     return Pieces(ids, text_ends, starts, ends)
+
+
+TOKENIZER = SentencePieceTokenizer

@@ -1,9 +1,10 @@
 """A cache from stretches of text to their token ids, looked up for a whole block at once.
 
 Every stretch has an entry: a place in one array of ids. A Python dict maps a stretch to its entry.
-In front of it stands a hash table made of arrays for the stretches that most text has, up to 16
-ASCII characters: they are compared as two 64-bit numbers, all of a block in a few array steps,
-without making a Python string of each.
+A hash table made of arrays is asked first; it has the commonest stretches, those of at most 16
+ASCII characters. They are compared as two 64-bit numbers, all of a block in a few array steps,
+without making a Python string of each. (With the dict alone, tokenizing Chinese web and technical
+text takes 20 to 35 % longer once its words are cached.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-# What the store may hold before it starts anew, at the next block: some 50 MB.
+# The cache is cleared before a block if it is larger than this: some 50 MB.
 MAX_ENTRIES = 1 << 18
 MAX_CHARACTERS = 1 << 23
 
@@ -35,8 +36,8 @@ class Encoded(NamedTuple):
     unknown: list[str]
 
 
-class WordStore:
-    """Entries of stretches of text. Not for use by several threads at once.
+class TokenCache:
+    """Token ids by stretch of text. Not for several threads at once.
 
     Attributes:
       ids: int32, the ids of all entries.
@@ -47,7 +48,7 @@ class WordStore:
     """
 
     def __init__(self, encode: Callable[[str], Encoded]) -> None:
-        """Makes an empty store; `encode` is called once for each new stretch."""
+        """Creates an empty cache; `encode` is called once for each new stretch."""
         self._encode = encode
         self.clear()
 
@@ -111,6 +112,14 @@ class WordStore:
         self.counts = self._counts.values
         self.single = self._single.values
         self.has_unknown = self._has_unknown.values
+
+
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns starts[0], starts[0] + 1, ... (counts[0] of them), starts[1], ... in one array."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    found: np.ndarray = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    return found
 
 
 class _Growing:
@@ -177,7 +186,7 @@ class _KeyTable:
         self._entry = np.full(1 << bits, -1, np.int64)
 
     def _slots(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        mixed = (low ^ (low >> np.uint64(29))) * _MIX_LOW + high * _MIX_HIGH
+        mixed: np.ndarray = (low ^ (low >> np.uint64(29))) * _MIX_LOW + high * _MIX_HIGH
         return (mixed >> self._shift).view(np.int64)
 
     def find(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -186,7 +195,7 @@ class _KeyTable:
         seen = self._low.take(slots)
         same = (seen == low) & (self._high.take(slots) == high)
         entries = np.where(same, self._entry.take(slots), -1)
-        # What met another key goes on to the next slot; what met an empty one is not there.
+        # A key that met another one tries the next slot; one that met an empty slot is missing.
         rest = np.flatnonzero(~same & (seen != 0) & (low != 0))
         slots = slots[rest]
         while len(rest):
@@ -213,7 +222,7 @@ class _KeyTable:
         slots = self._slots(low, high)
         while len(slots):
             free = self._entry[slots] < 0
-            # Where several keys want one slot the last one written has it; the others go on.
+            # If several keys want one slot the last one written takes it; the others try the next.
             self._entry[slots[free]] = entries[free]
             won = self._entry[slots] == entries
             self._low[slots[won]] = low[won]
@@ -230,7 +239,7 @@ def _ascii_keys(
     Keyable are stretches of at most 16 characters, all ASCII. U+0000 within a stretch is like its
     end; it is a character that vanishes, so the ids are the same.
     """
-    # One byte a character, all but ASCII with the high bit set, and room behind the last one.
+    # One byte per character, the high bit set for all but ASCII, and room after the last one.
     line = np.zeros(len(codepoints) + _KEY_CHARACTERS, np.uint8)
     np.minimum(codepoints, 255, out=line[: len(codepoints)], casting="unsafe")
     # Every eight neighbouring bytes as one number, read in place at any offset.

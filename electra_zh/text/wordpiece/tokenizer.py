@@ -8,34 +8,31 @@ Chinese text, and the plain algorithm, once for each distinct word, for the stre
 
 from __future__ import annotations
 
-import unicodedata
+import functools
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
+from electra_zh.text.tokenizer import Covered, TokenizedText, TokenizedTexts, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.characters import (
-    TokenizerSettings,
+from electra_zh.text.wordpiece.offsets import OffsetFinder
+from electra_zh.text.wordpiece.splitting import (
     character_forms,
     join_sigma_parts,
     split_words,
-    to_codepoints,
     word_runs,
 )
-from electra_zh.text.wordpiece.token_cache import Encoded, WordStore
-
-__all__ = ["PUNCTUATION_MAP", "TokenizedText", "TokenizerSettings", "WordPieceTokenizer"]
-
-# Unassigned characters vanish, so ids depend on the version of Unicode that Python knows.
-UNICODE_VERSION = unicodedata.unidata_version
+from electra_zh.text.wordpiece.token_cache import Encoded, TokenCache, ranges
 
 # A longer word is one [UNK], as in the reference.
 MAX_WORD_CHARACTERS = 200
 
-# For `TokenizerSettings.map_punctuation`: what a character becomes where the vocabulary lacks it
-# and has the other. Google's Chinese vocabulary has the low-9 double mark alone of all these, so
-# quotation marks and dashes are most of what is unknown in Chinese text.
+# For `TokenizerSettings.map_punctuation`: the replacement of a character that is missing from the
+# vocabulary. Google's Chinese vocabulary has only the low-9 double mark of these, so quotation
+# marks and dashes are most of the unknown characters in Chinese text.
 PUNCTUATION_MAP = {
     "\u201c": '"',  # left double quotation mark
     "\u201d": '"',  # right double quotation mark
@@ -58,45 +55,18 @@ PUNCTUATION_MAP = {
 _MAX_SHOWN_WORD = 40
 
 
-class TokenizedText(NamedTuple):
-    """A block of lines as token ids.
-
-    Attributes:
-      ids: int32 [T], the ids of all lines, one line behind the other.
-      line_ends: int64 [lines]; line i is `ids[line_ends[i - 1]:line_ends[i]]`.
-      codepoints: uint32 [C], every character of the text, the "\\n" between lines included.
-      token_ends: int64 [C], the number of tokens that stand before the end of character c. Exact
-        behind every character that is a word of its own (ideographs, punctuation) and behind
-        every space: `ids[:token_ends[c]]` are the tokens of the text up to and with c. A stretch
-        that needs the word path (a word, or all between two spaces or ideographs where that has a
-        capital sigma) counts its k tokens at its last k characters, or one at each character and
-        the rest at the last one where it has more tokens than characters.
-      starts, ends: int32 [T], the characters of the block that each token covers, where the
-        tokenizer has them at hand (SentencePiece); else None, see `offsets`.
-    """
-
-    ids: np.ndarray
-    line_ends: np.ndarray
-    codepoints: np.ndarray
-    token_ends: np.ndarray
-    starts: np.ndarray | None = None
-    ends: np.ndarray | None = None
-
-
 class _Overflow(NamedTuple):
-    """Tokens of word runs that have more tokens than characters, beyond one a character."""
+    """Tokens of word runs with more tokens than characters, in excess of one per character."""
 
     places: np.ndarray  # the last character of each such run
-    counts: np.ndarray  # how many tokens are left over there
-    ids: np.ndarray  # the tokens left over, one run behind the other
+    counts: np.ndarray  # the number of excess tokens there
+    ids: np.ndarray  # the excess tokens, one run after the other
 
 
-class WordPieceTokenizer:
-    """Text to the reference's WordPiece ids.
+class WordPieceTokenizer(Tokenizer):
+    """Text to the reference's WordPiece ids."""
 
-    Attributes:
-      unknowns: characters and words that became [UNK], counted by `tokenize_text`; may be cleared.
-    """
+    vocabulary_class = Vocabulary
 
     def __init__(
         self, vocabulary: Vocabulary, settings: TokenizerSettings = TokenizerSettings()
@@ -105,10 +75,10 @@ class WordPieceTokenizer:
         self.settings = settings
         self.unknowns: Counter[str] = Counter()
         self._ids = dict(vocabulary.ids)
-        self._longest = max(map(len, vocabulary.tokens))  # Longer pieces need no look.
+        self._longest = max(map(len, vocabulary.tokens))
         self._mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         self._table = self._character_codes()
-        self._store = WordStore(self._encode_run)
+        self._cache = TokenCache(self._encode_run)
         _keep_freed_memory()
 
     def __reduce__(self) -> tuple[type[WordPieceTokenizer], tuple[Vocabulary, TokenizerSettings]]:
@@ -129,24 +99,11 @@ class WordPieceTokenizer:
         return forms
 
     def encode(self, line: str, *, inside: bool = False) -> list[int]:
-        """Returns the ids of one line by the reference's plain algorithm.
-
-        Args:
-          line: the text.
-          inside: it goes on where another text ended, which makes no difference here.
-        """
+        """Returns the ids of one line by the reference's plain algorithm; `inside` is ignored."""
         del inside
         return self._encode_words(line).ids
 
-    def tokens(self, line: str) -> list[str]:
-        """Returns the tokens of one line."""
-        return [self.vocabulary.tokens[index] for index in self.encode(line)]
-
-    def tokenize_text(self, text: str) -> TokenizedText:
-        r"""Returns the ids of a block of lines joined by "\n", each exactly as `encode` has it.
-
-        Blocks of about a megabyte are best: large enough for array speed, small enough for caches.
-        """
+    def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
         codepoints = to_codepoints(text)
         codes = self._table.take(codepoints)
         if self.settings.lower_case:
@@ -166,37 +123,67 @@ class WordPieceTokenizer:
         line_ends = np.append(token_ends[codepoints == 10], len(ids))
         return TokenizedText(ids, line_ends, codepoints, token_ends)
 
+    @functools.cached_property
+    def _offsets(self) -> OffsetFinder:
+        return OffsetFinder(self.vocabulary, self.settings, self.encode)
+
+    def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
+        return self._offsets.find(text, tokenized)
+
+    def find_firsts(  # noqa: D102
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        return self._offsets.find_firsts(text, tokenized, word_starts)
+
+    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
+        del inside
+        # A "\n" within a text is a space to the tokenizer as well as one between two texts, so
+        # texts are separated by their lengths, and none needs a change.
+        text = "\n".join(texts)
+        tokenized = self.tokenize_text(text)
+        covered = self.find_covered(text, tokenized)
+        starts = joined_starts(texts)
+        text_ends = np.append(tokenized.token_ends[starts[1:] - 1], len(tokenized.ids))
+        begin = np.repeat(starts, np.diff(text_ends, prepend=0)).astype(np.int32)
+        return TokenizedTexts(
+            tokenized.ids,
+            text_ends,
+            covered.starts - begin,
+            covered.ends - begin,
+            covered.continues,
+        )
+
     def _fill_words(self, text: str, codepoints: np.ndarray, codes: np.ndarray) -> _Overflow | None:
         """Writes the tokens of each word run over its last characters in `codes`.
 
         Returns:
-          The tokens for which runs have no characters left, if there are any.
+          The tokens of runs that have no characters left for them, if there are any.
         """
         starts, ends = word_runs(codes)
         if not len(starts):
             return None
-        store = self._store
-        entries = store.lookup(text, codepoints, starts, ends)
+        cache = self._cache
+        entries = cache.lookup(text, codepoints, starts, ends)
         self._count_unknown_words(entries)
         # The other characters of a run stay what they are: WORD or DROP, no token.
-        single = store.single[entries]
+        single = cache.single[entries]
         is_single = single >= 0
         codes[ends[is_single] - 1] = single[is_single]
         several = np.flatnonzero(~is_single)
         entries, starts, ends = entries[several], starts[several], ends[several]
-        counts = store.counts[entries]
-        first = store.starts[entries]
+        counts = cache.counts[entries]
+        first = cache.starts[entries]
         written = np.minimum(counts, ends - starts)
-        codes[_ranges(ends - written, written)] = store.ids[_ranges(first, written)]
+        codes[ranges(ends - written, written)] = cache.ids[ranges(first, written)]
         left = counts - written
         if not left.any():
             return None
         over = np.flatnonzero(left)
-        sources = _ranges((first + written)[over], left[over])
-        return _Overflow(ends[over] - 1, left[over], store.ids[sources])
+        sources = ranges((first + written)[over], left[over])
+        return _Overflow(ends[over] - 1, left[over], cache.ids[sources])
 
     def _encode_run(self, text: str) -> Encoded:
-        """Encodes a word run; quicker than `_encode_words` for the plainest, which are the most."""
+        """Encodes a word run; most are plain, and quicker here than in `_encode_words`."""
         if text.isascii() and text.isalnum():
             pieces = self._pieces(text.lower() if self.settings.lower_case else text)
             if pieces is not None:
@@ -219,7 +206,7 @@ class WordPieceTokenizer:
         return Encoded(ids, unknown)
 
     def _pieces(self, word: str) -> list[int] | None:
-        """Returns the ids of a word, the longest piece first at each place; None if one lacks."""
+        """Returns the ids of a word by longest match first; None if no piece matches."""
         size = len(word)
         if size > MAX_WORD_CHARACTERS:
             return None
@@ -242,34 +229,30 @@ class WordPieceTokenizer:
             self.unknowns[chr(point)] += count
 
     def _count_unknown_words(self, entries: np.ndarray) -> None:
-        with_unknown = entries[self._store.has_unknown[entries]]
+        with_unknown = entries[self._cache.has_unknown[entries]]
         distinct, counts = np.unique(with_unknown, return_counts=True)
         for entry, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            for word in self._store.unknown[entry]:
+            for word in self._cache.unknown[entry]:
                 self.unknowns[word] += count
-
-
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns starts[0], starts[0] + 1, ... (counts[0] of them), starts[1], ... in one array."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - counts), counts)
 
 
 def _keep_freed_memory() -> None:
     """Makes the C library keep freed arrays of a few megabytes for the next block.
 
-    By default glibc gives the memory of large arrays back to the system at once, and the next block
-    pays for clearing every page anew: half of all time. Its threshold is the largest array freed
-    so far (up to 32 MB), so one that is never touched, and costs nothing, raises it.
+    By default glibc returns the memory of large arrays to the system at once, and the next block
+    pays for clearing every page again: half of all time. Its threshold is the largest array freed
+    so far (up to 32 MB), so an array that is never touched, and costs nothing, raises it.
     """
     np.empty(31 << 20, np.uint8)
 
 
 def punctuation_mapping(vocabulary: Vocabulary) -> dict[int, int]:
-    """Returns the code points that `map_punctuation` gives another, for this vocabulary."""
+    """Returns the code points that `map_punctuation` replaces, for a vocabulary."""
     return {
         ord(source): ord(target)
         for source, target in PUNCTUATION_MAP.items()
         if source not in vocabulary.ids and target in vocabulary.ids
     }
+
+
+TOKENIZER = WordPieceTokenizer

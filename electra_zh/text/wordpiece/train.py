@@ -1,17 +1,17 @@
-"""Learning a BERT-style WordPiece vocabulary from a corpus, in one pass and bounded memory.
+"""Training a BERT-style WordPiece vocabulary on a corpus, in one pass and bounded memory.
 
-A Chinese vocabulary is mostly a count of characters: ideographs and punctuation are tokens on
-their own. Only the words of other scripts need learning, over the counts of the words as the
-tokenizer itself splits and normalises them. Two learners do it:
+A Chinese vocabulary is mostly a count of characters: ideographs and punctuation are tokens of their
+own. Only the words of other scripts need training, over the counts of the words as the tokenizer
+itself splits and normalises them. Two learners do it:
 
 - SentencePiece's byte pair encoding: quick, and its pieces are frequent parts of words;
 - tensorflow-text's learner of WordPiece vocabularies, for text that is rich in Latin: it chooses
-  pieces by how often a longest match, which is what the tokenizer does, would use them. It takes
-  minutes.
+  pieces by how often a longest match, as the tokenizer does it, would use them. It takes minutes.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import string
 from collections import Counter
@@ -21,15 +21,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from electra_zh.errors import UserError
+from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation, to_codepoints
+from electra_zh.text.training import Say, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
-from electra_zh.text.wordpiece.characters import (
-    TokenizerSettings,
+from electra_zh.text.wordpiece.splitting import (
     character_forms,
-    is_cjk,
-    is_punctuation,
     join_sigma_parts,
     split_words,
-    to_codepoints,
     word_runs,
 )
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS
@@ -39,26 +37,26 @@ Learner = Literal["bpe", "longest-match"]
 # As in Google's vocabularies: [PAD] 0, free slots 1 to 99, [UNK] 100 to [MASK] 103.
 _FREE_SLOTS = 99
 _MAX_PIECE_CHARACTERS = 20
-# SentencePiece's mark of a word's start; a word that holds it cannot be learnt from.
+# SentencePiece's mark of a word's start; words with it are skipped.
 _WORD_START = "\u2581"
-# With more different words than this in memory, the rarest go.
+# Beyond this number of different words in memory, the rarest are dropped.
 _MAX_WORDS = 1_000_000
-# Longer stretches without a space, an ideograph or punctuation are no words (encoded files, say).
+# Longer stretches without a space, an ideograph or punctuation (encoded files, say) are skipped.
 _MAX_RUN_CHARACTERS = 2 * MAX_WORD_CHARACTERS
-# Tensorflow-text's learner is plain Python: the rarest words beyond these go.
+# Tensorflow-text's learner is plain Python: the rarest words beyond these are dropped.
 _MAX_MATCHED_WORDS = 200_000
 
 
-class LearnedVocabulary(NamedTuple):
-    """A vocabulary and what is in it.
+class TrainedVocabulary(NamedTuple):
+    """A vocabulary and figures on its content.
 
     Attributes:
-      vocabulary: exactly as many entries as were asked for.
-      ideographs, punctuation: single characters that are always words on their own.
-      letters: other single characters; each is there at a word's start and, with ##, within.
+      vocabulary: exactly as many entries as the settings ask for.
+      ideographs, punctuation: single characters that are always words of their own.
+      letters: other single characters; each has an entry for a word's start and one with ##.
       pieces: longer pieces, with and without ##.
       unused: `[unusedN]` slots, the 99 at the front and the padding at the end.
-      covered: share of the corpus's characters, white space apart, that are in the vocabulary.
+      covered: fraction of the corpus's characters, except white space, that the vocabulary has.
     """
 
     vocabulary: Vocabulary
@@ -69,9 +67,16 @@ class LearnedVocabulary(NamedTuple):
     unused: int
     covered: float
 
+    def summary(self) -> str:  # noqa: D102
+        return (
+            f"{self.vocabulary.size:,} tokens: {self.ideographs:,} ideographs, "
+            f"{self.punctuation:,} punctuation, {self.letters:,} letters, {self.pieces:,} pieces, "
+            f"{self.unused:,} unused; they cover {self.covered:.2%} of the characters"
+        )
+
 
 class _Counts(NamedTuple):
-    """How often the corpus has each character that is a word, and each longer word."""
+    """Frequencies of the characters that are words, and of the longer words."""
 
     singles: dict[str, int]
     words: dict[str, int]
@@ -86,39 +91,39 @@ def build_vocab(
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
     learner: Learner = "bpe",
-) -> LearnedVocabulary:
-    r"""Learns a WordPiece vocabulary of exactly `size` entries.
+) -> TrainedVocabulary:
+    r"""Trains a WordPiece vocabulary of exactly `size` entries.
 
     The entries, in this order: [PAD], [unused1] to [unused99], [UNK] [CLS] [SEP] [MASK] (ids 100
-    to 103); ideographs by frequency; punctuation, ASCII's whole and other by frequency; letters,
-    digits and signs, ASCII's whole and other by frequency, then the same with ##; pieces, the most
-    useful first. Characters go first by their frequency until `piece_share` of the room is left;
-    what one kind does not need the other gets. A corpus that has too little for `size` gives
-    further [unusedN] entries at the end. The same text gives the same vocabulary.
+    to 103); ideographs by frequency; punctuation, all of ASCII and the rest by frequency; letters,
+    digits and signs, all of ASCII and the rest by frequency, then the same with ##; pieces, the
+    most useful first. Characters are added by frequency until the fraction `piece_share` of the
+    room is left; unused room of one kind is given to the other. A corpus with too little text for
+    `size` gives further [unusedN] entries at the end.
 
     Args:
-      blocks: the corpus, in blocks of lines joined by "\n"; about a megabyte each is best.
+      blocks: the corpus, as for `training.Trainer`.
       size: number of entries.
-      settings: normalisation; `map_punctuation` has no meaning here.
-      min_frequency: a character or word that is rarer is not looked at.
-      limit_alphabet: at most so many characters besides ideographs, punctuation and ASCII.
-      piece_share: share of the room behind the ASCII characters kept for pieces.
-      learner: what learns the pieces, see above.
+      settings: normalisation; `map_punctuation` is ignored.
+      min_frequency: a character or word that is rarer is ignored.
+      limit_alphabet: the maximal number of characters except ideographs, punctuation and ASCII.
+      piece_share: fraction of the room after the ASCII characters that is reserved for pieces.
+      learner: of the pieces, see above.
 
     Raises:
-      UserError: no text, or `size` has no room for more than the ASCII characters.
+      UserError: there is no text, or `size` has no room for more than the ASCII characters.
     """
     letters = _ascii_letters(settings)
     least = 4 + 1 + _FREE_SLOTS + len(string.punctuation) + 2 * len(letters)
     if size <= least:
         raise UserError(
             f"A vocabulary of {size} entries is too small: special tokens, {_FREE_SLOTS} free "
-            f"slots and the ASCII characters alone take {least}"
+            f"slots and the ASCII characters alone take {least}. Raise --size"
         )
     counts = _count(blocks, settings)
     characters = _character_counts(counts)
     if not characters:
-        raise UserError("There is no text to learn a vocabulary from: the corpus is empty")
+        raise UserError("The corpus is empty: a vocabulary needs text. Check the input files")
     frequent = {
         char: count
         for char, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))
@@ -130,7 +135,7 @@ def build_vocab(
     learn = _matched_pieces if learner == "longest-match" else _merged_pieces
     pieces = learn(words, {*kept, *letters}, room - _cost(kept))
     if _cost(kept) + len(pieces) < room:
-        # Too few pieces for their share: rarer characters get the rest of it.
+        # Too few pieces for their part of the room: rarer characters get the rest of it.
         kept = _within(frequent, room - len(pieces), limit_alphabet)
     return _assemble(size, kept, letters, pieces, characters)
 
@@ -193,7 +198,7 @@ def _count(blocks: Iterable[str], settings: TokenizerSettings) -> _Counts:
 
 
 def _without_rare(counts: Counter[str]) -> Counter[str]:
-    """Drops the rarest until half of what may be in memory is left."""
+    """Drops the rarest until half of the allowed number is left."""
     values = np.fromiter(counts.values(), np.int64, len(counts))
     least = 1 + int(np.partition(values, len(values) - _MAX_WORDS // 2)[-_MAX_WORDS // 2])
     return Counter({word: count for word, count in counts.items() if count >= least})
@@ -208,7 +213,7 @@ def _character_counts(counts: _Counts) -> dict[str, int]:
 
 
 def _usable(words: dict[str, int], alphabet: set[str], min_frequency: int) -> list[tuple[str, int]]:
-    """Returns the words to learn from, the most frequent first."""
+    """Returns the words to train on, the most frequent first."""
     usable = {
         word: count
         for word, count in words.items()
@@ -222,7 +227,7 @@ def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int
     rows = [f"{word}\t{count}" for word, count in words if _WORD_START not in word]
     if not rows or number <= 0:
         return []
-    # Its pieces count single characters, alone and at a word's start, too.
+    # Its pieces include single characters, alone and at a word's start.
     wanted = number + 2 * len(alphabet) + 10
     return list(_as_wordpieces(_train(rows, wanted)))[:number]
 
@@ -235,8 +240,8 @@ def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: in
     if not words or number <= 0:
         return []
     pieces: list[str] = []
-    # It looks for the least count of a piece that gives no more than are asked for; in a small
-    # corpus the next count gives far fewer.
+    # It finds the lowest count of a piece that gives at most the given number; in a small corpus
+    # the next count gives far fewer.
     for factor in (1, 2, 4):
         tokens = library.learn(
             words[:_MAX_MATCHED_WORDS],
@@ -287,7 +292,7 @@ def _as_wordpieces(pieces: list[str]) -> Iterator[str]:
 
 def _assemble(
     size: int, kept: list[str], ascii_letters: str, pieces: list[str], characters: dict[str, int]
-) -> LearnedVocabulary:
+) -> TrainedVocabulary:
     ideographs = [char for char in kept if is_cjk(ord(char))]
     marks = [char for char in kept if _is_single(char) and not is_cjk(ord(char))]
     letters = [*ascii_letters, *(char for char in kept if not _is_single(char))]
@@ -298,7 +303,7 @@ def _assemble(
     tokens += [f"[unused{_FREE_SLOTS + number}]" for number in range(1, padding + 1)]
     known = {*ideographs, *string.punctuation, *marks, *letters}
     covered = sum(count for char, count in characters.items() if char in known)
-    return LearnedVocabulary(
+    return TrainedVocabulary(
         vocabulary=Vocabulary(tokens),
         ideographs=len(ideographs),
         punctuation=len(string.punctuation) + len(marks),
@@ -307,3 +312,27 @@ def _assemble(
         unused=_FREE_SLOTS + padding,
         covered=covered / sum(characters.values()),
     )
+
+
+def _build(
+    blocks: Iterable[str],
+    settings: VocabularySettings,
+    *,
+    say: Say | None = None,
+    piece_share: float = 0.2,
+    learner: Learner = "bpe",
+) -> TrainedVocabulary:
+    del say
+    return build_vocab(
+        blocks,
+        size=settings.size,
+        settings=settings.tokenizer,
+        piece_share=piece_share,
+        learner=learner,
+    )
+
+
+TRAINERS = {
+    "wordpiece": _build,
+    "wordpiece-words": functools.partial(_build, piece_share=0.5, learner="longest-match"),
+}

@@ -1,71 +1,64 @@
 """jieba's words, exactly, at many times its speed.
 
-What jieba (0.42.1, accurate mode) does with a text, and who does it here:
+The steps of jieba (0.42.1, accurate mode), and who does them here:
 
 1. It cuts the text into stretches of ideographs (U+4E00 to U+9FD5), ASCII letters, digits and
-   `+#&._%-`; every other character is a word of its own, or white space. Each stretch goes its own
-   way from here on.
+   `+#&._%-`; every other character is a word of its own, or white space. The next steps treat each
+   stretch alone.
 2. Of all ways to make a stretch of dictionary words and single characters it takes the one with the
-   largest sum of log(frequency) - log(total). This is what costs time, and rjieba (Rust) does it,
-   without its hidden Markov model, for a whole block at once. It does the same float64 additions in
-   the same order, over the same C library's logarithm, and of equal sums both take the longer word.
-   Its dictionary has the same words and frequencies; jieba's `total` also counts words that were
-   replaced, so the difference is made good by a character of Unicode's private use area, which no
-   stretch can hold.
-3. Without the model, single letters and digits that follow one another are joined; so does rjieba.
-   With the model, jieba collects the single characters that follow one another. A collection that
-   is a word of the dictionary stays single; of others, the ideographs go to the model (`markov`,
-   with jieba's own numbers: rjieba's are rounded) and the rest is cut by a regular expression of
-   jieba's. That is done here, from the places that rjieba found. What rjieba has joined is taken
-   apart again: a longer word of nothing but letters and digits was made of single ones, unless the
-   dictionary has such a word.
+   largest sum of log(frequency) - log(total). This takes nearly all the time, and rjieba (Rust)
+   does it, without its hidden Markov model, for a whole block at once. It does the same float64
+   additions in the same order, over the same C library's logarithm, and of equal sums both take the
+   longer word. Its dictionary has the same words and frequencies; jieba's `total` also counts words
+   that were replaced, so the difference is added as a character of Unicode's private use area,
+   which no stretch can contain.
+3. Without the model, adjacent single letters and digits are joined; rjieba does it too. With the
+   model, jieba collects adjacent single characters. A collection that is a word of the dictionary
+   stays single; of others, the ideographs are given to the model (`viterbi`, with jieba's own
+   numbers: rjieba's are rounded) and the rest is cut by a regular expression of jieba's. That is
+   done here, from the places that rjieba found. Words that rjieba has joined are split again: a
+   longer word of only letters and digits was made of single ones, unless it is in the dictionary.
 
-There are stretches for which this does not hold, and they are looked for and given to jieba itself:
-those with ideographs beyond U+4E00 to U+9FD5, which rjieba takes into its stretches; and those that
-hold a dictionary word without ideographs, or a word that a user's dictionary gives the frequency 0,
-which jieba treats apart. Both programs cut stretches apart, so nothing around changes.
+Some stretches are exceptions, and are cut by jieba itself: those with ideographs beyond U+4E00 to
+U+9FD5, which rjieba takes into its stretches; and those with a dictionary word without ideographs,
+or a word to which a user's dictionary gives the frequency 0, which jieba treats separately. Both
+programs cut stretches independently, so nothing around them changes.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from electra_zh.text.wordpiece.characters import CODE_POINTS
+from electra_zh.text.characters import CODE_POINTS
+from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT, Segmenter
 from electra_zh.text.words.jieba_reference import Jieba
 from electra_zh.text.words.lists import Entry, read_dictionary
-from electra_zh.text.words.segmenter import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
-# What a character is to the two programs.
+# The classes of characters to the two programs.
 _OUTSIDE, _IDEOGRAPH, _ALPHANUMERIC, _SYMBOL, _FOREIGN = range(5)
 _SYMBOLS = "+#&._%-"
 _IDEOGRAPHS = (0x4E00, 0x9FD5)
-# All blocks of ideographs, and what may become one: beyond jieba's range they are foreign to it.
+# All blocks of ideographs, assigned or not: outside of jieba's range they are foreign to it.
 _ALL_IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 _PRIVATE = "\ue000"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# finalseg's rule for what is no ideograph: what matches is a word, and so is what stands between.
+# finalseg's rule for other characters: each match is a word, and so is the text between matches.
 _LATIN_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
-# An entry of a dictionary that holds no ideograph.
+# A dictionary entry without ideographs.
 _LATIN_ENTRY = re.compile(r"[a-zA-Z0-9+#&._%\-]{2,}")
-# rjieba is quickest with parts of a text that stay in the processor's cache.
+# rjieba is fastest with parts of a text that fit the processor's cache.
 _PART_CHARACTERS = 1 << 14
 _MAX_KNOWN = 1 << 17
-# Of a line that differed, so many characters before and behind the place are shown.
+# The number of characters shown before and after the place at which a line differed.
 _SHOWN = 15
 
 
-class JiebaSegmenter:
-    """Cuts text as jieba does.
-
-    Attributes:
-      counts: of RECUT, CHECKED and DIFFERENT, since `clear`.
-      differences: the first lines that differed, as a person reads them.
-    """
+class JiebaSegmenter(Segmenter):
+    """Cuts text as jieba does."""
 
     def __init__(
         self,
@@ -77,17 +70,17 @@ class JiebaSegmenter:
         """Loads the dictionary, which takes a second.
 
         Args:
-          hmm: whether words that the dictionary lacks are found by the hidden Markov model.
+          hmm: find words that are not in the dictionary by the hidden Markov model.
           dictionaries: files of further words, in jieba's form.
-          check_every: one line in so many is cut by jieba itself as well, and where that differs
-            it is what counts; None for none.
+          check_every: cut one line in `check_every` by jieba itself as well, and take its words
+            where they differ; None to check none.
 
         Raises:
-          UserError: a dictionary is broken.
+          UserError: a dictionary is malformed.
         """
         import rjieba
 
-        self.clear()
+        super().__init__()
         self._hmm = hmm
         self._check_every = check_every
         entries = [entry for path in dictionaries for entry in read_dictionary(path)]
@@ -101,10 +94,10 @@ class JiebaSegmenter:
             self._model = self._jieba.word_model()
 
     def _complete(self, entries: Sequence[Entry]) -> re.Pattern[str] | None:
-        """Gives rjieba what jieba's dictionary has more.
+        """Adds the rest of jieba's dictionary to rjieba's.
 
         Returns:
-          What finds the words in a text that jieba itself must cut; None if there are none.
+          A pattern of the words that jieba itself must cut; None if there are none.
         """
         frequencies = self._jieba.frequencies
         total = sum(frequencies.values())
@@ -112,7 +105,7 @@ class JiebaSegmenter:
             if frequencies[word]:
                 self._fast.add_word(word, frequencies[word], None)
             else:
-                # It stays what it was, and jieba itself cuts where it stands.
+                # rjieba keeps its old frequency, and jieba itself cuts the stretches that have it.
                 total += before
         missing = self._jieba.total - total
         if missing:
@@ -122,29 +115,15 @@ class JiebaSegmenter:
         special.update(word for word in latin if _LATIN_ENTRY.fullmatch(word))
         return re.compile("|".join(map(re.escape, sorted(special)))) if special else None
 
-    def clear(self) -> None:
-        """Begins a new text: forgets what was counted."""
-        self.counts: Counter[str] = Counter()
-        self.differences: list[str] = []
+    def clear(self) -> None:  # noqa: D102
+        super().clear()
         self._lines = 0
-
-    def cut(self, text: str) -> list[str]:
-        """Returns the words of a text, white space and single characters included."""
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
-        bounds = [*np.flatnonzero(self.starts(text, points)).tolist(), len(text)]
-        return [text[start:end] for start, end in itertools.pairwise(bounds)]
 
     def cut_slowly(self, text: str) -> list[str]:
         """Returns the words of a text by jieba itself."""
         return self._jieba.cut(text, hmm=self._hmm)
 
-    def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:
-        r"""Returns bool [C]: whether each character of the text begins a word.
-
-        Args:
-          text: any text; lines joined by "\n", about a megabyte of them, are best.
-          codepoints: its characters, uint32 [C].
-        """
+    def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:  # noqa: D102
         starts = np.zeros(len(text), np.bool_)
         if not text:
             return starts
@@ -161,7 +140,7 @@ class JiebaSegmenter:
         return starts
 
     def _check(self, text: str, starts: np.ndarray, every: int) -> None:
-        """Has jieba itself cut one line in so many, and takes its word where it differs."""
+        """Cuts one line in `every` with jieba itself, and takes its words where they differ."""
         end = -1
         for line in text.split("\n"):
             start, end = end + 1, end + 1 + len(line)
@@ -186,7 +165,7 @@ class JiebaSegmenter:
         try:
             words = self._fast.cut(text, False)
         except UnicodeEncodeError:
-            # Half a surrogate pair, which no UTF-8 can hold: to both programs a character like
+            # Half a surrogate pair, which UTF-8 cannot encode: to both programs a character like
             # U+FFFD, in no stretch.
             words = self._fast.cut(_SURROGATE.sub("\ufffd", text), False)
         return np.fromiter(map(len, words), np.int64, len(words))
@@ -194,12 +173,12 @@ class JiebaSegmenter:
     def _join_singles(
         self, text: str, codepoints: np.ndarray, classes: np.ndarray, starts: np.ndarray
     ) -> None:
-        """Cuts what the dictionary left single as jieba's model does, in `starts`."""
+        """Cuts runs of single characters as jieba's model does, in `starts`."""
         _take_apart(classes, starts)
         single = starts & np.append(starts[1:], True)
         single &= (classes != _OUTSIDE) & (classes != _FOREIGN)
         is_ideograph = classes == _IDEOGRAPH
-        # Runs in two stretches do not meet: what is between stretches is in none.
+        # Runs in two stretches do not meet: the characters between stretches are in none.
         get = self._jieba.frequencies.get
         for first, end in zip(*_runs_with(single, is_ideograph), strict=True):
             if get(text[first:end]):
@@ -219,7 +198,7 @@ class JiebaSegmenter:
         firsts, ends = _runs(latin)
         starts[latin] = False
         starts[firsts] = True
-        # What has no symbol is one word.
+        # A run without symbols is one word.
         symbols = np.flatnonzero(latin & is_symbol)
         mixed = np.unique(np.searchsorted(firsts, symbols, side="right") - 1)
         mixed = mixed[(ends - firsts)[mixed] > 1]
@@ -236,7 +215,7 @@ class JiebaSegmenter:
         starts[places] = True
 
     def _recut(self, text: str, classes: np.ndarray, starts: np.ndarray) -> None:
-        """Has jieba itself cut the stretches that the two programs see differently."""
+        """Cuts the stretches that the two programs see differently with jieba itself."""
         doubtful = np.flatnonzero(classes == _FOREIGN)
         if self._special is not None:
             found = [match.start() for match in self._special.finditer(text)]
@@ -261,7 +240,7 @@ class JiebaSegmenter:
 
 
 def _character_classes() -> np.ndarray:
-    """Returns uint8 [0x110000]: what each character is to the two programs."""
+    """Returns uint8 [0x110000]: the class of each character."""
     classes = np.full(CODE_POINTS, _OUTSIDE, np.uint8)
     for first, last in _ALL_IDEOGRAPHS:
         classes[first : last + 1] = _FOREIGN
@@ -273,7 +252,7 @@ def _character_classes() -> np.ndarray:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Yields a text in parts of whole lines."""
+    """Yields a text in parts of complete lines."""
     start = 0
     while start < len(text):
         end = text.rfind("\n", start, start + _PART_CHARACTERS) + 1
@@ -285,9 +264,9 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _take_apart(classes: np.ndarray, starts: np.ndarray) -> None:
-    """Makes each character of a word of letters and digits alone begin a word, in `starts`."""
+    """Splits words of only letters and digits into characters, in `starts`."""
     joined = classes == _ALPHANUMERIC
-    # Words that have something else too are the dictionary's; they stay whole.
+    # Words that also have other characters are the dictionary's, and are not split.
     inside = np.flatnonzero((joined[1:] != joined[:-1]) & ~starts[1:]) + 1
     firsts = np.append(np.flatnonzero(starts), len(starts))
     words = np.unique(np.searchsorted(firsts, inside, side="right"))
@@ -306,7 +285,7 @@ def _runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _runs_with(inside: np.ndarray, some: np.ndarray) -> tuple[list[int], list[int]]:
-    """Returns firsts and ends of the maximal runs of more than one True that hold one of `some`."""
+    """Returns firsts and ends of the runs of at least two True that contain one of `some`."""
     firsts, ends = _runs(inside)
     before = np.append(0, np.cumsum(some, dtype=np.int32))
     chosen = (ends - firsts > 1) & (before[ends] > before[firsts])
@@ -314,5 +293,5 @@ def _runs_with(inside: np.ndarray, some: np.ndarray) -> tuple[list[int], list[in
 
 
 def _offsets(words: Iterable[str]) -> list[int]:
-    """Returns where each of the words begins."""
+    """Returns the offset of each word."""
     return [0, *itertools.accumulate(map(len, words))][:-1]

@@ -1,8 +1,8 @@
-"""jieba itself, kept apart from what it shares with the rest of the process.
+"""jieba itself, without effect on other uses of it in the process.
 
-Its own way of loading is not used: it writes a cache into the folder for temporary files, where the
-processes of a build would meet, and tells standard error about it. Words of frequency 0, which it
-keeps for all tokenizers together, are put in its place for them only while one of ours is at work.
+Its own way of loading is not used: it writes a cache into the folder for temporary files, which the
+processes of a build would share, and logs to standard error. It keeps the words of frequency 0 in
+a global set for all tokenizers; ours are swapped in only while one of our tokenizers runs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Jieba:
     """jieba's tokenizer with its dictionary and further words.
 
     Attributes:
-      frequencies: of each word; 0 of what only begins one. Not to be changed.
-      replaced: of each further word, its frequency before.
+      frequencies: of each word; 0 of a prefix that is not a word. Read only.
+      replaced: the previous frequency of each further word.
       total: jieba's sum of frequencies, in which a word that was added again counts again.
     """
 
     def __init__(self, entries: Sequence[Entry] = ()) -> None:
         """Loads the dictionary, which takes most of a second, and adds further words in order."""
         with warnings.catch_warnings():
-            # Its regular expressions hold escapes that Python warns of.
+            # Python warns of escapes in its regular expressions.
             warnings.simplefilter("ignore")
             import jieba
         tokenizer: Any = jieba.Tokenizer()
@@ -49,7 +49,7 @@ class Jieba:
             return list(self._tokenizer.cut(text, HMM=hmm))
 
     def word_model(self) -> WordModel:
-        """Returns the model for words that the dictionary lacks."""
+        """Returns the model for words that are not in the dictionary."""
         from jieba.finalseg import emit_P, start_P, trans_P
 
         return WordModel(start_P, trans_P, emit_P)

@@ -1,11 +1,9 @@
-"""Words from files: lists that text is cut by, and further words for jieba."""
+"""Words from files: lists to cut text by, and further words for jieba."""
 
 from __future__ import annotations
 
-import itertools
 import re
 import string
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,14 +11,15 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.errors import UserError
+from electra_zh.text.words.base import Segmenter
 
-# jieba's form of a line: the frequency and the tag may be left out.
+# jieba's form of a line: the frequency and the tag are optional.
 _ENTRY = re.compile(r"(.+?)(?: ([0-9]+))?(?: ([a-z]+))?")
 _MAX_FREQUENCY = 10**12
 _BOM = "\ufeff"
 # Letters and digits of scripts that put spaces between words, and their combining marks.
 _LETTERS = "[^\\W_\u2e80-\U0010ffff]"
-# From here on there are none of them.
+# The first code point after all of them.
 _NO_LETTER = "\u2e80"
 _RUN = re.compile(f"{_LETTERS}(?:{_LETTERS}|[\u0300-\u036f])*")
 
@@ -30,7 +29,8 @@ class Entry(NamedTuple):
 
     Attributes:
       word: the word.
-      frequency: how often it occurs; None to have jieba choose one that keeps the word whole.
+      frequency: how often it occurs; None lets jieba choose one with which it does not cut the
+        word.
     """
 
     word: str
@@ -41,7 +41,7 @@ def read_dictionary(path: str) -> list[Entry]:
     """Reads a dictionary in jieba's form: `word [frequency] [tag]` on each line.
 
     Raises:
-      UserError: a line is broken, or there are no words.
+      UserError: a line is malformed, or there are no words.
     """
     entries: list[Entry] = []
     for number, line in _lines(path):
@@ -50,17 +50,17 @@ def read_dictionary(path: str) -> list[Entry]:
         word, frequency, _ = match.groups()
         if any(char.isspace() for char in word):
             raise UserError(
-                f'{path}:{number}: "{line}" is not "word [frequency] [tag]" with single spaces '
-                "between them, the frequency a whole number, the tag small letters"
+                f'{path}:{number}: "{line}" is not "word [frequency] [tag]". Use single spaces, '
+                "an integer frequency and a tag of lower-case letters"
             )
         if frequency is not None and int(frequency) > _MAX_FREQUENCY:
             raise UserError(
                 f"{path}:{number}: the frequency of {word} is {frequency}; "
-                f"at most {_MAX_FREQUENCY} is allowed"
+                f"it must be at most {_MAX_FREQUENCY}"
             )
         entries.append(Entry(word, None if frequency is None else int(frequency)))
     if not entries:
-        raise UserError(f"{path} holds no words")
+        raise UserError(f"{path} contains no words")
     return entries
 
 
@@ -72,61 +72,42 @@ def read_words(path: str) -> frozenset[str]:
     """
     words = frozenset(line.split(maxsplit=1)[0] for _, line in _lines(path))
     if not words:
-        raise UserError(f"{path} holds no words")
+        raise UserError(f"{path} contains no words")
     return words
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """Yields the lines that hold something, stripped, with their numbers."""
+    """Yields the lines that are not blank, stripped, with their numbers."""
     for number, data in enumerate(files.read_bytes(path).split(b"\n"), 1):
         try:
             line = data.decode()
         except UnicodeDecodeError:
             raise UserError(f"{path}:{number}: the line is not UTF-8") from None
-        # As jieba strips them: a wide space, say, is a part of the line.
+        # Stripped as jieba does it: a wide space, say, is part of the line.
         line = line.strip(string.whitespace).lstrip(_BOM)
         if line:
             yield number, line
 
 
-class ListSegmenter:
-    """Cuts text by a list of words: at each place the longest one that is there.
+class ListSegmenter(Segmenter):
+    """Cuts text by a list of words: the longest one that matches at each place.
 
-    Where no word begins, a run of Latin letters and digits is a word as a whole, and any other
-    character is one alone. Words that are shorter than such a run do not cut it.
-
-    Attributes:
-      counts: nothing.
-      differences: nothing.
+    If no word matches, a run of Latin letters and digits is one word, and so is any other single
+    character. Words that are shorter than such a run do not cut it.
     """
 
     def __init__(self, words: frozenset[str]) -> None:
-        """Prepares the words, none of which holds white space."""
-        self.counts: Counter[str] = Counter()
-        self.differences: list[str] = []
+        """Prepares the words, which are free of white space."""
+        super().__init__()
         self._words = words
         lengths: dict[str, set[int]] = {}
         for word in words:
             if len(word) > 1:
                 lengths.setdefault(word[0], set()).add(len(word))
-        # Of each first character, the lengths of its words, the longest first.
+        # For each first character, the lengths of its words, the longest first.
         self._lengths = {char: sorted(each, reverse=True) for char, each in lengths.items()}
 
-    def clear(self) -> None:
-        """Begins a new text."""
-
-    def cut(self, text: str) -> list[str]:
-        """Returns the words of a text, white space and single characters included."""
-        bounds = [*self._places(text), len(text)]
-        return [text[start:end] for start, end in itertools.pairwise(bounds)]
-
-    def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:
-        """Returns bool [C]: whether each character of the text begins a word.
-
-        Args:
-          text: the text.
-          codepoints: its characters, uint32 [C].
-        """
+    def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:  # noqa: D102
         starts = np.zeros(len(text), np.bool_)
         starts[self._places(text)] = True
         return starts
@@ -145,7 +126,7 @@ class ListSegmenter:
                 word = text[place : place + length]
                 if word in words:
                     end = place + len(word)
-                    # A run that the word has begun goes on as one.
+                    # The rest of a run that the word has begun is one word.
                     rest = _RUN.match(text, end) if word[-1] < _NO_LETTER else None
                     if rest:
                         run_ends[end] = rest.end()

@@ -1,9 +1,9 @@
-"""jieba's model for words that its dictionary lacks, over many runs of characters at once.
+"""jieba's model for words that are not in its dictionary, over many runs of characters at once.
 
-jieba hands runs of ideographs that its dictionary left single to a hidden Markov model whose states
-say where in a word a character stands: B begin, M middle, E end, S a word alone. `WordModel.starts`
-finds the best states for all runs of a block together, position by position. The sums are jieba's
-own, the same float64 additions in the same order, and so are its ties: the larger letter wins.
+jieba gives runs of ideographs without dictionary words to a hidden Markov model whose states are
+places in a word: B begin, M middle, E end, S a word of one character. `WordModel.starts` finds the
+best states for all runs of a block together, position by position. The sums are jieba's own, the
+same float64 additions in the same order, and so are its ties: the larger letter wins.
 Source: jieba 0.42.1, finalseg/__init__.py, viterbi.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# What a character or a step that the model does not know weighs.
+# Weight of a character or a transition that the model does not know.
 _UNKNOWN = -3.14e100
 _STATES = "BEMS"
 _B, _E, _M, _S = range(4)
-# The two states that may stand before each, in the order of `_STATES`; of equals the second wins.
+# The two possible states before each, in the order of `_STATES`; the second wins ties.
 _BEFORE = ((_E, _S), (_B, _M), (_B, _M), (_E, _S))
 
 
@@ -30,12 +30,12 @@ class WordModel:
         steps: Mapping[str, Mapping[str, float]],
         emissions: Mapping[str, Mapping[str, float]],
     ) -> None:
-        """Takes the model over.
+        """Stores the model as arrays.
 
         Args:
           start: logarithm of the probability that a run begins with a state.
-          steps: of each state, the same for the state behind it.
-          emissions: of each state, the same for the character that stands there.
+          steps: for each state, the same for the next state.
+          emissions: for each state, the same for its character.
         """
         self._start = np.array([start[state] for state in _STATES])
         self._steps = [
@@ -54,15 +54,15 @@ class WordModel:
                     self._emissions[index, self._rows[ord(char)]] = value
 
     def starts(self, codepoints: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Returns where words begin in runs of characters.
+        """Returns the beginnings of words in runs of characters.
 
         Args:
           codepoints: of the text.
-          firsts: int64 [R], where runs begin in the text.
-          ends: int64 [R], one behind their last characters; none is empty.
+          firsts: int64 [R], the first characters of the runs.
+          ends: int64 [R], their ends, exclusive; no run is empty.
 
         Returns:
-          int64, the places in the text of the characters that begin a word, in no order.
+          int64, the positions in the text of the characters that begin a word, unordered.
         """
         if not len(firsts):
             return np.zeros(0, np.int64)
@@ -89,8 +89,8 @@ class WordModel:
         """Walks all runs from their first characters to their last.
 
         Returns:
-          Of each step from the second on, whether the second of the two states that may stand
-          before each state is the better one, bool [4, active]; and the last state of each run.
+          For each step from the second on, whether the second of the two possible states before
+          each state is the better one, bool [4, active]; and the last state of each run.
         """
         weights = self._start[:, None] + self._emissions[:, rows[firsts]]
         last = weights.copy()

@@ -16,7 +16,7 @@ from electra_zh.data.cleaning.document_batch import (
     hash_lines,
     read_batches,
 )
-from electra_zh.text.wordpiece.characters import is_cjk
+from electra_zh.text.characters import is_cjk
 
 LINES = st.lists(st.text(st.sampled_from("中国a1，。 +"), min_size=1), min_size=1, max_size=12)
 

@@ -21,7 +21,6 @@ from electra_zh.finetuning.kinds.tagging import Tagging, TagPrediction
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.offsets import tokenize_texts
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
 LETTERS = "abcdefgh"
@@ -57,7 +56,7 @@ def sentence(text: str, *entities: Entity, words: Sequence[str] | None = None) -
 
 
 def word_texts(example: TaggedExample) -> list[str]:
-    words = find_words([example], tokenize_texts(TOKENIZER, [example.text]))
+    words = find_words([example], TOKENIZER.encode_batch([example.text]))
     spans = zip(words.starts.tolist(), words.ends.tolist(), strict=True)
     return [example.text[start:end] for start, end in spans]
 
@@ -129,7 +128,7 @@ def test_words_that_the_tokenizer_drops_are_left_out() -> None:
 
 @given(st.lists(st.one_of(sentences(), st.text(HAN + "ab2 の\u200b").map(sentence)), max_size=5))
 def test_words_of_many_sentences_are_those_of_each(examples: list[TaggedExample]) -> None:
-    words = find_words(examples, tokenize_texts(TOKENIZER, [each.text for each in examples]))
+    words = find_words(examples, TOKENIZER.encode_batch([each.text for each in examples]))
     found: list[list[str]] = [[] for _ in examples]
     for number, start, end in zip(words.sentences, words.starts, words.ends, strict=True):
         found[number].append(examples[number].text[start:end])
@@ -146,7 +145,7 @@ def test_every_word_is_labelled_once(examples: list[TaggedExample], length: int)
     marked = rows.per_token["label_mask"] == 1
     row = np.searchsorted(rows.ends, np.flatnonzero(marked), side="right")
     found = list(zip(rows.example[row].tolist(), rows.per_token["word_start"][marked], strict=True))
-    words = find_words(examples, tokenize_texts(TOKENIZER, [each.text for each in examples]))
+    words = find_words(examples, TOKENIZER.encode_batch([each.text for each in examples]))
     assert found == list(zip(words.sentences.tolist(), words.starts, strict=True))
 
 

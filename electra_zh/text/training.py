@@ -1,0 +1,131 @@
+"""Training of a vocabulary: the settings, and the trainers of every form of vocabulary.
+
+A trainer is an entry of `TRAINERS` in the `train.py` of a tokenizer's folder; nothing else lists
+the trainers.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, Protocol
+
+import electra_zh.text as package
+from electra_zh.errors import UsageError, UserError
+from electra_zh.settings.declaration import Settings, setting
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.vocabulary import Vocabulary
+
+ModelType = Literal["unigram", "bpe"]
+Say = Callable[[str], None]
+
+SENTENCEPIECE = "sentencepiece"
+_FOR_SENTENCEPIECE = f"for --kind {SENTENCEPIECE}"
+
+
+class Trained(Protocol):
+    """A trained vocabulary."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary."""
+
+    def summary(self) -> str:
+        """Returns one line on its size and content."""
+
+
+class Trainer(Protocol):
+    """A way to train a vocabulary."""
+
+    def __call__(
+        self, blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
+    ) -> Trained:
+        r"""Trains a vocabulary; the same text and settings give the same bytes.
+
+        Args:
+          blocks: the corpus, in blocks of lines joined by "\n", of about a megabyte.
+          settings: its settings.
+          say: receives a line on each long step.
+
+        Raises:
+          UserError: there is no text, or `size` has no room for the characters.
+        """
+
+
+@functools.cache
+def trainers() -> dict[str, Trainer]:
+    """Returns the trainers by name, found in the folders of `text/`; `wordpiece` is the first."""
+    found: dict[str, Trainer] = {}
+    for folder in map(Path, package.__path__):
+        for path in sorted(folder.glob("*/train.py"), reverse=True):
+            module = importlib.import_module(f"{package.__name__}.{path.parent.name}.train")
+            found.update(module.TRAINERS)
+    return found
+
+
+@dataclass(frozen=True)
+class VocabularySettings(Settings):
+    """Settings of the vocabulary to train."""
+
+    kind: str = setting(
+        "wordpiece",
+        "wordpiece: a token for each ideograph; wordpiece-words: the same, with pieces by "
+        "tensorflow-text's learner, for text rich in Latin (minutes); sentencepiece: a model whose "
+        "pieces are words and parts of phrases, Chinese too",
+        choices=lambda: tuple(trainers()),
+    )
+    size: int = setting(21128, "number of tokens, special tokens included", at_least=1)
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    model_type: ModelType = setting(
+        "unigram",
+        "unigram (Kudo 2018) or bpe (Sennrich et al. 2016)",
+        choices=("unigram", "bpe"),
+        group=_FOR_SENTENCEPIECE,
+    )
+    character_coverage: float = setting(
+        0.9995,
+        "fraction of the text's characters that get pieces, the most frequent first",
+        at_least=0.98,  # the library's own limits
+        at_most=1,
+        metavar="FRACTION",
+        group=_FOR_SENTENCEPIECE,
+    )
+    byte_fallback: bool = setting(
+        False,
+        "turn the other characters into bytes instead of [UNK]; takes 256 of the pieces",
+        group=_FOR_SENTENCEPIECE,
+    )
+    sentences: int = setting(
+        200_000,
+        "number of sentences to train on, drawn at random; each character takes some 100 bytes "
+        "of memory",
+        at_least=1,
+        group=_FOR_SENTENCEPIECE,
+    )
+    seed: int = setting(0, "random seed of that draw", at_least=0, group=_FOR_SENTENCEPIECE)
+
+    def check_together(self) -> None:  # noqa: D102
+        if self.kind != SENTENCEPIECE:
+            for field in fields(self)[3:]:
+                if getattr(self, field.name) != field.default:
+                    raise UsageError(
+                        f"{field.name} applies to kind {SENTENCEPIECE} only; kind is {self.kind}. "
+                        f"Remove {field.name}"
+                    )
+            return
+        least = 5 + 256 * self.byte_fallback
+        if self.size <= least + 1:
+            raise UserError(
+                f"A model of {self.size} pieces is too small: special tokens"
+                f"{' and bytes' if self.byte_fallback else ''} alone take {least}. Raise size"
+            )
+
+
+def train_vocabulary(
+    blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
+) -> Trained:
+    """Trains a vocabulary with the trainer of its kind; see `Trainer`."""
+    return trainers()[settings.kind](blocks, settings, say=say)
