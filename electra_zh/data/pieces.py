@@ -77,7 +77,8 @@ def _document_ends(tokenized: TokenizedText, text: str, newlines: np.ndarray) ->
     for index in np.flatnonzero(~blank).tolist():
         # White space, or characters that the tokenizer drops: only the first ends a document.
         blank[index] = text[starts[index] : ends[index]].isspace()
-    return line_ends[without_tokens[blank]]
+    found: np.ndarray = line_ends[without_tokens[blank]]
+    return found
 
 
 def _distinct(positions: np.ndarray, *, keep_zero: bool = False) -> np.ndarray:

@@ -178,7 +178,7 @@ def test_broken_words_leave_no_folder(corpus: Path, vocabulary: str, tmp_path: P
     path.write_text("\n", encoding="utf-8")
     output = tmp_path / "out"
     settings = make_settings(corpus, vocabulary, output, words=WordSettings(kind=str(path)))
-    with pytest.raises(UserError, match=r"empty\.txt holds no words"):
+    with pytest.raises(UserError, match=r"empty\.txt contains no words"):
         build.build(settings)
     assert not output.exists()
 

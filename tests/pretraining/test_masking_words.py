@@ -76,7 +76,7 @@ def _mask(
 
 
 def _is_masked(found: MaskedBatch) -> np.ndarray:
-    """Bool [B, L]"""
+    """bool [B, L]"""
     masked = np.zeros(found.input_ids.shape, bool)
     rows, slots = np.nonzero(found.weights.numpy())
     masked[rows, found.positions.numpy()[rows, slots]] = True

@@ -16,7 +16,12 @@ from electra_zh.text.characters import to_codepoints
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from electra_zh.text.words.base import Segmenter
-from electra_zh.text.words.segmenter import SpacesSegmenter, WordSettings, begins_word, make_segmenter
+from electra_zh.text.words.segmenter import (
+    SpacesSegmenter,
+    WordSettings,
+    begins_word,
+    make_segmenter,
+)
 
 
 def _tokenizer() -> WordPieceTokenizer:
@@ -161,9 +166,7 @@ def test_settings_are_recorded_without_paths(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name, encoding="utf-8")
     words = WordSettings(kind=str(tmp_path / "a.txt")).recorded()
     assert words["words"] == "a.txt"
-    jieba = WordSettings(
-        words="jieba", words_dict=(str(tmp_path / "b.txt"),), check_words=3
-    ).recorded()
+    jieba = WordSettings(dictionaries=(str(tmp_path / "b.txt"),), check_every=3).recorded()
     assert (jieba["words"], jieba["words_hmm"], jieba["check_words"]) == ("jieba", True, 3)
     assert "jieba 0.42.1, rjieba " in jieba["words_library"]
     assert str(tmp_path) not in str([words, jieba])
