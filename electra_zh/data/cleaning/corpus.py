@@ -23,19 +23,12 @@ PART_HASHES = 1 << 24
 
 
 class CorpusLines(NamedTuple):
-    """The subject of corpus rules on lines: those that are left, all with certain hashes.
+    """The subject of corpus rules on lines: all lines left that have certain hashes."""
 
-    Attributes:
-      hashes: uint64 [L].
-      documents: int64 [L], numbers over the whole corpus.
-      solid: [L], characters other than white space.
-      positions: int64 [L], numbers of the lines over the whole corpus.
-    """
-
-    hashes: np.ndarray
-    documents: np.ndarray
-    solid: np.ndarray
-    positions: np.ndarray
+    hashes: np.ndarray  # uint64 [L]
+    documents: np.ndarray  # int64 [L], numbers over the whole corpus
+    solid: np.ndarray  # [L], characters other than white space
+    positions: np.ndarray  # int64 [L], numbers of the lines over the whole corpus
 
     def document_counts(self) -> np.ndarray:
         """Returns the number of documents that each line occurs in, int64 [L]."""
@@ -53,20 +46,9 @@ class CorpusLines(NamedTuple):
 
 
 class Corpus:
-    """The subject of corpus rules on documents, and the verdicts so far.
-
-    Attributes:
-      lines: uint8 [lines], verdicts.
-      documents: uint8 [documents], verdicts.
-    """
+    """The subject of corpus rules on documents, and the verdicts on all lines and documents."""
 
     def __init__(self, units: Sequence[FilteredUnit], *, work: str) -> None:
-        """Puts the units together.
-
-        Args:
-          units: in the order of the input.
-          work: the folder of the lines' records.
-        """
         self._units = units
         self._work = work
         self._line_bounds = np.cumsum([0, *(unit.num_lines for unit in units)])
@@ -81,11 +63,7 @@ class Corpus:
         return self._among_left(lambda left: overlap.later_occurrences(hashes[left]))
 
     def contaminated(self, *, common: int) -> np.ndarray:
-        """Returns whether each document has n-grams of evaluation data, bool [documents].
-
-        Args:
-          common: ignore n-grams in more documents than this; 0 ignores none.
-        """
+        """Returns whether each document has n-grams of evaluation data, bool [documents]."""
         hits = [NO_NGRAMS]
         for unit, offset in zip(self._units, self._document_bounds, strict=False):
             hits += [Ngrams(each.hashes, each.documents + offset) for each in unit.hits]
@@ -135,15 +113,9 @@ class Corpus:
 def judge_corpus(
     units: Sequence[FilteredUnit], settings: CleanSettings, *, work: str
 ) -> list[Verdicts]:
-    """Returns the verdicts on the lines and documents of each unit.
-
-    Args:
-      units: the filtered units, in the order of the input.
-      settings: the rules.
-      work: the folder of the lines' records.
-    """
+    """Returns the verdicts on each unit; `work` is the folder of the lines' records."""
     corpus = Corpus(units, work=work)
-    rules = ((verdict, rule) for verdict, rule in settings.active_rules() if rule.scope == "corpus")
+    rules = settings.active_rules("corpus")
     for on_documents, group in itertools.groupby(rules, lambda each: each[1].on_documents):
         if not on_documents:
             judge_lines(corpus.load_lines, len(units), list(group), settings, corpus.lines)
@@ -163,18 +135,10 @@ def judge_lines(
     *,
     part_hashes: int = PART_HASHES,
 ) -> None:
-    """Applies corpus rules on lines.
+    """Applies corpus rules, with their verdicts, to the lines that `load` returns of each unit.
 
-    The hashes are taken in parts by their first bits. Memory so does not grow with the corpus but
-    for the verdicts. The lines of a unit are loaded once per part.
-
-    Args:
-      load: returns the lines of a unit.
-      num_units: number of units.
-      rules: the rules and their verdicts.
-      settings: of the rules.
-      verdicts: uint8 [lines of the corpus], to be filled in.
-      part_hashes: about the number of hashes to sort at once.
+    Parts of `part_hashes` hashes, cut by their first bits, bound the memory. Only the verdicts,
+    uint8 [lines of the corpus], grow with the corpus. A unit is loaded once per part.
     """
     bits = max(0, (max(len(verdicts) - 1, 0) // part_hashes).bit_length())
     for part in range(1 << bits):

@@ -5,6 +5,7 @@ Shapes: `C` characters, `L` lines, `D` documents.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -14,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.data.cleaning.normalization import EMPTIED, REPLACEMENT
 from electra_zh.data.cleaning.overlap import later_in_document
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.text.characters import CJK_RANGES, CODE_POINTS, code_point_table, to_codepoints
@@ -24,35 +24,76 @@ KEPT = 0
 # A longer document is cut into parts of about this many characters, to bound the memory.
 MAX_DOCUMENT = 1 << 24
 
-# Bits of `_classes`.
+# Classes of characters.
 _CHINESE, _SYMBOL, _SPACE = 1, 2, 4
-_CLASS_OF_CATEGORY = {"P": _SYMBOL, "S": _SYMBOL, "N": _SYMBOL, "Z": _SPACE}
 # Unicode calls it a number: it is written in years, 二〇二五年.
 _IDEOGRAPHIC_ZERO = 0x3007
 _LONGEST_PERIOD = 4
 _HASH_BYTES = 8
 
 
-class DocumentBatch(NamedTuple):
-    """Some documents, none of them without lines.
+@dataclasses.dataclass
+class DocumentBatch:
+    """Some documents, none of them without lines, and measures of lines that rules look at."""
 
-    Attributes:
-      lines: the lines [L], none of them empty.
-      documents: int64 [L], the number of each line's document, 0 to D - 1 in order.
-    """
-
-    lines: list[str]
-    documents: np.ndarray
+    lines: list[str]  # [L], none of them empty
+    documents: np.ndarray  # int64 [L], the number of each line's document, 0 to D - 1 in order
 
     @property
     def num_documents(self) -> int:
         """The number of documents, D."""
-        return int(self.documents[-1]) + 1 if len(self.lines) else 0
+        return int(self.documents[-1]) + 1 if self.lines else 0
+
+    @functools.cached_property
+    def hashes(self) -> np.ndarray:
+        """64 bits of each line's BLAKE2b hash, uint64 [L]."""
+        return _hashes("\n".join(self.lines).encode().split(b"\n") if self.lines else ())
+
+    @functools.cached_property
+    def solid(self) -> np.ndarray:
+        """Characters of each line other than white space, int64 [L]."""
+        _, starts, ends = self._codes
+        solid: np.ndarray = ends - starts - self._count(_SPACE)
+        return solid
+
+    @functools.cached_property
+    def chinese(self) -> np.ndarray:
+        """Ideographs of each line, int64 [L]."""
+        return self._count(_CHINESE)
+
+    @functools.cached_property
+    def symbols(self) -> np.ndarray:
+        """Symbols, digits and punctuation of each line, int64 [L]."""
+        return self._count(_SYMBOL)
+
+    @functools.cached_property
+    def run(self) -> np.ndarray:
+        """The longest run of one to four repeated characters of each line, int64 [L]."""
+        codes, _, ends = self._codes
+        return _longest_runs(codes, ends)
+
+    def contain(self, char: str) -> np.ndarray:
+        """Returns whether each line contains a character, bool [L]."""
+        return np.fromiter((char in line for line in self.lines), np.bool_, len(self.lines))
 
     def select(self, keep: np.ndarray) -> DocumentBatch:
         """Returns the lines of a mask, bool [L], with documents numbered anew."""
         lines = [self.lines[index] for index in np.flatnonzero(keep).tolist()]
         return DocumentBatch(lines, _number_documents(self.documents[keep]))
+
+    @functools.cached_property
+    def _codes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The code points of the lines joined, and where each line starts and ends."""
+        codes = to_codepoints("\n".join(self.lines) + "\n")
+        ends = np.flatnonzero(codes == ord("\n"))
+        return codes, np.concatenate([[0], ends[:-1] + 1]), ends
+
+    @functools.cached_property
+    def _classes(self) -> np.ndarray:
+        return _character_classes().take(self._codes[0])
+
+    def _count(self, kind: int) -> np.ndarray:
+        return np.add.reduceat(self._classes == kind, self._codes[1], dtype=np.int64)
 
 
 def read_batches(
@@ -60,9 +101,8 @@ def read_batches(
 ) -> Iterator[DocumentBatch]:
     """Yields the documents of a text, as many at a time as its blocks hold.
 
-    Args:
-      blocks: the text in blocks of whole lines; an empty line ends a document.
-      max_document: characters above which a document is cut into parts.
+    Blocks are complete lines; an empty line ends a document. Documents of over `max_document`
+    characters are cut into parts.
     """
     held: list[str] = []
     characters = 0
@@ -83,73 +123,15 @@ def read_batches(
 
 
 def _batch(lines: Sequence[str]) -> Iterator[DocumentBatch]:
-    filled = [line for line in lines if line]
-    if filled:
-        blank = np.fromiter((not line for line in lines), np.bool_, len(lines))
-        yield DocumentBatch(filled, _number_documents(np.cumsum(blank)[~blank]))
+    filled = np.fromiter(map(bool, lines), np.bool_, len(lines))
+    if filled.any():
+        documents = np.cumsum(~filled)[filled]
+        yield DocumentBatch([line for line in lines if line], _number_documents(documents))
 
 
 def _number_documents(documents: np.ndarray) -> np.ndarray:
     """Returns ascending document numbers as 0, 1, 2, ... without gaps."""
     return np.cumsum(np.diff(documents, prepend=documents[:1]) != 0)
-
-
-class LineMeasures:
-    """Measures of lines, each computed when a rule first asks for it.
-
-    Attributes:
-      lengths: int64 [L], characters.
-    """
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        """Finds the lines' characters.
-
-        Args:
-          lines: not empty, and without line ends.
-        """
-        self._lines = lines
-        self._codes = to_codepoints("\n".join(lines) + "\n")
-        self._ends = np.flatnonzero(self._codes == ord("\n"))
-        self._starts = np.concatenate([[0], self._ends[:-1] + 1])
-        self._classes = _classes().take(self._codes)
-        self.lengths: np.ndarray = self._ends - self._starts
-
-    @functools.cached_property
-    def solid(self) -> np.ndarray:
-        """Characters other than white space, int64 [L]."""
-        solid: np.ndarray = self.lengths - self._count(_SPACE)
-        return solid
-
-    @functools.cached_property
-    def chinese(self) -> np.ndarray:
-        """Ideographs, int64 [L]."""
-        return self._count(_CHINESE)
-
-    @functools.cached_property
-    def symbols(self) -> np.ndarray:
-        """Symbols, digits and punctuation, int64 [L]."""
-        return self._count(_SYMBOL)
-
-    @functools.cached_property
-    def run(self) -> np.ndarray:
-        """The longest run of one to four repeated characters, int64 [L]; 0 without one."""
-        return _longest_runs(self._codes, self._ends)
-
-    @property
-    def emptied(self) -> np.ndarray:
-        """Marks of lines whose characters normalising deleted, bool [L]."""
-        return self._contain(EMPTIED)
-
-    @property
-    def broken(self) -> np.ndarray:
-        """Marks of lines with more U+FFFD than normalising deletes, bool [L]."""
-        return self._contain(chr(REPLACEMENT))
-
-    def _count(self, kind: int) -> np.ndarray:
-        return np.add.reduceat(self._classes == kind, self._starts, dtype=np.int64)
-
-    def _contain(self, char: str) -> np.ndarray:
-        return np.fromiter((char in line for line in self._lines), np.bool_, len(self._lines))
 
 
 def _longest_runs(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -174,86 +156,52 @@ def _longest_runs(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
 class Verdicts(NamedTuple):
     """The rules that remove lines and documents, as their numbers from 1; `KEPT` for none.
 
-    Attributes:
-      lines: uint8 [L]; lines of a removed document are not marked for it.
-      documents: uint8 [D].
+    The lines of a removed document are not marked for it.
     """
 
-    lines: np.ndarray
-    documents: np.ndarray
+    lines: np.ndarray  # uint8 [L]
+    documents: np.ndarray  # uint8 [D]
 
     def by_line(self, documents: np.ndarray) -> np.ndarray:
-        """Returns the verdict on each line or on its document, uint8 [L].
-
-        Args:
-          documents: [L], the number of each line's document.
-        """
+        """Returns the verdict on each line or on its document [L], uint8 [L]."""
         return np.where(self.lines == KEPT, self.documents[documents], self.lines)
 
 
+@dataclasses.dataclass
 class RemainingText:
-    """The subject of rules on lines and documents: a batch, and the lines left by earlier rules.
+    """The subject of rules on lines and documents: a batch, and the lines left by earlier rules."""
 
-    Attributes:
-      lines: measures of all lines.
-    """
-
-    def __init__(
-        self, batch: DocumentBatch, lines: LineMeasures, hashes: np.ndarray, left: np.ndarray
-    ) -> None:
-        """Collects what rules look at.
-
-        Args:
-          batch: the documents.
-          lines: measures of their lines.
-          hashes: uint64 [L], of the lines.
-          left: bool [L], whether no earlier rule removed a line.
-        """
-        self.lines = lines
-        self._batch = batch
-        self._hashes = hashes
-        self._left = left
+    lines: DocumentBatch
+    left: np.ndarray  # bool [L]
 
     @functools.cached_property
     def repeated(self) -> np.ndarray:
         """Marks of lines left that occur earlier in their document, bool [L]."""
-        repeated = np.zeros(len(self._left), np.bool_)
-        repeated[self._left] = later_in_document(
-            self._hashes[self._left], self._batch.documents[self._left]
+        repeated = np.zeros(len(self.left), np.bool_)
+        repeated[self.left] = later_in_document(
+            self.lines.hashes[self.left], self.lines.documents[self.left]
         )
         return repeated
 
     def totals(self, values: np.ndarray | int) -> np.ndarray:
         """Returns the sum of values [L] over the lines left of each document, int64 [D]."""
-        return document_sums(values * self._left, self._batch.documents, self._batch.num_documents)
+        return document_sums(values * self.left, self.lines.documents, self.lines.num_documents)
 
 
-def judge_batch(
-    batch: DocumentBatch, lines: LineMeasures, hashes: np.ndarray, settings: CleanSettings
-) -> Verdicts:
-    """Returns the verdicts of the rules that look at lines and documents alone.
-
-    Args:
-      batch: the documents.
-      lines: measures of their lines.
-      hashes: uint64 [L], of the lines.
-      settings: the rules.
-    """
+def judge_batch(batch: DocumentBatch, settings: CleanSettings) -> Verdicts:
+    """Returns the verdicts of the rules that look at lines and documents alone."""
     verdicts = Verdicts(
         np.full(len(batch.lines), KEPT, np.uint8), np.full(batch.num_documents, KEPT, np.uint8)
     )
-    text = RemainingText(batch, lines, hashes, verdicts.lines == KEPT)
-    for verdict, rule in settings.active_rules():
-        if rule.scope != "batch":
-            continue
+    text = RemainingText(batch, verdicts.lines == KEPT)
+    for verdict, rule in settings.active_rules("batch"):
         matched = rule.matches(text, settings)
         if rule.on_documents:
             verdicts.documents[matched & (verdicts.documents == KEPT)] = verdict
         elif matched.any():
             # The lines of a removed document are removed with it.
-            matched = matched & (verdicts.by_line(batch.documents) == KEPT)
-            verdicts.lines[matched] = verdict
-            text = RemainingText(batch, lines, hashes, verdicts.lines == KEPT)
+            verdicts.lines[matched & (verdicts.by_line(batch.documents) == KEPT)] = verdict
+            text = RemainingText(batch, verdicts.lines == KEPT)
     return verdicts
 
 
@@ -263,18 +211,8 @@ def document_sums(values: np.ndarray, documents: np.ndarray, count: int) -> np.n
     return np.bincount(documents, weights=values, minlength=count).astype(np.int64)
 
 
-def hash_lines(lines: Sequence[str]) -> np.ndarray:
-    """Returns 64 bits of each line's BLAKE2b hash, uint64 [L]."""
-    return _hashes("\n".join(lines).encode().split(b"\n") if lines else ())
-
-
 def hash_documents(line_hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
-    """Returns 64 bits of the hash of each document's lines in order, uint64 [D].
-
-    Args:
-      line_hashes: uint64 [L].
-      documents: int64 [L], the number of each line's document.
-    """
+    """Returns 64 bits of the hash of each document's lines in order, uint64 [D]."""
     starts = np.flatnonzero(np.diff(documents, prepend=-1)) * _HASH_BYTES
     data = line_hashes.astype("<u8").tobytes()
     bounds = itertools.pairwise([*starts.tolist(), len(data)])
@@ -287,16 +225,12 @@ def _hashes(texts: Iterable[bytes]) -> np.ndarray:
 
 
 @functools.cache
-def _classes() -> np.ndarray:
+def _character_classes() -> np.ndarray:
     """Returns uint8 [0x110000]: the class of each character."""
+    categories = {"P": _SYMBOL, "S": _SYMBOL, "N": _SYMBOL, "Z": _SPACE}
     classes = code_point_table(
-        lambda char: _CLASS_OF_CATEGORY.get(unicodedata.category(char)[0], 0), np.uint8
+        lambda char: categories.get(unicodedata.category(char)[0], 0), np.uint8
     )
     for first, last in (*CJK_RANGES, (_IDEOGRAPHIC_ZERO, _IDEOGRAPHIC_ZERO)):
         classes[first : last + 1] = _CHINESE
     return classes
-
-
-def prepare() -> None:
-    """Makes the table of characters, before worker processes are forked that share it."""
-    _classes()

@@ -42,22 +42,10 @@ def _rensa() -> Any:
     return rensa
 
 
-def prepare() -> None:
-    """Loads rensa, before worker processes are forked.
-
-    Raises:
-      UserError: rensa is not installed.
-    """
-    _rensa()
-
-
 def signatures(lines: list[str], documents: np.ndarray, count: int) -> np.ndarray:
-    """Returns the signatures of documents, uint32 [count, SIGNATURE].
+    """Returns the signatures of `count` documents, uint32 [count, SIGNATURE].
 
-    Args:
-      lines: the lines [L].
-      documents: int64 [L], the number of each line's document, ascending.
-      count: number of documents.
+    The documents of the lines have the ascending numbers int64 [L].
     """
     ngrams = hash_ngrams(lines, documents, n=_NGRAM)
     offsets = np.searchsorted(ngrams.documents, np.arange(count + 1))
@@ -74,8 +62,8 @@ def near_duplicates(rows: np.ndarray, threshold: float) -> np.ndarray:
     the first one that is not similar to it with the rest, and so forth.
 
     Args:
-      rows: uint32 [n, SIGNATURE], signatures in the order of the corpus.
-      threshold: the least fraction of equal numbers of similar documents.
+      rows: uint32 [n, SIGNATURE], in the order of the corpus.
+      threshold: the least similarity.
     """
     near = np.zeros(len(rows), np.bool_)
     width = band_width(threshold)

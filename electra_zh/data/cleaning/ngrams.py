@@ -22,28 +22,17 @@ _LETTER = 1 << 31
 
 
 class Ngrams(NamedTuple):
-    """The n-grams of some documents.
+    """The n-grams of some documents in the order of the text; none crosses a document's end."""
 
-    Attributes:
-      hashes: uint64 [G], in the order of the text.
-      documents: int64 [G], the document of each; n-grams do not cross its ends.
-    """
-
-    hashes: np.ndarray
-    documents: np.ndarray
+    hashes: np.ndarray  # uint64 [G]
+    documents: np.ndarray  # int64 [G]
 
 
 NO_NGRAMS = Ngrams(np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
 def hash_ngrams(lines: Sequence[str], documents: np.ndarray, *, n: int) -> Ngrams:
-    """Returns the n-grams of documents.
-
-    Args:
-      lines: their lines [L].
-      documents: int64 [L], the number of each line's document, ascending.
-      n: units per n-gram.
-    """
+    """Returns the n-grams of lines whose documents have the ascending numbers int64 [L]."""
     lengths = np.fromiter(map(len, lines), np.int64, len(lines))
     # Line ends separate words.
     codes = _plain_forms().take(to_codepoints("\n".join(lines)))
@@ -73,25 +62,12 @@ def _hash_units(codes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _rolling_hashes(values: np.ndarray, n: int) -> np.ndarray:
     """Returns the polynomial over `_BASE` of each n consecutive values, uint64 [len - n + 1]."""
-    # `power` has the polynomials of 1, 2, 4, ... values, each made of two of half the width.
-    power, width = values, 1
-    result: np.ndarray | None = None
-    done = 0
-    while True:
-        factor = np.uint64(pow(_BASE, width, 1 << 64))
-        if n & width:
-            if result is None:
-                result = power
-            else:
-                rest = power[done:]
-                count = min(len(result), len(rest))
-                result = result[:count] * factor + rest[:count]
-            done += width
-        if done == n:
-            assert result is not None
-            return result
-        power = power[:-width] * factor + power[width:]
-        width *= 2
+    count = len(values) - n + 1
+    hashes = values[:count].copy()
+    for offset in range(1, n):
+        hashes *= np.uint64(_BASE)
+        hashes += values[offset : offset + count]
+    return hashes
 
 
 def scramble(values: np.ndarray) -> np.ndarray:
@@ -118,8 +94,3 @@ def _plain_forms() -> np.ndarray:
         return code | (0 if is_cjk(code) else _LETTER)
 
     return code_point_table(form, np.uint32)
-
-
-def prepare() -> None:
-    """Makes the table of characters, before worker processes are forked that share it."""
-    _plain_forms()

@@ -15,12 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_zh.data.cleaning.rules import EMPTIED, REPLACEMENT
 from electra_zh.errors import UserError
 from electra_zh.text.characters import code_point_table, to_codepoints
-
-REPLACEMENT = 0xFFFD
-# A code point that is not a character. It is deleted from all text, so it can mark emptied lines.
-EMPTIED = "\ufffe"
 
 _PLAIN, _SPACE, _NEWLINE, _REPLACEMENT, _DELETED = range(5)
 _PRIVATE_PLANES = 0xF0000
@@ -133,7 +130,7 @@ def _kinds() -> np.ndarray:
         kinds[first : last + 1] = _DELETED
     # The last two code points of every plane are not characters.
     kinds.reshape(-1, 1 << 16)[:, -2:] = _DELETED
-    kinds[REPLACEMENT] = _REPLACEMENT
+    kinds[ord(REPLACEMENT)] = _REPLACEMENT
     kinds[_NEWLINE_CODE] = _NEWLINE
     return kinds
 
@@ -150,14 +147,3 @@ def _converter() -> Any:
     except ImportError:
         raise UserError("--to-simplified needs OpenCC: pip install 'electra-zh[opencc]'") from None
     return opencc.OpenCC("t2s")
-
-
-def prepare(*, to_simplified: bool) -> None:
-    """Loads tables and OpenCC, before worker processes are forked that share them.
-
-    Raises:
-      UserError: a package is not installed.
-    """
-    _kinds()
-    if to_simplified:
-        _converter()

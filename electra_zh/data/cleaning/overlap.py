@@ -1,11 +1,15 @@
 """Text that occurs elsewhere: in its document, earlier in the corpus, or in evaluation data.
 
+Arrays of lines are `hashes`, uint64 [L], and `documents`, int64 [L], the ascending numbers of their
+documents.
+
 Texts are compared by 64-bit hashes. Among n different texts, two have the same hash with a
 probability of about n * n / 2 ** 65: 3 % in a billion.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -26,12 +30,7 @@ _MIN_BITS = 16
 
 
 def later_in_document(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
-    """Returns whether each line occurs earlier in its document, bool [L].
-
-    Args:
-      hashes: uint64 [L].
-      documents: int64 [L], ascending.
-    """
+    """Returns whether each line occurs earlier in its document, bool [L]."""
     order = np.lexsort((hashes, documents))
     later = np.zeros(len(hashes), np.bool_)
     hashes, documents = hashes[order], documents[order]
@@ -45,12 +44,7 @@ def later_occurrences(hashes: np.ndarray) -> np.ndarray:
 
 
 def document_counts(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
-    """Returns the number of documents that each line occurs in, int64 [L].
-
-    Args:
-      hashes: uint64 [L].
-      documents: int64 [L], ascending.
-    """
+    """Returns the number of documents that each line occurs in, int64 [L]."""
     order = np.argsort(hashes, kind="stable")
     hashes, documents = hashes[order], documents[order]
     new = np.concatenate([np.ones(min(1, len(hashes)), np.bool_), hashes[1:] != hashes[:-1]])
@@ -63,17 +57,11 @@ def document_counts(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
 
 
 class EvaluationData(NamedTuple):
-    """The n-grams of evaluation data.
+    """The n-grams of evaluation data, and a filter: whether a hash starts with certain bits."""
 
-    Attributes:
-      hashes: uint64 [G], sorted and distinct.
-      n: units per n-gram.
-      filter: bool [2 ** bits], whether a hash starts with these bits.
-    """
-
-    hashes: np.ndarray
+    hashes: np.ndarray  # uint64 [G], sorted and distinct
     n: int
-    filter: np.ndarray
+    filter: np.ndarray  # bool [2 ** bits]
 
 
 def load_evaluation_data(
@@ -92,13 +80,12 @@ def load_evaluation_data(
     found: list[np.ndarray] = []
     for path in paths:
         strings = convert([string for string in strings_of(path) if len(string) >= n])
-        hashes = hash_ngrams(strings, np.arange(len(strings)), n=n).hashes
-        if not len(hashes):
+        found.append(hash_ngrams(strings, np.arange(len(strings)), n=n).hashes)
+        if not len(found[-1]):
             raise UserError(
                 f"{path} has no string of {n} ideographs and words. Remove it from "
                 "--decontaminate, or lower --ngram"
             )
-        found.append(np.unique(hashes))
     hashes = np.unique(np.concatenate(found))
     bits = max(_MIN_BITS, (len(hashes) * _SPARSITY - 1).bit_length())
     seen = np.zeros(1 << bits, np.bool_)
@@ -107,16 +94,7 @@ def load_evaluation_data(
 
 
 def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: EvaluationData) -> Ngrams:
-    """Returns the n-grams of the evaluation data in each document, without duplicates.
-
-    Args:
-      lines: the lines [L].
-      documents: int64 [L], the number of each line's document, ascending.
-      evaluation: the evaluation data.
-
-    Returns:
-      The n-grams, ordered by their documents.
-    """
+    """Returns the n-grams of the evaluation data in each document, ordered, without duplicates."""
     found = hash_ngrams(lines, documents, n=evaluation.n)
     bits = len(evaluation.filter).bit_length() - 1
     maybe = np.flatnonzero(evaluation.filter.take(found.hashes >> np.uint64(64 - bits)))
@@ -165,30 +143,26 @@ def strings_of(path: str) -> Iterator[str]:
 
 
 def _read(path: str) -> str:
-    parts: list[bytes] = []
     with files.open_read(path) as file:
         read = archives.open_reader(file, path)
-        while data := archives.read_text(read, _CHUNK_BYTES, path):
-            parts.append(data)
+        parts = iter(lambda: archives.read_text(read, _CHUNK_BYTES, path), b"")
+        data = b"".join(parts)
     try:
-        return b"".join(parts).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error}") from None
 
 
 def _parse(text: str, path: str) -> list[Any]:
     """Returns the records of JSON lines, or the one value of a JSON file."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return [json.loads(text)]
     values: list[Any] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
         try:
-            values.append(json.loads(line))
+            values += [json.loads(line)] if line.strip() else []
         except (ValueError, RecursionError) as error:
-            try:
-                return [json.loads(text)]
-            except (ValueError, RecursionError):
-                raise UserError(f"{path}:{number} is not JSON: {error}") from None
+            raise UserError(f"{path}:{number} is not JSON: {error}") from None
     return values
 
 
@@ -198,7 +172,5 @@ def _strings_in(value: Any) -> Iterator[str]:
         item = left.pop()
         if isinstance(item, str):
             yield item
-        elif isinstance(item, dict):
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)
+        elif isinstance(item, dict | list):
+            left.extend(item.values() if isinstance(item, dict) else item)

@@ -14,7 +14,7 @@ import numpy as np
 
 from electra_zh import __version__, files
 from electra_zh.data.cleaning.document_batch import KEPT
-from electra_zh.data.cleaning.rules import Rule
+from electra_zh.data.cleaning.rules import EMPTIED, Rule
 from electra_zh.data.manifest import BadLines
 
 REPORT = "report.json"
@@ -27,86 +27,68 @@ MAX_SAMPLES = 5
 _SAMPLE_CHARACTERS = 60
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Amount:
-    """An amount of text.
-
-    Attributes:
-      documents: complete documents.
-      lines: lines.
-      characters: their characters, with white space and without line ends.
-    """
+    """An amount of text: complete documents, lines, and characters without line ends."""
 
     documents: int = 0
     lines: int = 0
     characters: int = 0
-
-    def add(self, other: Amount) -> None:
-        """Adds another amount."""
-        self.documents += other.documents
-        self.lines += other.lines
-        self.characters += other.characters
 
 
 class Tally:
     """Text counted by verdict: `KEPT`, or the number of the rule that removed it.
 
     Attributes:
-      amounts: per verdict.
+      counts: int64 [verdicts, 3], documents, lines and characters.
       samples: per verdict, the first lines, shortened; one per removed document.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         """Starts with nothing."""
         self._on_documents = [False, *(rule.on_documents for rule in rules)]
-        self.amounts = [Amount() for _ in self._on_documents]
+        self.counts = np.zeros((len(self._on_documents), 3), np.int64)
         self.samples: list[list[str]] = [[] for _ in self._on_documents]
 
-    def add_lines(
-        self, lines: Sequence[str], lengths: np.ndarray, documents: np.ndarray, verdicts: np.ndarray
-    ) -> None:
+    def add_lines(self, lines: Sequence[str], documents: np.ndarray, verdicts: np.ndarray) -> None:
         """Counts lines.
 
         Args:
           lines: the lines [L].
-          lengths: [L], their characters.
           documents: [L], the number of each line's document, ascending.
           verdicts: uint8 [L], the verdict on each line or its document.
         """
-        counts = np.bincount(verdicts, minlength=len(self.amounts))
-        characters = np.bincount(verdicts, weights=lengths, minlength=len(self.amounts))
-        for verdict in np.flatnonzero(counts).tolist():
-            self.amounts[verdict].add(Amount(0, int(counts[verdict]), int(characters[verdict])))
+        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+        np.add.at(self.counts[:, 1], verdicts, 1)
+        np.add.at(self.counts[:, 2], verdicts, lengths)
+        for verdict in np.unique(verdicts[verdicts != KEPT]).tolist():
+            matched = np.flatnonzero(verdicts == verdict)
+            if self._on_documents[verdict]:
+                matched = matched[np.diff(documents[matched], prepend=-1) != 0]
             room = MAX_SAMPLES - len(self.samples[verdict])
-            if verdict != KEPT and room:
-                matched = np.flatnonzero(verdicts == verdict)
-                if self._on_documents[verdict]:
-                    matched = matched[np.diff(documents[matched], prepend=-1) != 0]
-                for index in matched[:room].tolist():
-                    self.samples[verdict].append(_shorten(lines[index]))
+            self.samples[verdict] += [_shorten(lines[index]) for index in matched[:room].tolist()]
 
     def add_documents(self, verdicts: np.ndarray) -> None:
         """Counts documents by the verdicts on them, uint8 [D]."""
-        for verdict, count in enumerate(np.bincount(verdicts).tolist()):
-            self.amounts[verdict].documents += count
+        np.add.at(self.counts[:, 0], verdicts, 1)
 
     def merge(self, other: Tally) -> None:
         """Adds the counts of text that comes later."""
-        for amount, added in zip(self.amounts, other.amounts, strict=True):
-            amount.add(added)
-        for samples, added_samples in zip(self.samples, other.samples, strict=True):
-            samples += added_samples[: MAX_SAMPLES - len(samples)]
+        self.counts += other.counts
+        for samples, more in zip(self.samples, other.samples, strict=True):
+            samples += more[: MAX_SAMPLES - len(samples)]
+
+    def amount(self, verdict: int) -> Amount:
+        """Returns the amount of text with a verdict."""
+        return Amount(*self.counts[verdict].tolist())
 
     def total(self) -> Amount:
-        """Returns the sum over all verdicts."""
-        total = Amount()
-        for amount in self.amounts:
-            total.add(amount)
-        return total
+        """Returns the amount of all text."""
+        return Amount(*self.counts.sum(axis=0).tolist())
 
 
 def _shorten(line: str) -> str:
-    visible = line.replace("\ufffe", "")
+    visible = line.replace(EMPTIED, "")
     if len(visible) <= _SAMPLE_CHARACTERS:
         return visible
     return visible[: _SAMPLE_CHARACTERS - 1] + "…"
@@ -114,14 +96,7 @@ def _shorten(line: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class RemovedText:
-    """The text that one rule removed.
-
-    Attributes:
-      rule: its name.
-      what: description of the text.
-      amount: the amount.
-      samples: the first lines that it removed, shortened.
-    """
+    """The text that one rule removed: name of the rule, description, amount, and first lines."""
 
     rule: str
     what: str
@@ -144,17 +119,11 @@ class CleaningReport:
 
     Attributes:
       settings: those that the result depends on.
-      evaluation_files: names of the files of evaluation data.
-      input_files: number of files read.
-      input_bytes: bytes of their text, decompressed.
-      bad_lines: lines that could not be read.
+      input_bytes: bytes of the text read, decompressed.
       read: the text after normalising.
-      kept: the part of it that was kept.
-      control: number of control and zero-width characters deleted by normalising.
-      replacement: number of U+FFFD deleted.
-      white_space: number of white space characters deleted.
-      removed: by rule.
-      output: the files.
+      control: control and zero-width characters deleted by normalising.
+      replacement: U+FFFD deleted.
+      white_space: white space deleted.
     """
 
     settings: dict[str, Any]

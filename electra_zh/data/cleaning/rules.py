@@ -9,23 +9,20 @@ A new rule is a new entry of `RULES`: its settings, flags, help and report come 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 from electra_zh.settings import setting
 
+# Normalising makes a line of control characters only into EMPTIED, and leaves U+FFFD in lines with
+# too many of them. EMPTIED is a code point that is not a character, and is deleted from all text.
+EMPTIED, REPLACEMENT = "\ufffe", "\ufffd"
 
-@dataclasses.dataclass(frozen=True)
-class RuleSetting:
-    """A setting of a rule.
 
-    Attributes:
-      name: of the field of `CleanSettings`.
-      type: of its values.
-      default: its default.
-      meaning: one sentence, for help and the reference page.
-      off: the value that switches the rule off.
-      limits: the allowed values, as in `settings.Declaration`.
+class RuleSetting(NamedTuple):
+    """A setting of a rule: a field of `CleanSettings`, with the value that switches the rule off.
+
+    `meaning` and `limits` are those of `electra_zh.settings.setting`.
     """
 
     name: str
@@ -33,22 +30,23 @@ class RuleSetting:
     default: Any
     meaning: str
     off: Any = None
-    limits: dict[str, Any] = dataclasses.field(default_factory=dict)
+    limits: Mapping[str, Any] = {}
 
     def field(self) -> Any:
         """Returns the dataclass field that declares the setting."""
-        is_number = isinstance(self.off, (int, float)) and not isinstance(self.off, bool)
-        off = f" ({self.off} switches it off)" if is_number else ""
+        off = f" ({self.off} switches it off)" if type(self.off) is int else ""
         return setting(self.default, f"{self.meaning}{off}", group="rules", **self.limits)
 
 
-def _count(name: str, default: int, meaning: str) -> RuleSetting:
-    return RuleSetting(name, int, default, meaning, off=0, limits={"at_least": 0})
+def _count(name: str, default: int, meaning: str) -> tuple[RuleSetting]:
+    return (RuleSetting(name, int, default, meaning, 0, {"at_least": 0}),)
 
 
-def _fraction(name: str, default: float, meaning: str, *, off: int) -> RuleSetting:
+def _fraction(name: str, default: float, unit: str, of: str) -> tuple[RuleSetting]:
+    is_max = name.startswith("max_")
+    meaning = f"drop {unit} with a {'larger' if is_max else 'smaller'} fraction of {of}"
     limits = {"at_least": 0, "at_most": 1}
-    return RuleSetting(name, float, default, meaning, off=off, limits=limits)
+    return (RuleSetting(name, float, default, meaning, int(is_max), limits),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +56,8 @@ class Rule:
     Attributes:
       name: its name in the report; begins with `line_` or `document_`, which it removes.
       removes: description of the text; settings in braces are filled in.
-      matches: returns a bool array from a subject and the settings. The subject of rules on lines
-        and documents is a `RemainingText`. On the corpus it is a `Corpus` for documents and a
-        `CorpusLines` for lines.
+      matches: returns a bool array from a subject and the settings. The subject of batch rules is a
+        `RemainingText`; of corpus rules it is a `Corpus` for documents, `CorpusLines` for lines.
       settings: its settings; the first one can switch the rule off.
       scope: "batch" to look at lines and documents alone, "corpus" to look at all of them.
       only_after: names of rules; without any of them switched on, this one is off too.
@@ -83,64 +80,43 @@ RULES = (
     Rule(
         "line_emptied",
         "lines of control and zero-width characters only",
-        lambda text, _: text.lines.emptied,
+        lambda text, _: text.lines.contain(EMPTIED),
     ),
     Rule(
         "line_replacement",
         "lines with over {max_replacement:.1%} U+FFFD",
-        lambda text, _: text.lines.broken,
-        (
-            _fraction(
-                "max_replacement",
-                0.01,
-                "drop lines with a larger fraction of U+FFFD; delete U+FFFD from the others",
-                off=1,
-            ),
-        ),
+        lambda text, _: text.lines.contain(REPLACEMENT),
+        _fraction("max_replacement", 0.01, "lines", "U+FFFD; else delete it"),
     ),
     Rule(
         "line_short",
         "lines under {min_line} characters",
         lambda text, settings: text.lines.solid < settings.min_line,
-        (_count("min_line", 5, "drop lines with fewer characters"),),
+        _count("min_line", 5, "drop lines with fewer characters"),
     ),
     Rule(
         "line_long",
         "lines over {max_line:,} characters",
         lambda text, settings: text.lines.solid > settings.max_line,
-        (_count("max_line", 100_000, "drop lines with more characters"),),
+        _count("max_line", 100_000, "drop lines with more characters"),
     ),
     Rule(
         "line_chinese",
         "lines under {min_line_chinese:.0%} Chinese",
         lambda text, settings: text.lines.chinese < settings.min_line_chinese * text.lines.solid,
-        (
-            _fraction(
-                "min_line_chinese",
-                0.2,
-                "drop lines with a smaller fraction of Chinese characters",
-                off=0,
-            ),
-        ),
+        _fraction("min_line_chinese", 0.2, "lines", "Chinese characters"),
     ),
     Rule(
         "line_symbols",
         "lines over {max_line_symbols:.0%} symbols and digits",
         lambda text, settings: text.lines.symbols > settings.max_line_symbols * text.lines.solid,
-        (
-            _fraction(
-                "max_line_symbols",
-                0.6,
-                "drop lines with a larger fraction of symbols, digits and punctuation",
-                off=1,
-            ),
-        ),
+        _fraction("max_line_symbols", 0.6, "lines", "symbols, digits and punctuation"),
     ),
     Rule(
         "line_run",
         "lines with over {max_run} characters of repetition",
         lambda text, settings: text.lines.run > settings.max_run,
-        (_count("max_run", 20, "drop lines that repeat 1 to 4 characters for longer than this"),),
+        _count("max_run", 20, "drop lines that repeat 1 to 4 characters for longer than this"),
     ),
     Rule(
         "document_repeats",
@@ -148,26 +124,13 @@ RULES = (
         lambda text, settings: (
             text.totals(text.repeated) > settings.max_document_repeats * text.totals(1)
         ),
-        (
-            _fraction(
-                "max_document_repeats",
-                0.3,
-                "drop documents with a larger fraction of lines that repeat an earlier one",
-                off=1,
-            ),
-        ),
+        _fraction("max_document_repeats", 0.3, "documents", "repeated lines"),
     ),
     Rule(
         "line_repeated",
         "lines repeated in their document",
         lambda text, settings: text.repeated & (text.lines.solid >= settings.repeated_lines),
-        (
-            _count(
-                "repeated_lines",
-                10,
-                "drop lines of at least this length that occur earlier in their document",
-            ),
-        ),
+        _count("repeated_lines", 10, "drop lines this long that occur earlier in their document"),
     ),
     Rule(
         "document_emptied",
@@ -178,7 +141,7 @@ RULES = (
         "document_short",
         "documents under {min_document} characters",
         lambda text, settings: text.totals(text.lines.solid) < settings.min_document,
-        (_count("min_document", 50, "drop documents with fewer characters left"),),
+        _count("min_document", 50, "drop documents with fewer characters left"),
     ),
     Rule(
         "document_chinese",
@@ -187,28 +150,13 @@ RULES = (
             text.totals(text.lines.chinese)
             < settings.min_document_chinese * text.totals(text.lines.solid)
         ),
-        (
-            _fraction(
-                "min_document_chinese",
-                0.3,
-                "drop documents with a smaller fraction of Chinese characters",
-                off=0,
-            ),
-        ),
+        _fraction("min_document_chinese", 0.3, "documents", "Chinese characters"),
     ),
     Rule(
         "document_duplicate",
         "duplicate documents",
         lambda corpus, _: corpus.duplicates(),
-        (
-            RuleSetting(
-                "keep_duplicates",
-                bool,
-                False,
-                "keep documents that duplicate an earlier one",
-                off=True,
-            ),
-        ),
+        (RuleSetting("keep_duplicates", bool, False, "keep duplicates of documents", off=True),),
         scope="corpus",
     ),
     Rule(
@@ -220,25 +168,12 @@ RULES = (
                 "decontaminate",
                 tuple[str, ...],
                 (),
-                "drop documents that share an n-gram with these files of evaluation data (.json, "
-                ".jsonl, .tsv, .txt)",
+                "drop documents that share an n-gram with this evaluation data: .json, .tsv, .txt",
                 off=(),
                 limits={"metavar": "FILE"},
             ),
-            RuleSetting(
-                "ngram",
-                int,
-                13,
-                "n of --decontaminate: ideographs and words",
-                limits={"at_least": 5},
-            ),
-            RuleSetting(
-                "common_ngrams",
-                int,
-                10,
-                "ignore n-grams that occur in more documents of the corpus; 0 ignores none",
-                limits={"at_least": 0},
-            ),
+            RuleSetting("ngram", int, 13, "n in ideographs and words", limits={"at_least": 5}),
+            *_count("common_ngrams", 10, "ignore n-grams in more documents"),
         ),
         scope="corpus",
     ),
@@ -261,20 +196,14 @@ RULES = (
         "line_boilerplate",
         "lines in over {boilerplate} documents",
         lambda lines, settings: lines.document_counts() > settings.boilerplate,
-        (_count("boilerplate", 100, "drop all copies of lines that occur in more documents"),),
+        _count("boilerplate", 100, "drop all copies of lines that occur in more documents"),
         scope="corpus",
     ),
     Rule(
         "line_duplicate",
         "lines that occur earlier in the corpus",
         lambda lines, settings: lines.repeated(among=lines.solid >= settings.duplicate_lines),
-        (
-            _count(
-                "duplicate_lines",
-                0,
-                "drop lines of at least this length that occur earlier in the corpus",
-            ),
-        ),
+        _count("duplicate_lines", 0, "drop lines this long that occur earlier in the corpus"),
         scope="corpus",
     ),
     Rule(

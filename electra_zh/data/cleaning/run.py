@@ -11,32 +11,31 @@ nothing; start it again.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files, manifest
-from electra_zh.data.cleaning import document_batch, minhash, ngrams, normalization, overlap
+from electra_zh.data.cleaning import minhash, overlap
 from electra_zh.data.cleaning.corpus import judge_corpus
-from electra_zh.data.cleaning.document_batch import KEPT, Verdicts
+from electra_zh.data.cleaning.document_batch import KEPT, DocumentBatch, Verdicts, judge_batch
+from electra_zh.data.cleaning.normalization import normalize
 from electra_zh.data.cleaning.report import (
     KIND,
     REPORT,
     SUMMARY,
     CleaningReport,
+    OutputFile,
     RemovedText,
     Tally,
 )
 from electra_zh.data.cleaning.settings import CleanSettings
-from electra_zh.data.cleaning.units import (
-    FilteredUnit,
-    WriteTask,
-    WrittenUnit,
-    filter_unit,
-    write_unit,
-)
+from electra_zh.data.cleaning.units import FilteredUnit, WriteTask, filter_unit, write_unit
 from electra_zh.data.workers import StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
@@ -45,14 +44,11 @@ _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
 
 
 def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> CleaningReport:
-    """Cleans a corpus.
+    """Cleans a corpus and returns the report that is in the folder.
 
     Args:
-      settings: what to clean, and how.
+      settings: the input, the output, and the rules.
       show: how to show progress.
-
-    Returns:
-      The report that is in the folder.
 
     Raises:
       UserError: wrong input, a missing package, a folder that must not be written to, no text to
@@ -70,22 +66,20 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
 
 
 def _prepare(settings: CleanSettings) -> overlap.EvaluationData | None:
-    """Loads what worker processes share, before they are forked."""
-    normalization.prepare(to_simplified=settings.to_simplified)
-    document_batch.prepare()
-    if settings.near_duplicates is not None:
-        minhash.prepare()
-    if settings.near_duplicates is not None or settings.decontaminate:
-        ngrams.prepare()
-    if not settings.decontaminate:
-        return None
+    """Loads everything that worker processes share, before they are forked."""
 
     def convert(strings: Sequence[str]) -> list[str]:
         text = "\n".join(string.replace("\n", " ") for string in strings)
-        return normalization.normalize(
-            text, settings.unicode, to_simplified=settings.to_simplified
-        ).text.split("\n")
+        normalized = normalize(text, settings.unicode, to_simplified=settings.to_simplified)
+        return normalized.text.split("\n")
 
+    # A line of text loads the tables and packages.
+    line = DocumentBatch(convert(["字"]), np.zeros(1, np.int64))
+    judge_batch(line, settings)
+    if settings.near_duplicates is not None:
+        minhash.signatures(line.lines, line.documents, 1)
+    if not settings.decontaminate:
+        return None
     return overlap.load_evaluation_data(settings.decontaminate, n=settings.ngram, convert=convert)
 
 
@@ -99,71 +93,62 @@ def _clean(
 ) -> CleaningReport:
     work = files.join(folder, _WORK)
     files.make_dirs(work)
-    filtered = _filter_units(settings, inputs, evaluation, work=work, show=show)
+    units = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
+    # The largest first, so that no process is left with one at the end.
+    units = tuple(sorted(units, key=lambda unit: (-unit.size, unit.index)))
+    filter_ = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
+    with show("clean", total=sum(unit.size for unit in units), unit=progress.BYTES) as bar:
+        results = run_tasks(filter_, units, processes=settings.processes, report=bar.update)
+        filtered = sorted(results, key=lambda result: result.unit)
     tasks = _write_tasks(judge_corpus(filtered, settings, work=work), settings)
     write = functools.partial(write_unit, settings=settings, work=work, folder=folder)
     with show("writing", total=len(tasks), unit="file") as bar:
-        results = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
-        written = sorted(results, key=lambda result: result.unit)
+        finished = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
+        written = sorted(finished, key=lambda result: result.unit)
     files.remove_tree(work)
     tally = Tally(settings.rules)
     for part in [unit.tally for unit in filtered] + [unit.tally for unit in written]:
         tally.merge(part)
-    if not tally.amounts[KEPT].lines:
-        raise UserError(_nothing_left(settings, tally))
-    report = _report(settings, inputs, filtered, written, tally)
+    _check_kept(settings, tally)
+    report = _report(settings, inputs, filtered, tally, [unit.file for unit in written])
     report.save(folder)
     return report
 
 
-def _filter_units(
-    settings: CleanSettings,
-    inputs: Sequence[input_files.InputFile],
-    evaluation: overlap.EvaluationData | None,
-    *,
-    work: str,
-    show: progress.Show,
-) -> list[FilteredUnit]:
-    plan = documents.plan_units(inputs, unit_bytes=settings.unit_bytes)
-    do = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
-    # The largest first, so that no process is left with one at the end.
-    order = sorted(plan, key=lambda unit: (-unit.size, unit.index))
-    total = sum(unit.size for unit in plan)
-    with show("clean", total=total, unit=progress.BYTES) as bar:
-        results = run_tasks(do, order, processes=settings.processes, report=bar.update)
-        return sorted(results, key=lambda result: result.unit)
-
-
 def _write_tasks(verdicts: Sequence[Verdicts], settings: CleanSettings) -> list[WriteTask]:
     """Returns the tasks with the names of their files, numbered in the order of the input."""
+    suffix = "" if settings.compress == "none" else f".{settings.compress}"
     kept = [bool((each.documents == KEPT).any()) for each in verdicts]
-    names = iter(
-        f"cleaned-{index:05d}-of-{sum(kept):05d}{settings.suffix}" for index in range(sum(kept))
-    )
+    names = (f"cleaned-{index:05d}-of-{sum(kept):05d}.txt{suffix}" for index in range(sum(kept)))
     return [
         WriteTask(unit, next(names) if kept[unit] else "", each)
         for unit, each in enumerate(verdicts)
     ]
 
 
-def _nothing_left(settings: CleanSettings, tally: Tally) -> str:
+def _check_kept(settings: CleanSettings, tally: Tally) -> None:
     total = tally.total()
     if not total.lines:
-        return "Nothing to clean: the input has no text"
-    _, most = max(settings.active_rules(), key=lambda each: tally.amounts[each[0]].characters)
-    return (
-        f"The rules remove all {total.documents:,} documents and {total.lines:,} lines; the rule "
-        f"that removes most: {settings.describe(most)}"
-    )
+        raise UserError("Nothing to clean: the input has no text")
+    if not tally.amount(KEPT).lines:
+        _, most = max(settings.active_rules(), key=lambda each: tally.amount(each[0]).characters)
+        raise UserError(
+            f"The rules remove all {total.documents:,} documents and {total.lines:,} lines; the "
+            f"rule that removes most: {settings.describe(most)}"
+        )
 
 
 def _report(
     settings: CleanSettings,
     inputs: Sequence[input_files.InputFile],
     filtered: Sequence[FilteredUnit],
-    written: Sequence[WrittenUnit],
     tally: Tally,
+    output: Sequence[OutputFile | None],
 ) -> CleaningReport:
+    removed = (
+        (rule.name, settings.describe(rule), tally.amount(verdict), tuple(tally.samples[verdict]))
+        for verdict, rule in settings.active_rules()
+    )
     deleted = sum((unit.deleted for unit in filtered), Counter[str]())
     return CleaningReport(
         settings=settings.recorded(),
@@ -172,20 +157,12 @@ def _report(
         input_bytes=sum(unit.text_bytes for unit in filtered),
         bad_lines=_bad_lines(inputs, filtered),
         read=tally.total(),
-        kept=tally.amounts[KEPT],
+        kept=tally.amount(KEPT),
         control=deleted["control"],
         replacement=deleted["replacement"],
         white_space=deleted["white_space"],
-        removed=tuple(
-            RemovedText(
-                rule.name,
-                settings.describe(rule),
-                tally.amounts[verdict],
-                tuple(tally.samples[verdict]),
-            )
-            for verdict, rule in settings.active_rules()
-        ),
-        output=tuple(unit.file for unit in written if unit.file is not None),
+        removed=tuple(itertools.starmap(RemovedText, removed)),
+        output=tuple(file for file in output if file is not None),
     )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from electra_zh.data.cleaning.rules import RULES, Rule
 from electra_zh.data.workers import count_processors
 from electra_zh.errors import UsageError
 from electra_zh.settings import Settings, setting
 
-UNICODE_FORMS = ("nfc", "nfkc", "none")
-COMPRESSIONS = ("none", "gz", "zst")
 # The result does not depend on them.
 _NOT_RECORDED = ("inputs", "output", "num_processes", "overwrite", "decontaminate")
 
@@ -39,11 +37,7 @@ def with_rules(*rules: Rule) -> Callable[[type[Cleaning]], type[Cleaning]]:
 @with_rules(*RULES)
 @dataclasses.dataclass(frozen=True)
 class CleanSettings(Settings):
-    """Settings of a cleaning, to which the rules add theirs.
-
-    NFC joins a letter and its accents and gives compatibility ideographs their unified form. NFKC
-    also makes full-width punctuation ASCII. Chinese text and vocabularies do not have it so.
-    """
+    """Settings of a cleaning, to which the rules add theirs."""
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -54,13 +48,13 @@ class CleanSettings(Settings):
         metavar="INPUT",
     )
     output: str = setting(meaning="the folder to write")
-    unicode: Literal["nfc", "nfkc", "none"] = setting(
-        "nfc", "Unicode normal form; nfkc makes full-width punctuation ASCII", choices=UNICODE_FORMS
+    unicode: str = setting(
+        "nfc",
+        "Unicode normal form; nfkc makes full-width punctuation ASCII",
+        choices=("nfc", "nfkc", "none"),
     )
     to_simplified: bool = setting(False, "convert traditional characters to simplified ones")
-    compress: Literal["none", "gz", "zst"] = setting(
-        "none", "compression of the text", choices=COMPRESSIONS
-    )
+    compress: str = setting("none", "compression of the text", choices=("none", "gz", "zst"))
     text_field: str = setting("text", "the field of .jsonl records that holds the text")
     strict: bool = setting(False, "stop at the first bad line instead of skipping it")
     num_processes: int | None = setting(
@@ -77,11 +71,7 @@ class CleanSettings(Settings):
             """Settings of the rules."""
 
     def check_together(self) -> None:
-        """Checks the limits of line lengths.
-
-        Raises:
-          UsageError: no line can fit them.
-        """
+        """Checks that lines can have both a minimal and a maximal length."""
         if 0 < self.max_line < self.min_line:
             raise UsageError(
                 f"max_line must be 0 or at least min_line ({self.min_line}); "
@@ -95,11 +85,13 @@ class CleanSettings(Settings):
         needed = [other for other in self.rules if other.name in rule.only_after]
         return not needed or any(map(self.is_on, needed))
 
-    def active_rules(self) -> Iterator[tuple[int, Rule]]:
-        """Yields the verdict and the rule, in order, of each rule that is switched on."""
-        for verdict, rule in enumerate(self.rules, 1):
-            if self.is_on(rule):
-                yield verdict, rule
+    def active_rules(self, scope: str | None = None) -> list[tuple[int, Rule]]:
+        """Returns the verdict and the rule of each rule that is switched on, in order."""
+        return [
+            (verdict, rule)
+            for verdict, rule in enumerate(self.rules, 1)
+            if self.is_on(rule) and scope in (None, rule.scope)
+        ]
 
     def describe(self, rule: Rule) -> str:
         """Returns the description of the text that an active rule removes."""
@@ -113,8 +105,3 @@ class CleanSettings(Settings):
     def processes(self) -> int:
         """The most worker processes."""
         return self.num_processes or count_processors()
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of the output files."""
-        return ".txt" if self.compress == "none" else f".txt.{self.compress}"

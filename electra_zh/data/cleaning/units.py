@@ -7,9 +7,9 @@ and document. The first task writes these to the work folder, next to the lines 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from electra_zh.data.cleaning import minhash, normalization, overlap
 from electra_zh.data.cleaning.document_batch import (
     KEPT,
     DocumentBatch,
-    LineMeasures,
     Verdicts,
     hash_documents,
-    hash_lines,
     judge_batch,
     read_batches,
 )
@@ -32,27 +30,22 @@ from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.workers import OnProgress
 
 # The record of a line that is left: its hash, the number of its document in the unit, and its
-# characters with and without white space.
-LINE = np.dtype([("hash", "<u8"), ("document", "<i4"), ("length", "<i4"), ("solid", "<i4")])
+# characters without white space.
+LINE = np.dtype([("hash", "<u8"), ("document", "<i4"), ("solid", "<i4")])
 _READ_BYTES = 1 << 20
 
 
 @dataclasses.dataclass
 class FilteredUnit:
-    """The result of the first task of a unit.
+    """The result of the first task of a unit: counts, and data of each batch for corpus rules.
 
     Attributes:
-      unit: its number.
-      tally: the text that was removed; text that is left is not counted yet.
-      num_documents: documents that are left.
-      num_lines: their lines.
-      hashes: uint64 [D] of the documents of each batch.
-      signatures: uint32 [D, SIGNATURE] of each batch; empty without `near_duplicates`.
-      hits: n-grams of evaluation data in each batch, with the documents' numbers in the unit.
+      tally: text that was removed; text that is left is not counted yet.
+      hashes: uint64 [D], of documents.
+      signatures: uint32 [D, SIGNATURE]; none without `near_duplicates`.
+      hits: n-grams of evaluation data, with the documents' numbers in the unit.
       deleted: number of characters deleted by normalising, by class.
       text_bytes: bytes of the text read, decompressed.
-      bad_lines: number of lines that could not be read, by reason.
-      bad_places: the first places of each reason.
     """
 
     unit: int
@@ -73,28 +66,18 @@ class FilteredUnit:
         settings: CleanSettings,
         evaluation: overlap.EvaluationData | None,
     ) -> tuple[list[str], np.ndarray]:
-        """Applies the rules on lines and documents to a batch.
-
-        Returns:
-          The lines that are left, and their records, `LINE` [L].
-        """
-        measures, hashes = LineMeasures(batch.lines), hash_lines(batch.lines)
-        verdicts = judge_batch(batch, measures, hashes, settings)
+        """Applies the rules on lines and documents; returns the lines left and their records."""
+        verdicts = judge_batch(batch, settings)
         by_line = verdicts.by_line(batch.documents)
         kept = by_line == KEPT
-        removed = np.flatnonzero(~kept)
-        lines = [batch.lines[index] for index in removed.tolist()]
-        self.tally.add_lines(
-            lines, measures.lengths[removed], batch.documents[removed], by_line[removed]
-        )
+        left, removed = batch.select(kept), batch.select(~kept)
+        self.tally.add_lines(removed.lines, batch.documents[~kept], by_line[~kept])
         self.tally.add_documents(verdicts.documents[verdicts.documents != KEPT])
-        left = batch.select(kept)
         records = np.empty(len(left.lines), LINE)
-        records["hash"] = hashes[kept]
+        records["hash"] = batch.hashes[kept]
         records["document"] = left.documents + self.num_documents
-        records["length"] = measures.lengths[kept]
-        records["solid"] = measures.solid[kept]
-        self.hashes.append(hash_documents(hashes[kept], left.documents))
+        records["solid"] = batch.solid[kept]
+        self.hashes.append(hash_documents(records["hash"], left.documents))
         if evaluation is not None:
             hits = overlap.find_hits(left.lines, left.documents, evaluation)
             self.hits.append(Ngrams(hits.hashes, hits.documents + self.num_documents))
@@ -102,7 +85,7 @@ class FilteredUnit:
             rows = minhash.signatures(left.lines, left.documents, left.num_documents)
             self.signatures.append(rows)
         self.num_documents += left.num_documents
-        self.num_lines += len(left.lines)
+        self.num_lines += len(records)
         return left.lines, records
 
 
@@ -138,9 +121,10 @@ def filter_unit(
             yield text
             report(block.stored_bytes)
 
+    text_path, records_path = _work_paths(work, unit.index)
     with (
-        files.atomic_write(_text_path(work, unit.index), durable=False) as text_file,
-        files.atomic_write(_records_path(work, unit.index), durable=False) as records_file,
+        files.atomic_write(text_path, durable=False) as text_file,
+        files.atomic_write(records_path, durable=False) as records_file,
     ):
         for batch in read_batches(normalized()):
             lines, records = result.add(batch, settings, evaluation)
@@ -151,27 +135,18 @@ def filter_unit(
     return result
 
 
-def _text_path(work: str, unit: int) -> str:
-    return files.join(work, f"unit-{unit:05d}.lines")
-
-
-def _records_path(work: str, unit: int) -> str:
-    return files.join(work, f"unit-{unit:05d}.records")
+def _work_paths(work: str, unit: int) -> tuple[str, str]:
+    name = files.join(work, f"unit-{unit:05d}")
+    return f"{name}.lines", f"{name}.records"
 
 
 def load_records(work: str, unit: int) -> np.ndarray:
     """Returns the records of a unit's lines, `LINE` [lines]."""
-    return np.frombuffer(files.read_bytes(_records_path(work, unit)), LINE)
+    return np.frombuffer(files.read_bytes(_work_paths(work, unit)[1]), LINE)
 
 
 class WriteTask(NamedTuple):
-    """The second task of a unit.
-
-    Attributes:
-      unit: its number.
-      name: the file to write; empty without text to keep.
-      verdicts: of the rules on the whole corpus.
-    """
+    """The second task of a unit; `name` of the file to write is empty without text to keep."""
 
     unit: int
     name: str
@@ -179,13 +154,7 @@ class WriteTask(NamedTuple):
 
 
 class WrittenUnit(NamedTuple):
-    """The result of the second task of a unit.
-
-    Attributes:
-      unit: its number.
-      file: the file written; None without text to keep.
-      tally: all text that the first task left, removed or kept.
-    """
+    """The result of the second task: the file written, and all text that the first task left."""
 
     unit: int
     file: OutputFile | None
@@ -206,24 +175,25 @@ def write_unit(
     """
     tally = Tally(settings.rules)
     output = None
+    texts = _kept_texts(task, work, tally)
     if task.name:
         path = files.join(folder, task.name)
         with files.atomic_write(path) as file:
             stream = archives.open_writer(file, task.name)
-            _write(work, task, tally, stream)
+            for text in texts:
+                stream.write(text.encode())
             stream.close()
-        amount = dataclasses.replace(tally.amounts[KEPT])
-        output = OutputFile(task.name, files.size(path), amount)
-    else:
-        _write(work, task, tally, None)
-    files.remove(_text_path(work, task.unit))
-    files.remove(_records_path(work, task.unit))
+        output = OutputFile(task.name, files.size(path), tally.amount(KEPT))
+    # Without a file, the lines are only counted.
+    deque(texts, maxlen=0)
+    for path in _work_paths(work, task.unit):
+        files.remove(path)
     report(1)
     return WrittenUnit(task.unit, output, tally)
 
 
-def _write(work: str, task: WriteTask, tally: Tally, stream: IO[bytes] | None) -> None:
-    """Writes the lines that are kept, a blank line between documents, and counts all lines."""
+def _kept_texts(task: WriteTask, work: str, tally: Tally) -> Iterator[str]:
+    """Yields the lines that are kept, a blank line between documents, and counts all lines."""
     records = load_records(work, task.unit)
     verdicts = task.verdicts.by_line(records["document"])
     kept = np.flatnonzero(verdicts == KEPT)
@@ -232,16 +202,13 @@ def _write(work: str, task: WriteTask, tally: Tally, stream: IO[bytes] | None) -
     # The first document has no blank line before it.
     starts_document[kept[:1]] = False
     done = 0
-    for lines in _line_groups(_text_path(work, task.unit)):
+    for lines in _line_groups(_work_paths(work, task.unit)[0]):
         here = slice(done, done + len(lines))
-        tally.add_lines(lines, records["length"][here], records["document"][here], verdicts[here])
-        parts: list[str] = []
-        for index in np.flatnonzero(verdicts[here] == KEPT).tolist():
-            if starts_document[done + index]:
-                parts.append("")
-            parts.append(lines[index])
-        if parts and stream is not None:
-            stream.write("\n".join([*parts, ""]).encode())
+        tally.add_lines(lines, records["document"][here], verdicts[here])
+        yield "".join(
+            f"\n{lines[index]}\n" if starts_document[done + index] else f"{lines[index]}\n"
+            for index in np.flatnonzero(verdicts[here] == KEPT).tolist()
+        )
         done += len(lines)
     tally.add_documents(task.verdicts.documents)
 
@@ -251,10 +218,9 @@ def _line_groups(path: str) -> Iterator[list[str]]:
     with files.open_read(path) as file:
         held = b""
         while data := file.read(_READ_BYTES):
-            cut = data.rfind(b"\n")
-            if cut < 0:
-                held += data
-                continue
-            yield (held + data[:cut]).decode().split("\n")
-            held = data[cut + 1 :]
+            text, end, rest = data.rpartition(b"\n")
+            if end:
+                yield (held + text).decode().split("\n")
+                held = b""
+            held += rest
         assert not held, "the last line has no end"

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from electra_zh.data.cleaning.document_batch import (
     DocumentBatch,
-    LineMeasures,
     hash_documents,
-    hash_lines,
     read_batches,
 )
 from electra_zh.text.characters import is_cjk
@@ -45,12 +43,15 @@ def test_a_very_long_document_is_cut_into_parts() -> None:
     assert _documents(found) == [["字字字字", "字字字字"], ["字字"], ["尾"]]
 
 
+def _measured(lines: list[str]) -> DocumentBatch:
+    return DocumentBatch(lines, np.zeros(len(lines), np.int64))
+
+
 @settings(deadline=None)
 @given(LINES)
 def test_measures_equal_counts_of_single_characters(lines: list[str]) -> None:
-    measures = LineMeasures(lines)
+    measures = _measured(lines)
     for index, line in enumerate(lines):
-        assert measures.lengths[index] == len(line)
         assert measures.solid[index] == len(line.replace(" ", ""))
         assert measures.chinese[index] == sum(is_cjk(ord(char)) for char in line)
         assert measures.symbols[index] == sum(
@@ -73,15 +74,15 @@ def _longest_run(line: str) -> int:
 @settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("哈啊。"), min_size=1, max_size=30), min_size=1))
 def test_repetitions_equal_a_search_in_plain_python(lines: list[str]) -> None:
-    assert LineMeasures(lines).run.tolist() == list(map(_longest_run, lines))
+    assert _measured(lines).run.tolist() == list(map(_longest_run, lines))
 
 
 def test_the_ideographic_zero_is_chinese() -> None:
-    assert LineMeasures(["二〇二五"]).chinese.tolist() == [4]
+    assert _measured(["二〇二五"]).chinese.tolist() == [4]
 
 
 def test_hashes_differ_by_line_and_by_the_order_of_a_document_s_lines() -> None:
-    hashes = hash_lines(["甲", "乙", "甲", "乙", "乙", "甲"])
+    hashes = _measured(["甲", "乙", "甲", "乙", "乙", "甲"]).hashes
     assert hashes[0] == hashes[2]
     assert hashes[0] != hashes[1]
     first, same, other = hash_documents(hashes, np.array([0, 0, 1, 1, 2, 2])).tolist()

@@ -79,4 +79,4 @@ def test_missing_rensa_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "rensa", None)
     minhash._rensa.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'electra-zh\[near-duplicates\]'"):
-        minhash.prepare()
+        _flags(["短"], 0.5)

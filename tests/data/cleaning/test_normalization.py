@@ -101,4 +101,4 @@ def test_missing_opencc_is_an_error_with_the_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "opencc", None)
     normalization._converter.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'electra-zh\[opencc\]'"):
-        normalization.prepare(to_simplified=True)
+        normalize("漢字", "nfc", to_simplified=True)

@@ -12,9 +12,7 @@ from electra_zh.data.cleaning import run
 from electra_zh.data.cleaning.document_batch import (
     KEPT,
     DocumentBatch,
-    LineMeasures,
     Verdicts,
-    hash_lines,
     judge_batch,
 )
 from electra_zh.data.cleaning.rules import RULES, Rule, RuleSetting
@@ -45,8 +43,7 @@ def _settings(**changes: object) -> CleanSettings:
 def _judge(*documents: list[str], **changes: object) -> Verdicts:
     lines = [line for document in documents for line in document]
     numbers = np.repeat(np.arange(len(documents)), list(map(len, documents)))
-    batch = DocumentBatch(lines, numbers)
-    return judge_batch(batch, LineMeasures(lines), hash_lines(lines), _settings(**changes))
+    return judge_batch(DocumentBatch(lines, numbers), _settings(**changes))
 
 
 def _names(verdicts: np.ndarray) -> list[str]:
@@ -156,7 +153,7 @@ def test_a_new_rule_is_one_object(tmp_path: Path) -> None:
     rule = Rule(
         "line_wide",
         "lines over {max_wide} wide",
-        lambda text, settings: text.lines.lengths > settings.max_wide,
+        lambda text, settings: text.lines.solid > settings.max_wide,
         (RuleSetting("max_wide", int, 9, "drop lines that are wider", off=0),),
     )
     extended = with_rules(rule)(CleanSettings)
