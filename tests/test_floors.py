@@ -57,7 +57,7 @@ WITHOUT_TENSORFLOW = (
         "finetuning.readers",
         "finetuning.encoding",
     ),
-    *("finetuning.scorers", "finetuning.reading_scores", "finetuning.submission"),
+    *("finetuning.scores", "finetuning.submission"),
 )
 
 

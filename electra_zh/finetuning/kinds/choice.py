@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.finetuning import scorers
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import (
     RaggedTokens,
@@ -27,6 +26,7 @@ from electra_zh.finetuning.encoding.sequences import (
 )
 from electra_zh.finetuning.examples import ChoiceExample
 from electra_zh.finetuning.kinds.base import ExampleT, Hidden, PredictionT, Problem, TaskKind
+from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -196,7 +196,7 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     ) -> dict[str, float]:
         """Returns the accuracy."""
         gold = [-1 if example.answer is None else example.answer for example in examples]
-        return {"accuracy": scorers.accuracy(gold, [each.choice for each in predictions])}
+        return {"accuracy": label_scores.accuracy(gold, [each.choice for each in predictions])}
 
     def to_json(self, example: ChoiceExample, prediction: ChoicePrediction) -> dict[str, Any]:
         """Returns id, index of the choice, probabilities, and the right index if known."""

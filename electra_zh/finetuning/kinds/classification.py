@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import UserError, did_you_mean
-from electra_zh.finetuning import scorers
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
 from electra_zh.finetuning.examples import TextExample
 from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
+from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -173,12 +173,12 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         predicted = [prediction.label for prediction in predictions]
         names = self.task.labels.names
         found = {
-            "accuracy": scorers.accuracy(gold, predicted),
-            "macro_f1": scorers.macro_f1(gold, predicted),
-            "mcc": scorers.matthews(gold, predicted),
+            "accuracy": label_scores.accuracy(gold, predicted),
+            "macro_f1": label_scores.macro_f1(gold, predicted),
+            "mcc": label_scores.matthews(gold, predicted),
         }
         if len(names) == 2:
-            found["f1"] = scorers.binary_f1(gold, predicted, positive=names[1])
+            found["f1"] = label_scores.binary_f1(gold, predicted, positive=names[1])
         return found
 
     def to_json(self, example: TextExample, prediction: LabelPrediction) -> dict[str, Any]:
@@ -196,6 +196,6 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         """Returns the confusion matrix: for each gold label, the counts of the predicted labels."""
         names = self.task.labels.names
         gold = [str(example.label) for example in examples]
-        counts = scorers.confusion(gold, [each.label for each in predictions], names)
+        counts = label_scores.confusion(gold, [each.label for each in predictions], names)
         rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
         return ErrorTable("confusion", ["gold \\ predicted", *names], rows)

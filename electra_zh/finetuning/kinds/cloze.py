@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from electra_zh.finetuning import scorers
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import (
     RaggedTokens,
@@ -32,6 +31,7 @@ from electra_zh.finetuning.encoding.sequences import (
 from electra_zh.finetuning.examples import ClozeExample
 from electra_zh.finetuning.kinds.base import Problem
 from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
+from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.tokenizer import Tokenizer
 
@@ -251,8 +251,8 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         chosen = [index for each in predictions for index in each.answers]
         independent = [index for each in predictions for index in each.independent]
         return {
-            "accuracy": scorers.accuracy(gold, chosen),
-            "accuracy_independent": scorers.accuracy(gold, independent),
+            "accuracy": label_scores.accuracy(gold, chosen),
+            "accuracy_independent": label_scores.accuracy(gold, independent),
         }
 
     def to_json(self, example: ClozeExample, prediction: ClozePrediction) -> dict[str, Any]:

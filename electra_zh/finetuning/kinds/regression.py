@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning import scorers
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import TextExample
 from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
 from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
+from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.tokenizer import Tokenizer
@@ -109,8 +109,8 @@ class Regression(TaskKind[TextExample, float]):
         """Returns Pearson's and Spearman's correlation."""
         gold = [_number(example.label) for example in examples]
         return {
-            "spearman": scorers.spearman(gold, predictions),
-            "pearson": scorers.pearson(gold, predictions),
+            "spearman": label_scores.spearman(gold, predictions),
+            "pearson": label_scores.pearson(gold, predictions),
         }
 
     def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:

@@ -35,7 +35,12 @@ from electra_zh.finetuning.heads.span_decode import (
 )
 from electra_zh.finetuning.heads.spans import SpanHead
 from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
-from electra_zh.finetuning.span_scores import METRICS, gold_answers, rules_of, score_answers
+from electra_zh.finetuning.scores.answer_scores import (
+    METRICS,
+    rules_of,
+    score_answers,
+    score_squad2,
+)
 from electra_zh.finetuning.tasks import SpanConfig, TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.tokenizer import Tokenizer
@@ -62,7 +67,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
           UserError: the metric, a label or a setting is not allowed.
         """
         super().__init__(task, max_seq_length=max_seq_length)
-        self._rules = rules_of(task.metric, task.name)
+        self._rules = rules_of(task.metric)
         if not set(task.labels.names) <= set(_ANSWER_TYPES):
             raise UserError(
                 f"task {task.name}: labels of span extraction are {', '.join(_ANSWER_TYPES)} "
@@ -246,8 +251,16 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         self, examples: Sequence[QuestionExample], predictions: Sequence[SpanPrediction]
     ) -> dict[str, float]:
         """Returns exact match and F1 by the script that the task's metric names."""
-        threshold = self.task.reading.null_threshold
-        return score_answers(self._rules, examples, predictions, null_threshold=threshold)
+        golds = [example.gold_answers() for example in examples]
+        if self._rules != "squad2":
+            return score_answers(self._rules, golds, [each.text for each in predictions])
+        return score_squad2(
+            golds,
+            # The best spans, also of predictions that a threshold has emptied.
+            [each.nbest[0].text if each.nbest else "" for each in predictions],
+            no_answer_scores=[each.no_answer_score for each in predictions],
+            threshold=self.task.reading.null_threshold,
+        ).by_name()
 
     def to_json(self, example: QuestionExample, prediction: SpanPrediction) -> dict[str, Any]:
         """Returns id, answer, score, the best spans, and the gold answers if known."""
@@ -262,7 +275,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             {"text": text, "probability": round(probability, 6)}
             for text, probability in prediction.nbest
         ]
-        return line if example.answers is None else {**line, "gold": gold_answers(example)}
+        return line if example.answers is None else {**line, "gold": example.gold_answers()}
 
 
 def _characters(

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import did_you_mean
-from electra_zh.finetuning import scorers
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
 from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
@@ -24,6 +23,7 @@ from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
 from electra_zh.finetuning.heads.tag_paths import best_tags
 from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
+from electra_zh.finetuning.scores.entity_scores import TypeScore, entity_scores, mention_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
@@ -221,18 +221,18 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     ) -> dict[str, float]:
         """Returns `f1`, `precision` and `recall` of entities, and CLUENER's `macro_f1`.
 
-        The first three are strict, over all types together; see `scorers.entity_scores` and
-        `scorers.mention_scores`.
+        The first three are strict, over all types together; see `entity_scores` and
+        `mention_scores`.
         """
         gold = [example.entities or () for example in examples]
         found = [prediction.entities for prediction in predictions]
-        micro = scorers.entity_scores(gold, found).micro
+        micro = entity_scores(gold, found).micro
         texts = [example.text for example in examples]
         return {
             "f1": micro.f1,
             "precision": micro.precision,
             "recall": micro.recall,
-            "macro_f1": scorers.mention_scores(texts, gold, predicted=found).macro_f1,
+            "macro_f1": mention_scores(texts, gold, predicted=found).macro_f1,
         }
 
     def table(
@@ -240,12 +240,12 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     ) -> ErrorTable:
         """Returns strict precision, recall, F1 and counts, one row per type."""
         gold = [example.entities or () for example in examples]
-        types = scorers.entity_scores(gold, [each.entities for each in predictions]).types
+        types = entity_scores(gold, [each.entities for each in predictions]).types
         rows = [
             [str(cell) if isinstance(cell, str | int) else f"{cell:.2f}" for cell in each]
             for each in types
         ]
-        return ErrorTable("types", scorers.TypeScore._fields, rows)
+        return ErrorTable("types", TypeScore._fields, rows)
 
     def to_json(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
         """Returns `id`, `text`, `entities`, and `gold` where there are labels."""

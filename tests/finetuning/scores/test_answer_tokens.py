@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.finetuning.mixed_segmentation import (
+from electra_zh.finetuning.scores.answer_tokens import (
     longest_common_run,
     mixed_segmentation,
     without_punctuation,

@@ -9,28 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.errors import UserError
-from electra_zh.finetuning.reading_scores import (
-    AnswerableScore,
-    ReadingScore,
-    cjrc_scores,
-    cmrc_scores,
-    squad2_scores,
-    squad_scores,
+from electra_zh.finetuning.scores.answer_scores import (
+    METRICS,
+    AnswerScore,
+    Squad2Scores,
+    cjrc_score,
+    cmrc_score,
+    rules_of,
+    score_answers,
+    score_squad2,
+    squad2_score,
+    squad_score,
 )
 
-Scorer = Callable[[dict[str, list[str]], dict[str, str]], ReadingScore]
+Scorer = Callable[[list[str], str], AnswerScore]
 
 
 def _one(scorer: Scorer, golds: list[str], prediction: str) -> tuple[float, float]:
-    """Returns exact match and F1 of one question."""
-    score = scorer({"q": golds}, {"q": prediction})
-    assert (score.total, score.missing) == (1, 0)
-    return score.exact, score.f1
-
-
-def _squad2(golds: dict[str, list[str]], predictions: dict[str, str]) -> ReadingScore:
-    return squad2_scores(golds, predictions).overall
+    """Returns exact match and F1 of one question in percent."""
+    score = scorer(golds, prediction)
+    return 100 * score.exact, 100 * score.f1
 
 
 @pytest.mark.parametrize(
@@ -56,28 +54,38 @@ def _squad2(golds: dict[str, list[str]], predictions: dict[str, str]) -> Reading
     ],
 )
 def test_cmrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
-    assert _one(cmrc_scores, golds, prediction) == pytest.approx((exact, f1))
+    assert _one(cmrc_score, golds, prediction) == pytest.approx((exact, f1))
 
 
-def test_cmrc_counts_a_missing_prediction_as_zero() -> None:
-    golds = {"a": ["北京"], "b": ["上海"], "c": ["广州市"], "d": ["天津"]}
-    # Exact a of four; F1: 1, none, 2 * 2 / (3 + 2) = 0.8, none.
-    score = cmrc_scores(golds, {"a": "北京。", "c": "广州", "of another file": "天津"})
-    assert score == ReadingScore(exact=25.0, f1=pytest.approx(45.0), total=4, missing=2)
+@pytest.mark.parametrize(
+    ("rules", "exact", "f1"), [("cmrc", 25.0, 45.0), ("cjrc", 25.0, 45.0), ("squad", 0.0, 0.0)]
+)
+def test_scores_are_averages_over_the_questions(rules: str, exact: float, f1: float) -> None:
+    golds = [["北京"], ["上海"], ["广州市"], ["天津"]]
+    # Exact a of four; F1: 1, 0, 2 * 2 / (3 + 2) = 0.8, 0. As words of SQuAD nothing is equal.
+    scores = score_answers(rules, golds, ["北京。", "", "广州", ""])  # type: ignore[arg-type]
+    names = METRICS[rules]  # type: ignore[index]
+    expected = dict(zip(names, (exact, f1, (exact + f1) / 2), strict=False))
+    assert scores == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("scorer", [cmrc_scores, squad_scores])
+@pytest.mark.parametrize("scorer", [cmrc_score, squad_score])
 def test_a_question_without_gold_answers_cannot_be_scored(scorer: Scorer) -> None:
-    with pytest.raises(UserError, match='question "TEST_7" has no gold answer to score against'):
-        scorer({"TEST_7": []}, {"TEST_7": "北京"})
+    with pytest.raises(ValueError, match="empty"):
+        scorer([], "北京")
 
 
-@pytest.mark.parametrize("scorer", [cmrc_scores, cjrc_scores, squad_scores, _squad2])
-def test_no_questions_score_zero(scorer: Scorer) -> None:
-    assert scorer({}, {}) == ReadingScore(exact=0.0, f1=0.0, total=0, missing=0)
+@pytest.mark.parametrize("rules", ["cmrc", "cjrc", "squad"])
+def test_no_questions_score_zero(rules: str) -> None:
+    assert set(score_answers(rules, [], []).values()) == {0.0}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scorer", [cmrc_scores, cjrc_scores, squad_scores, _squad2])
+@pytest.mark.parametrize(("metric", "rules"), [("em", "cmrc"), ("best_squad2_f1", "squad2")])
+def test_a_metric_names_its_rules(metric: str, rules: str) -> None:
+    assert rules_of(metric) == rules
+
+
+@pytest.mark.parametrize("scorer", [cmrc_score, cjrc_score, squad_score, squad2_score])
 @given(answer=st.text(min_size=1), other=st.text())
 def test_scores_stay_in_range_and_an_answer_matches_itself(
     scorer: Scorer, answer: str, other: str
@@ -108,7 +116,7 @@ def test_scores_stay_in_range_and_an_answer_matches_itself(
     ],
 )
 def test_cjrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
-    assert _one(cjrc_scores, golds, prediction) == pytest.approx((exact, f1))
+    assert _one(cjrc_score, golds, prediction) == pytest.approx((exact, f1))
 
 
 @pytest.mark.parametrize(
@@ -129,12 +137,7 @@ def test_cjrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float
     ],
 )
 def test_squad_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
-    assert _one(squad_scores, golds, prediction) == pytest.approx((exact, f1))
-
-
-def test_squad_counts_a_missing_prediction_as_zero() -> None:
-    score = squad_scores({"a": ["Denver"], "b": ["Clara"]}, {"a": "Denver"})
-    assert score == ReadingScore(exact=50.0, f1=50.0, total=2, missing=1)
+    assert _one(squad_score, golds, prediction) == pytest.approx((exact, f1))
 
 
 @pytest.mark.parametrize(
@@ -150,34 +153,24 @@ def test_squad_counts_a_missing_prediction_as_zero() -> None:
     ],
 )
 def test_squad2_by_hand(golds: list[str], prediction: str, exact: float, f1: float) -> None:
-    assert _one(_squad2, golds, prediction) == pytest.approx((exact, f1))
+    assert _one(squad2_score, golds, prediction) == pytest.approx((exact, f1))
 
 
-GOLDS: dict[str, list[str]] = {
-    "a": ["Denver Broncos"],
-    "b": ["Santa Clara"],
-    "c": ["seven"],
-    "d": [],
-    "e": [],
-}
-PREDICTIONS = {"a": "Denver Broncos", "b": "Clara", "c": "nine", "d": "Peyton", "e": ""}
-NO_ANSWER = {"a": 0.1, "b": 0.4, "c": 0.9, "d": 0.3, "e": 0.8}
+GOLDS = [["Denver Broncos"], ["Santa Clara"], ["seven"], [], []]
+PREDICTIONS = ["Denver Broncos", "Clara", "nine", "Peyton", ""]
+NO_ANSWER = [0.1, 0.4, 0.9, 0.3, 0.8]
 
 
-def _answered(**options: float | None) -> AnswerableScore:
-    return squad2_scores(GOLDS, PREDICTIONS, no_answer_scores=NO_ANSWER, **options)
+def _answered(**options: float) -> Squad2Scores:
+    return score_squad2(GOLDS, PREDICTIONS, no_answer_scores=NO_ANSWER, **options)
 
 
 def test_squad2_splits_by_answerability() -> None:
-    score = squad2_scores(GOLDS, PREDICTIONS)
+    score = _answered()
     # Exact a, e; F1 a 1, b 2 * 1 / (2 + 1), e 1.
-    assert score.overall == ReadingScore(40.0, pytest.approx(100 * (8 / 3) / 5), 5, 0)
-    assert score.has_answer == ReadingScore(
-        pytest.approx(100 / 3), pytest.approx(100 * (5 / 3) / 3), 3, 0
-    )
-    assert score.no_answer == ReadingScore(50.0, 50.0, 2, 0)
-    assert score.best_exact is None
-    assert score.best_f1 is None
+    assert score.overall == AnswerScore(40.0, pytest.approx(100 * (8 / 3) / 5))
+    assert score.has_answer == AnswerScore(pytest.approx(100 / 3), pytest.approx(100 * (5 / 3) / 3))
+    assert score.no_answer == AnswerScore(50.0, 50.0)
 
 
 def test_squad2_best_thresholds_by_hand() -> None:
@@ -190,9 +183,8 @@ def test_squad2_best_thresholds_by_hand() -> None:
 
 
 def test_squad2_best_thresholds_of_exact_match_and_f1_may_differ() -> None:
-    golds = {"a": ["Denver"], "b": ["Santa Clara"], "c": []}
-    predictions = {"a": "Denver", "b": "Clara", "c": "x"}
-    score = squad2_scores(golds, predictions, no_answer_scores={"a": -3.0, "b": -2.0, "c": 5.0})
+    golds: list[list[str]] = [["Denver"], ["Santa Clara"], []]
+    score = score_squad2(golds, ["Denver", "Clara", "x"], no_answer_scores=[-3.0, -2.0, 5.0])
     # Exact: 1, a 2, b 2, c 1. F1: 1, a 2, b 8/3, c 5/3.
     assert score.best_exact == (pytest.approx(200 / 3), -3.0)
     assert score.best_f1 == (pytest.approx(800 / 9), -2.0)
@@ -201,19 +193,17 @@ def test_squad2_best_thresholds_of_exact_match_and_f1_may_differ() -> None:
 def test_squad2_applies_a_threshold() -> None:
     # Above 0.35: b, c, e are empty: right are a and e; d answers, wrongly.
     score = _answered(threshold=0.35)
-    assert score.overall == ReadingScore(40.0, 40.0, 5, 0)
+    assert score.overall == AnswerScore(40.0, 40.0)
     assert score.no_answer.exact == 50.0
     assert _answered(threshold=0.1).overall.exact == 60.0
 
 
 def test_squad2_best_threshold_may_empty_all() -> None:
-    for scores in ({"a": -5.0, "d": -7.0}, {"a": 0.0, "d": 0.0}, {"a": 0.2, "d": 0.1}):
-        golds: dict[str, list[str]] = {"a": ["Denver"], "d": []}
-        predictions = {"a": "x", "d": "y"}
-        best = squad2_scores(golds, predictions, no_answer_scores=scores).best_exact
-        assert best is not None
+    golds: list[list[str]] = [["Denver"], []]
+    for scores in ([-5.0, -7.0], [0.0, 0.0], [0.2, 0.1]):
+        best = score_squad2(golds, ["x", "y"], no_answer_scores=scores).best_exact
         assert best.score == 50.0
-        again = squad2_scores(golds, predictions, no_answer_scores=scores, threshold=best.threshold)
+        again = score_squad2(golds, ["x", "y"], no_answer_scores=scores, threshold=best.threshold)
         assert again.overall.exact == 50.0
 
 
@@ -226,38 +216,30 @@ def test_squad2_best_threshold_may_empty_all() -> None:
 def test_squad2_best_threshold_is_the_best_and_reaches_its_score(
     questions: list[tuple[str, str]], data: st.DataObject
 ) -> None:
-    golds = {str(i): [gold] if gold else [] for i, (gold, _) in enumerate(questions)}
-    predictions = {str(i): predicted for i, (_, predicted) in enumerate(questions)}
+    golds = [[gold] if gold else [] for gold, _ in questions]
+    predictions = [predicted for _, predicted in questions]
     order = data.draw(st.permutations(range(len(questions))))
-    scores = {str(i): float(rank - 2) for i, rank in enumerate(order)}
+    scores = [float(rank - 2) for rank in order]
 
     def f1(threshold: float) -> float:
-        return squad2_scores(
+        return score_squad2(
             golds, predictions, no_answer_scores=scores, threshold=threshold
         ).overall.f1
 
-    best = squad2_scores(golds, predictions, no_answer_scores=scores).best_f1
-    assert best is not None
+    best = score_squad2(golds, predictions, no_answer_scores=scores).best_f1
     assert f1(best.threshold) == pytest.approx(best.score)
     # "No answer" where it should be answered emptily is right anyhow: nothing beats the best.
-    assert best.score == pytest.approx(max(map(f1, [-math.inf, *scores.values()])))
+    assert best.score == pytest.approx(max(map(f1, [-math.inf, *scores])))
 
 
-def test_squad2_counts_a_missing_prediction_as_zero() -> None:
-    golds: dict[str, list[str]] = {"a": ["Denver"], "b": ["Clara"], "d": [], "e": []}
-    score = squad2_scores(
-        golds, {"a": "Denver", "d": ""}, no_answer_scores={"a": 0.1, "d": 0.9}, threshold=0.5
-    )
-    assert score.overall == ReadingScore(exact=50.0, f1=50.0, total=4, missing=2)
-    assert score.has_answer == ReadingScore(exact=50.0, f1=50.0, total=2, missing=1)
-    assert score.best_exact == (50.0, 0.1)
-
-
-def test_squad2_needs_a_no_answer_score_of_every_prediction() -> None:
-    with pytest.raises(UserError, match='question "d" has a prediction but no no-answer score'):
-        squad2_scores({"d": []}, {"d": ""}, no_answer_scores={})
-
-
-def test_squad2_of_nothing_with_scores() -> None:
-    score = squad2_scores({}, {}, no_answer_scores={})
+def test_squad2_of_nothing() -> None:
+    score = score_squad2([], [], no_answer_scores=[])
+    assert score.overall == AnswerScore(0.0, 0.0)
     assert score.best_exact == (0.0, 0.0)
+
+
+def test_squad2_scores_have_the_names_of_the_metrics() -> None:
+    named = _answered(threshold=0.35).by_name()
+    assert {*METRICS["squad2"]} <= {*named}
+    assert named["squad2_em"] == 40.0
+    assert named["best_null_threshold"] == 0.1

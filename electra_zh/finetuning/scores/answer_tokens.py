@@ -1,4 +1,4 @@
-"""How the CMRC 2018 evaluation (`cmrc2018_evaluate.py`, v5) takes answers apart to compare them."""
+"""Tokens of answers as in the CMRC 2018 evaluation (`cmrc2018_evaluate.py`, v5)."""
 
 from __future__ import annotations
 

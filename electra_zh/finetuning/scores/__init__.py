@@ -1,0 +1,1 @@
+"""Scores of predictions, in percent as published tables have them."""
