@@ -1,6 +1,6 @@
-"""A model made to fit another run: fewer layers, another vocabulary, another number of positions.
+"""Models fitted to another run: other layers, another vocabulary, another number of positions.
 
-Everything here is rows and layers moved about; no number is trained. This module does not import
+Rows and layers are only selected and copied; no number is trained. This module does not import
 TensorFlow.
 """
 
@@ -9,30 +9,29 @@ from __future__ import annotations
 import dataclasses
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh.convert import embedding_transfer as token_rows
+from electra_zh.convert import embedding_transfer
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
-from electra_zh.models.config import ModelConfig
 from electra_zh.text.vocabulary import Vocabulary
 
-# Standard deviation of the rows of new tokens of which the source knows nothing.
+# Standard deviation of the rows of new tokens that share nothing with the source's vocabulary.
 RANDOM_STDDEV = 0.02
 
 _LAYER = re.compile(r"^(encoder|generator)/layers/(\d+)/(.*)$")
 
 
 class TokenCounts(NamedTuple):
-    """Where the rows of a vocabulary come from.
+    """Numbers of tokens by the origin of their rows.
 
     Attributes:
-      shared: tokens that the source has too; their rows are its rows.
-      composed: new tokens whose rows are means of the source's rows of their pieces.
-      random: new tokens of which the source has no piece and no character.
+      shared: tokens of both vocabularies, with the source's rows.
+      composed: new tokens with the mean of the source's rows of their pieces.
+      random: new tokens without a piece or character in the source.
       dropped: tokens of the source alone.
     """
 
@@ -43,10 +42,10 @@ class TokenCounts(NamedTuple):
 
 
 def select_layers(weights: Weights, layers: Sequence[int]) -> Weights:
-    """Returns a model of some of the layers, in the order given; one may be taken again.
+    """Returns a model of some of the layers, in the order given, duplicates allowed.
 
-    The same layers are taken of a generator that has as many as the encoder, as those of ELECTRA
-    have. One of another depth stays whole.
+    A generator as deep as the encoder loses the same layers. A generator of another depth keeps
+    all of its layers.
 
     Raises:
       UserError: there is no such layer.
@@ -58,49 +57,52 @@ def select_layers(weights: Weights, layers: Sequence[int]) -> Weights:
             f"{weights.path} has the {depth} layers 0 to {depth - 1}; there is no layer {wrong[0]}"
         )
     generator = weights.generator
-    parts = ["encoder"]
-    if generator is not None and generator.num_hidden_layers == depth:
-        parts.append("generator")
-        generator = _of_depth(generator, len(layers))
+    both = generator is not None and generator.num_hidden_layers == depth
     tensors: dict[str, np.ndarray] = {}
     for name, value in weights.tensors.items():
         match = _LAYER.match(name)
-        if match is None or match[1] not in parts:
+        if match is None or (match[1] == "generator" and not both):
             tensors[name] = value
             continue
         for new, old in enumerate(layers):
             if old == int(match[2]):
                 tensors[f"{match[1]}/layers/{new}/{match[3]}"] = value
-    model = _of_depth(weights.model, len(layers))
-    return dataclasses.replace(weights, model=model, generator=generator, tensors=tensors)
+    fitted = _resized(weights, tensors, num_hidden_layers=len(layers))
+    return fitted if both else dataclasses.replace(fitted, generator=generator)
 
 
-def _of_depth(size: ModelConfig, depth: int) -> ModelConfig:
-    return dataclasses.replace(size, num_hidden_layers=depth)
+def _resized(weights: Weights, tensors: Mapping[str, np.ndarray], **sizes: int) -> Weights:
+    """Returns the model with other tensors, and with other sizes of both networks."""
+    generator = weights.generator
+    return dataclasses.replace(
+        weights,
+        tensors=tensors,
+        model=dataclasses.replace(weights.model, **sizes),  # type: ignore[arg-type]
+        generator=generator and dataclasses.replace(generator, **sizes),  # type: ignore[arg-type]
+    )
 
 
 def with_vocabulary(
     weights: Weights, vocabulary: Vocabulary, *, seed: int
 ) -> tuple[Weights, TokenCounts]:
-    """Returns the model for another vocabulary, and where its rows come from.
+    """Returns the model for another vocabulary, and the origins of its rows.
 
-    The row of a token that the source has, by its text, is the source's; what is the same between
-    WordPiece and SentencePiece says `token_rows`. A new token gets the mean of the source's rows of
-    its pieces, as the source's vocabulary would cut the token (longest match first); where that
-    fails, of those of its characters that the source has, as beginnings or as continuations; and
-    where it has none, numbers drawn from a normal distribution of deviation 0.02 by `seed`. The
-    output bias of a new token is the mean of all of the source's.
+    A token of both vocabularies keeps its row (`embedding_transfer` compares WordPiece and
+    SentencePiece tokens). The row of a new token is the mean of the source's rows of its pieces,
+    cut by longest match first; if that fails, of its characters that the source has. Without any,
+    the row is drawn from a normal distribution of deviation 0.02. The output bias of a new token is
+    the mean of all of the source's.
 
     Args:
       weights: a model with a vocabulary.
       vocabulary: the wanted tokens.
-      seed: the random rows follow from it.
+      seed: random seed of the drawn rows.
     """
     assert weights.vocabulary is not None
     old = weights.vocabulary
-    same = token_rows.same_tokens(vocabulary, old)
+    same = embedding_transfer.same_tokens(vocabulary, old)
     sources = [
-        [index] if index >= 0 else token_rows.parts(token, vocabulary, old)
+        [index] if index >= 0 else embedding_transfer.parts(token, vocabulary, old)
         for token, index in zip(vocabulary.tokens, same, strict=True)
     ]
     shared = sum(index >= 0 for index in same)
@@ -117,15 +119,8 @@ def with_vocabulary(
             tensors[name] = _rows(value, sources, seed=[seed, zlib.crc32(name.encode())])
         elif name.endswith("/output_bias"):
             tensors[name] = _biases(value[: old.size], np.array(same))
-    size = vocabulary.size
-    generator = weights.generator
-    if generator is not None:
-        generator = dataclasses.replace(generator, vocab_size=size)
-    model = dataclasses.replace(weights.model, vocab_size=size)
-    fitted = dataclasses.replace(
-        weights, model=model, generator=generator, tensors=tensors, vocabulary=vocabulary
-    )
-    return fitted, counts
+    fitted = _resized(weights, tensors, vocab_size=vocabulary.size)
+    return dataclasses.replace(fitted, vocabulary=vocabulary), counts
 
 
 def _rows(
@@ -153,20 +148,19 @@ def _biases(bias: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def with_positions(weights: Weights, positions: int, *, length: int) -> tuple[Weights, int]:
-    """Returns the model with another number of positions, and how many are the source's own.
+    """Returns the model with another number of positions, and the number of rows it keeps.
 
-    The rows that the source has been trained on are kept, from the first on. Row i beyond them is a
-    copy of row i modulo their number (as Beltagy et al. 2020, Longformer, section 5). Random rows
-    are worse: they have not the size that the layers expect, and attention to neighbours, which is
-    most of what positions have taught it, works at once with copies and must be learnt anew with
-    random ones. That two positions look the same at the start costs little, since their rows get
-    different gradients from the first step on. A source with rows beyond the length of its
-    training (a run of 128 has 512) has not trained those: they are replaced where they are used.
+    The first rows, which the source has trained, are kept. Row i after them is a copy of row i
+    modulo their number (Beltagy et al. 2020, Longformer, section 5). Random rows are worse: the
+    layers expect rows of another size, and attention to neighbours, most of the knowledge in
+    positions, must be relearned. Copies cost little, since equal rows get different gradients from
+    the first step on. A source has not trained the rows after its training length (a run of 128 has
+    512). Those are replaced if `length` uses them.
 
     Args:
       weights: the model.
       positions: the wanted number of rows.
-      length: tokens of the longest sequence that will be seen.
+      length: tokens of the longest sequence of the new run.
     """
     trained = weights.trained.length if weights.trained else weights.model.max_position_embeddings
     tensors = dict(weights.tensors)
@@ -177,9 +171,4 @@ def with_positions(weights: Weights, positions: int, *, length: int) -> tuple[We
         rows = min(trained, len(value)) if length > trained else len(value)
         kept = min(rows, positions)
         tensors[name] = value[np.arange(positions) % rows]
-    generator = weights.generator
-    if generator is not None:
-        generator = dataclasses.replace(generator, max_position_embeddings=positions)
-    model = dataclasses.replace(weights.model, max_position_embeddings=positions)
-    fitted = dataclasses.replace(weights, model=model, generator=generator, tensors=tensors)
-    return fitted, kept
+    return _resized(weights, tensors, max_position_embeddings=positions), kept

@@ -1,9 +1,9 @@
-"""Which tokens of one vocabulary are those of another, and which make up one that it lacks.
+"""Matching of tokens between vocabularies: equal tokens, and the parts of a missing one.
 
-Between WordPiece and SentencePiece "##ing" and a piece "ing" are the same, and so are "the" and the
-piece that begins with the mark of a space. Where a vocabulary has only one of the two forms of a
-token, that one is taken. Ideographs and punctuation are words of their own to WordPiece, and have
-no mark in SentencePiece.
+Between WordPiece and SentencePiece "##ing" equals a piece "ing", and "the" equals the piece that
+begins with the mark of a space. If a vocabulary has only one of the two forms of a token, that one
+is taken. Ideographs and punctuation are words of their own to WordPiece, and have no mark in
+SentencePiece.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _ROLES = ("pad_id", "unk_id", "cls_id", "sep_id", "mask_id")
 
 
 def same_tokens(new: Vocabulary, old: Vocabulary) -> list[int]:
-    """Returns for each token of `new` the id that it has in `old`, -1 where it has none."""
+    """Returns the id in `old` of each token of `new`, -1 for tokens that `old` does not have."""
     if type(new) is type(old):
         same = [old.ids.get(token, -1) for token in new.tokens]
     else:
-        same = [_translated(token, new, old) for token in new.tokens]
+        same = [_translate(token, new, old) for token in new.tokens]
     for role in _ROLES:
         same[getattr(new, role)] = getattr(old, role)
     return same
 
 
 def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
-    """Returns the ids in `old` whose rows make a token's row; none for a token of unknown parts.
+    """Returns the ids in `old` whose rows make up a token's row; empty if there are none.
 
     Args:
       token: one that `old` does not have.
-      new: the vocabulary that it is of.
-      old: the vocabulary whose rows there are.
+      new: the vocabulary of the token.
+      old: the vocabulary of the rows.
     """
     if type(new) is type(old) is Vocabulary:
         return _wordpieces(token, old.ids)
@@ -46,19 +46,17 @@ def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
     found: list[int] = []
     start = 0
     while start < len(body):
-        end = len(body)
-        while (index := _find(body[start:end], old, begins=begins and not start)) < 0:
-            end -= 1
-            if end == start:
+        # The longest known token from here; an unknown character is skipped.
+        for end in range(len(body), start, -1):
+            index = _find(body[start:end], old, begins=begins and not start)
+            if index >= 0:
+                found.append(index)
                 break
-        if index >= 0:
-            found.append(index)
-        # A character that there is no row for is passed over.
-        start = max(end, start + 1)
+        start = end
     return found
 
 
-def _translated(token: str, new: Vocabulary, old: Vocabulary) -> int:
+def _translate(token: str, new: Vocabulary, old: Vocabulary) -> int:
     if _BYTE_OR_BRACKETED.match(token):
         return -1
     body, begins = new.word_part(token)
@@ -72,6 +70,7 @@ def _find(body: str, vocabulary: Vocabulary, *, begins: bool) -> int:
 
 
 def _wordpieces(token: str, ids: Mapping[str, int]) -> list[int]:
+    """Returns the pieces of a WordPiece token; if one is missing, its characters' ids."""
     if _BRACKETED.match(token):
         return []
     body = token.removeprefix("##")
@@ -79,16 +78,12 @@ def _wordpieces(token: str, ids: Mapping[str, int]) -> list[int]:
     pieces = _cut(body if continues else token, ids, continues=continues)
     if pieces:
         return pieces
-    found = []
-    for character in body:
-        number = ids.get(character, ids.get(f"##{character}"))
-        if number is not None:
-            found.append(number)
-    return found
+    known = (ids.get(character, ids.get(f"##{character}")) for character in body)
+    return [number for number in known if number is not None]
 
 
 def _cut(word: str, ids: Mapping[str, int], *, continues: bool) -> list[int]:
-    """Returns the word's pieces by longest match first; none where a stretch is unknown."""
+    """Returns the word's pieces by longest match first; empty if any part is unknown."""
     pieces: list[int] = []
     start = 0
     while start < len(word):

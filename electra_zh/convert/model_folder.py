@@ -1,10 +1,10 @@
 """The folders that this tool writes: pretraining runs and fine-tuned models.
 
-This module alone knows the layout of their `config.json`: `pretraining` and `finetuning` write
+This module alone knows the layout of their `config.json`. `pretraining` and `finetuning` write
 through it, and `forms.native` reads through it. It does not import TensorFlow.
 
 - `config.json`: section `pretrain` (all settings of the run) or `finetuned` (model size, tasks with
-  labels, source of the weights); `tokenizer`; of a run also `data_fingerprint` and `init`
+  labels, path of the pretrained model); `tokenizer`; of a run also `data_fingerprint` and `init`
 - `vocab.txt` or `spm.model`: the vocabulary
 - `checkpoints/`: the checkpoints
 """
@@ -25,7 +25,6 @@ from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 
-_CONFIG = "config.json"
 _RUN, _FINE_TUNED = "pretrain", "finetuned"
 
 
@@ -70,11 +69,7 @@ class ModelFolder:
         return self.section["tasks"] if self.fine_tuned else ()
 
     def model(self, *, where: str) -> ModelConfig:
-        """Returns the size of the encoder.
-
-        Raises:
-          UserError: a setting is not valid; the message begins with `where`.
-        """
+        """Returns the size of the encoder; error messages begin with `where`."""
         return build_settings(ModelConfig, self.section["model"], where=where)
 
     def generator(self, model: ModelConfig) -> ModelConfig:
@@ -101,19 +96,13 @@ class ModelFolder:
 def fine_tuned_section(
     model: ModelConfig, tasks: Sequence[Mapping[str, Any]], *, start: str
 ) -> dict[str, Any]:
-    """Returns the section of a fine-tuned model, as `ModelFolder` holds it.
-
-    Args:
-      model: size of the encoder.
-      tasks: the settings of each task with its labels, as plain values.
-      start: path of the pretrained model.
-    """
+    """Returns the section of a fine-tuned model; `start` is the path of the pretrained model."""
     return {"model": dataclasses.asdict(model), "tasks": list(tasks), "start": start}
 
 
 def config_path(folder: str) -> str:
     """Returns the path of the folder's config.json."""
-    return files.join(folder, _CONFIG)
+    return files.join(folder, "config.json")
 
 
 def is_model_folder(folder: str) -> bool:
@@ -136,7 +125,6 @@ def load(folder: str) -> ModelFolder:
     """
     path = config_path(folder)
     saved = tensor_files.read_settings(path)
-    fine_tuned = _FINE_TUNED in saved
     section = saved.get(_FINE_TUNED) or saved.get(_RUN)
     if not isinstance(section, dict):
         raise UserError(
@@ -148,7 +136,7 @@ def load(folder: str) -> ModelFolder:
         vocabulary=vocabulary_of(folder),
         tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),
         section=section,
-        fine_tuned=fine_tuned,
+        fine_tuned=_FINE_TUNED in saved,
         data_fingerprint=str(saved.get("data_fingerprint", "")),
         init=saved.get("init") or None,
     )

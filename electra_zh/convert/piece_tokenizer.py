@@ -15,17 +15,17 @@ _TOKEN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": 
 def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
     """Returns a tokenizer that gives the model's ids.
 
-    The model's own rules of normalisation go with it, then spaces are joined and stripped as the
-    library does. It cuts at spaces first, which changes nothing, since no piece goes over one.
+    It includes the model's own normalization rules, then joins and strips spaces as the library
+    does. It cuts at spaces first, which changes nothing, since no piece spans one.
 
     Raises:
-      UserError: a model of whole words or single characters.
+      UserError: the model's pieces are words or single characters.
     """
     parts = vocabulary.parts
     if parts.algorithm not in ("unigram", "bpe"):
         raise UserError(
-            f'The SentencePiece model is of type "{parts.algorithm}"; the tokenizers of '
-            "Hugging Face have: unigram, bpe"
+            f'The SentencePiece model has the type "{parts.algorithm}". Use unigram or bpe, the '
+            "types of Hugging Face's tokenizers"
         )
     scheme = "always" if parts.dummy_prefix else "never"
     metaspace = {"type": "Metaspace", "replacement": SPACE_MARK, "prepend_scheme": scheme}
@@ -108,7 +108,7 @@ def _bpe(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
 
 
 def _merges(parts: PieceModel) -> list[Sequence[str]]:
-    """Returns all pairs of pieces that make a piece, the ones merged first before the others."""
+    """Returns all pairs of pieces that make up a piece, in the order of their merging."""
     score = {
         piece: score
         for piece, score, kind in zip(parts.pieces, parts.scores, parts.kinds, strict=True)

@@ -1,6 +1,6 @@
 """The heads of fine-tuned models: the one table of facts that depend on the kind of task.
 
-To export another kind of task, add its line to `KINDS`. This module does not import TensorFlow.
+To export another kind of task, add its entry to `KINDS`. This module does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,30 +12,10 @@ from typing import Any, NamedTuple
 from electra_zh.errors import UserError
 from electra_zh.models.weight_names import DISCRIMINATOR, Naming
 
-_SEQUENCE = {
-    "dense/kernel": "classifier.dense.weight",
-    "dense/bias": "classifier.dense.bias",
-    "output/kernel": "classifier.out_proj.weight",
-    "output/bias": "classifier.out_proj.bias",
-}
-_TOKENS = {"output/kernel": "classifier.weight", "output/bias": "classifier.bias"}
-_SPANS = {"output/kernel": "qa_outputs.weight", "output/bias": "qa_outputs.bias"}
-_CHOICES = {
-    "dense/kernel": "sequence_summary.summary.weight",
-    "dense/bias": "sequence_summary.summary.bias",
-    "output/kernel": "classifier.weight",
-    "output/bias": "classifier.bias",
-}
-
 
 def bioes_tags(types: Iterable[str]) -> tuple[str, ...]:
     """Returns the tags of entity types in the order of a tagging head's outputs, `O` first."""
     return ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES"))
-
-
-def _no_names(labels: Iterable[str]) -> tuple[str, ...]:
-    del labels
-    return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,32 +24,37 @@ class HeadForm:
 
     Attributes:
       class_name: the class of transformers that has this head.
-      weights: our name below `heads/TASK/` to the name in transformers.
+      layers: our layers below `heads/TASK/` to the layers in transformers, inputs first.
       served: names of the served outputs: one for all values of a head, or one for each value.
       per_token: the head sees every token, not only [CLS].
       softmax: probabilities are served, not the values themselves.
       takes_text: a row is one text or a pair, so raw text can be served. The rows of other kinds
         are windows, choices or candidates, which the served graph does not make.
       is_number: the only output is a number in 0 to 1, scaled to the range of the task's labels.
-      output_names: the names of the outputs, from the task's labels.
+      output_names: the names of the outputs, from the task's labels; None for kinds without names.
       variants: layer that only a variant of the head has -> name of the variant.
     """
 
     class_name: str
-    weights: Mapping[str, str]
+    layers: Mapping[str, str]
     served: tuple[str, ...]
     per_token: bool = False
     softmax: bool = False
     takes_text: bool = False
     is_number: bool = False
-    output_names: Callable[[Iterable[str]], tuple[str, ...]] = _no_names
+    output_names: Callable[[Iterable[str]], tuple[str, ...]] | None = None
     variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+_CHOICE = HeadForm(
+    "ElectraForMultipleChoice",
+    {"dense": "sequence_summary.summary", "output": "classifier"},
+    served=("logits",),
+)
 KINDS: dict[str, HeadForm] = {
     "classification": HeadForm(
         "ElectraForSequenceClassification",
-        _SEQUENCE,
+        {"dense": "classifier.dense", "output": "classifier.out_proj"},
         served=("probabilities",),
         softmax=True,
         takes_text=True,
@@ -77,7 +62,7 @@ KINDS: dict[str, HeadForm] = {
     ),
     "regression": HeadForm(
         "ElectraForSequenceClassification",
-        _SEQUENCE,
+        {"dense": "classifier.dense", "output": "classifier.out_proj"},
         served=("value",),
         takes_text=True,
         is_number=True,
@@ -85,7 +70,7 @@ KINDS: dict[str, HeadForm] = {
     ),
     "tagging": HeadForm(
         "ElectraForTokenClassification",
-        _TOKENS,
+        {"output": "classifier"},
         served=("tag_probabilities",),
         per_token=True,
         softmax=True,
@@ -94,7 +79,7 @@ KINDS: dict[str, HeadForm] = {
     ),
     "span": HeadForm(
         "ElectraForQuestionAnswering",
-        _SPANS,
+        {"output": "qa_outputs"},
         served=("start_logits", "end_logits"),
         per_token=True,
         variants={
@@ -103,8 +88,8 @@ KINDS: dict[str, HeadForm] = {
             "verdict": "verdict",
         },
     ),
-    "choice": HeadForm("ElectraForMultipleChoice", _CHOICES, served=("logits",)),
-    "cloze": HeadForm("ElectraForMultipleChoice", _CHOICES, served=("logits",)),
+    "choice": _CHOICE,
+    "cloze": _CHOICE,
 }
 
 
@@ -114,19 +99,18 @@ class TaskHead(NamedTuple):
     Attributes:
       name: name of the task; the weights are `heads/NAME/...`.
       kind: kind of task.
-      outputs: names of the head's outputs in order; for a number, the lower and the upper limit;
-        empty for kinds without labels.
+      outputs: names of the head's outputs in order; for a number, the lower and the upper limit.
       reference: the head is the official code's: one layer without a dense layer before it.
       variants: names of the variants whose layers the head has.
-      max_seq_length: tokens of a row at most; None for the number of the model's positions.
+      max_seq_length: maximum tokens of a row; None for the number of the model's positions.
     """
 
     name: str
     kind: str
-    outputs: tuple[str, ...]
-    reference: bool
-    variants: tuple[str, ...]
-    max_seq_length: int | None
+    outputs: tuple[str, ...] = ()
+    reference: bool = False
+    variants: tuple[str, ...] = ()
+    max_seq_length: int | None = None
 
     @property
     def form(self) -> HeadForm:
@@ -136,7 +120,9 @@ class TaskHead(NamedTuple):
     def naming(self) -> Naming:
         """Returns the names of encoder and head in the head's class of transformers."""
         pairs = {ours: theirs for ours, theirs in DISCRIMINATOR.pairs.items() if "encoder/" in ours}
-        pairs |= {f"heads/{self.name}/{ours}": n for ours, n in self.form.weights.items()}
+        for ours, theirs in self.form.layers.items():
+            pairs[f"heads/{self.name}/{ours}/kernel"] = f"{theirs}.weight"
+            pairs[f"heads/{self.name}/{ours}/bias"] = f"{theirs}.bias"
         return Naming(pairs, transposes=True)
 
 
@@ -151,19 +137,18 @@ def read_head(task: Mapping[str, Any], weights: Collection[str], *, where: str) 
     Raises:
       UserError: the kind of task is unknown.
     """
-    name, kind = task["name"], task["kind"]
-    if kind not in KINDS:
-        raise UserError(f'{where}: kind is "{kind}"; allowed: {", ".join(KINDS)}')
-    form = KINDS[kind]
+    if task["kind"] not in KINDS:
+        raise UserError(f'{where}: kind is "{task["kind"]}"; allowed: {", ".join(KINDS)}')
+    form = KINDS[task["kind"]]
 
     def has(layer: str) -> bool:
-        return f"heads/{name}/{layer}/kernel" in weights
+        return f"heads/{task['name']}/{layer}/kernel" in weights
 
     return TaskHead(
-        name=name,
-        kind=kind,
-        outputs=form.output_names(task["labels"]["names"]),
-        reference="dense/kernel" in form.weights and not has("dense"),
+        name=task["name"],
+        kind=task["kind"],
+        outputs=form.output_names(task["labels"]["names"]) if form.output_names else (),
+        reference="dense" in form.layers and not has("dense"),
         variants=tuple(variant for layer, variant in form.variants.items() if has(layer)),
         max_seq_length=task.get("max_seq_length"),
     )

@@ -1,14 +1,14 @@
-"""The tokenizers as TensorFlow operations: strings to exactly their ids.
+"""The tokenizers as TensorFlow operations, from strings to exactly the tokenizer's ids.
 
-For WordPiece the normalisers of tensorflow-text follow other rules (NFKC case folding, their own
-version of Unicode), so only its search for pieces is used. What stands before it is
+For WordPiece the normalizers of tensorflow-text follow other rules (NFKC case folding, their own
+version of Unicode), so only its search for pieces is used. The steps before it are
 `splitting.split_words` as tables over the code points, made by the Python that writes the graph.
-Each character becomes its normal form on its own, with two exceptions, both computed here: a
-capital sigma at the end of a word, and combining marks that decomposing puts in another order.
+Each character is normalized separately, with two exceptions, both computed here: a capital sigma at
+the end of a word, and combining marks that decomposition reorders.
 
-A SentencePiece model holds its own rules, and tensorflow-text has the library. Where two ways of
-cutting a text are equally probable to a unigram model ("999" as 99 and 9, or 9 and 99), its release
-may take the other one: some ten in a million tokens.
+A SentencePiece model holds its own rules, and tensorflow-text includes the library. If a unigram
+model has two equally probable ways of cutting a text ("999" as 99 and 9, or 9 and 99), its release
+may take the other one: about ten in a million tokens.
 
 Shapes: B texts of the batch, C their characters.
 """
@@ -30,19 +30,19 @@ from electra_zh.text.vocabulary import UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import CAPITAL_SIGMA
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS, punctuation_mapping
 
-# The tables end here. What lies behind vanishes, and so do some variation selectors (marks).
+# The tables end here. Later code points are removed, and so are some variation selectors (marks).
 _END = 0x40000
 _SELECTORS = (0xE0100, 0xE01EF)
 _A_SELECTOR = 0xFE00
 _FINAL_SIGMA = 0x3C2
 _SPACE = 0x20
-# Words have no white space, so this can stand for a token that no text has.
+# Words have no white space, so this can stand for a token that is in no text.
 _NO_TOKEN = "\u2028"
 _SUFFIX = "##"
 
 
 class TextGraph(tf.Module):
-    """Makes the operations; tensorflow-text must be imported where the graph is loaded."""
+    """The operations of one tokenizer; import tensorflow-text where the graph is loaded."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class TextGraph(tf.Module):
 
     @functools.cached_property
     def ids(self) -> Any:
-        """Returns int32 [B, (tokens)] of strings [B]; invalid UTF-8 vanishes."""
+        """The function from strings [B] to int32 [B, (tokens)]; invalid UTF-8 is removed."""
         texts = tf.TensorSpec([None], tf.string)
         return tf.function(self._ids, input_signature=[texts], autograph=False)
 
@@ -64,8 +64,8 @@ class TextGraph(tf.Module):
 
         Args:
           first: strings [B].
-          second: strings [B], "" for a text alone; None where all are.
-          max_seq_length: what is longer is cut from the end, of pairs token by token the longer.
+          second: strings [B], "" for a single text; None if all are single.
+          max_seq_length: longer rows are cut at the end, pairs token by token at the longer text.
         """
         cls, sep = self._vocabulary.cls_id, self._vocabulary.sep_id
         a = self.ids(first)
@@ -90,7 +90,7 @@ class TextGraph(tf.Module):
 
 
 class PieceGraph(TextGraph):
-    """SentencePiece: the library's own operation, since all is in the model."""
+    """SentencePiece by the library's own operation: the model holds all rules."""
 
     def __init__(self, vocabulary: SentencePieceVocabulary) -> None:
         super().__init__(vocabulary)
@@ -101,7 +101,7 @@ class PieceGraph(TextGraph):
         )
 
     def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        # What is no UTF-8 becomes a character that vanishes.
+        # Invalid UTF-8 becomes a character that is removed.
         valid = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
         return self._tokenizer.tokenize(valid)
 
@@ -110,7 +110,7 @@ class WordPieceGraph(TextGraph):
     """WordPiece by the rules of `characters`."""
 
     def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
-        """Makes the tables, which takes a second."""
+        """Makes the tables, which takes about a second."""
         super().__init__(vocabulary)
         import tensorflow_text
 
@@ -136,7 +136,7 @@ class WordPieceGraph(TextGraph):
 
     def _ids(self, texts: tf.Tensor) -> tf.RaggedTensor:
         decoded = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
-        # A space behind each text, so that no rule looks beyond it.
+        # A space after each text, so that no rule reads into the next one.
         codes = tf.concat([decoded, tf.fill([tf.shape(texts)[0], 1], _SPACE)], 1)
         codes = codes.with_flat_values(_in_table(codes.flat_values))
         if self._settings.lower_case:
@@ -154,7 +154,7 @@ class WordPieceGraph(TextGraph):
     def _with_final_sigmas(self, codes: tf.Tensor) -> tf.Tensor:
         """Returns the codes [C] with final sigmas for the capital ones that end a word.
 
-        Unicode's rule: a cased letter stands before, none behind, not counting ignorable ones.
+        Unicode's rule: a cased letter comes before and none after, ignorable ones not counted.
         """
         counts = tf.cast(~tf.gather(self._ignorable, codes), tf.int32)
         letters = tf.gather(self._cased, tf.boolean_mask(codes, counts > 0))
@@ -162,11 +162,11 @@ class WordPieceGraph(TextGraph):
         number = tf.cumsum(counts)  # of each character that counts, from 1
         is_sigma = codes == ord(CAPITAL_SIGMA)
         before = tf.gather(letters, tf.maximum(number - 1, 0))
-        behind = tf.gather(letters, tf.minimum(number + 1, tf.size(letters) - 1))
-        return tf.where(is_sigma & before & ~behind, _FINAL_SIGMA, codes)
+        after = tf.gather(letters, tf.minimum(number + 1, tf.size(letters) - 1))
+        return tf.where(is_sigma & before & ~after, _FINAL_SIGMA, codes)
 
     def _in_canonical_order(self, codes: tf.Tensor) -> tf.Tensor:
-        """Returns the codes [C] with combining marks sorted as decomposing sorts them."""
+        """Returns the codes [C] with combining marks in the order of decomposed text."""
         class_of = tf.cast(tf.gather(self._classes, codes), tf.int64)
         keys = tf.cumsum(tf.cast(class_of == 0, tf.int64)) * 256 + class_of
         # Sorting is slow, and nearly all text is in order.
@@ -192,7 +192,7 @@ def _cut(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
 
 
 def _tokens(vocabulary: Vocabulary) -> list[str]:
-    """Returns the tokens, with those that no word can be replaced by what tensorflow-text takes."""
+    """Returns the tokens, with placeholders for those that tensorflow-text does not accept."""
     return [
         token if token not in ("", _SUFFIX) else f"{_NO_TOKEN}{number}"
         for number, token in enumerate(vocabulary.tokens)
@@ -200,9 +200,9 @@ def _tokens(vocabulary: Vocabulary) -> list[str]:
 
 
 def _form(char: str, settings: TokenizerSettings) -> str:
-    """Returns what a character alone becomes, with spaces where words are cut.
+    """Returns the normal form of a single character, with spaces where words are cut.
 
-    Combining marks that accents decompose to are kept: they are dropped once they are in order.
+    The combining marks of accents are kept here and dropped after they are sorted.
     """
     if characters.is_dropped(char):
         return ""
@@ -223,9 +223,9 @@ def _in_table(codes: tf.Tensor) -> tf.Tensor:
 
 
 def _sigma_classes(chars: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of each character whether it is a cased letter, and whether it is passed over.
+    """Returns for each character whether it is a cased letter, and whether it is ignorable.
 
-    Both are asked of `str.lower`, whose rule is the one to follow.
+    Both come from `str.lower`, whose rule the graph must follow.
     """
     cased, ignorable = np.zeros(len(chars), np.bool_), np.zeros(len(chars), np.bool_)
     for number, char in enumerate(chars):

@@ -17,9 +17,9 @@ _FILES = (*vocabulary_files(), "spiece.model", "sentencepiece.bpe.model", "token
 
 
 def read_vocabulary(folder: str) -> Vocabulary | None:
-    """Returns the vocabulary of vocab.txt or a SentencePiece model, or else of tokenizer.json.
+    """Returns the vocabulary of vocab.txt, a SentencePiece model or tokenizer.json.
 
-    None where there is none of them.
+    The first that exists is read. Without any the result is None.
     """
     for name in _FILES:
         path = files.join(folder, name)
@@ -32,17 +32,17 @@ def read_vocabulary(folder: str) -> Vocabulary | None:
     kind = model.get("type") if isinstance(model, dict) else None
     if kind in ("Unigram", "BPE"):
         raise UserError(
-            f"{path} is of type {kind} and not WordPiece: put the SentencePiece model that it was "
-            f"made from beside it as {SentencePieceVocabulary.file_name}"
+            f"{path} has the type {kind} and not WordPiece. Put the SentencePiece model that it "
+            f"was made from in the same folder as {SentencePieceVocabulary.file_name}"
         )
     ids = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
-        raise UserError(f"{path} has no WordPiece vocabulary")
+        raise UserError(f"{path} has no valid WordPiece vocabulary (model.vocab)")
     return Vocabulary(sorted(ids, key=ids.__getitem__), origin=path)
 
 
 def read_settings(folder: str, vocabulary: Vocabulary | None) -> TokenizerSettings:
-    """Returns how text is normalised: by tokenizer_config.json, or by a SentencePiece model."""
+    """Returns the settings of text normalization, from the model or tokenizer_config.json."""
     if vocabulary is not None and vocabulary.settings is not None:
         return vocabulary.settings
     path = files.join(folder, "tokenizer_config.json")
@@ -57,13 +57,13 @@ def read_settings(folder: str, vocabulary: Vocabulary | None) -> TokenizerSettin
 def write(
     folder: str, vocabulary: Vocabulary, settings: TokenizerSettings, *, max_length: int
 ) -> None:
-    """Writes the files of a tokenizer of transformers whose ids are ours.
+    """Writes the files of a tokenizer of transformers that gives our ids.
 
-    BertTokenizer for WordPiece; they differ only where no real text goes: words over 100
-    characters, characters that this Python does not know, a final sigma, and special tokens spelt
-    out in the text. For SentencePiece `tokenizer.json`, beside the model; they differ for special
-    tokens spelt out, for ways of cutting a text that are equally probable to a unigram model, and
-    where accents are kept for capitals with accents written as marks of their own.
+    WordPiece is written for BertTokenizer. Its ids differ for words over 100 characters, characters
+    that this Python does not know, a final sigma, and special tokens spelt out in the text.
+    SentencePiece is written as `tokenizer.json` next to the model. Its ids differ for special
+    tokens spelt out, for equally probable ways of cutting a text in a unigram model, and, if
+    accents are kept, for capitals with accents written as separate marks.
     """
     special = {
         name: vocabulary.tokens[index]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from electra_zh.convert.task_heads import TaskHead
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import LETTERS, NETWORK, part_shapes
+from electra_zh.settings import build_settings
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
 # Up to this many rows of the word embeddings after the vocabulary are padding, not an error.
 _MAX_FILLER = 127
+_INTERMEDIATE = "layers/0/intermediate/kernel"
 
 
 class Trained(NamedTuple):
@@ -177,6 +179,20 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(names[:4]) + more
 
 
+def model_config(settings: Mapping[str, Any], *, where: str) -> ModelConfig:
+    """Returns the size of a network from another tool's settings; unknown keys are ignored.
+
+    Raises:
+      UserError: a setting is missing or not valid; the message begins with `where`.
+    """
+    act = settings.get("hidden_act", "gelu")
+    if act != "gelu":
+        raise UserError(f'{where}: hidden_act is "{act}"; allowed: gelu')
+    names = (field.name for field in dataclasses.fields(ModelConfig))
+    values = {name: settings[name] for name in names if name in settings}
+    return build_settings(ModelConfig, values, where=where)
+
+
 def infer_sizes(
     tensors: Mapping[str, np.ndarray], part: str, *, embeddings: str, where: str
 ) -> dict[str, int]:
@@ -193,15 +209,13 @@ def infer_sizes(
     """
     numbers = [int(name.split("/")[2]) for name in tensors if name.startswith(f"{part}/layers/")]
     sizes = {"num_hidden_layers": max(numbers, default=0) + 1}
-    for weight in NETWORK:
-        is_table = weight.ours.endswith("_embeddings")
-        if not is_table and weight.ours != "layers/{layer}/intermediate/kernel":
-            continue
-        name = f"{embeddings if is_table else part}/{weight.ours}".replace("{layer}", "0")
+    tables = {w.ours: (embeddings, w.shape) for w in NETWORK if w.ours.endswith("_embeddings")}
+    for weight, (network, letters) in {**tables, _INTERMEDIATE: (part, "DI")}.items():
+        name = f"{network}/{weight}"
         if name not in tensors:
             raise UserError(f"{where} is not an ELECTRA or BERT model: {name} is missing")
         shape = tensors[name].shape
         if len(shape) != 2:
             raise UserError(f"{where}: {name} has shape {list(shape)}; two dimensions are needed")
-        sizes |= {LETTERS[x]: n for x, n in zip(weight.shape, shape, strict=True)}
+        sizes |= {LETTERS[x]: n for x, n in zip(letters, shape, strict=True)}
     return sizes

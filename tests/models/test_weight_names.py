@@ -103,7 +103,7 @@ NAMINGS = {
     "generator": weight_names.GENERATOR,
     "masked lm": weight_names.MASKED_LM_ELECTRA,
     "bert": weight_names.BERT,
-    **{kind: TaskHead("tnews", kind, (), False, (), None).naming() for kind in KINDS_OF_TASK},
+    **{kind: TaskHead("tnews", kind).naming() for kind in KINDS_OF_TASK},
 }
 
 

@@ -12,11 +12,10 @@ from electra_zh import files
 from electra_zh.convert import tensor_files
 from electra_zh.convert.forms import Reader, Writer
 from electra_zh.convert.tokenizer_files import read_vocabulary
-from electra_zh.convert.weights import Weights, check, infer_sizes
+from electra_zh.convert.weights import Weights, check, infer_sizes, model_config
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
-from electra_zh.settings import build_settings
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import settings_of
 
@@ -54,11 +53,7 @@ def _latest(path: str) -> str:
 
 
 def read(path: str, step: int | None = None) -> Weights:
-    """Reads a TF1 checkpoint, with vocabulary and settings from the files next to it.
-
-    Raises:
-      UserError: it is damaged, one of several, or neither an ELECTRA nor a BERT model.
-    """
+    """Reads a TF1 checkpoint, with vocabulary and settings from the files next to it."""
     del step
     prefix = _latest(path)
     found = tensor_files.read_tf1(prefix)
@@ -105,14 +100,10 @@ def _size(
     """Returns a network's size: from the settings next to the checkpoint, then from the shapes."""
     own = f"{part}/embeddings/word_embeddings" in tensors
     embeddings = part if own else "encoder"
-    inferred: dict[str, Any] = infer_sizes(tensors, part, embeddings=embeddings, where=prefix)
+    values: dict[str, Any] = infer_sizes(tensors, part, embeddings=embeddings, where=prefix)
     paths = [files.join(_folder(prefix), name) for name in _SETTINGS[part]]
     path = next(filter(files.exists, paths), None)
-    saved = tensor_files.read_settings(path) if path else {}
-    if saved.get("hidden_act", "gelu") != "gelu":
-        raise UserError(f'{path}: hidden_act is "{saved["hidden_act"]}"; allowed: gelu')
-    fields = [field.name for field in dataclasses.fields(ModelConfig)]
-    values = {**inferred, **{name: saved[name] for name in fields if name in saved}}
+    values |= tensor_files.read_settings(path) if path else {}
     if "num_attention_heads" not in values:
         # The default of both codes is a width of 64 per head; shapes do not show it.
         values["num_attention_heads"] = max(1, values["hidden_size"] // 64)
@@ -120,18 +111,11 @@ def _size(
             f"assumed {values['num_attention_heads']} attention heads of the {part} (width / 64). "
             f"To set another number, put {' or '.join(_SETTINGS[part])} next to the checkpoint"
         )
-    return build_settings(ModelConfig, values, where=path or prefix)
+    return model_config(values, where=path or prefix)
 
 
 def write(weights: Weights, output: str) -> list[str]:
     """Writes `model.ckpt-STEP`, vocabulary and sizes of a pretrained model; all or nothing.
-
-    Args:
-      weights: a pretrained model.
-      output: a folder that does not exist.
-
-    Returns:
-      The lines to print.
 
     Raises:
       UserError: the folder exists, or the model is fine-tuned.

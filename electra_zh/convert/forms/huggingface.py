@@ -18,12 +18,11 @@ from electra_zh import files
 from electra_zh.convert import tensor_files, tokenizer_files
 from electra_zh.convert.forms import Reader, Writer
 from electra_zh.convert.task_heads import TaskHead
-from electra_zh.convert.weights import Weights, check
+from electra_zh.convert.weights import Weights, check, model_config
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming
-from electra_zh.settings import build_settings
 
 _DISCRIMINATOR, _GENERATOR = _FOLDERS = ("discriminator", "generator")
 _TYPES = ("electra", "bert")
@@ -33,9 +32,6 @@ _TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-
-
-# --- Reading ---------------------------------------------------------------------------------
 
 
 def _config(folder: str) -> str:
@@ -59,11 +55,7 @@ def _networks(path: str) -> list[str]:
 
 
 def read(path: str, step: int | None = None) -> Weights:
-    """Reads a model, or `discriminator/` and `generator/` of a folder as one model.
-
-    Raises:
-      UserError: another kind of model, or files that are damaged or do not match.
-    """
+    """Reads a model, or `discriminator/` and `generator/` of a folder as one model."""
     del step
     if _is_model(path):
         return _read_model(path)
@@ -77,7 +69,12 @@ def _read_model(folder: str) -> Weights:
     base = str(settings.get("model_type"))
     if base not in _TYPES:
         raise UserError(f'{where}: model_type is "{base}"; allowed: {", ".join(_TYPES)}')
-    size = _size(settings, base, where)
+    positions = settings.get("position_embedding_type") or "absolute"
+    if positions != "absolute":
+        raise UserError(f'{where}: position_embedding_type is "{positions}"; allowed: absolute')
+    if base == "bert":
+        settings["embedding_size"] = settings.get("hidden_size")
+    size = model_config(settings, where=where)
     path, found = tensor_files.read_folder(folder)
     tensors, unused = _with_our_names(_with_current_names(found, base), base)
     vocabulary = tokenizer_files.read_vocabulary(folder)
@@ -125,20 +122,6 @@ def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
     )
 
 
-def _size(settings: Mapping[str, Any], base: str, where: str) -> ModelConfig:
-    act = settings.get("hidden_act", "gelu")
-    if act != "gelu":
-        raise UserError(f'{where}: hidden_act is "{act}"; allowed: gelu')
-    positions = settings.get("position_embedding_type") or "absolute"
-    if positions != "absolute":
-        raise UserError(f'{where}: position_embedding_type is "{positions}"; allowed: absolute')
-    fields = [field.name for field in dataclasses.fields(ModelConfig)]
-    values = {name: settings[name] for name in fields if name in settings}
-    if base == "bert":
-        values["embedding_size"] = settings.get("hidden_size")
-    return build_settings(ModelConfig, values, where=where)
-
-
 def _with_current_names(found: Mapping[str, np.ndarray], base: str) -> dict[str, np.ndarray]:
     """Returns the tensors under the names of today's transformers.
 
@@ -184,18 +167,11 @@ def _with_our_names(
 def _remove_tied(found: dict[str, np.ndarray]) -> list[str]:
     """Removes the duplicates of tied tensors; returns the names of those that differ."""
     different = []
-    for name, source in _TIED.items():
-        value = found.pop(name, None)
-        if value is None:
-            continue
-        if source not in found:
-            found[source] = value
-        elif not np.array_equal(value, found[source]):
+    for name in [name for name in _TIED if name in found]:
+        value = found.pop(name)
+        if not np.array_equal(value, found.setdefault(_TIED[name], value)):
             different.append(name)
     return different
-
-
-# --- Writing ---------------------------------------------------------------------------------
 
 
 class _Model(NamedTuple):
@@ -218,13 +194,6 @@ class _Model(NamedTuple):
 
 def write(weights: Weights, output: str) -> list[str]:
     """Writes the folders of a model; all or nothing.
-
-    Args:
-      weights: the model.
-      output: a folder that does not exist.
-
-    Returns:
-      The lines to print.
 
     Raises:
       UserError: the folder exists, the model has no vocabulary, or a head has no counterpart.
