@@ -77,8 +77,8 @@ def _resized(weights: Weights, tensors: Mapping[str, np.ndarray], **sizes: int) 
     return dataclasses.replace(
         weights,
         tensors=tensors,
-        model=dataclasses.replace(weights.model, **sizes),  # type: ignore[arg-type]
-        generator=generator and dataclasses.replace(generator, **sizes),  # type: ignore[arg-type]
+        model=dataclasses.replace(weights.model, **sizes),
+        generator=generator and dataclasses.replace(generator, **sizes),
     )
 
 

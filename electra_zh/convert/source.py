@@ -21,10 +21,13 @@ def open_source(path: str, *, checkpoint: int | None = None) -> Weights:
     path = path.rstrip("/") or path
     readers = forms.readers()
     for reader in readers:
-        if reader.matches(path):
-            if checkpoint is not None and not reader.has_checkpoints:
-                raise UserError(f"--checkpoint {checkpoint} is for runs of this tool; omit it")
+        if not reader.matches(path):
+            continue
+        if reader.has_checkpoints:
             return reader.read(path, checkpoint)
+        if checkpoint is not None:
+            raise UserError(f"--checkpoint {checkpoint} is for runs of this tool, not for {path}")
+        return reader.read(path)
     expected = "; ".join(reader.expected for reader in readers)
     what = f"No model found in {path}" if files.exists(path) else f"{path} does not exist"
     raise UserError(f"{what}. Expected one of: {expected}")

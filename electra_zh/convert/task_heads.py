@@ -13,8 +13,8 @@ from electra_zh.errors import UserError
 from electra_zh.models.weight_names import DISCRIMINATOR, Naming
 
 
-def bioes_tags(types: Iterable[str]) -> tuple[str, ...]:
-    """Returns the tags of entity types in the order of a tagging head's outputs, `O` first."""
+def tag_names(types: Iterable[str]) -> tuple[str, ...]:
+    """Returns the BIOES tags of entity types, `O` first: the outputs of a tagging head."""
     return ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES"))
 
 
@@ -75,7 +75,7 @@ KINDS: dict[str, HeadForm] = {
         per_token=True,
         softmax=True,
         takes_text=True,
-        output_names=bioes_tags,
+        output_names=tag_names,
     ),
     "span": HeadForm(
         "ElectraForQuestionAnswering",

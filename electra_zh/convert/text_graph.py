@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from electra_zh.text import characters
 from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.pair_lengths import cut_pair_lengths
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.vocabulary import UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import CAPITAL_SIGMA
@@ -71,9 +72,10 @@ class TextGraph(tf.Module):
         a = self.ids(first)
         b = a[:, :0] if second is None else self.ids(second)
         has_second = tf.cast(b.row_lengths() > 0, tf.int64)
-        room = max_seq_length - 2 - has_second
-        kept = tf.minimum(a.row_lengths(), tf.maximum((room + 1) // 2, room - b.row_lengths()))
-        a, b = _cut(a, kept), _cut(b, room - kept)
+        lengths = cut_pair_lengths(
+            a.row_lengths(), b.row_lengths(), max_seq_length - 2 - has_second, xp=tf
+        )
+        a, b = _cut(a, lengths[0]), _cut(b, lengths[1])
         column = tf.fill([tf.shape(first)[0], 1], sep)
         last = tf.RaggedTensor.from_row_lengths(
             tf.fill([tf.reduce_sum(has_second)], sep), has_second

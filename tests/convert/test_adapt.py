@@ -1,4 +1,4 @@
-"""Rows and layers that are moved about when a model is made to fit another run."""
+"""Rows and layers that are copied when a model is fitted to another run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLD = (*SPECIAL_TOKENS, "[unused1]", "中", "国", "##国", "un", "##able", "a",
 
 
 def _made(*, depth: int = 4, generator_depth: int = 4, filler: int = 0) -> Weights:
-    """A model whose every number tells where it stands: tensor * 1000 + flat index."""
+    """A model whose numbers encode their positions: tensor * 1000 + flat index."""
     size = ModelConfig(len(OLD) + filler, 2, 4, depth, 1, 6, max_position_embeddings=8)
     small = dataclasses.replace(size, hidden_size=2, num_hidden_layers=generator_depth)
     shapes = {
@@ -46,14 +46,14 @@ def test_layers_are_taken_in_the_order_given() -> None:
     assert new.tensors["masked_lm_head/output_bias"] is old.tensors["masked_lm_head/output_bias"]
 
 
-def test_a_generator_of_another_depth_stays_whole() -> None:
+def test_a_generator_of_another_depth_keeps_its_layers() -> None:
     old = _made(generator_depth=2)
     new = check(adapt.select_layers(old, [0]))
     assert (new.model.num_hidden_layers, new.generator.num_hidden_layers) == (1, 2)
     assert new.part("generator").keys() == old.part("generator").keys()
 
 
-def test_a_layer_that_is_not_there() -> None:
+def test_a_missing_layer() -> None:
     with pytest.raises(UserError, match="has the 4 layers 0 to 3; there is no layer 4"):
         adapt.select_layers(_made(), [0, 4])
 
@@ -94,7 +94,7 @@ def test_the_row_of_a_token(token: str, origins: list[str]) -> None:
     assert counts == (5 + shared, bool(origins) and not shared, not origins, 8 - shared)
 
 
-def test_random_rows_follow_from_the_seed() -> None:
+def test_random_rows_depend_on_the_seed() -> None:
     wanted = Vocabulary((*SPECIAL_TOKENS, *(chr(0xAC00 + number) for number in range(2000))))
     name = "encoder/embeddings/word_embeddings"
     drawn = [

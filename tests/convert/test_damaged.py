@@ -1,4 +1,4 @@
-"""Damaged, foreign and unfit files are one line that names what is wrong."""
+"""Damaged, foreign and unfit files give an error of one line that names the problem."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_truncated_safetensors(folder: Path) -> None:
         open_source(str(folder))
 
 
-def test_shape_that_does_not_fit(folder: Path) -> None:
+def test_a_shape_that_does_not_match_the_settings(folder: Path) -> None:
     _change(folder / "config.json", intermediate_size=25)
     expected = r"layers/0/intermediate/kernel has shape \[16, 24\]; .* it is \[16, 25\]"
     with pytest.raises(UserError, match=expected):
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_an_old_run_is_not_a_tf1_checkpoint() -> None:
         open_source(str(prefix))
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"No model found in .* Expected one of: the folder of a run"
     ):

@@ -1,4 +1,4 @@
-"""Which tokens of one vocabulary are those of another of the other kind."""
+"""Matching of tokens between WordPiece and SentencePiece vocabularies."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _same(token: str, new: Vocabulary, old: Vocabulary) -> str | None:
 
 
 @pytest.mark.parametrize("token", SPECIAL_TOKENS)
-def test_special_tokens_are_each_other(token: str) -> None:
+def test_special_tokens_match(token: str) -> None:
     assert _same(token, PIECES, WORDS) == token
     assert _same(token, WORDS, PIECES) == token
 
 
-def test_special_tokens_of_other_names_are_the_same_by_their_part() -> None:
+def test_special_tokens_with_other_names_match_by_role() -> None:
     foreign = SentencePieceVocabulary(make_foreign())
     same = same_tokens(foreign, PIECES)
     assert _in(PIECES, [same[foreign.ids[name]] for name in ("<pad>", "<unk>", "<mask>")]) == [
@@ -39,7 +39,7 @@ def test_special_tokens_of_other_names_are_the_same_by_their_part() -> None:
     ]
 
 
-def test_between_models_a_piece_is_the_same_by_its_text() -> None:
+def test_pieces_of_two_models_match_by_text() -> None:
     other = make_pieces("bpe")
     for token, index in zip(PIECES.tokens, same_tokens(PIECES, other), strict=True):
         assert index == other.ids.get(token, -1)
@@ -70,16 +70,16 @@ def test_word_pieces_in_a_model(token: str, expected: str | None) -> None:
         ("<0x0A>", []),
     ],
 )
-def test_what_makes_up_a_piece(token: str, expected: list[str]) -> None:
+def test_parts_of_a_piece(token: str, expected: list[str]) -> None:
     assert _in(WORDS, parts(token, PIECES, WORDS)) == expected
 
 
 @pytest.mark.parametrize("token", ["人工智能的", "##人工智能的"])
-def test_what_makes_up_a_word_piece(token: str) -> None:
+def test_parts_of_a_word_piece(token: str) -> None:
     assert _in(PIECES, parts(token, WORDS, PIECES)) == ["人工智能", "的"]
     assert parts("[unused7]", WORDS, PIECES) == []
 
 
-def test_what_makes_up_a_piece_of_another_model() -> None:
+def test_parts_of_a_piece_of_another_model() -> None:
     other = make_pieces("bpe")
     assert _in(other, parts("▁人工智能x的", PIECES, other))[-1] == "的"

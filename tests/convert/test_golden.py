@@ -1,4 +1,4 @@
-"""A TF1 checkpoint with the official code's weights gives the figures that the code recorded."""
+"""A TF1 checkpoint with the official code's weights reproduces that code's recorded outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _write_tf1(prefix: Path, tensors: dict[str, np.ndarray]) -> None:
     )
 
 
-def test_the_official_checkpoint_computes_what_it_did(tmp_path: Path) -> None:
+def test_the_official_checkpoint_reproduces_its_outputs(tmp_path: Path) -> None:
     golden = load_golden()
     weights = {name: variable.numpy() for name, variable in golden.variables.items()}
     slots = {f"{name}/adam_m": np.zeros_like(value) for name, value in weights.items()}

@@ -1,4 +1,4 @@
-"""SentencePiece models in the folders that conversions read and write, and in a graph."""
+"""SentencePiece models in converted folders and in served graphs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_rows_of_the_graph_are_framed() -> None:
     assert np.array_equal(rows["input_ids"], [[2, first, 3, second, 3], [2, third, 3, 0, 0]])
 
 
-def test_bytes_that_are_no_text_vanish_in_the_graph() -> None:
+def test_invalid_utf8_is_removed_in_the_graph() -> None:
     vocabulary = make_pieces()
     graph = make_text_graph(vocabulary, vocabulary.settings)
     found = graph.ids(tf.constant(["天\xff地".encode("latin-1", "ignore"), b"\xff"]))

@@ -1,4 +1,4 @@
-"""Files as other people's tools and releases have them."""
+"""Files in the forms of other tools and of published releases."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_written_names_are_the_references(tmp_path: Path) -> None:
     assert tf.train.load_variable(str(tmp_path / "google"), "global_step") == 7
 
 
-def test_slots_of_the_optimizer_are_left_out(tmp_path: Path) -> None:
+def test_slots_of_the_optimizer_are_skipped(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     variables = _google(run.folder)
     slots = {f"{name}/{end}": v for name, v in variables.items() for end in ("adam_m", "adam_v")}
@@ -67,7 +67,7 @@ def test_a_discriminator_without_generator_and_step(tmp_path: Path) -> None:
     assert not found.has("masked_lm_head")
 
 
-def test_a_generator_that_lacks_a_layers_part(tmp_path: Path) -> None:
+def test_a_generator_with_a_missing_tensor(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     variables = _google(run.folder)
     del variables["generator/encoder/layer_0/output/dense/bias"]

@@ -1,4 +1,4 @@
-"""What is written and read again is the same, bit for bit, in every direction."""
+"""Writing and reading a model again gives the same bits, in every direction."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_masked_lm_of_bert_s_form_is_written_as_bert(tmp_path: Path) -> None:
     assert open_source(str(tmp_path / "google")).kind == "BERT of Google's code (TF1)"
 
 
-def test_sizes_are_told_by_the_shapes(tmp_path: Path) -> None:
+def test_sizes_are_inferred_from_the_shapes(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run", model={"num_attention_heads": 1})
     source = open_source(run.folder)
     google.write(source, str(tmp_path / "google"))

@@ -1,4 +1,4 @@
-"""SavedModels, loaded by a process that has no electra_zh, compute what the networks compute."""
+"""SavedModels loaded without electra_zh give the outputs of the networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.models.encoder import Encoder
 from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
-# Exporting takes seconds each: a proof of its own, beside the conversions to transformers.
+# Each export takes seconds, so these run with the conversions to transformers.
 pytestmark = pytest.mark.interop
 
 TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ TASKS: tuple[dict[str, object], ...] = (
     {"name": "reading", "kind": "span"},
     {"name": "tests", "kind": "choice"},
 )
-# What another process does: no electra_zh, and tensorflow_text only if it is asked for.
+# The program of another process: no electra_zh, and tensorflow_text only on request.
 _SERVE = """
 import sys
 sys.modules["electra_zh"] = None
@@ -147,7 +147,7 @@ def test_every_kind_of_task(tmp_path: Path) -> None:
 
 
 def _expected(head: object, name: str, hidden: Hidden) -> dict[str, tf.Tensor]:
-    """What the heads that were trained compute."""
+    """Returns the outputs of the heads that were trained."""
     shape = [hidden.rows, hidden.length]
     if name == "reading":
         scores = tf.reshape(head.output(hidden.sequence), [*shape, 2])  # type: ignore[attr-defined]

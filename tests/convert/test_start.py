@@ -1,4 +1,4 @@
-"""A fine-tuning starts from any source with the same encoder."""
+"""Fine-tuning starts with the same encoder from every form of a model."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_random_weights_of_a_foreign_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(before, encoder.embeddings.word_embeddings)
 
 
-def test_what_no_fine_tuning_can_start_from(tmp_path: Path) -> None:
+def test_paths_that_fine_tuning_cannot_start_from(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     google.write(open_source(run.folder), str(tmp_path / "google"))
     with pytest.raises(UserError, match=r"--checkpoint 7 is for runs of this tool"):

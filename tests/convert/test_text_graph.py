@@ -1,4 +1,4 @@
-"""The tokenizer as a graph gives the tokenizer's ids, whatever the text and the settings."""
+"""The tokenizer as a graph gives the tokenizer's ids for all texts and settings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_ids_are_the_tokenizers(name: str) -> None:
         assert found == list(tokenizer.encode(text)), ascii(text)
 
 
-def test_what_is_not_utf8_vanishes() -> None:
+def test_invalid_utf8_is_removed() -> None:
     vocabulary = _vocabulary()
     graph = WordPieceGraph(vocabulary, TokenizerSettings())
     found = graph.ids(tf.constant([b"a\xffb \xe6\x97", b""])).to_list()

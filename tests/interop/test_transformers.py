@@ -1,4 +1,4 @@
-"""What is written here computes the same in transformers, and the other way round."""
+"""Converted models compute the same in transformers and here, in both directions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
 
 pytestmark = pytest.mark.interop
-# Asked for by marker only: where the packages are missing, that is an error and no skip.
+# Selected by marker only: missing packages are an error, not a skip.
 torch: Any = None
 transformers: Any = None
 TOLERANCE = 1e-5

@@ -1,4 +1,4 @@
-"""The table of names: one to one, complete, and the reference's."""
+"""The table of weight names is one to one, complete, and matches the reference."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_variable_has_one_name_each_way(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_name_is_the_place_in_the_objective(kind: str) -> None:
+def test_a_name_is_the_path_in_the_objective(kind: str) -> None:
     objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
     for variable in objective.trainable_variables:
         place = objective
@@ -158,7 +158,7 @@ def test_large_layer_numbers() -> None:
 
 
 def test_initial_values_of_no_two_variables_share_a_stream() -> None:
-    """Start values follow from a checksum of the name: none of 24 layers' may collide."""
+    """Initial values depend on a checksum of the name: none of 24 layers' may collide."""
     ours = {
         name.replace("{layer}", str(layer))
         for name in weight_names.GOOGLE_ELECTRA.pairs

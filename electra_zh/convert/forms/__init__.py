@@ -23,14 +23,14 @@ class Reader:
       expected: the form, for error messages.
       order: readers are tried in increasing order.
       matches: returns whether a path holds a model in this form.
-      read: reads the model; the second argument is the step of a checkpoint, or None.
-      has_checkpoints: a model may have several checkpoints.
+      read: reads the model.
+      has_checkpoints: `read` also takes the step of a checkpoint, None for the latest.
     """
 
     expected: str
     order: int
     matches: Callable[[str], bool]
-    read: Callable[[str, int | None], Weights]
+    read: Callable[..., Weights]
     has_checkpoints: bool = False
 
 

@@ -52,9 +52,8 @@ def _latest(path: str) -> str:
     return str(latest)
 
 
-def read(path: str, step: int | None = None) -> Weights:
+def read(path: str) -> Weights:
     """Reads a TF1 checkpoint, with vocabulary and settings from the files next to it."""
-    del step
     prefix = _latest(path)
     found = tensor_files.read_tf1(prefix)
     global_step = found.pop("global_step", None)

@@ -54,9 +54,8 @@ def _networks(path: str) -> list[str]:
     ]
 
 
-def read(path: str, step: int | None = None) -> Weights:
+def read(path: str) -> Weights:
     """Reads a model, or `discriminator/` and `generator/` of a folder as one model."""
-    del step
     if _is_model(path):
         return _read_model(path)
     first, *others = map(_read_model, _networks(path))

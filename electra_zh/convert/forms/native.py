@@ -17,15 +17,7 @@ def _matches(path: str) -> bool:
 
 
 def read(folder: str, step: int | None = None) -> Weights:
-    """Reads a run or a fine-tuned model.
-
-    Args:
-      folder: the folder.
-      step: of a checkpoint; None for the latest.
-
-    Raises:
-      UserError: the folder is damaged, or has no checkpoint of this step.
-    """
+    """Reads a run or a fine-tuned model from the checkpoint of `step`, by default the latest."""
     if files.exists(files.join(folder, "state.json")):
         raise UserError(f"{folder} is a checkpoint: give the run's folder and --checkpoint STEP")
     where = model_folder.config_path(folder)

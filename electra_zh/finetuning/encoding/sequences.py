@@ -7,12 +7,11 @@ after the cut follow from a closed form, and one `repeat` says what every positi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-# What may be cut from a pair that is too long.
-Cut = Literal["longer", "first"]
+from electra_zh.text.pair_lengths import Cut, cut_pair_lengths
 
 
 class RaggedTokens(NamedTuple):
@@ -73,25 +72,6 @@ def concatenate(*parts: RaggedTokens) -> RaggedTokens:
     return RaggedTokens(ids, np.cumsum(lengths.sum(1)))
 
 
-def cut_pair_lengths(
-    a: np.ndarray, b: np.ndarray, limit: int, *, cut: Cut = "longer"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how many tokens of each pair remain when both together have at most `limit`.
-
-    With "longer", tokens go one by one from the longer text, from b where both are equal: BERT's
-    `_truncate_seq_pair`, in closed form. With "first", a gives all there is to give before b does.
-
-    Args:
-      a: int64 [pairs], tokens of the first texts.
-      b: int64 [pairs], tokens of the second texts.
-      limit: tokens of a pair, special ones not counted.
-      cut: which text gives.
-    """
-    keep = limit if cut == "first" else limit // 2
-    b = np.minimum(b, np.maximum(limit - a, keep))
-    return np.minimum(a, limit - b), b
-
-
 def build_pairs(
     a: RaggedTokens,
     b: RaggedTokens | None,
@@ -118,8 +98,7 @@ def build_pairs(
     of_b = b.lengths() if b is not None else np.zeros_like(of_a)
     assert len(of_a) == len(of_b)
     paired = (of_b > 0).astype(np.int64)
-    kept_a, kept_b = cut_pair_lengths(of_a, of_b, max_seq_length - 3, cut=cut)
-    kept_a = np.where(paired, kept_a, np.minimum(of_a, max_seq_length - 2))
+    kept_a, kept_b = cut_pair_lengths(of_a, of_b, max_seq_length - 2 - paired, cut=cut)
     one = np.ones_like(of_a)
     counts = np.stack([one, kept_a, one, kept_b, paired], 1)
     # What each position is: 0 [CLS], 1 of a, 2 [SEP], 3 of b, 4 the last [SEP].

@@ -6,23 +6,16 @@ Reading is lenient and takes BIO, BIOES and BMES, because tags need not follow a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import Entity
 
 OUTSIDE = "O"
-# Prefixes of an entity's first, inner and last word, and of an entity of one word.
-_PREFIXES = ("B", "I", "E", "S")
-
-
-def tag_names(types: Iterable[str]) -> tuple[str, ...]:
-    """Returns all tags: `O`, then B, I, E and S of each type."""
-    return (OUTSIDE, *(f"{prefix}-{type_}" for type_ in types for prefix in _PREFIXES))
 
 
 def entity_tags(type_number: int, words: int) -> list[int]:
-    """Returns the tags of an entity's words, as indices into `tag_names`.
+    """Returns the tags of an entity's words, as indices into `task_heads.tag_names`.
 
     Args:
       type_number: index of the entity's type.

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import tag_names
 from electra_zh.errors import did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
-from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
+from electra_zh.finetuning.encoding.tags import tags_to_entities
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
