@@ -20,9 +20,8 @@ def test_every_kind_of_task_has_an_entry() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_layers_of_a_plain_head_are_those_of_the_table(kind: str, tmp_path: Path) -> None:
     labels = {"classification": ["a", "b"], "regression": ["0", "5"], "tagging": ["PER"]}
-    tuned = make_fine_tuned(
-        tmp_path / "model", {"name": "t", "kind": kind, "labels": labels.get(kind, [])}
-    )
+    task = {"name": "t", "kind": kind, "labels": labels.get(kind, [])}
+    tuned = make_fine_tuned(tmp_path / "model", task)
     names = [variable_name(v.name) for v in tuned.model.heads["t"].trainable_variables]
     layers = {name.split("/")[2] for name in names}
     assert layers == set(KINDS[kind].layers)
