@@ -28,6 +28,7 @@ import tensorflow as tf
 
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
+from electra_zh.models.encoder import Encoder
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.masking import MaskedBatch, SpecialIds
 from electra_zh.pretraining.objectives import PretrainOutput, build_objective
@@ -59,6 +60,12 @@ THINNED = (
 def thin_out(values: np.ndarray) -> np.ndarray:
     """Returns about 512 values of an array, flat and evenly spaced by an odd step."""
     return np.ravel(values)[:: (np.size(values) // 512) | 1]
+
+
+def _embed(encoder: Encoder, input_ids: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
+    """Returns the input of the first layer."""
+    x = encoder.embeddings(input_ids, segment_ids, dtype=tf.float32, key=None, stream="")
+    return x if encoder.projection is None else encoder.projection(x)
 
 
 class Comparison:
@@ -116,21 +123,22 @@ class Comparison:
         assert output.disc is not None
         wanted = ("input_mask", "segment_ids", "gen_input_ids", "disc_input_ids")
         mask, segments, gen_ids, disc_ids = (tf.constant(self.figures[key]) for key in wanted)
-        generator = self.objective.generator(gen_ids, mask, segments)
-        discriminator = self.objective.encoder(disc_ids, mask, segments)
+        generator, discriminator = self.objective.generator, self.objective.encoder
+        embedded = _embed(discriminator, disc_ids, segments)
+        bias = (1.0 - tf.cast(mask, tf.float32)[:, None, None, :]) * -10000.0
         real = tf.cast(mask, tf.float32)
         found = {
-            "gen_embedding_output": generator.embeddings,
-            "gen_seq": generator.sequence,
+            "gen_embedding_output": _embed(generator, gen_ids, segments),
+            "gen_seq": generator(gen_ids, mask, segments),
             "gen_logits": output.mlm.logits,
             "mlm_per_position_loss": output.mlm.losses,
             "mlm_loss": output.mlm.loss,
             "mlm_preds": tf.argmax(output.mlm.logits, -1),
             "disc_input_ids": output.disc.input_ids,
             "disc_labels": output.disc.is_replaced,
-            "disc_embedding_output": discriminator.embeddings,
-            "disc_layer0": discriminator.layers[0],
-            "disc_seq": discriminator.sequence,
+            "disc_embedding_output": embedded,
+            "disc_layer0": discriminator.layers[0](embedded, bias, key=None, stream=""),
+            "disc_seq": discriminator(disc_ids, mask, segments),
             "disc_logits": output.disc.logits,
             "disc_per_example_loss": tf.reduce_sum(output.disc.losses, 1) / tf.reduce_sum(real, 1),
             "disc_loss": output.disc.loss,

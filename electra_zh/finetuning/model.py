@@ -41,7 +41,7 @@ class TaskModel(tf.Module):
     ) -> Hidden:
         """Runs the encoder on `input_ids`, `input_mask` and `segment_ids`, int32 [R, L]."""
         ids = features["input_ids"]
-        encoded = self.encoder(
+        sequence = self.encoder(
             ids, features["input_mask"], features["segment_ids"], dtype=dtype, key=key
         )
-        return Hidden(encoded.sequence, ids.shape[0], ids.shape[1], key)
+        return Hidden(sequence, ids.shape[0], ids.shape[1], key)

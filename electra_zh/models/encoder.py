@@ -6,28 +6,12 @@ a head (D / H), V vocabulary.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense, LayerNorm
 from electra_zh.models.random import RandomKey, truncated_normal
-
-
-class EncoderOutput(NamedTuple):
-    """What an encoder computes, all flat.
-
-    Attributes:
-      sequence: [T, D], the last layer's output.
-      embeddings: [T, D], the input of the first layer.
-      layers: each layer's output, [T, D]; the last is `sequence`.
-    """
-
-    sequence: tf.Tensor
-    embeddings: tf.Tensor
-    layers: tuple[tf.Tensor, ...]
 
 
 class Embeddings(tf.Module):
@@ -58,7 +42,7 @@ class Embeddings(tf.Module):
         stream: str,
     ) -> tf.Tensor:
         """Returns [T, E] in `dtype` for int32 [B, L] ids; `key` None leaves dropout off."""
-        batch, length = input_ids.shape
+        batch, length = layers.shape_of(input_ids)
         size = self._config.embedding_size
         words = tf.gather(self.word_embeddings, tf.reshape(input_ids, [-1]))  # [T, E]
         # A product with one-hot rows: its derivative is a product too, not a scatter.
@@ -91,7 +75,7 @@ class Attention(tf.Module):
         self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
     ) -> tf.Tensor:
         """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
-        batch, length = attention_bias.shape[0], attention_bias.shape[-1]
+        batch, _, _, length = layers.shape_of(attention_bias)
         heads = self._config.num_attention_heads
         width = self._config.hidden_size
         parts = (self.query, self.key, self.value)
@@ -132,12 +116,12 @@ class Layer(tf.Module):
         """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
         x = self.attention(x, attention_bias, key=key, stream=f"{stream}/attention")
         out = self.output(layers.gelu(self.intermediate(x)))
-        dropped = layers.draw_dropout(key, f"{stream}/output", x.shape.as_list(), self._rate)
+        dropped = layers.draw_dropout(key, f"{stream}/output", layers.shape_of(x), self._rate)
         return self.layer_norm.add(x, out, dropped)
 
 
 class Encoder(tf.Module):
-    """A whole transformer: embeddings, projection where the widths differ, layers."""
+    """A transformer: embeddings, projection where the widths differ, layers."""
 
     def __init__(
         self, config: ModelConfig, path: str, *, seed: int, embeddings: Embeddings | None = None
@@ -146,9 +130,9 @@ class Encoder(tf.Module):
 
         Args:
           config: the size.
-          path: prefix of the variables' names; also what its random numbers are named by.
-          seed: the initial values follow from it and the names.
-          embeddings: those of another encoder to share; None makes its own.
+          path: prefix of the names of variables and random streams.
+          seed: random seed of the initial values.
+          embeddings: embeddings to share with another encoder; None makes new ones.
         """
         super().__init__()
         self.config = config
@@ -172,23 +156,22 @@ class Encoder(tf.Module):
         dtype: tf.DType = tf.float32,
         key: RandomKey | None = None,
         stream: str = "",
-    ) -> EncoderOutput:
-        """Computes the network.
+    ) -> tf.Tensor:
+        """Returns the last layer's output, [T, D].
 
         Args:
-          input_ids: int32 [B, L], static shape.
+          input_ids: int32 [B, L], of static shape except in `layers.plain_operations`.
           input_mask: int32 [B, L], 1 at tokens and 0 at padding.
           segment_ids: int32 [B, L].
           dtype: type of the activations; weights, softmax and norms are float32 in any case.
-          key: what dropout follows from; None leaves it off.
-          stream: sets apart the random numbers of several calls within a step.
+          key: random key of dropout; None turns dropout off.
+          stream: prefix of the names of random streams, one for each call within a step.
         """
         stream = f"{stream}{self._path}"
         x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, stream=stream)
         if self.projection is not None:
             x = self.projection(x)
         attention_bias = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
-        outputs = [x]
         for index, layer in enumerate(self.layers):
-            outputs.append(layer(outputs[-1], attention_bias, key=key, stream=f"{stream}/{index}"))
-        return EncoderOutput(outputs[-1], outputs[0], tuple(outputs[1:]))
+            x = layer(x, attention_bias, key=key, stream=f"{stream}/{index}")
+        return x

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import Dense, LayerNorm, fused
+from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 
 # Tokens whose probabilities are summed together in the first level of sampling.
 BLOCK = 128
@@ -54,7 +54,7 @@ class RtdHead(tf.Module):
         return tf.cast(tf.squeeze(logits, -1), tf.float32)
 
 
-@tf.custom_gradient
+@custom_gradient
 def sigmoid_losses(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns the binary cross-entropy of float32 logits with labels 0 or 1, element by element.
 
@@ -95,7 +95,7 @@ def masked_lm_losses(
     pass over [M, V]. There is no one-hot tensor.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def apply(
         logits: tf.Tensor, ids: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, ...], Callable[..., Any]]:

@@ -4,18 +4,23 @@ Shapes: T tokens of the batch (B * L), D width in, U width out, and whatever a d
 
 Speed on CPU comes from two decisions:
 - Activations are flat, [T, D], so that every dense layer is one matrix product.
-- What lies between the matrix products is written as a few *fused* functions, each compiled by XLA
-  into one pass over memory (`fused`), with its derivative written by hand. TensorFlow runs
-  element-wise operations one by one, each a pass over memory, and bfloat16 ones slowly; a whole
-  step under XLA on CPU is slow because of its matrix products. This takes the better half of each.
-  On GPU and TPU, where the whole step is compiled, the inner compilation changes nothing.
+- Everything else is written as a few *fused* functions, each compiled by XLA into one sweep over
+  memory (`fused`), with its derivative written by hand. TensorFlow runs element-wise operations one
+  by one, each a sweep over memory, and bfloat16 ones slowly; a whole step under XLA on CPU is slow
+  because of its matrix products. This takes the better half of each. On GPU and TPU, where the
+  whole step is compiled, the inner compilation changes nothing.
+
+Inside `with plain_operations():` the same layers are traced without XLA and custom derivatives, so
+that the graph can be saved and converted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -25,6 +30,84 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 
 from electra_zh.models.random import RandomKey, glorot_uniform, truncated_normal
+
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_operations() -> Iterator[None]:
+    """Traces the layers in the `with` block as plain TensorFlow operations, for export.
+
+    They have no derivative then, and the graph has neither kernels compiled for this machine nor
+    fixed shapes: B and L may be unknown (None in a `tf.TensorSpec`).
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a function its derivative, as `tf.custom_gradient`; not in `plain_operations`."""
+    differentiable = tf.custom_gradient(function)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args)[0] if _plain.get() else differentiable(*args)
+
+    return call
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of tensors into one kernel with XLA; to be used in custom gradients.
+
+    Python arguments (numbers, types) are constants of the compiled function. It has no derivative
+    of its own.
+    """
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        if _plain.get():
+            return function(*args)
+        with record.stop_recording():
+            return compiled(*args)
+
+    return call
+
+
+def shape_of(x: tf.Tensor) -> list[Any]:
+    """Returns the shape of x, as numbers where they are known and as scalar tensors elsewhere."""
+    if x.shape.is_fully_defined():
+        static: list[Any] = x.shape.as_list()
+        return static
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape.as_list())]
+
+
+def fan_out(x: tf.Tensor, n: int) -> tuple[tf.Tensor, ...]:
+    """Returns x n times, for a tensor with a derivative that three or more operations use.
+
+    TensorFlow adds the derivatives of a tensor's uses with one AddN, and Grappler folds additions
+    into one. AddN of three or more adds in no fixed order, so training would not repeat bit for
+    bit. Here they are added from the last to the first, in one compiled kernel.
+    """
+
+    @custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable[..., Any]]:
+        return tuple(tf.identity(x) for _ in range(n)), lambda *dys: _add_backwards(*dys)
+
+    copies: tuple[tf.Tensor, ...] = tuple(apply(x))
+    return copies
+
+
+@fused
+def _add_backwards(*terms: tf.Tensor) -> tf.Tensor:
+    total = terms[-1]
+    for term in reversed(terms[:-1]):
+        total = term + total
+    return total
 
 
 class Dense(tf.Module):
@@ -49,6 +132,7 @@ class Dense(tf.Module):
         self.bias = tf.Variable(tf.zeros(sizes[1]), name=f"{path}/bias")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns [T, U] in the type of x [T, D]."""
         return dense(x, self.kernel, self.bias)
 
 
@@ -57,7 +141,7 @@ def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return _dense(x, tf.cast(kernel, x.dtype), tf.cast(bias, x.dtype))
 
 
-@tf.custom_gradient
+@custom_gradient
 def _dense(
     x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -82,27 +166,11 @@ class LayerNorm(tf.Module):
 
     def __call__(self, x: tf.Tensor, *, dtype: tf.DType | None = None) -> tf.Tensor:
         """Returns the normalised x, [T, D], as `dtype` (by default that of x)."""
-        return _layer_norm(x, self.gamma, self.beta, self._eps, dtype or x.dtype)
+        return _norm((x,), self.gamma, self.beta, None, self._eps, dtype or x.dtype)
 
     def add(self, x: tf.Tensor, y: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
         """Returns the norm of x + dropout(y), both [T, D]."""
-        return _add_norm(x, y, self.gamma, self.beta, self._eps, dropped)
-
-
-def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of tensors into one kernel with XLA; to be used in custom gradients.
-
-    Python arguments (numbers, types) are constants of the compiled function. It has no derivative
-    of its own.
-    """
-    compiled = tf.function(function, jit_compile=True, autograph=False)
-
-    @functools.wraps(function)
-    def call(*args: Any) -> Any:
-        with record.stop_recording():
-            return compiled(*args)
-
-    return call
+        return _norm((x, y), self.gamma, self.beta, dropped, self._eps, x.dtype)
 
 
 # --- Dropout ---------------------------------------------------------------------------------
@@ -160,31 +228,28 @@ def dropout(x: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
     if dropped is None:
         return x
 
-    @tf.custom_gradient
-    def apply(x: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        return _scaled_where(keep, x, dropped.scale), lambda dy: (
-            _scaled_where(keep, dy, dropped.scale),
-            None,
-        )
+    @custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        return _dropped(x, dropped), lambda dy: _dropped(dy, dropped)
 
-    return apply(x, dropped.keep)
+    return apply(x)
 
 
 @fused
-def _scaled_where(keep: tf.Tensor, x: tf.Tensor, scale: float) -> tf.Tensor:
-    return _drop(tf.cast(x, tf.float32), keep, scale, x.dtype)
+def _dropped(x: tf.Tensor, dropped: DropoutMask) -> tf.Tensor:
+    return _drop(tf.cast(x, tf.float32), dropped, x.dtype)
 
 
-def _drop(x: tf.Tensor, keep: tf.Tensor | None, scale: float, dtype: tf.DType) -> tf.Tensor:
-    if keep is not None:
-        x = tf.where(keep, x * scale, 0.0)
+def _drop(x: tf.Tensor, dropped: DropoutMask | None, dtype: tf.DType) -> tf.Tensor:
+    if dropped is not None:
+        x = tf.where(dropped.keep, x * dropped.scale, 0.0)
     return tf.cast(x, dtype)
 
 
 # --- GELU ------------------------------------------------------------------------------------
 
 
-@tf.custom_gradient
+@custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns x * Phi(x), by erf (Hendrycks & Gimpel 2016), computed in float32."""
     return _gelu(x), lambda dy: _gelu_gradient(x, dy)
@@ -207,65 +272,46 @@ def _gelu_gradient(x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 # --- Layer norm ------------------------------------------------------------------------------
 
 
-def _layer_norm(
-    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, eps: float, dtype: tf.DType
-) -> tf.Tensor:
-    @tf.custom_gradient
-    def apply(
-        x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[..., Any]]:
-        y, normal, scale = _norm_forward(x, None, gamma, beta, None, 1.0, eps, dtype)
-
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            dx, _, dgamma, dbeta = _norm_backward(dy, normal, scale, gamma, None, 1.0, x.dtype)
-            return dx, dgamma, dbeta
-
-        return y, gradient
-
-    return apply(x, gamma, beta)
-
-
-def _add_norm(
-    x: tf.Tensor,
-    y: tf.Tensor,
+def _norm(
+    inputs: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     beta: tf.Tensor,
-    eps: float,
     dropped: DropoutMask | None,
+    eps: float,
+    dtype: tf.DType,
 ) -> tf.Tensor:
-    keeps, scale = ([], 1.0) if dropped is None else ([dropped.keep], dropped.scale)
+    """Returns norm(x), or norm(x + dropout(y)), for the inputs (x,) or (x, y)."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def apply(
-        x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *keeps: tf.Tensor
+        gamma: tf.Tensor, beta: tf.Tensor, *inputs: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., Any]]:
-        keep = keeps[0] if keeps else None
-        out, normal, inverse = _norm_forward(x, y, gamma, beta, keep, scale, eps, x.dtype)
+        out, normal, inverse = _norm_forward(inputs, gamma, beta, dropped, eps, dtype)
 
-        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            grads = _norm_backward(dout, normal, inverse, gamma, keep, scale, x.dtype)
-            return (*grads, *[None for _ in keeps])
+        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            dx, dy, dgamma, dbeta = _norm_backward(
+                dout, normal, inverse, gamma, dropped, inputs[0].dtype
+            )
+            return (dgamma, dbeta, dx, dy)[: 2 + len(inputs)]
 
         return out, gradient
 
-    return apply(x, y, gamma, beta, *keeps)
+    return apply(gamma, beta, *inputs)
 
 
 @fused
 def _norm_forward(
-    x: tf.Tensor,
-    y: tf.Tensor | None,
+    inputs: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     beta: tf.Tensor,
-    keep: tf.Tensor | None,
-    scale: float,
+    dropped: DropoutMask | None,
     eps: float,
     dtype: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns norm(x + dropout(y)), the sum normalised without gamma and beta, and 1 / stddev."""
-    total = tf.cast(x, tf.float32)
-    if y is not None:
-        total += _drop(tf.cast(y, tf.float32), keep, scale, tf.float32)
+    """Returns the norm, the sum normalised without gamma and beta, and 1 / stddev."""
+    total = tf.cast(inputs[0], tf.float32)
+    for y in inputs[1:]:
+        total += _drop(tf.cast(y, tf.float32), dropped, tf.float32)
     centred = total - tf.reduce_mean(total, -1, keepdims=True)
     inverse = tf.math.rsqrt(tf.reduce_mean(centred * centred, -1, keepdims=True) + eps)
     normal = centred * inverse
@@ -278,16 +324,15 @@ def _norm_backward(
     normal: tf.Tensor,
     inverse: tf.Tensor,
     gamma: tf.Tensor,
-    keep: tf.Tensor | None,
-    scale: float,
+    dropped: DropoutMask | None,
     dtype: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the derivatives by x, y, gamma and beta of `_norm_forward`."""
+    """Returns the derivatives of `_norm_forward` with respect to x, y, gamma and beta."""
     dout, normal = tf.cast(dout, tf.float32), tf.cast(normal, tf.float32)
     dnormal = dout * gamma
     along = tf.reduce_mean(dnormal * normal, -1, keepdims=True)
     dtotal = inverse * (dnormal - tf.reduce_mean(dnormal, -1, keepdims=True) - normal * along)
-    dy = _drop(dtotal, keep, scale, dtype)
+    dy = _drop(dtotal, dropped, dtype)
     return tf.cast(dtotal, dtype), dy, tf.reduce_sum(dout * normal, 0), tf.reduce_sum(dout, 0)
 
 
@@ -305,41 +350,32 @@ def attention_probabilities(
       factor: 1 / sqrt(width of a head).
       dropped: the dropout on the probabilities.
     """
-    keeps, scale = ([], 1.0) if dropped is None else ([dropped.keep], dropped.scale)
 
-    @tf.custom_gradient
-    def apply(
-        scores: tf.Tensor, attention_bias: tf.Tensor, *keeps: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[..., Any]]:
-        keep = keeps[0] if keeps else None
-        out, probs = _softmax_forward(scores, attention_bias, factor, keep, scale)
+    @custom_gradient
+    def apply(scores: tf.Tensor, attention_bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        out, probs = _softmax_forward(scores, attention_bias, factor, dropped)
 
-        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            dscores = _softmax_backward(dout, probs, factor, keep, scale)
-            return (dscores, None, *[None for _ in keeps])
+        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, None]:
+            return _softmax_backward(dout, probs, factor, dropped), None
 
         return out, gradient
 
-    return apply(scores, attention_bias, *keeps)
+    return apply(scores, attention_bias)
 
 
 @fused
 def _softmax_forward(
-    scores: tf.Tensor,
-    attention_bias: tf.Tensor,
-    factor: float,
-    keep: tf.Tensor | None,
-    scale: float,
+    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: DropoutMask | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     probs = tf.nn.softmax(tf.cast(scores, tf.float32) * factor + attention_bias)
-    return _drop(probs, keep, scale, scores.dtype), tf.cast(probs, scores.dtype)
+    return _drop(probs, dropped, scores.dtype), tf.cast(probs, scores.dtype)
 
 
 @fused
 def _softmax_backward(
-    dout: tf.Tensor, probs: tf.Tensor, factor: float, keep: tf.Tensor | None, scale: float
+    dout: tf.Tensor, probs: tf.Tensor, factor: float, dropped: DropoutMask | None
 ) -> tf.Tensor:
-    dprobs = _drop(tf.cast(dout, tf.float32), keep, scale, tf.float32)
+    dprobs = _drop(tf.cast(dout, tf.float32), dropped, tf.float32)
     probs32 = tf.cast(probs, tf.float32)
     along = tf.reduce_sum(dprobs * probs32, -1, keepdims=True)
     return tf.cast(factor * probs32 * (dprobs - along), probs.dtype)

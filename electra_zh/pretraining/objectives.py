@@ -152,7 +152,7 @@ class _Objective(tf.Module):
             dtype=self.compute_dtype,
             key=key,
             stream="masked_lm/",
-        ).sequence
+        )
         rows, length = masked.input_ids.shape
         flat = masked.positions + length * tf.range(rows)[:, None]
         picked = tf.gather(hidden, tf.reshape(flat, [-1]))  # [M, D]
@@ -285,7 +285,7 @@ class Electra(_Objective):
             dtype=self.compute_dtype,
             key=key,
             stream="detection/",
-        ).sequence
+        )
         return tf.reshape(self.rtd_head(hidden), batch["input_ids"].shape)
 
     def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:

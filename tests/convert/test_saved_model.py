@@ -87,7 +87,7 @@ BATCHES = (_batch(1, 1), _batch(3, 17), _batch(4, 64))
 
 
 def _hidden(encoder: Encoder, batch: Mapping[str, np.ndarray]) -> Hidden:
-    sequence = encoder(*(tf.constant(batch[name]) for name in IDS)).sequence
+    sequence = encoder(*(tf.constant(batch[name]) for name in IDS))
     return Hidden(sequence, *batch["input_ids"].shape, None)
 
 

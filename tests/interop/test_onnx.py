@@ -53,7 +53,7 @@ def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
     session = _session(tmp_path / "onnx" / "discriminator" / "model.onnx")
     for shape in ((1, 1), (3, 17), (2, 32)):
         fed = _fed(*shape)
-        sequence = state.objective.encoder(*_flat(fed)).sequence
+        sequence = state.objective.encoder(*_flat(fed))
         _close(session.run(["logits"], fed)[0], state.objective.rtd_head(sequence))
 
 
@@ -80,7 +80,7 @@ def test_multiple_choice(tmp_path: Path) -> None:
     session = _session(tmp_path / "onnx" / "model.onnx")
     for shape in ((1, 4, 9), (3, 2, 64)):
         fed = _fed(*shape)
-        sequence = tuned.model.encoder(*_flat(fed)).sequence
+        sequence = tuned.model.encoder(*_flat(fed))
         hidden = Hidden(sequence, shape[0] * shape[1], shape[2], None)
         expected = tuned.model.heads["tests"](hidden, tf.ones(shape[:2]))
         _close(session.run(["logits"], fed)[0], expected)

@@ -95,7 +95,7 @@ def _close(found: Any, expected: Any, batch: dict[str, tf.Tensor] | None = None)
 
 
 def _hidden(encoder: Encoder, batch: dict[str, tf.Tensor]) -> Hidden:
-    sequence = encoder(*batch.values()).sequence
+    sequence = encoder(*batch.values())
     rows, length = batch["input_ids"].shape
     return Hidden(sequence, rows, length, None)
 
@@ -125,7 +125,7 @@ def test_both_networks_of_a_run(kind: str, through: str, tmp_path: Path) -> None
 
     output = _ask(_load("ElectraForPreTraining", tmp_path / "hf" / "discriminator"), batch)
     _same_states(objective.encoder, output, batch)
-    _close(output.logits, objective.rtd_head(_hidden(objective.encoder, batch).sequence), batch)
+    _close(output.logits, objective.rtd_head(_hidden(objective.encoder, batch)), batch)
 
     output = _ask(_load("ElectraForMaskedLM", tmp_path / "hf" / "generator"), batch)
     _same_states(objective.generator or objective.encoder, output, batch)

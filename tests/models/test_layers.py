@@ -226,3 +226,45 @@ def test_no_dropout_without_key_or_rate() -> None:
     assert layers.draw_dropout(KEY, "x", [4], 0.0) is None
     x = tf.constant([1.0, 2.0])
     assert layers.dropout(x, None) is x
+
+
+# --- Derivatives of a tensor that is used several times --------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_fan_out_adds_the_derivatives_from_the_last(n: int) -> None:
+    # Numbers whose float32 sum depends on the order of the additions.
+    weights = [tf.fill([4], value) for value in (1e8, 1.0, -1e8, 3.0, 0.25)][:n]
+    x = tf.constant(_normal([4], seed=1))
+
+    @tf.function(autograph=False)
+    def derivative(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            copies = layers.fan_out(x, n)
+            total = tf.add_n([tf.reduce_sum(a * w) for a, w in zip(copies, weights, strict=True)])
+        assert all(copy.shape == x.shape for copy in copies)
+        return tape.gradient(total, x)
+
+    expected = np.float32(0.0)
+    for weight in reversed(weights):
+        expected = np.float32(weight[0]) + expected
+    assert derivative(x).numpy().tolist() == [float(expected)] * 4
+
+
+def test_copies_of_fan_out_may_be_unused() -> None:
+    x = tf.constant([2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        first, _, last = layers.fan_out(x, 3)
+        total = first * 3.0 + last
+    assert tape.gradient(total, x).numpy().tolist() == [4.0]
+
+
+def test_plain_operations_compute_the_same() -> None:
+    x = tf.constant(_normal([ROWS, WIDTH], seed=1))
+    expected = layers.gelu(x)
+    with layers.plain_operations():
+        np.testing.assert_allclose(layers.gelu(x), expected, rtol=1e-6, atol=1e-7)
+        assert all(copy is not None for copy in layers.fan_out(x, 2))
+    assert np.array_equal(layers.gelu(x), expected)

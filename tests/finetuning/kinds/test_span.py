@@ -207,7 +207,7 @@ def test_a_marked_answer_is_learnt() -> None:
 
     def hidden(features: Mapping[str, tf.Tensor]) -> Hidden:
         inputs = (features[name] for name in ("input_ids", "input_mask", "segment_ids"))
-        return Hidden(model.encoder(*inputs).sequence, 96, 16, None)
+        return Hidden(model.encoder(*inputs), 96, 16, None)
 
     @tf.function
     def step() -> None:
