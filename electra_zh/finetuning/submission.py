@@ -1,8 +1,7 @@
-"""The zip that the CLUE leaderboard takes, from the test predictions of a fine-tuning folder.
+"""The zip for the CLUE leaderboard, from the test predictions of a fine-tuning folder.
 
-What is written goes by the test files themselves: they are read here once more, in their raw form
-and without the tasks' readers, and every prediction has to fit the line, question or blank that
-stands at its place. A task that does not fit is refused, and no zip is written.
+The test files are read again with the task's reader, and every prediction must fit the example in
+its place. If those of one task do not, no zip is written.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import datetime
 import functools
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +17,14 @@ from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
-from electra_zh.finetuning import submission_forms
+from electra_zh.finetuning.submission_writers import Content, make_content
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import load_recipe, recipe_names
 
 _RESULTS = "results.json"
 _PREDICTIONS = "predictions.test.jsonl"
 _TEAM = re.compile(r"[A-Za-z0-9_-]+")
-# As the newer test sets are called in the names of the leaderboard's files; the older ones are 10.
+# The newer test sets in the names of the leaderboard's files; the older ones are 10.
 _VERSION = re.compile(r"11(?=_predict\.)")
 # The earliest time that a zip can hold: the same input gives the same bytes on every day.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -35,9 +34,9 @@ class SubmissionFile(NamedTuple):
     """One file of the zip.
 
     Attributes:
-      name: as the leaderboard calls it.
-      task: as results.json calls it.
-      lines: predictions in it.
+      name: the leaderboard's name.
+      task: the name in results.json.
+      lines: number of predictions.
     """
 
     name: str
@@ -47,13 +46,13 @@ class SubmissionFile(NamedTuple):
 
 @dataclass(frozen=True)
 class SubmissionReport:
-    """What was written, and what was not.
+    """The zip and its contents.
 
     Attributes:
-      path: of the zip.
+      path: path of the zip.
       files: in the order of the zip.
-      missing: tasks that the leaderboard takes and that are not in the zip.
-      unranked: tasks of the folder that it does not take.
+      missing: tasks of the leaderboard that are not in the zip.
+      unranked: tasks of the folder that the leaderboard does not have.
       warnings: about predictions that are valid but look wrong.
     """
 
@@ -64,7 +63,7 @@ class SubmissionReport:
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Returns what the terminal shows."""
+        """Returns the report for the terminal."""
         shown = [f"{each.name}  {each.task}, {each.lines:,} predictions" for each in self.files]
         shown += [f"warning: {warning}" for warning in self.warnings]
         if self.missing:
@@ -74,17 +73,16 @@ class SubmissionReport:
         return [*shown, f"Written: {self.path}"]
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A task of the folder that has a file of the leaderboard.
+class _Entry(NamedTuple):
+    """A task of the folder that the leaderboard has.
 
     Attributes:
-      name: as results.json calls it.
-      task: the task's own name.
+      name: the name in results.json.
+      task: the name of the task itself.
       unit: path of the folder that the task was trained in.
-      base_file: the leaderboard's file, as the task's settings have it.
-      form: how predictions are written in it.
-      test_files: paths of the raw test files.
+      base_file: the leaderboard's file in the task's settings.
+      form: the form of that file.
+      test_files: paths of the test files.
       predictions: path of the predictions for them.
     """
 
@@ -98,24 +96,16 @@ class _Entry:
 
     @property
     def file(self) -> str:
-        """Returns the leaderboard's file for the version of the test set."""
+        """The leaderboard's file for the version of the test set."""
         older = any("1.0" in _last(path) for path in self.test_files)
         return _VERSION.sub("10", self.base_file) if older else self.base_file
-
-
-class _Content(NamedTuple):
-    """The text of a file of the zip, the number of predictions in it, and warnings."""
-
-    text: str
-    size: int
-    warnings: list[str]
 
 
 def submission(
     output: str,
     *,
     team: str,
-    date: str | None,
+    date: datetime.date | None = None,
     target: str | None = None,
     task_names: Sequence[str] = (),
 ) -> SubmissionReport:
@@ -124,18 +114,18 @@ def submission(
     Args:
       output: the folder of `electra-zh finetune`.
       team: the team's name: letters, digits, `-` and `_`.
-      date: YYYYMMDD; None: today.
+      date: in the name of the zip; None: today.
       target: the zip to write, or a folder for it; None: `output`. An earlier zip is replaced.
-      task_names: only these tasks; none: all that the leaderboard takes.
+      task_names: only these tasks; none: all that the leaderboard has.
 
     Raises:
-      UsageError: a name that is not allowed or not known.
+      UsageError: a name is not allowed or not known.
       UserError: predictions of a task are missing or do not fit its test file. Nothing is written.
     """
     path = _target(output, team, date, target)
     results = files.join(output, _RESULTS)
     if not files.exists(results):
-        raise UserError(f"{output} holds no {_RESULTS}: give the folder of `electra-zh finetune`")
+        raise UserError(f"{output} has no {_RESULTS}: give the folder of `electra-zh finetune`")
     found = files.read_json(results)["tasks"]
     entries = _entries(output, found, task_names)
     made = _contents(entries)
@@ -154,25 +144,17 @@ def submission(
     return report
 
 
-def _target(output: str, team: str, date: str | None, target: str | None) -> str:
+def _target(output: str, team: str, date: datetime.date | None, target: str | None) -> str:
     """Returns the path of the zip."""
     if not _TEAM.fullmatch(team):
-        raise UsageError(f'--team "{team}": letters, digits, - and _ only')
-    if date is None:
-        date = datetime.date.today().strftime("%Y%m%d")
-    try:
-        if len(date) != len("YYYYMMDD"):
-            raise ValueError
-        datetime.datetime.strptime(date, "%Y%m%d")
-    except ValueError:
-        raise UsageError(f'date "{date}": a day as YYYYMMDD is needed') from None
-    name = f"submit_{team}_{date}.zip"
+        raise UsageError(f'--team "{team}": use letters, digits, - and _ only')
+    name = f"submit_{team}_{date or datetime.date.today():%Y%m%d}.zip"
     if target is None:
         return files.join(output, name)
     if files.is_dir(target):
         return files.join(target, name)
     if not target.endswith(".zip"):
-        raise UsageError(f"--output {target}: the name of a zip or an existing folder is needed")
+        raise UsageError(f"--output {target} is neither a name that ends in .zip nor a folder")
     parent = target.rpartition("/")[0]
     if parent and not files.is_remote(target) and not files.is_dir(parent):
         raise UserError(f"--output {target}: the folder {parent} does not exist")
@@ -187,25 +169,17 @@ def _entries(
     output: str, found: Mapping[str, Mapping[str, Any]], task_names: Sequence[str]
 ) -> list[_Entry]:
     """Returns the tasks to pack; a name means a task trained alone or jointly."""
-    own = {name: name.partition(" (")[0] for name in found}
-    chosen = set(task_names)
-    for wanted in task_names:
-        if wanted not in own and wanted not in own.values():
-            hint = did_you_mean(wanted, own)
-            raise UsageError(f'{output} has no task "{wanted}".{hint} It has: {", ".join(own)}')
-        if wanted not in own:
-            chosen.update(name for name in own if own[name] == wanted)
+    chosen = _chosen(output, found, task_names)
     entries: dict[str, _Entry] = {}
-    for name, each in found.items():
-        if task_names and name not in chosen:
-            continue
+    for name in chosen:
+        each = found[name]
         if not each["submission"]:
             if task_names:
-                raise UserError(f"task {name}: the leaderboard has no file for it")
+                raise UserError(f"task {name}: the leaderboard does not have this task")
             continue
         entry = _Entry(
             name,
-            task=own[name],
+            task=_own_name(name, each),
             unit=files.join(output, each["best_trial"].partition("/")[0]),
             base_file=each["submission"]["file"],
             form=each["submission"]["form"],
@@ -218,8 +192,27 @@ def _entries(
         entries[entry.file] = entry
     if not entries:
         names = ", ".join(found) or "none"
-        raise UserError(f"{output} has no task that the leaderboard takes; its tasks: {names}")
+        raise UserError(f"{output} has no task of the leaderboard; its tasks: {names}")
     return list(entries.values())
+
+
+def _own_name(name: str, result: Mapping[str, Any]) -> str:
+    """Returns the name of the task itself; earlier versions have it in `task (unit)` only."""
+    return str(result.get("task", name.partition(" (")[0]))
+
+
+def _chosen(
+    output: str, found: Mapping[str, Mapping[str, Any]], task_names: Sequence[str]
+) -> list[str]:
+    own = {name: _own_name(name, each) for name, each in found.items()}
+    chosen = set(found) if not task_names else set()
+    for wanted in task_names:
+        matching = [name for name in own if own[name] == wanted]
+        if wanted not in own and not matching:
+            hint = did_you_mean(wanted, own)
+            raise UsageError(f'{output} has no task "{wanted}".{hint} It has: {", ".join(own)}')
+        chosen.update([wanted] if wanted in own else matching)
+    return [name for name in found if name in chosen]
 
 
 def _missing(packed: Iterable[str]) -> tuple[str, ...]:
@@ -229,16 +222,16 @@ def _missing(packed: Iterable[str]) -> tuple[str, ...]:
 
 @functools.cache
 def _leaderboard() -> dict[str, str]:
-    """Returns the shipped tasks that have a file of the leaderboard, each with its file."""
+    """Returns the shipped tasks of the leaderboard, each with its file."""
     recipes = {name: load_recipe(name, kind="finetune") for name in recipe_names("finetune")}
     return {
         name: each["submission"]["file"] for name, each in recipes.items() if each.get("submission")
     }
 
 
-def _contents(entries: Sequence[_Entry]) -> dict[str, _Content]:
-    """Returns what each task's file holds; the first task that does not fit is the error."""
-    made: dict[str, _Content] = {}
+def _contents(entries: Sequence[_Entry]) -> dict[str, Content]:
+    """Returns the contents of each task's file; the error names every task that does not fit."""
+    made: dict[str, Content] = {}
     refused: dict[str, str] = {}
     for entry in entries:
         try:
@@ -252,58 +245,36 @@ def _contents(entries: Sequence[_Entry]) -> dict[str, _Content]:
     return made
 
 
-def _content(entry: _Entry) -> _Content:
+def _content(entry: _Entry) -> Content:
     if not entry.test_files:
-        raise UserError("it was trained without a test file; --task leaves it out")
+        raise UserError("it was trained without a test file; choose other tasks with --task")
     if not files.exists(entry.predictions):
-        raise UserError(f"{entry.predictions} is missing; --task leaves the task out")
-    form = submission_forms.FORMS[entry.form]
-    warnings = _version_warnings(entry)
-    labels = _labels(entry) if form.labelled else ()
-    made = []
-    for item, line in submission_forms.pairs(form, entry.test_files, entry.predictions):
-        try:
-            made.append(form.check(item, line.value, labels))
-        except UserError as error:
-            raise UserError(f"{line.place}: {error} ({item.place})") from None
-    if not form.whole:
-        lines = [json.dumps(value, ensure_ascii=False) for value in made]
-        return _Content("".join(f"{line}\n" for line in lines), len(lines), warnings)
-    merged: dict[str, Any] = {}
-    for value in made:
-        for key in value:
-            if key in merged:
-                raise UserError(f"{', '.join(entry.test_files)}: {key} stands there twice")
-        merged.update(value)
-    empty = [key for key, value in merged.items() if value == ""]
-    if empty:
-        warnings.append(f"{len(empty):,} of {len(merged):,} answers are empty, first {empty[0]}")
-    return _Content(f"{json.dumps(merged, ensure_ascii=False)}\n", len(merged), warnings)
+        raise UserError(f"{entry.predictions} is missing; choose other tasks with --task")
+    content = make_content(entry.form, _task_config(entry), entry.test_files, entry.predictions)
+    return content._replace(warnings=[*_version_warnings(entry), *content.warnings])
+
+
+def _task_config(entry: _Entry) -> TaskConfig:
+    """Returns the settings of the task, with its labels if there is a model."""
+    model = files.join(entry.unit, "model", "config.json")
+    if files.exists(model):
+        for values in files.read_json(model)["finetuned"]["tasks"]:
+            if values["name"] == entry.task:
+                return TaskConfig.from_dict(values, where=model)
+    path = files.join(entry.unit, "task.json")
+    if not files.exists(path):
+        raise UserError(f"its settings are missing, neither {model} nor {path} exists")
+    return TaskConfig.from_dict(files.read_json(path)["tasks"][entry.task], where=path)
 
 
 def _version_warnings(entry: _Entry) -> list[str]:
-    """Returns a warning where the file's name does not tell which version of the test set it is."""
+    """Returns a warning if the file's name does not say which version of the test set it is."""
     for path in entry.test_files:
         name = _last(path)
         newer = f"{path[: len(path) - len(name)]}test1.1.json"
         if _VERSION.search(entry.file) and name == "test.json" and files.exists(newer):
-            return [f"{path} counts as the 1.1 test set for {entry.file}, but {newer} is there too"]
+            return [f"{path} counts as the 1.1 test set for {entry.file}, but {newer} exists too"]
     return []
-
-
-def _labels(entry: _Entry) -> tuple[str, ...]:
-    """Returns the task's labels: those of its model, which may come from a file of labels."""
-    model = files.join(entry.unit, "model", "config.json")
-    settings = files.join(entry.unit, "task.json")
-    listed: list[Mapping[str, Any]] = []
-    if files.exists(model):
-        listed += files.read_json(model)["finetuned"]["tasks"]
-    if files.exists(settings):
-        listed += files.read_json(settings)["tasks"].values()
-    for each in listed:
-        if each["name"] == entry.task and each["labels"]["names"]:
-            return tuple(each["labels"]["names"])
-    raise UserError(f"its labels are not known: they are in neither {model} nor {settings}")
 
 
 def _zip(contents: Mapping[str, str]) -> bytes:
@@ -313,7 +284,7 @@ def _zip(contents: Mapping[str, str]) -> bytes:
         for name in sorted(contents):
             info = zipfile.ZipInfo(name, _TIME)
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # Unix, wherever it is written.
+            info.create_system = 3  # Unix, on every machine.
             info.external_attr = 0o644 << 16
             archive.writestr(info, contents[name].encode("utf-8"))
     return buffer.getvalue()

@@ -15,7 +15,15 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning.submission import SubmissionFile, submission
 from support.clue_data import CLUE_WRITERS, TNEWS_LABELS
 from support.made_text import Sizes, write_json, write_json_lines
-from support.submission_folder import PLANS, SIZE, EncodedSplit, Folder, predict_choices, read_rows
+from support.submission_folder import (
+    PLANS,
+    SIZE,
+    EncodedSplit,
+    Folder,
+    predict_choices,
+    read_rows,
+    settings_of,
+)
 
 
 def unpack(path: str) -> dict[str, str]:
@@ -100,7 +108,8 @@ def test_a_text_without_entities_has_an_empty_label(tmp_path: Path) -> None:
 def test_lines_without_an_id_are_numbered_from_0(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     rows = read_rows(folder.test_file("afqmc"))
-    write_json_lines(folder.test_file("afqmc"), [{"sentence1": row["sentence1"]} for row in rows])
+    without = [{key: row[key] for key in ("sentence1", "sentence2")} for row in rows]
+    write_json_lines(folder.test_file("afqmc"), without)
     made = json_lines_of(unpack(folder.pack().path)["afqmc_predict.json"])
     assert [row["id"] for row in made] == list(range(SIZE))
 
@@ -161,7 +170,7 @@ def test_a_folder_as_target_gets_the_name_of_the_team(tmp_path: Path) -> None:
 
 def test_without_a_date_the_name_has_a_day(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
-    path = submission(str(folder.output), team="t", date=None).path
+    path = submission(str(folder.output), team="t").path
     assert re.fullmatch(r"submit_t_20\d{6}\.zip", Path(path).name)
 
 
@@ -198,28 +207,31 @@ def test_a_task_trained_alone_and_jointly_has_to_be_chosen(tmp_path: Path) -> No
 def test_labels_are_taken_from_the_settings_without_a_model(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     (folder.output / "afqmc" / "model" / "config.json").unlink()
-    folder.refused("task afqmc: its labels are not known: they are in neither .*config.json nor")
-    settings = {"afqmc": {"name": "afqmc", "labels": {"names": ["0", "1"]}}}
-    write_json(folder.output / "afqmc" / "task.json", {"tasks": settings})
+    folder.refused("task afqmc: its settings are missing, neither .*config.json nor .*task.json")
+    settings = settings_of("afqmc", PLANS["afqmc"])
+    write_json(folder.output / "afqmc" / "task.json", {"tasks": {"afqmc": settings}})
     assert folder.pack().files[0].lines == SIZE
+
+
+def test_labels_that_only_a_model_has_are_needed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "tnews")
+    (folder.output / "tnews" / "model" / "config.json").unlink()
+    settings = settings_of("tnews", PLANS["tnews"]._replace(labels=()))
+    write_json(folder.output / "tnews" / "task.json", {"tasks": {"tnews": settings}})
+    folder.refused("task tnews: its labels are not known: its folder has no model")
 
 
 @pytest.mark.parametrize("team", ["", "a b", "队", "a/b", "a.b"])
 def test_refuses_a_team_that_is_no_plain_name(tmp_path: Path, team: str) -> None:
     folder = Folder(tmp_path, "afqmc")
-    with pytest.raises(UsageError, match=r'--team ".*": letters, digits, - and _ only'):
-        submission(str(folder.output), team=team, date=None)
-
-
-@pytest.mark.parametrize("date", ["", "2024-1-1", "20241301", "2024131"])
-def test_refuses_what_is_no_day(tmp_path: Path, date: str) -> None:
-    folder = Folder(tmp_path, "afqmc")
-    with pytest.raises(UsageError, match=r'date ".*": a day as YYYYMMDD'):
-        submission(str(folder.output), team="t", date=date)
+    with pytest.raises(UsageError, match=r'--team ".*": use letters, digits, - and _ only'):
+        submission(str(folder.output), team=team)
 
 
 def test_refuses_a_target_that_is_no_zip(tmp_path: Path) -> None:
-    Folder(tmp_path, "afqmc").refused("out.txt: the name of a zip or an", target="out.txt")
+    Folder(tmp_path, "afqmc").refused(
+        "out.txt is neither a name that ends in .zip nor a folder", target="out.txt"
+    )
 
 
 def test_refuses_a_target_in_no_folder(tmp_path: Path) -> None:
@@ -228,8 +240,8 @@ def test_refuses_a_target_in_no_folder(tmp_path: Path) -> None:
 
 
 def test_refuses_a_folder_without_results(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no results\.json: give the folder of `electra-zh"):
-        submission(str(tmp_path), team="t", date=None)
+    with pytest.raises(UserError, match=r"has no results\.json: give the folder of `electra-zh"):
+        submission(str(tmp_path), team="t")
 
 
 def test_refuses_an_unknown_task(tmp_path: Path) -> None:
@@ -241,14 +253,16 @@ def test_refuses_a_task_without_a_leaderboard(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     folder.results["afqmc"]["submission"] = None
     folder.save()
-    folder.refused("task afqmc: the leaderboard has no file for it", task_names=["afqmc"])
-    folder.refused("has no task that the leaderboard takes; its tasks: afqmc")
+    folder.refused("task afqmc: the leaderboard does not have this task", task_names=["afqmc"])
+    folder.refused("has no task of the leaderboard; its tasks: afqmc")
 
 
 def test_refuses_a_task_without_test_predictions_unless_it_is_left_out(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc", "csl")
     folder.predictions("csl").unlink()
-    folder.refused(r"task csl: .*predictions\.test\.jsonl is missing; --task leaves the task out")
+    folder.refused(
+        r"task csl: .*predictions\.test\.jsonl is missing; choose other tasks with --task"
+    )
     assert [each.task for each in folder.pack(task_names=["afqmc"]).files] == ["afqmc"]
 
 
@@ -256,7 +270,7 @@ def test_refuses_a_task_without_a_test_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     folder.results["afqmc"]["test_files"] = []
     folder.save()
-    folder.refused("task afqmc: it was trained without a test file; --task leaves it out")
+    folder.refused("task afqmc: it was trained without a test file; choose other tasks with --task")
 
 
 def test_refuses_a_test_file_that_is_gone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from electra_zh.errors import UserError
+from electra_zh.finetuning import registry
 from electra_zh.finetuning.submission import SubmissionReport, submission
 from support.clue_data import (
     CLUE_WRITERS,
@@ -106,6 +108,12 @@ PREDICT: dict[str, Callable[[Path, tuple[str, ...]], EncodedSplit]] = {
 }
 
 
+def settings_of(name: str, plan: Plan) -> dict[str, Any]:
+    """The settings of a shipped task as a fine-tuned model has them."""
+    (task,) = registry.load(["cluener2020" if name == "cluener" else name])
+    return {**task.to_dict(), "name": name, "labels": {"names": list(plan.labels)}}
+
+
 class Folder:
     """A folder of finished tasks with predictions that fit their test files."""
 
@@ -120,7 +128,7 @@ class Folder:
         """Writes a task's folder; in a joint `unit` its predictions are one folder further down."""
         test_file = self.root / "data" / name / plan.test_file
         best = f"{unit}/trial-0/{name}" if unit else f"{name}/trial-0"
-        settings = {"name": name, "labels": {"names": list(plan.labels)}}
+        settings = settings_of(name, plan)
         model = {"finetuned": {"tasks": [settings]}}
         write_json(self.output / (unit or name) / "model" / "config.json", model)
         self.results[key or name] = {
@@ -145,7 +153,9 @@ class Folder:
         write_json_lines(self.predictions(name), rows)
 
     def pack(self, **options: Any) -> SubmissionReport:
-        return submission(str(self.output), team="team-1", date="20240131", **options)
+        return submission(
+            str(self.output), team="team-1", date=datetime.date(2024, 1, 31), **options
+        )
 
     def refused(self, message: str, **options: Any) -> None:
         """Packing fails with this message, and there is no zip."""

@@ -57,8 +57,11 @@ def test_refuses_an_id_of_another_type(tmp_path: Path, received: Any) -> None:
 
 def test_refuses_a_test_file_with_an_id_twice(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
-    write_json_lines(folder.test_file("afqmc"), [{"id": 7}, {"id": 8}, {"id": 7}])
-    folder.refused(r"task afqmc: .*test.json, line 3: id 7 stands at .*test.json, line 1 already")
+    write_json_lines(
+        folder.test_file("afqmc"),
+        [{"id": number, "sentence1": "甲", "sentence2": "乙"} for number in (7, 8, 7)],
+    )
+    folder.refused(r"task afqmc: .*test.json, line 3: duplicate id 7, also at .*test.json, line 1$")
 
 
 @pytest.mark.parametrize("label", ["105", "news_100", 100, None])
@@ -86,7 +89,10 @@ def test_refuses_questions_with_choices_but_no_ids(tmp_path: Path) -> None:
     items = json.loads(folder.test_file("c3").read_text())
     del items[1][1][0]["id"]
     write_json(folder.test_file("c3"), items)
-    folder.refused("task c3: .*test1.1.json, text 2, question 1: no id: this is not the leaderb")
+    folder.change("c3", 1, id=f"test1.1/{items[1][2]}/0")
+    folder.refused(
+        "task c3: .*the question has no id, so this is not the leaderb.*text 2, question 1"
+    )
 
 
 @pytest.mark.parametrize("answer", [None, 3, ["的"]])
@@ -95,7 +101,7 @@ def test_refuses_an_answer_that_is_no_text(tmp_path: Path, answer: Any) -> None:
     folder.change("cmrc2018", 1, answer=answer)
     shown = re.escape(json.dumps(answer, ensure_ascii=False))
     folder.refused(
-        rf"task cmrc2018: .*jsonl, line 2: answer {shown}; a text is needed "
+        rf"task cmrc2018: .*jsonl, line 2: answer {shown} is not text "
         r"\(.*test\.json, question TEST_0_QUERY_1\)"
     )
 
@@ -103,7 +109,7 @@ def test_refuses_an_answer_that_is_no_text(tmp_path: Path, answer: Any) -> None:
 def test_refuses_an_answer_that_is_not_in_the_context(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "cmrc2018")
     folder.change("cmrc2018", 0, answer="龙")
-    folder.refused('task cmrc2018: .*line 1: answer "龙" does not stand in the context')
+    folder.refused('task cmrc2018: .*line 1: answer "龙" does not occur in the context')
 
 
 def test_warns_of_empty_answers(tmp_path: Path) -> None:
@@ -138,13 +144,13 @@ def test_refuses_an_answer_without_a_blank(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "chid")
     answers = read_rows(folder.predictions("chid"))[2]["answers"]
     folder.change("chid", 2, answers={**answers, "#idiom999999#": 1})
-    folder.refused("task chid: .*line 3: #idiom999999# is no blank of the item")
+    folder.refused("task chid: .*line 3: #idiom999999# is not a blank of the item")
 
 
 def test_refuses_idioms_that_are_no_object(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "chid")
     folder.change("chid", 0, answers=[1])
-    folder.refused(r"task chid: .*line 1: answers \[1\]; an object of blank to index is needed")
+    folder.refused(r"task chid: .*line 1: answers \[1\] are not an object of blank to index")
 
 
 def test_refuses_a_blank_that_stands_in_two_items(tmp_path: Path) -> None:
@@ -153,7 +159,7 @@ def test_refuses_a_blank_that_stands_in_two_items(tmp_path: Path) -> None:
     write_json_lines(folder.test_file("chid"), [*items[:5], items[0]])
     rows = read_rows(folder.predictions("chid"))
     folder.change("chid", 5, answers=rows[0]["answers"])
-    folder.refused(r"task chid: .*test1\.1\.json: #idiom\d+# stands there twice")
+    folder.refused(r"task chid: .*duplicate #idiom\d+# in the test files")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,7 @@ def test_refuses_an_entity_that_is_not_in_its_text(
 
 @pytest.mark.parametrize(
     ("entities", "message"),
-    [(None, "entities null; a list is needed"), (["李雪"], 'entity "李雪"; an object is needed')],
+    [(None, "entities null are not a list"), (["李雪"], 'entity "李雪" is not an object')],
 )
 def test_refuses_entities_of_another_form(tmp_path: Path, entities: Any, message: str) -> None:
     folder = Folder(tmp_path, "cluener")
@@ -199,7 +205,7 @@ def test_refuses_another_text(tmp_path: Path) -> None:
     [
         ('{"id": 0\n', "line 1: not valid JSON: "),
         ('{"id": 0, "label": "0"}\n[1]\n', "line 2: not a JSON object"),
-        ("", f"0 predictions, expected {SIZE}"),
+        ("", " is empty"),
     ],
 )
 def test_refuses_damaged_predictions(tmp_path: Path, text: str, message: str) -> None:
@@ -211,12 +217,12 @@ def test_refuses_damaged_predictions(tmp_path: Path, text: str, message: str) ->
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("c3", '{"data": []}', r"is not of the form \[\[\[line"),
-        ("c3", '[[["a"], [{"id": 1}], "x"]]', r"is not of the form \[\[\[line"),
-        ("cmrc2018", '{"version": 1}', 'is not of the form {"data"'),
+        ("c3", '{"data": []}', "not a JSON list of"),
+        ("c3", '[[["a"], [{"id": 1}], "x"]]', "not a question with two or more choices"),
+        ("cmrc2018", '{"version": 1}', 'is neither {"data"'),
         ("cmrc2018", "[", "line 1: not valid JSON"),
-        ("chid", '{"content": 3}\n', "is not of the form JSON lines of content, candidates"),
-        ("cluener", '{"id": 1}\n', "is not of the form JSON lines of text"),
+        ("chid", '{"content": 3}\n', "line 1: not a cloze item"),
+        ("cluener", '{"id": 1}\n', 'no text in the field "text"'),
         ("afqmc", "a\tb\n", "line 1: not valid JSON"),
     ],
 )
