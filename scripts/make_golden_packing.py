@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from electra_zh.data import packing, records
+from electra_zh.data.build import packing
+from electra_zh.data.build.pieces import TokenStream, token_stream
+from electra_zh.data.build.rows import make_rows
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
@@ -30,7 +32,7 @@ SETTINGS = [(length, seed) for length in (128, 512) for seed in (0, 1)]
 BLANK = -1
 
 
-def pack(stream: packing.TokenStream, length: int, seed: int) -> packing.Examples:
+def pack(stream: TokenStream, length: int, seed: int) -> packing.Examples:
     """Returns the examples of a whole text."""
     packer = packing.ReferencePacker(max_length=length, generator=random.Random(seed))
     made = [packer.add(stream), packer.finish()]
@@ -48,9 +50,9 @@ def main() -> None:
     is_blank = np.array([not line.strip() for line in text.split("\n")])
     fixture: dict[str, Any] = {"line_tokens": np.where(is_blank, BLANK, lines).astype(np.int32)}
     for length, seed in SETTINGS:
-        stream = packing.token_stream(tokenized, text, packing="reference", max_length=length)
+        stream = token_stream(tokenized, text, packing="reference", max_length=length)
         examples = pack(stream, length, seed)
-        rows = records.make_rows(
+        rows = make_rows(
             examples,
             max_length=length,
             cls_id=vocabulary.cls_id,

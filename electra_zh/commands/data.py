@@ -79,11 +79,13 @@ def build_vocab(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-vocab`."""
     from electra_zh import progress
     from electra_zh.data import documents, input_files
+    from electra_zh.data.bad_lines import report_bad_lines
     from electra_zh.text.training import train_vocabulary
 
     settings = _vocabulary_settings(args)
     _check_vocabulary_name(args.output, overwrite=args.overwrite)
-    units = documents.plan_units(input_files.find_inputs(args.input))
+    inputs = input_files.find_inputs(args.input)
+    units = documents.plan_units(inputs)
     readers = [
         documents.UnitReader(unit, text_field=args.text_field, strict=args.strict) for unit in units
     ]
@@ -101,10 +103,9 @@ def build_vocab(args: argparse.Namespace) -> int:
         trained = train_vocabulary(blocks(), settings, say=_say)
     trained.vocabulary.save(args.output)
     print(f"{args.output}: {trained.summary()}")
-    for reader in readers:
-        for reason, count in reader.bad_lines.items():
-            place = documents.show_place(reader.bad_places[reason][0])
-            print(f"left out: {count:,} lines, {reason}, first {place}")
+    logs = [reader.bad_lines for reader in readers]
+    for bad in report_bad_lines(logs, [file.path for file in inputs]):
+        print(f"skipped: {bad.count:,} lines, {bad.reason}, first {bad.first[0]}")
     return 0
 
 
@@ -253,9 +254,9 @@ def _add_cluster_flags(command: argparse.ArgumentParser) -> None:
 def build_data(args: argparse.Namespace) -> int:
     """Runs `electra-zh build-data`."""
     from electra_zh import progress
-    from electra_zh.data import build
-    from electra_zh.data.parts import Left, left_lines, parse_part
-    from electra_zh.data.settings import BuildSettings
+    from electra_zh.data.build.run import build, build_part
+    from electra_zh.data.build.settings import BuildSettings, Part
+    from electra_zh.data.manifest import summary_lines
 
     settings = BuildSettings(
         inputs=tuple(args.input),
@@ -275,16 +276,12 @@ def build_data(args: argparse.Namespace) -> int:
         words=_word_settings(args),
         runner=args.runner,
         scheduler=args.scheduler,
-        part=None if args.part is None else parse_part(args.part),
+        part=None if args.part is None else Part.parse(args.part),
     )
     if settings.part is None:
-        lines = build.summary_lines(build.build(settings, show=progress.show))
+        lines = summary_lines(build(settings, show=progress.show))
     else:
-        outcome = build.build_part(settings, show=progress.show)
-        if isinstance(outcome, Left):
-            lines = left_lines(outcome, settings.part)
-        else:
-            lines = build.summary_lines(outcome)
+        lines = [build_part(settings, show=progress.show)]
     for line in lines:
         print(line)
     return 0

@@ -1,4 +1,4 @@
-"""Compressed text files as streams; damage is told from the end of the text."""
+"""Compressed text files as streams; a truncated file is an error, not the end of the text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def read_text(read: Callable[[int], bytes], size: int, path: str) -> bytes:
     try:
         return read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, _ArchiveError) as error:
-        raise UserError(f"{path} is damaged or not what its name says: {error}") from None
+        raise UserError(
+            f"{path} is damaged or not compressed as its suffix says: {error}"
+        ) from None
 
 
 def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
-    """Returns a function that reads so many bytes of the text, decompressed."""
+    """Returns a function that reads a number of bytes of the text, decompressed."""
     lower = path.lower()
     if lower.endswith(".gz"):
         return gzip.GzipFile(fileobj=file, mode="rb").read
@@ -38,9 +40,9 @@ def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
 
 
 def open_writer(file: BinaryIO, path: str) -> IO[bytes]:
-    """Returns a stream that compresses as the name says; closing it leaves the file open.
+    """Returns a stream that compresses by the suffix of `path`; closing it keeps the file open.
 
-    The same bytes give the same file: no name and no time is put into it.
+    The same bytes give the same file: it has no name and no time.
     """
     lower = path.lower()
     if lower.endswith(".gz"):
@@ -53,7 +55,7 @@ def open_writer(file: BinaryIO, path: str) -> IO[bytes]:
 
 
 class _Plain:
-    """A stream that writes as it is given."""
+    """A stream without compression."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write
@@ -67,7 +69,7 @@ class _ArchiveError(Exception):
 
 
 class _ZstdReader:
-    """Reads a file of Zstandard frames and notices when the last one is cut short.
+    """Reads a file of Zstandard frames; a truncated last frame is an error.
 
     The library's own stream reader takes the end of the file for the end of the text.
     """

@@ -1,49 +1,47 @@
-"""Text inputs as blocks of lines.
+r"""Text inputs as blocks of lines.
 
-Files are text or JSON lines, plain or compressed (`input_files.py`). What comes out is blocks of
-about a megabyte of text: lines joined by "\\n", a blank line (nothing but white space) between
-documents. The work is cut into units before anything is read, in the same way whatever the number
-of processes; a unit is read in blocks, so memory does not grow with the corpus.
+Files are text or JSON lines, plain or compressed (`input_files.py`). The result is blocks of about
+a megabyte of text: lines joined by "\n", a blank line (only white space) between documents. The
+work is cut into units before anything is read, the same for any number of processes. A unit is read
+in blocks, so memory does not grow with the corpus.
 
-Nothing here goes line by line in Python while the text is good: blocks are decoded whole, and only
-a block that does not decode is taken apart to find its bad lines. Lines are not stripped either:
-white space at the ends of a line has no effect on its tokens.
+For speed, good text is never read line by line in Python: a block is decoded at once, and only one
+that does not decode is split to find its bad lines. Lines are not stripped: white space at the ends
+of a line does not change its tokens.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from electra_zh import files
 from electra_zh.data import archives, input_files
+from electra_zh.data.bad_lines import BadLineLog, LinePosition
 from electra_zh.errors import UserError
 
 BLOCK_BYTES = 1 << 20
 NOT_UTF8 = "not UTF-8"
 NOT_JSON = "not a JSON object"
-# Bad lines that a unit remembers the places of; all of them are counted.
-MAX_PLACES = 10
 
 _MIN_UNIT_BYTES = 2 << 20
 _MAX_UNIT_BYTES = 64 << 20
 _UNITS = 256
-# How far behind a cut the planner looks for a blank line before it settles for any line end.
+# A cut is moved to the next blank line within this distance, or else to the next line end.
 _SEARCH_BYTES = 1 << 20
 _MAX_LINE_BYTES = 64 << 20
-# What a compressed megabyte is taken for when small files are put together.
+# Assumed ratio of text to compressed bytes, for grouping small files.
 _COMPRESSION = 4
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _BOM = "\ufeff"
 
 
-class Part(NamedTuple):
-    """A stretch of a file: bytes `start` to `end`, or all of it where `end` is -1."""
+class FileRange(NamedTuple):
+    """A range of a file: bytes `start` to `end`, or the complete file if `end` is -1."""
 
     path: str
     start: int
@@ -51,64 +49,56 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A piece of work for one process.
+class TextUnit:
+    """A unit of text, for one process.
 
     Attributes:
       index: its number; the order of units is the order of the inputs.
-      parts: what to read, one after the other; a document never runs on into the next part.
-      size: bytes of the parts, as stored.
+      ranges: the text, in order; a document never continues in the next range.
+      size: bytes of the ranges, as stored.
     """
 
     index: int
-    parts: tuple[Part, ...]
+    ranges: tuple[FileRange, ...]
     size: int
 
 
 class Block(NamedTuple):
-    """Some lines of a unit.
+    r"""Some lines of a unit.
 
     Attributes:
-      text: lines joined by "\\n"; a line of nothing but white space ends a document.
-      stored_bytes: how far reading came in the stored files since the last block.
+      text: lines joined by "\n"; a line of only white space ends a document.
+      stored_bytes: bytes of the stored files read since the last block.
     """
 
     text: str
     stored_bytes: int
 
 
-class Place(NamedTuple):
-    """Where a bad line is: line `line` (from 0) of the file's part that starts at byte `start`."""
-
-    path: str
-    start: int
-    line: int
-
-
 def plan_units(
     inputs: Sequence[input_files.InputFile], *, unit_bytes: int | None = None
-) -> tuple[Unit, ...]:
+) -> tuple[TextUnit, ...]:
     """Cuts the corpus into units of about the same size.
 
-    Large local plain files are cut at blank lines (at any line end where no blank line is near;
-    `.jsonl` at line ends), small files are put together, and a compressed or remote file, which
-    can only be read from its start, stays whole. The plan depends on the inputs alone.
+    Large local plain files are cut at blank lines (at any line end if there is no blank line near;
+    `.jsonl` at line ends). Small files are grouped. A compressed or remote file can only be read
+    from its start, so it is not cut. The plan depends only on the inputs.
 
     Args:
       inputs: from `find_inputs`.
-      unit_bytes: the size of a unit; chosen from the size of the corpus unless given.
+      unit_bytes: the size of a unit; by default chosen from the size of the corpus.
     """
     if unit_bytes is None:
         total = sum(file.size for file in inputs)
         unit_bytes = min(max(total // _UNITS, _MIN_UNIT_BYTES), _MAX_UNIT_BYTES)
-    units: list[Unit] = []
-    group: list[Part] = []
+    units: list[TextUnit] = []
+    group: list[FileRange] = []
     stored = weight = 0
 
     def close_group() -> None:
         nonlocal stored, weight
         if group:
-            units.append(Unit(len(units), tuple(group), stored))
+            units.append(TextUnit(len(units), tuple(group), stored))
         group.clear()
         stored = weight = 0
 
@@ -120,9 +110,10 @@ def plan_units(
         if file_weight > unit_bytes and not streamed:
             cuts = [*_cuts(file, unit_bytes), file.size]
             for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
-                units.append(Unit(len(units), (Part(file.path, start, end),), end - start))
+                own = FileRange(file.path, start, end)
+                units.append(TextUnit(len(units), (own,), end - start))
             continue
-        group.append(Part(file.path, 0, -1))
+        group.append(FileRange(file.path, 0, -1))
         stored += file.size
         weight += file_weight
     close_group()
@@ -130,7 +121,7 @@ def plan_units(
 
 
 def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
-    """Returns where to cut a large plain file, without its start and its end."""
+    """Returns the positions at which a large plain file is cut, without its start and end."""
     cuts: list[int] = []
     position = unit_bytes
     with files.open_read(file.path) as handle:
@@ -145,7 +136,7 @@ def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
 
 
 def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
-    """Returns the first good place to cut at or behind `position`."""
+    """Returns the first good position for a cut, from `position` on."""
     base = position - 1
     handle.seek(base)
     window = handle.read(_SEARCH_BYTES)
@@ -165,24 +156,22 @@ class UnitReader:
     """Reads a unit in blocks; iterate over it once.
 
     Attributes:
-      bad_lines: how many lines were left out, by reason.
-      bad_places: of each reason, the first places.
+      bad_lines: the lines skipped.
       text_bytes: bytes of the text, decompressed.
     """
 
-    def __init__(self, unit: Unit, *, text_field: str = "text", strict: bool = False) -> None:
+    def __init__(self, unit: TextUnit, *, text_field: str = "text", strict: bool = False) -> None:
         """Prepares reading.
 
         Args:
-          unit: what to read.
-          text_field: the field of `.jsonl` records that holds the text.
+          unit: the unit to read.
+          text_field: the field of `.jsonl` records that contains the text.
           strict: stop at the first bad line.
         """
         self._unit = unit
         self._text_field = text_field
         self._strict = strict
-        self.bad_lines: Counter[str] = Counter()
-        self.bad_places: dict[str, list[Place]] = {}
+        self.bad_lines = BadLineLog()
         self.text_bytes = 0
 
     def __iter__(self) -> Iterator[Block]:
@@ -193,9 +182,9 @@ class UnitReader:
         """
         texts: list[str] = []
         held = stored = 0
-        for part in self._unit.parts:
-            position = part.start
-            for text, position_now in self._part_texts(part):
+        for each in self._unit.ranges:
+            position = each.start
+            for text, position_now in self._texts(each):
                 texts.append(text)
                 held += len(text)
                 stored += position_now - position
@@ -203,12 +192,12 @@ class UnitReader:
                 if held >= BLOCK_BYTES // 6:
                     yield Block("\n".join(texts), stored)
                     texts, held, stored = [], 0, 0
-            # The next part is another document: a blank line.
+            # A blank line: the next range is another document.
             texts.append("")
         yield Block("\n".join(texts), stored)
 
-    def _part_texts(self, part: Part) -> Iterator[tuple[str, int]]:
-        """Yields texts of whole lines, and the position in the stored file behind each."""
+    def _texts(self, part: FileRange) -> Iterator[tuple[str, int]]:
+        """Yields texts of complete lines, and the position in the stored file after each."""
         line = 0
         convert = self._json_text if input_files.is_json(part.path) else self._plain_text
         for body, position in _chunks(part):
@@ -222,21 +211,23 @@ class UnitReader:
             if text is not None:
                 yield text, position
 
-    def _plain_text(self, body: bytes, part: Part, first_line: int) -> str | None:
+    def _plain_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         try:
             return body.decode()
         except UnicodeDecodeError:
             lines = [line for _, line in self._good_lines(body, part, first_line)]
             return "\n".join(lines) if lines else None
 
-    def _good_lines(self, body: bytes, part: Part, first_line: int) -> Iterator[tuple[int, str]]:
+    def _good_lines(
+        self, body: bytes, part: FileRange, first_line: int
+    ) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(body.split(b"\n"), first_line):
             try:
                 yield number, line.decode()
             except UnicodeDecodeError:
-                self._add_bad(NOT_UTF8, Place(part.path, part.start, number))
+                self._add_bad(NOT_UTF8, LinePosition(part.path, part.start, number))
 
-    def _json_text(self, body: bytes, part: Part, first_line: int) -> str | None:
+    def _json_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         documents: list[str] = []
         for number, line in self._good_lines(body, part, first_line):
             if not line or line.isspace():
@@ -246,49 +237,26 @@ class UnitReader:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                self._add_bad(NOT_JSON, Place(part.path, part.start, number))
+                self._add_bad(NOT_JSON, LinePosition(part.path, part.start, number))
                 continue
             text = record.get(self._text_field)
             if not isinstance(text, str):
                 reason = f'no text in field "{self._text_field}"'
-                self._add_bad(reason, Place(part.path, part.start, number))
+                self._add_bad(reason, LinePosition(part.path, part.start, number))
                 continue
-            # A record is one document: blank lines inside it do not end it.
+            # A record is one document: blank lines inside do not end it.
             lines = text.replace("\r", "").split("\n")
             documents.append("\n".join([each for each in lines if each and not each.isspace()]))
         return "\n\n".join(documents) + "\n" if documents else None
 
-    def _add_bad(self, reason: str, place: Place) -> None:
+    def _add_bad(self, reason: str, position: LinePosition) -> None:
         if self._strict:
-            raise UserError(f"{show_place(place)}: {reason} (--strict stops at bad lines)")
-        self.bad_lines[reason] += 1
-        places = self.bad_places.setdefault(reason, [])
-        if len(places) < MAX_PLACES:
-            places.append(place)
+            raise UserError(f"{position.show()}: {reason} (--strict stops at bad lines)")
+        self.bad_lines.add(reason, position)
 
 
-def show_place(place: Place, *, name: str | None = None) -> str:
-    """Returns `file:line`, the line counted from 1 over the whole file.
-
-    Args:
-      place: a bad line.
-      name: what to call the file; its path unless given.
-    """
-    line = place.line + 1
-    if place.start:
-        with files.open_read(place.path) as file:
-            left = place.start
-            while left > 0:
-                data = file.read(min(left, BLOCK_BYTES))
-                if not data:
-                    break
-                left -= len(data)
-                line += data.count(b"\n")
-    return f"{name or place.path}:{line}"
-
-
-def _chunks(part: Part) -> Iterator[tuple[bytes, int]]:
-    """Yields lines joined by newlines, and the position in the stored file behind them."""
+def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
+    """Yields lines joined by newlines, and the position in the stored file after them."""
     left = part.end - part.start if part.end >= 0 else None
     held: list[bytes] = []
     held_bytes = 0
@@ -319,6 +287,6 @@ def _chunks(part: Part) -> Iterator[tuple[bytes, int]]:
 def _check_line_length(length: int, path: str) -> None:
     if length > _MAX_LINE_BYTES:
         raise UserError(
-            f"{path} has a line of over {_MAX_LINE_BYTES >> 20} MB: is this text, one sentence or "
-            "paragraph a line?"
+            f"{path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text with one sentence or "
+            "paragraph per line"
         )

@@ -1,4 +1,4 @@
-"""Which files an input names.
+"""The files of an input.
 
 An input is a file, a folder or a glob of `.txt` or `.jsonl` files, plain or compressed (`.gz`,
 `.xz`, `.zst`), local or remote.
@@ -33,22 +33,21 @@ class InputFile(NamedTuple):
 
 
 def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[InputFile, ...]:
-    """Returns the files that the inputs name, each once, in the order given.
+    """Returns the files of the inputs without repetition, in the given order.
 
     Args:
-      inputs: files, folders (searched through, known suffixes only, sorted) and globs.
-      exclude: a folder whose files are not taken: the one to be written.
+      inputs: files, folders (searched recursively for known suffixes, sorted) and globs.
+      exclude: the output folder, whose files are skipped.
 
     Raises:
-      UserError: nothing is there under one of the names, or only what is excluded.
+      UserError: a name has no files, or only excluded ones.
     """
     if not inputs:
-        raise UserError("No input: give files, folders or globs")
-    outside = None if exclude is None else os.path.join(os.path.abspath(exclude), "")
+        raise UserError("No input. Give files, folders or globs")
     found: dict[str, InputFile] = {}
     for name in inputs:
         there = _expand(name)
-        paths = [path for path in there if not _is_below(path, outside)]
+        paths = [path for path in there if exclude is None or not is_inside(path, exclude)]
         if there and not paths:
             raise UserError(f"The input {name} is inside of --output {exclude}")
         if not paths:
@@ -60,11 +59,12 @@ def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[I
     return tuple(found.values())
 
 
-def _is_below(path: str, folder: str | None) -> bool:
-    """Returns whether a local path begins with a folder's, which ends in a separator."""
-    if folder is None or files.is_remote(path):
-        return False
-    return os.path.abspath(path).startswith(folder)
+def is_inside(path: str, folder: str) -> bool:
+    """Returns whether a path is a folder's or inside it; links are followed."""
+    if files.is_remote(path) or files.is_remote(folder):
+        return path.rstrip("/") == folder.rstrip("/") or path.startswith(folder.rstrip("/") + "/")
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner == outer or inner.startswith(os.path.join(outer, ""))
 
 
 def _expand(name: str) -> list[str]:
@@ -100,12 +100,12 @@ def _known_suffixes() -> str:
 
 
 def is_compressed(path: str) -> bool:
-    """Returns whether a file is to be unpacked, by its suffix."""
+    """Returns whether a file is compressed, by its suffix."""
     return path.lower().endswith(archives.SUFFIXES)
 
 
 def is_json(path: str) -> bool:
-    """Returns whether a file, unpacked or not, is JSON lines, by its suffix."""
+    """Returns whether a file, compressed or not, is JSON lines, by its suffix."""
     name = path.lower()
     for suffix in archives.SUFFIXES:
         name = name.removesuffix(suffix)

@@ -1,30 +1,35 @@
-"""What a finished data folder says of itself: `manifest.json`.
+"""The manifest of a finished data folder, `manifest.json`.
 
-The manifest is written last: a folder that has one is finished. It holds no times, no machine and
-no absolute paths, so the same corpus and settings give the same file.
+It is written last: a folder with a manifest is finished. It has no times, machine names or absolute
+paths, so the same corpus and settings give the same file.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from electra_zh import files
+from electra_zh.data.bad_lines import BadLines
 from electra_zh.errors import UserError
+from electra_zh.settings import build_settings
 from electra_zh.text.vocabulary import Vocabulary
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-HELDOUT = "heldout"
+# Names of the splits; held-out data is in a folder of that name.
+TRAIN, HELDOUT = "train", "heldout"
+# Folder of an unfinished build.
 WORK = ".work"
-# The reference's names are pretrain_data.tfrecord-0-of-2: what reads those, by the part before the
-# dash, reads these.
+# The reference's names are pretrain_data.tfrecord-0-of-2: a reader that searches for the part
+# before the dash finds both.
 SHARD_PREFIX = "pretrain_data.tfrecord-"
 _SHARD = re.compile(r"^pretrain_data\.tfrecord-\d+-of-\d+(\.gz)?$")
 
 TOP_UNKNOWNS = 20
-# Curly quotes, dashes, ellipses: what --map-punctuation could save in Google's vocabulary.
+# Curly quotes, dashes, ellipses: --map-punctuation could map them in Google's vocabulary.
 _MAPPABLE = "“”‘’—…–"
 
 
@@ -39,7 +44,7 @@ def is_shard_name(name: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
+class ShardInfo:
     """One TFRecord file.
 
     Attributes:
@@ -57,7 +62,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyInfo:
-    """The vocabulary that the ids are of.
+    """The vocabulary of the ids.
 
     Attributes:
       file: its copy in the folder.
@@ -71,32 +76,17 @@ class VocabularyInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class BadLines:
-    """Lines that were left out for one reason.
-
-    Attributes:
-      reason: what is wrong with them.
-      count: how many there are.
-      first: `file:line` of the first ones.
-    """
-
-    reason: str
-    count: int
-    first: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class CorpusInfo:
-    """What was read, documents that were kept apart included.
+    """The text read, held-out documents included.
 
     Attributes:
       files: number of files.
       names: the first of them.
       bytes: of text, decompressed, line ends included.
       characters: of text, without line ends.
-      lines: those that have tokens.
-      documents: those that have tokens.
-      bad_lines: what was left out.
+      lines: lines with tokens.
+      documents: documents with tokens.
+      bad_lines: lines skipped.
       unknown_characters: the most frequent characters and words that became [UNK], with counts.
     """
 
@@ -107,18 +97,18 @@ class CorpusInfo:
     lines: int
     documents: int
     bad_lines: tuple[BadLines, ...]
-    unknown_characters: dict[str, int]
+    unknown_characters: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class WordsInfo:
-    """The words that the tokens of a folder make up.
+    """The words of the tokens of a folder.
 
     Attributes:
-      count: words, those counted that began in the tokens read.
-      recut_stretches: stretches of the corpus that jieba itself had to cut, as the fast way cannot.
+      count: number of words that begin in the tokens read.
+      recut_stretches: stretches of the corpus that only jieba itself can cut exactly.
       checked_lines: lines of the corpus that jieba itself cut as well, as a check.
-      different_lines: those of them on which it differed; its cut was taken.
+      different_lines: checked lines on which it differed; its cut was used.
       differences: the first of them, around the first difference.
     """
 
@@ -135,51 +125,51 @@ class Manifest:
 
     Attributes:
       format: version of this form.
-      version: the program's.
-      split: `train`, or `heldout` for documents that were kept apart.
-      settings: what the folder was built with, seed included.
+      version: version of the program.
+      split: `train`, or `heldout` for held-out documents.
+      settings: the settings of the build, random seed included.
       vocabulary: the vocabulary.
       unicode_version: of the tables by which the text was tokenized.
-      corpus: what was read.
-      documents: in this folder.
+      corpus: the text read.
+      documents: number of documents in this folder.
       tokens_read: tokens of those documents.
       tokens_kept: tokens of the examples, without [CLS] and [SEP].
       tokens_dropped: tokens that packing lost, by reason.
       examples: number of records.
-      one_segment_share: of the examples.
-      short_share: of the examples, those shorter than max_seq_length.
-      padding_share: of all positions.
-      unknown_share: [UNK] among the tokens read.
+      one_segment_share: fraction of examples with one segment.
+      short_share: fraction of examples shorter than max_seq_length.
+      padding_share: fraction of positions that are padding.
+      unknown_share: fraction of [UNK] among the tokens read.
       shards: the files.
-      words: of data built with words; None for other data.
+      words: words of the data; None for data without words.
     """
 
     format: int
     version: str
     split: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     vocabulary: VocabularyInfo
     unicode_version: str
     corpus: CorpusInfo
     documents: int
     tokens_read: int
     tokens_kept: int
-    tokens_dropped: dict[str, int]
+    tokens_dropped: Mapping[str, int]
     examples: int
     one_segment_share: float
     short_share: float
     padding_share: float
     unknown_share: float
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardInfo, ...]
     words: WordsInfo | None = None
 
     @property
     def max_seq_length(self) -> int:
-        """Positions of an example."""
+        """Positions per example."""
         return int(self.settings["max_seq_length"])
 
     def save(self, folder: str) -> None:
-        """Writes `manifest.json`, which makes the folder a finished one."""
+        """Writes `manifest.json`, which marks the folder as finished."""
         values = dataclasses.asdict(self)
         if self.words is None:
             del values["words"]
@@ -190,56 +180,28 @@ class Manifest:
         """Reads and checks a folder's manifest.
 
         Raises:
-          UserError: there is none, or it is damaged or of another form.
+          UserError: it is missing, damaged or of another form.
         """
         path = files.join(folder, MANIFEST)
         if not files.exists(path):
-            raise UserError(f"{folder} has no {MANIFEST}: it is no finished folder of build-data")
+            raise UserError(f"{folder} is not a finished build-data folder (no {MANIFEST})")
         values = files.read_json(path)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             found = values.get("format") if isinstance(values, dict) else None
             raise UserError(f"{path} has form {found!r}; this version reads form {FORMAT}")
         try:
-            manifest = _parse(values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} is damaged ({type(error).__name__}: {error}): build the data again"
-            ) from None
-        if sum(shard.examples for shard in manifest.shards) != manifest.examples:
-            raise UserError(f"{path} is damaged: its shards do not add up: build the data again")
+            manifest = build_settings(cls, values, where=path)
+            shard_examples = sum(shard.examples for shard in manifest.shards)
+            length_is_known = manifest.max_seq_length > 0
+        except (UserError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}). Build the data again") from None
+        if shard_examples != manifest.examples or not length_is_known:
+            raise UserError(f"{path} is damaged: its shards do not add up. Build the data again")
         return manifest
 
 
-def _parse(values: dict[str, Any]) -> Manifest:
-    corpus = dict(values["corpus"])
-    corpus["names"] = tuple(corpus["names"])
-    corpus["bad_lines"] = tuple(
-        BadLines(str(bad["reason"]), int(bad["count"]), tuple(bad["first"]))
-        for bad in corpus["bad_lines"]
-    )
-    shards = tuple(
-        Shard(str(each["name"]), int(each["examples"]), int(each["bytes"]), str(each["sha256"]))
-        for each in values["shards"]
-    )
-    vocabulary = values["vocabulary"]
-    info = VocabularyInfo(
-        str(vocabulary["file"]), int(vocabulary["size"]), str(vocabulary["sha256"])
-    )
-    words = None
-    if "words" in values:
-        words = WordsInfo(**{**values["words"], "differences": ()})
-        words = dataclasses.replace(words, differences=tuple(values["words"]["differences"]))
-    plain = {**values, "vocabulary": info, "corpus": CorpusInfo(**corpus), "shards": shards}
-    manifest = Manifest(**{**plain, "words": words})
-    int(manifest.settings["max_seq_length"])
-    for number in (manifest.examples, manifest.tokens_read, manifest.tokens_kept):
-        if not isinstance(number, int):
-            raise TypeError(f"{number!r} is not a whole number")
-    return manifest
-
-
 def load_manifest(folder: str) -> Manifest | None:
-    """Reads a folder's manifest; None where the folder has none, as one of reference shards.
+    """Reads a folder's manifest; None if it is missing, as from a folder of reference shards.
 
     Raises:
       UserError: the folder is missing, its build is unfinished, or the manifest is damaged.
@@ -250,7 +212,7 @@ def load_manifest(folder: str) -> Manifest | None:
         return Manifest.load(folder)
     if files.exists(files.join(folder, WORK)):
         raise UserError(
-            f"The data in {folder} is unfinished: run the same build-data command again to go on"
+            f"The data in {folder} is unfinished. Run the same build-data command again to resume"
         )
     return None
 
@@ -259,7 +221,7 @@ def find_shards(folder: str) -> list[str]:
     """Returns the paths of a folder's TFRecord files, for folders without a manifest.
 
     Raises:
-      UserError: there are none.
+      UserError: the folder has no such files.
     """
     names = [
         name
@@ -272,7 +234,7 @@ def find_shards(folder: str) -> list[str]:
 
 
 def summary_lines(manifest: Manifest) -> list[str]:
-    """Returns what a person wants to know of a data folder, line by line."""
+    """Returns the summary of a data folder, line by line."""
     corpus = manifest.corpus
     size = sum(shard.bytes for shard in manifest.shards)
     kept = manifest.tokens_kept / max(manifest.tokens_read, 1)
@@ -309,12 +271,12 @@ def summary_lines(manifest: Manifest) -> list[str]:
     could_map = is_wordpiece and not manifest.settings.get("map_punctuation")
     if could_map and any(name in _MAPPABLE for name, _ in top):
         lines.append(
-            "hint: the vocabulary lacks common punctuation; --map-punctuation gives it the ids of "
-            "its ASCII counterparts"
+            "hint: common punctuation is missing from the vocabulary; --map-punctuation gives it "
+            "the ids of its ASCII counterparts"
         )
     for bad in corpus.bad_lines:
         lines.append(
-            f"left out: {bad.count:,} {'line' if bad.count == 1 else 'lines'}, {bad.reason}, "
+            f"skipped: {bad.count:,} {'line' if bad.count == 1 else 'lines'}, {bad.reason}, "
             f"first {', '.join(bad.first[:3])}"
         )
     return lines

@@ -2,9 +2,9 @@
 
 The order of an epoch is a pure function of (seed, epoch): the shards are permuted, and each
 shard's records are permuted when it is loaded. A position is therefore one number, the examples
-consumed so far, and going on from it costs the reading of one shard. `build-data` has already
-shuffled across the corpus, so shuffling within a shard is enough; a shuffle buffer, which would
-have to be saved to go on exactly, is not needed. Memory: about three shards.
+consumed so far, and resuming from it costs the reading of one shard. `build-data` has already
+shuffled across the corpus, so shuffling within a shard is enough. A shuffle buffer, whose content
+an exact resume would need, is not necessary. Memory: about three shards.
 
 Shape legend: B batch, L max_seq_length.
 """
@@ -29,7 +29,7 @@ class Shard:
     """One TFRecord file.
 
     Attributes:
-      path: where it is.
+      path: its path.
       examples: number of records.
       compressed: whether it is a GZIP file.
     """
@@ -39,8 +39,8 @@ class Shard:
     compressed: bool
 
 
-class Form(NamedTuple):
-    """What the records of a folder are like.
+class RecordFormat(NamedTuple):
+    """Format of the records of a folder.
 
     Attributes:
       max_seq_length: L.
@@ -54,12 +54,12 @@ class Form(NamedTuple):
 def list_shards(folder: str) -> tuple[Shard, ...]:
     """Returns the shards of a data folder.
 
-    With a manifest its counts and sizes are taken and compared with the files; a folder of
-    reference shards has none, and its records are counted by reading them.
+    Counts and sizes come from the manifest, and sizes are compared with the files. A folder of
+    reference shards has no manifest: its records are counted by reading them.
 
     Raises:
-      UserError: no shards or no examples, or a shard that is missing or has another size than the
-        manifest says.
+      UserError: no shards or no examples, or a shard that is missing or has another size than in
+        the manifest.
     """
     manifest = load_manifest(folder)
     if manifest is None:
@@ -70,12 +70,12 @@ def list_shards(folder: str) -> tuple[Shard, ...]:
             for shard in manifest.shards
         )
     if sum(shard.examples for shard in shards) == 0:
-        raise UserError(f"The shards in {folder} hold no examples")
+        raise UserError(f"The shards in {folder} are empty")
     return shards
 
 
 def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
-    """Returns the shards of a data folder, checked against what is expected of them.
+    """Returns the shards of a data folder, after checking their format.
 
     Args:
       folder: the data folder.
@@ -83,34 +83,34 @@ def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tup
       words: whether the records must have `word_starts`.
 
     Raises:
-      UserError: as `list_shards`; records of another length, or, with words, without them.
+      UserError: as `list_shards`; records of another length, or without the required words.
     """
     shards = list_shards(folder)
-    form = form_of(shards)
-    length = form.max_seq_length
+    record = record_format(shards)
+    length = record.max_seq_length
     if length != max_seq_length:
         raise UserError(
             f"The data in {folder} has sequences of length {length}, the run asks for "
-            f"{max_seq_length}: build the data with --max-seq-length {max_seq_length}, or run "
-            f"with max_seq_length={length}."
+            f"{max_seq_length}. Build the data with --max-seq-length {max_seq_length}, or run "
+            f"with max_seq_length={length}"
         )
-    if words and not form.words:
+    if words and not record.words:
         raise UserError(
-            f"The data in {folder} has no words ({records.WORD_STARTS}), which the run asks for: "
-            "build it with them (electra-zh build-data ... --words jieba)"
+            f"The data in {folder} has no words ({records.WORD_STARTS}), which the run needs. "
+            "Build it with electra-zh build-data ... --words jieba"
         )
     return shards
 
 
-def form_of(shards: tuple[Shard, ...]) -> Form:
-    """Returns what the records of shards are like, by the first one.
+def record_format(shards: tuple[Shard, ...]) -> RecordFormat:
+    """Returns the format of the records of shards, from the first one.
 
     Raises:
-      UserError: it is no pretraining data.
+      UserError: it is not pretraining data.
     """
     features = _first_features(next(shard for shard in shards if shard.examples))
     length = features[records.INPUT_IDS]
-    return Form(length, features.get(records.WORD_STARTS) == length)
+    return RecordFormat(length, features.get(records.WORD_STARTS) == length)
 
 
 def batches(
@@ -126,11 +126,11 @@ def batches(
 
     Args:
       shards: from `open_shards`.
-      batch_size: sequences a batch (B); batches run on over the end of an epoch.
+      batch_size: sequences per batch (B); a batch may cross the end of an epoch.
       max_seq_length: L.
-      seed: what the order follows from.
-      start_example: so many examples of the endless order are skipped.
-      words: give `word_starts` too; `open_shards` has been asked for it.
+      seed: the random seed of the order.
+      start_example: the number of examples of the endless order to skip.
+      words: add `word_starts`, which `open_shards` has checked.
 
     Returns:
       Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
@@ -164,11 +164,11 @@ def one_pass(
 
     Args:
       shards: from `open_shards`.
-      batch_size: sequences a batch (B).
+      batch_size: sequences per batch (B).
       max_seq_length: L.
-      words: give `word_starts` too; `open_shards` has been asked for it.
-      skip: so many examples are left out at the start.
-      drop_remainder: leave out a last batch that is not full.
+      words: add `word_starts`, which `open_shards` has checked.
+      skip: the number of examples to skip at the start.
+      drop_remainder: skip a last batch that is not full.
 
     Returns:
       Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
@@ -215,7 +215,7 @@ def _schedule(
 def _load_shuffled(
     path: tf.Tensor, compression: tf.Tensor, examples: tf.Tensor, seed: tf.Tensor, skip: tf.Tensor
 ) -> tf.Tensor:
-    """Loads a whole shard: serialized records [examples - skip] in their shuffled order."""
+    """Loads a shard: serialized records [examples - skip] in their shuffled order."""
     records_dataset = tf.data.TFRecordDataset(path, compression, buffer_size=4 << 20)
     rows = records_dataset.batch(examples).get_single_element()
     order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(rows)), seed)
@@ -229,11 +229,11 @@ def _is_gzip(path: str) -> bool:
 
 def _checked(path: str, examples: int, size: int) -> Shard:
     if not files.exists(path):
-        raise UserError(f"Shard {path} is missing; the manifest lists it. Build the data again.")
+        raise UserError(f"Shard {path} of the manifest is missing. Build the data again")
     if files.size(path) != size:
         raise UserError(
-            f"Shard {path} has {files.size(path):,} bytes, its manifest says {size:,}: it was cut "
-            "short or replaced. Build the data again."
+            f"Shard {path} has {files.size(path):,} bytes, but {size:,} in its manifest: it was "
+            "truncated or replaced. Build the data again"
         )
     return Shard(path, examples, _is_gzip(path))
 
@@ -249,14 +249,14 @@ def _count(path: str) -> Shard:
 
 
 def _first_features(shard: Shard) -> dict[str, int]:
-    """Returns the names of the first record's features, and how many values each has."""
+    """Returns the features of the first record: name to number of values."""
     dataset = tf.data.TFRecordDataset(shard.path, "GZIP" if shard.compressed else "")
     example = tf.train.Example.FromString(next(iter(dataset)).numpy())
     features = example.features.feature
     missing = [name for name in records.FEATURES if name not in features]
     if missing:
         raise UserError(
-            f"Shard {shard.path} has no feature {', '.join(missing)}: it is not pretraining data. "
-            f"Its features: {', '.join(sorted(features))}"
+            f"Shard {shard.path} is not pretraining data: it has no feature {', '.join(missing)}, "
+            f"only {', '.join(sorted(features))}"
         )
     return {name: len(feature.int64_list.value) for name, feature in features.items()}

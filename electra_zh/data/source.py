@@ -1,7 +1,7 @@
-"""What a data folder brings besides its shards: vocabulary, tokenizer settings, identity.
+"""The vocabulary, tokenizer settings and fingerprint of a data folder.
 
-Folders of `build-data` say it in their manifest. Folders of reference shards say nothing: their
-vocabulary is given by the user, and the tokenizer is taken to be the reference's default.
+Folders of `build-data` have them in their manifest. For folders of reference shards the user names
+the vocabulary, and the tokenizer is assumed to be the reference's default.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from electra_zh.text.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DataSource:
     """A data folder.
 
     Attributes:
       folder: where it is.
-      vocabulary: what its ids are of.
-      tokenizer: how its text was tokenized.
-      fingerprint: SHA-256 that changes when the shards do.
+      vocabulary: the vocabulary of its ids.
+      tokenizer: the settings by which its text was tokenized.
+      fingerprint: SHA-256 that changes with the shards.
     """
 
     folder: str
@@ -39,25 +39,25 @@ class Source:
         if self.vocabulary != vocabulary:
             raise UserError(
                 f"The data in {self.folder} has another vocabulary ({self.vocabulary.size} tokens) "
-                f"than the run ({vocabulary.size} tokens): build it with the run's "
-                f"{vocabulary.file_name}."
+                f"than the run ({vocabulary.size} tokens). Build it with the run's "
+                f"{vocabulary.file_name}"
             )
         if self.tokenizer != tokenizer:
             raise UserError(
                 f"The data in {self.folder} was tokenized with {self.tokenizer}, the run's data "
-                f"with {tokenizer}: build it with the same settings."
+                f"with {tokenizer}. Build it with the same settings"
             )
 
 
-def open_source(
+def open_data_source(
     folder: str, *, vocab: str | None = None, default: Vocabulary | None = None
-) -> Source:
+) -> DataSource:
     """Opens a data folder.
 
     Args:
       folder: a folder of build-data, or of reference shards.
       vocab: path of a vocabulary file, for shards without a manifest.
-      default: the vocabulary of shards without a manifest where `vocab` is not given.
+      default: the vocabulary of shards without a manifest if `vocab` is not given.
 
     Raises:
       UserError: no such folder, an unfinished build, no shards, or no vocabulary.
@@ -71,26 +71,28 @@ def open_source(
     elif default is not None:
         vocabulary = default
     else:
-        raise UserError(f"{folder} has no manifest: name its vocabulary file with --vocab")
+        raise UserError(f"{folder} has no manifest. Name its vocabulary file with --vocab")
     sizes = [[path.rpartition("/")[2], files.size(path)] for path in shards]
     settings = settings_of(vocabulary, TokenizerSettings())
-    return Source(folder, vocabulary, settings, _digest(sizes))
+    return DataSource(folder, vocabulary, settings, _digest(sizes))
 
 
-def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> Source:
+def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> DataSource:
     path = files.join(folder, manifest.vocabulary.file)
     vocabulary = load_vocabulary(path)
     if vocabulary.sha256 != manifest.vocabulary.sha256:
         raise UserError(
             f"{path} is not the vocabulary that the data was built with "
-            "(the manifest has another SHA-256): build the data again."
+            "(the manifest has another SHA-256). Build the data again"
         )
     if vocab is not None and load_vocabulary(vocab) != vocabulary:
-        raise UserError(f"--vocab {vocab} is not the vocabulary of {folder}; it may be left out")
+        raise UserError(
+            f"--vocab {vocab} does not match the vocabulary stored in {folder}. Omit --vocab"
+        )
     names = [field.name for field in dataclasses.fields(TokenizerSettings)]
     settings = {name: manifest.settings[name] for name in names if name in manifest.settings}
     tokenizer = build_settings(TokenizerSettings, settings, where=folder)
-    return Source(folder, vocabulary, tokenizer, _digest([s.sha256 for s in manifest.shards]))
+    return DataSource(folder, vocabulary, tokenizer, _digest([s.sha256 for s in manifest.shards]))
 
 
 def _digest(value: object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.data import pipeline
-from electra_zh.data.source import open_source
+from electra_zh.data.source import open_data_source
 from electra_zh.errors import UserError
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
@@ -83,7 +83,7 @@ def evaluate_run(
     """
     if max_batches < 0:
         raise UserError(f"--batches must not be negative; received {max_batches}")
-    open_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
+    open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
     config = run.config
     shards = pipeline.open_shards(
         data, max_seq_length=config.max_seq_length, words=config.needs_words

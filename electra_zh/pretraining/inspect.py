@@ -12,7 +12,7 @@ import tensorflow as tf
 from electra_zh import progress
 from electra_zh.data import pipeline, records
 from electra_zh.data.manifest import Manifest, load_manifest, summary_lines
-from electra_zh.data.source import open_source
+from electra_zh.data.source import open_data_source
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
@@ -97,9 +97,9 @@ def open_data(folder: str, *, vocab: str | None = None) -> Data:
     Raises:
       UserError: no such folder, no shards, damaged ones, or no vocabulary.
     """
-    source = open_source(folder, vocab=vocab)
+    source = open_data_source(folder, vocab=vocab)
     shards = pipeline.list_shards(folder)
-    form = pipeline.form_of(shards)
+    form = pipeline.record_format(shards)
     manifest = load_manifest(folder)
     return Data(shards, source.vocabulary, manifest, form.max_seq_length, form.words)
 

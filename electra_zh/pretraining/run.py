@@ -12,7 +12,7 @@ from absl import logging
 
 from electra_zh import locks, progress
 from electra_zh.data import pipeline
-from electra_zh.data.source import open_source
+from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig
 from electra_zh.pretraining.evaluate import make_evaluation
@@ -79,7 +79,7 @@ def pretrain(
     Raises:
       UserError: settings, data and run that do not fit each other, or a loss that became NaN.
     """
-    source = open_source(data, vocab=vocab)
+    source = open_data_source(data, vocab=vocab)
     weights = None
     if start is not None and not folder.is_run(output):
         weights = warm_start.read(start)
@@ -101,7 +101,7 @@ def pretrain(
     shards = pipeline.open_shards(data, max_seq_length=length, words=words)
     eval_shards = None
     if eval_data is not None:
-        eval_source = open_source(eval_data, default=run.vocabulary)
+        eval_source = open_data_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length, words=words)
     with locks.locked(run.folder):

@@ -1,4 +1,4 @@
-"""Inputs: which files, cut where, and what becomes of lines that are not text."""
+"""Inputs: their files, the cuts into units, and lines that are not text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from electra_zh import files
 from electra_zh.data import documents, input_files
-from electra_zh.data.documents import Part, Place, Unit, UnitReader
+from electra_zh.data.bad_lines import LinePosition
+from electra_zh.data.documents import FileRange, TextUnit, UnitReader
 from electra_zh.errors import UserError
 
 TEXT = "第一行\n第二行\n\n第二篇\n"
@@ -23,7 +24,7 @@ TEXT = "第一行\n第二行\n\n第二篇\n"
 
 def _read(path: Path | str, **options: object) -> str:
     """All text of a file, without the blank lines at its end."""
-    reader = UnitReader(Unit(0, (Part(str(path), 0, -1),), 0), **options)  # type: ignore[arg-type]
+    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0), **options)  # type: ignore[arg-type]
     return "\n".join(block.text for block in reader).rstrip("\n")
 
 
@@ -106,16 +107,16 @@ def test_only_newlines_end_lines(tmp_path: Path) -> None:
     assert _read(path) == "一\n二\u2028三\x85\x0c四\n\n五\ufeff"
 
 
-def test_lines_that_are_not_utf8_are_left_out_and_named(tmp_path: Path) -> None:
+def test_lines_that_are_not_utf8_are_skipped_and_named(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("一\n".encode() + "二\n".encode("gbk") + "三\n\n四\n".encode() + b"\xff")
-    unit = Unit(0, (Part(str(path), 0, -1),), 0)
+    unit = TextUnit(0, (FileRange(str(path), 0, -1),), 0)
     reader = UnitReader(unit)
     text = "\n".join(block.text for block in reader)
     assert text.rstrip("\n") == "一\n三\n\n四"
-    assert reader.bad_lines == {documents.NOT_UTF8: 2}
-    places = reader.bad_places[documents.NOT_UTF8]
-    assert [documents.show_place(place) for place in places] == [f"{path}:2", f"{path}:6"]
+    assert reader.bad_lines.counts == {documents.NOT_UTF8: 2}
+    positions = reader.bad_lines.positions[documents.NOT_UTF8]
+    assert [position.show() for position in positions] == [f"{path}:2", f"{path}:6"]
     with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8"):
         list(UnitReader(unit, strict=True))
 
@@ -126,10 +127,10 @@ def test_a_file_of_bad_lines_has_no_text(tmp_path: Path) -> None:
     assert _read(path) == ""
 
 
-def test_lines_of_parts_are_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
+def test_lines_of_ranges_are_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("一\n二\n三\n四\n", encoding="utf-8")
-    assert documents.show_place(Place(str(path), 8, 1), name="a") == "a:4"
+    assert LinePosition(str(path), 8, 1).show(name="a") == "a:4"
 
 
 def test_json_records_are_documents(tmp_path: Path) -> None:
@@ -144,12 +145,12 @@ def test_json_records_are_documents(tmp_path: Path) -> None:
         "[" * 100_000,
     ]
     path.write_bytes(gzip.compress("\n".join(records).encode()))
-    unit = Unit(0, (Part(str(path), 0, -1),), 0)
+    unit = TextUnit(0, (FileRange(str(path), 0, -1),), 0)
     reader = UnitReader(unit, text_field="body")
     text = "\n".join(block.text for block in reader)
     assert text.rstrip("\n") == "一\n二\u2028三\n\n四"
-    assert reader.bad_lines == {'no text in field "body"': 1, documents.NOT_JSON: 3}
-    assert reader.bad_places[documents.NOT_JSON][0].line == 3
+    assert reader.bad_lines.counts == {'no text in field "body"': 1, documents.NOT_JSON: 3}
+    assert reader.bad_lines.positions[documents.NOT_JSON][0].line == 3
     with pytest.raises(UserError, match=r'gz:3: no text in field "body"'):
         list(UnitReader(unit, text_field="body", strict=True))
 
@@ -173,7 +174,9 @@ def test_large_files_are_cut_at_blank_lines(tmp_path: Path) -> None:
         assert first.count("\n") == 2
         assert last.count("\n") == 2
     data = path.read_bytes()
-    (starts, ends) = zip(*[(unit.parts[0].start, unit.parts[0].end) for unit in units], strict=True)
+    (starts, ends) = zip(
+        *[(unit.ranges[0].start, unit.ranges[0].end) for unit in units], strict=True
+    )
     assert starts == (0, *ends[:-1])
     assert ends[-1] == len(data)
     assert all(abs(unit.size - 1000) < 500 for unit in units)
@@ -199,9 +202,7 @@ def test_units_hold_every_line_once(
     assert found == [line.decode().strip() for line in lines if line]
 
 
-def test_lines_that_are_no_lines_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_long_lines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "a.txt"
     path.write_bytes(b"a" * (3 << 20))

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.data import build
-from electra_zh.data.manifest import MANIFEST
+from electra_zh.data.build.run import build
+from electra_zh.data.manifest import MANIFEST, find_shards, load_manifest, summary_lines
 from electra_zh.errors import UserError
 from support.building import LENGTH, make_settings
 
 
 def test_damaged_manifests_are_refused(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    build.build(make_settings(corpus, vocabulary, output))
+    build(make_settings(corpus, vocabulary, output))
     path = output / MANIFEST
     good = json.loads(path.read_text(encoding="utf-8"))
     for change, message in (
@@ -27,23 +27,23 @@ def test_damaged_manifests_are_refused(corpus: Path, vocabulary: str, tmp_path: 
     ):
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(UserError, match=message):
-            build.load_manifest(str(output))
+            load_manifest(str(output))
 
 
 def test_folders_of_foreign_shards_have_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No TFRecord files"):
-        build.find_shards(str(tmp_path))
+        find_shards(str(tmp_path))
     (tmp_path / "pretrain_data.tfrecord-0-of-2").write_bytes(b"")
     (tmp_path / "readme.md").write_bytes(b"")
-    assert build.load_manifest(str(tmp_path)) is None
-    assert build.find_shards(str(tmp_path)) == [str(tmp_path / "pretrain_data.tfrecord-0-of-2")]
+    assert load_manifest(str(tmp_path)) is None
+    assert find_shards(str(tmp_path)) == [str(tmp_path / "pretrain_data.tfrecord-0-of-2")]
     with pytest.raises(UserError, match="No such data folder"):
-        build.load_manifest(str(tmp_path / "none"))
+        load_manifest(str(tmp_path / "none"))
 
 
 def test_summaries_read_well(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out", packing="reference"))
-    lines = build.summary_lines(manifest)
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out", packing="reference"))
+    lines = summary_lines(manifest)
     assert lines[0].startswith(f"{manifest.examples:,} examples of length {LENGTH} in 1 shard, ")
     kept = manifest.tokens_kept / manifest.tokens_read
     assert lines[2].startswith(f"tokens kept {kept:.1%}, padding {manifest.padding_share:.1%}")

@@ -49,7 +49,7 @@ def test_bad_lines_are_counted_and_named(job: Job, tmp_path: Path) -> None:
     with gzip.open(tmp_path / "c.txt.gz", "wb") as file:
         file.write(text)
     words = ["build-data", "c.txt.gz", "--vocab", str(job.vocab), "--output", "d"]
-    assert "left out: 1 line, not UTF-8, first c.txt.gz:2" in done(electra(*words, cwd=tmp_path))
+    assert "skipped: 1 line, not UTF-8, first c.txt.gz:2" in done(electra(*words, cwd=tmp_path))
     result = electra(*words, "--overwrite", "--strict", cwd=tmp_path)
     assert "c.txt.gz:2: not UTF-8" in refused(result)
 
@@ -57,9 +57,10 @@ def test_bad_lines_are_counted_and_named(job: Job, tmp_path: Path) -> None:
 def test_parts_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
     build = ["--vocab", str(job.vocab), "--max-seq-length", "64", "--holdout-every", "10"]
     words = ["build-data", str(job.corpus), *build, "--output", "parts", "--part"]
-    assert "left, of part 1/2" in done(electra(*words, "2/2", cwd=tmp_path))
-    assert "shards are there" in done(electra(*words, "1/2", cwd=tmp_path))
-    assert "tokens kept 100.0%" in done(electra(*words, "2/2", cwd=tmp_path))
+    assert "units are missing, of part 1/2." in done(electra(*words, "2/2", cwd=tmp_path))
+    assert "shards are missing, of part 2/2." in done(electra(*words, "1/2", cwd=tmp_path))
+    assert "nothing is missing" in done(electra(*words, "2/2", cwd=tmp_path))
+    assert "tokens kept 100.0%" in done(electra(*words[:-1], cwd=tmp_path))
     found = {path.relative_to(tmp_path / "parts"): path for path in tmp_path.rglob("parts/**/*.*")}
     whole = {path.relative_to(job.data): path for path in job.data.rglob("*.*")}
     assert found.keys() == whole.keys()
@@ -70,17 +71,21 @@ def test_parts_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--part", "0/4"], "--part 0/4: give i/n"),
-        (["--part", "5/4"], "--part 5/4: give i/n"),
-        (["--part", "x"], "--part x: give i/n"),
-        (["--part", "1/2", "--runner", "dask"], "--runner dask shares the tasks out by itself"),
-        (["--part", "1/2", "--overwrite"], "--part adds to what other parts do"),
+        (["--part", "0/4"], "--part 0/4 is not i/n"),
+        (["--part", "5/4"], "--part 5/4 is not i/n"),
+        (["--part", "x"], "--part x is not i/n"),
+        (["--part", "1/2", "--runner", "dask"], "assigns all tasks itself; remove --part"),
+        (["--part", "1/2", "--overwrite"], "--overwrite would remove the work of other parts"),
         (["--runner", "dusk"], 'Did you mean "dask"'),
-        (["--scheduler", "tcp://here:8786"], "give --runner dask"),
-        (["--runner", "dask", "--scheduler", "s.json", "--processes", "2"], "--processes is of"),
+        (["--scheduler", "tcp://here:8786"], "add --runner dask"),
+        (["--runner", "dask", "--scheduler", "s", "--processes", "2"], "local workers only"),
+        (["--max-seq-length", "3"], "max_seq_length must be at least 8"),
+        (["--processes", "0"], "num_processes must be at least 1"),
     ],
 )
-def test_wrong_use_of_several_machines(job: Job, words: list[str], message: str) -> None:
+def test_settings_that_are_not_allowed_are_usage_errors(
+    job: Job, words: list[str], message: str
+) -> None:
     result = electra(*BUILD, "--output", "x", *words, cwd=job.folder)
     assert message in refused(result, code=2)
     assert not (job.folder / "x").exists()
@@ -94,8 +99,6 @@ def test_wrong_use_of_several_machines(job: Job, words: list[str], message: str)
         (["build-data", "nowhere.txt", *BUILD[2:], "--output", "x"], "nowhere.txt"),
         ([*BUILD[:3], "corpus.txt", "--output", "x"], "corpus.txt"),
         ([*BUILD[:3], "nowhere.txt", "--output", "x"], "No such vocabulary file: nowhere.txt"),
-        ([*BUILD, "--output", "x", "--max-seq-length", "3"], "max_seq_length is 3"),
-        ([*BUILD, "--output", "x", "--processes", "0"], "num_processes is 0"),
         ([*BUILD, "--output", "x", "--words", "jeiba"], 'a file of words. Did you mean "jieba"?'),
         (
             [*BUILD, "--output", "x", "--words", "jieba", "--words-dict", "no.txt"],

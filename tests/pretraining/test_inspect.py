@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from electra_zh.data import build
+from electra_zh.data.build.run import build
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import inspect
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -32,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         settings = make_settings(
             folder / "text.txt", str(folder / "vocab.txt"), folder / name, words=chosen
         )
-        build.build(settings)
+        build(settings)
     return {name: folder / name for name in ("plain", "words")}
 
 

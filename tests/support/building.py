@@ -7,8 +7,8 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from electra_zh.data import build
-from electra_zh.data.build import BuildSettings
+from electra_zh.data.build.settings import BuildSettings
+from electra_zh.data.manifest import find_shards
 
 LETTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张"
 LENGTH = 32
@@ -45,7 +45,7 @@ def read_rows(folder: Path) -> list[tuple[list[int], list[int]]]:
     import tensorflow as tf
 
     found = []
-    for path in build.find_shards(str(folder)):
+    for path in find_shards(str(folder)):
         compression = "GZIP" if path.endswith(".gz") else ""
         for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
             feature = tf.train.Example.FromString(record).features.feature

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.data.pieces import token_stream
+from electra_zh.data.build.pieces import token_stream
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from electra_zh import __version__, files
+from electra_zh.data.bad_lines import BadLines
 from electra_zh.data.cleaning.document_batch import KEPT
 from electra_zh.data.cleaning.rules import EMPTIED, Rule
-from electra_zh.data.manifest import BadLines
 
 REPORT = "report.json"
 SUMMARY = "report.md"

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from electra_zh import files, progress
-from electra_zh.data import documents, input_files, manifest
+from electra_zh.data import documents, input_files
+from electra_zh.data.bad_lines import report_bad_lines
 from electra_zh.data.cleaning import minhash, overlap
 from electra_zh.data.cleaning.corpus import judge_corpus
 from electra_zh.data.cleaning.document_batch import KEPT, DocumentBatch, Verdicts, judge_batch
@@ -155,7 +156,9 @@ def _report(
         evaluation_files=tuple(os.path.basename(path) for path in settings.decontaminate),
         input_files=len(inputs),
         input_bytes=sum(unit.text_bytes for unit in filtered),
-        bad_lines=_bad_lines(inputs, filtered),
+        bad_lines=report_bad_lines(
+            [unit.bad_lines for unit in filtered], [file.path for file in inputs]
+        ),
         read=tally.total(),
         kept=tally.amount(KEPT),
         control=deleted["control"],
@@ -163,29 +166,6 @@ def _report(
         white_space=deleted["white_space"],
         removed=tuple(itertools.starmap(RemovedText, removed)),
         output=tuple(file for file in output if file is not None),
-    )
-
-
-def _bad_lines(
-    inputs: Sequence[input_files.InputFile], filtered: Sequence[FilteredUnit]
-) -> tuple[manifest.BadLines, ...]:
-    counts: Counter[str] = Counter()
-    places: dict[str, list[documents.Place]] = {}
-    for each in filtered:
-        counts.update(each.bad_lines)
-        for reason, found in each.bad_places.items():
-            places.setdefault(reason, []).extend(found)
-    name = files.short_names([file.path for file in inputs])
-    return tuple(
-        manifest.BadLines(
-            reason,
-            count,
-            tuple(
-                documents.show_place(place, name=name(place.path))
-                for place in places[reason][: documents.MAX_PLACES]
-            ),
-        )
-        for reason, count in sorted(counts.items())
     )
 
 
@@ -198,11 +178,11 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
     output = settings.output
     files.check_output(output)
     for file in inputs:
-        if _is_inside(file.path, output):
+        if input_files.is_inside(file.path, output):
             raise UserError(f"The input {file.path} is inside --output {output}")
     for name in settings.inputs:
         for folder in (name, *(files.glob(name) if any(mark in name for mark in "*?[") else ())):
-            if files.is_dir(folder) and _is_inside(output, folder):
+            if files.is_dir(folder) and input_files.is_inside(output, folder):
                 raise UserError(
                     f"--output {output} is inside the input {folder}; choose a folder outside"
                 )
@@ -229,10 +209,3 @@ def _is_ours(path: str) -> bool:
     except UserError:
         return False
     return isinstance(report, dict) and report.get("kind") == KIND
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    if files.is_remote(path) or files.is_remote(folder):
-        return path.rstrip("/") == folder.rstrip("/") or path.startswith(folder.rstrip("/") + "/")
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner == outer or inner.startswith(os.path.join(outer, ""))

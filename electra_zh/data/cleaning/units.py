@@ -15,6 +15,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import archives, documents
+from electra_zh.data.bad_lines import BadLineLog
 from electra_zh.data.cleaning import minhash, normalization, overlap
 from electra_zh.data.cleaning.document_batch import (
     KEPT,
@@ -57,8 +58,7 @@ class FilteredUnit:
     hits: list[Ngrams] = dataclasses.field(default_factory=list)
     deleted: Counter[str] = dataclasses.field(default_factory=Counter)
     text_bytes: int = 0
-    bad_lines: Counter[str] = dataclasses.field(default_factory=Counter)
-    bad_places: dict[str, list[documents.Place]] = dataclasses.field(default_factory=dict)
+    bad_lines: BadLineLog = dataclasses.field(default_factory=BadLineLog)
 
     def add(
         self,
@@ -90,7 +90,7 @@ class FilteredUnit:
 
 
 def filter_unit(
-    unit: documents.Unit,
+    unit: documents.TextUnit,
     report: OnProgress,
     *,
     settings: CleanSettings,
@@ -131,7 +131,7 @@ def filter_unit(
             text_file.write("".join(f"{line}\n" for line in lines).encode())
             records_file.write(records.tobytes())
     result.text_bytes = reader.text_bytes
-    result.bad_lines, result.bad_places = reader.bad_lines, reader.bad_places
+    result.bad_lines = reader.bad_lines
     return result
 
 

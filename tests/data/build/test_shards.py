@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from electra_zh.data import build, shards
+from electra_zh.data.build import shards
+from electra_zh.data.build.run import build
+from electra_zh.data.manifest import load_manifest
 from electra_zh.text.vocabulary import Vocabulary
 from support.building import make_settings, read_rows
 
 
 def test_shards_hold_what_the_manifest_says(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    manifest = build.build(make_settings(corpus, vocabulary, output, num_shards=4))
+    manifest = build(make_settings(corpus, vocabulary, output, num_shards=4))
     assert [shard.name for shard in manifest.shards] == [
         f"pretrain_data.tfrecord-{index:05d}-of-00004" for index in range(4)
     ]
@@ -24,7 +26,7 @@ def test_shards_hold_what_the_manifest_says(corpus: Path, vocabulary: str, tmp_p
     for shard in manifest.shards:
         data = (output / shard.name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (shard.bytes, shard.sha256)
-    assert build.load_manifest(str(output)) == manifest
+    assert load_manifest(str(output)) == manifest
     assert Vocabulary.load(str(output / "vocab.txt")).sha256 == manifest.vocabulary.sha256
 
 
@@ -33,21 +35,18 @@ def test_every_row_is_dealt_once() -> None:
     for _ in range(200):
         segments = []
         for index in range(generator.randint(1, 6)):
-            segments.append((str(index), (generator.randint(0, 5), generator.randint(0, 9))))
-        total = sum(rows for _, (_, rows) in segments)
+            first, rows = generator.randint(0, 5), generator.randint(0, 9)
+            segments.append(shards.RowRange(str(index), first, rows))
+        total = sum(segment.rows for segment in segments)
         count = generator.randint(1, 7)
         dealt = []
         sizes = []
         for shard in range(count):
-            sources = shards._sources(segments, shard, count)
-            dealt += [
-                (source.path, source.first + row)
-                for source in sources
-                for row in range(source.rows)
-            ]
-            sizes.append(sum(source.rows for source in sources))
+            ranges = shards.shard_rows(segments, shard, count)
+            dealt += [(each.path, each.first + row) for each in ranges for row in range(each.rows)]
+            sizes.append(sum(each.rows for each in ranges))
         assert sorted(dealt) == sorted(
-            (path, first + row) for path, (first, rows) in segments for row in range(rows)
+            (path, first + row) for path, first, rows in segments for row in range(rows)
         )
         assert sum(sizes) == total
         assert max(sizes) - min(sizes) <= 1
@@ -60,7 +59,7 @@ def test_examples_of_all_files_are_in_all_shards(vocabulary: str, tmp_path: Path
         text = "\n\n".join([letter * 4] * 200)
         (folder / f"{index}.txt").write_text(text, encoding="utf-8")
     output = tmp_path / "out"
-    build.build(make_settings(folder, vocabulary, output, num_shards=4))
+    build(make_settings(folder, vocabulary, output, num_shards=4))
     rows = [ids[1] for ids, _ in read_rows(output)]
     for shard in np.split(np.array(rows), 4):
         kinds, counts = np.unique(shard, return_counts=True)

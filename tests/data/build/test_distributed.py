@@ -17,13 +17,12 @@ from pathlib import Path
 
 import pytest
 
-import electra_zh.data
+import electra_zh.data.build
 from electra_zh import progress
-from electra_zh.data import build
+from electra_zh.data.build.run import build, build_part
+from electra_zh.data.build.runners import open_runner
+from electra_zh.data.build.settings import BuildSettings, Part
 from electra_zh.data.manifest import WORK
-from electra_zh.data.parts import Part
-from electra_zh.data.runners import open_runner
-from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import OnProgress, StoppedError, interruptible
 from electra_zh.errors import UserError
 from support.building import contents, make_settings
@@ -40,7 +39,7 @@ def test_a_build_survives_the_death_of_a_worker(
     settings = make_settings(
         corpus, vocabulary, tmp_path / "local", num_shards=12, holdout_every=7, num_processes=2
     )
-    build.build(settings)
+    build(settings)
     killed = []
 
     class _Bar:
@@ -63,7 +62,7 @@ def test_a_build_survives_the_death_of_a_worker(
     # Relative paths, which workers cannot know.
     with contextlib.chdir(tmp_path):
         ours = dataclasses.replace(settings, inputs=("corpus",), output="dask", runner="dask")
-        build.build(ours, show=show)
+        build(ours, show=show)
     assert len(set(killed)) == 2
     assert contents(tmp_path / "dask") == contents(tmp_path / "local")
     assert not multiprocessing.active_children()
@@ -112,7 +111,7 @@ def _fail(task: int, report: OnProgress, *, stamp: str = "") -> int:
 
 
 def test_all_results_come_with_progress(client: distributed.Client, stamp: str) -> None:
-    from electra_zh.data.distributed import DaskRunner
+    from electra_zh.data.build.distributed import DaskRunner
 
     runner = DaskRunner(client, "here", stamp)
     done: list[int] = []
@@ -135,7 +134,7 @@ def test_all_results_come_with_progress(client: distributed.Client, stamp: str) 
 def test_errors_in_tasks_end_the_work(
     client: distributed.Client, stamp: str, tasks: list[int], error: type[Exception], message: str
 ) -> None:
-    from electra_zh.data.distributed import DaskRunner
+    from electra_zh.data.build.distributed import DaskRunner
 
     runner = DaskRunner(client, "here", stamp)
     with pytest.raises(error, match=message), interruptible():
@@ -143,7 +142,7 @@ def test_errors_in_tasks_end_the_work(
 
 
 def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
-    from electra_zh.data.distributed import _WorkPlugin
+    from electra_zh.data.build.distributed import _WorkPlugin
 
     worker = types.SimpleNamespace(address="tcp://10.0.0.5:1234")
     share = _WorkPlugin(_square, stamp)
@@ -162,7 +161,7 @@ def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
 def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     stamp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from electra_zh.data import distributed as module
+    from electra_zh.data.build import distributed as module
 
     monkeypatch.setattr(module, "_LONELY_SECONDS", 0.2)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.1)
@@ -175,7 +174,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
 def test_a_scheduler_that_goes_away_is_one_line(
     stamp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from electra_zh.data import distributed as module
+    from electra_zh.data.build import distributed as module
 
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.1)
     cluster = distributed.LocalCluster(
@@ -201,7 +200,7 @@ def _file(folder: Path, name: str, content: str) -> str:
 def test_no_scheduler_is_one_line_and_leaves_nothing(
     corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from electra_zh.data import distributed as module
+    from electra_zh.data.build import distributed as module
 
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 1)
     settings = make_settings(
@@ -217,19 +216,19 @@ def test_no_scheduler_is_one_line_and_leaves_nothing(
         (_file(tmp_path, "number.json", '{"address": 8786}'), "`address` is missing"),
     ):
         with pytest.raises(UserError, match=message):
-            build.build(dataclasses.replace(settings, scheduler=scheduler))
+            build(dataclasses.replace(settings, scheduler=scheduler))
         assert not (tmp_path / "out").exists()
 
 
-def test_what_was_done_outlives_a_missing_scheduler(
+def test_finished_work_outlives_a_missing_scheduler(
     corpus: Path, vocabulary: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     settings = make_settings(corpus, vocabulary, output, num_processes=None)
-    build.build_part(dataclasses.replace(settings, part=Part(1, 2)))
+    build_part(dataclasses.replace(settings, part=Part(1, 2)))
     before = contents(output)
     with pytest.raises(UserError, match="No such scheduler file"):
-        build.build(dataclasses.replace(settings, runner="dask", scheduler="none.json"))
+        build(dataclasses.replace(settings, runner="dask", scheduler="none.json"))
     assert contents(output) == before
     assert [name for name in before if name.startswith(f"{WORK}/unit-")]
 
@@ -238,8 +237,8 @@ def test_a_missing_engine_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, corpus: Path, vocabulary: str, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    monkeypatch.delitem(sys.modules, "electra_zh.data.distributed", raising=False)
-    monkeypatch.delattr(electra_zh.data, "distributed", raising=False)
+    monkeypatch.delitem(sys.modules, "electra_zh.data.build.distributed", raising=False)
+    monkeypatch.delattr(electra_zh.data.build, "distributed", raising=False)
     settings = make_settings(corpus, vocabulary, tmp_path / "out", runner="dask")
     message = r"--runner dask needs the package distributed: pip install 'electra-zh\[dask\]'"
     with pytest.raises(UserError, match=message), open_runner(settings):
@@ -250,8 +249,11 @@ def test_a_missing_engine_names_the_extra(
     ("changes", "message"),
     [
         ({"runner": "dusk"}, 'runner is "dusk"; allowed: local, dask. Did you mean "dask"'),
-        ({"scheduler": "tcp://a:1"}, "give --runner dask"),
-        ({"runner": "dask", "scheduler": "tcp://a:1", "num_processes": 2}, "--processes is of"),
+        ({"scheduler": "tcp://a:1"}, "add --runner dask"),
+        (
+            {"runner": "dask", "scheduler": "tcp://a:1", "num_processes": 2},
+            "--processes sets local workers only",
+        ),
     ],
 )
 def test_runner_settings_are_checked(changes: dict[str, object], message: str) -> None:

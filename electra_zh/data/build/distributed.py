@@ -28,8 +28,6 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from electra_zh import __version__, files
-from electra_zh.data.folder import fingerprint_path
-from electra_zh.data.settings import BuildSettings
 from electra_zh.data.workers import (
     OnProgress,
     Result,
@@ -53,11 +51,15 @@ _ONE_TASK = threading.Lock()
 
 
 @contextlib.contextmanager
-def open_cluster(settings: BuildSettings) -> Iterator[DaskRunner]:
-    """Connects to the scheduler of the settings, or starts a cluster on this machine.
+def open_cluster(
+    scheduler: str | None, processes: int, fingerprint_path: str
+) -> Iterator[DaskRunner]:
+    """Connects to a scheduler, or starts a cluster on this machine.
 
     Args:
-      settings: the settings, with absolute paths.
+      scheduler: its address or scheduler file; None for this machine.
+      processes: number of workers on this machine.
+      fingerprint_path: absolute path of the build's fingerprint.
 
     Raises:
       UserError: the scheduler does not answer.
@@ -68,10 +70,8 @@ def open_cluster(settings: BuildSettings) -> Iterator[DaskRunner]:
         logger.setLevel(_NO_LOGS)
         for handler in logger.handlers:
             handler.setLevel(_NO_LOGS)
-    scheduler = settings.scheduler
-    opened = _local_client(settings.processes) if scheduler is None else _client(scheduler)
-    with opened as client:
-        yield DaskRunner(client, scheduler or "this machine", fingerprint_path(settings))
+    with _local_client(processes) if scheduler is None else _client(scheduler) as client:
+        yield DaskRunner(client, scheduler or "this machine", fingerprint_path)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.data import packing, pieces, records
+from electra_zh.data import records
+from electra_zh.data.build import packing, pieces, tfrecord_writer
+from electra_zh.data.build.rows import RowCounts, count_rows, make_rows, row_dtype
 
 CLS, SEP = 2, 3
 
@@ -41,9 +43,9 @@ def _plain(examples: packing.Examples, length: int) -> dict[str, list[list[int]]
     return rows
 
 
-def _make_rows(examples: packing.Examples, length: int, vocabulary: int) -> np.ndarray:
-    dtype = records.row_dtype(vocabulary, length)
-    return records.make_rows(examples, max_length=length, cls_id=CLS, sep_id=SEP, dtype=dtype)
+def _rows(examples: packing.Examples, length: int, vocabulary: int) -> np.ndarray:
+    dtype = row_dtype(vocabulary, length)
+    return make_rows(examples, max_length=length, cls_id=CLS, sep_id=SEP, dtype=dtype)
 
 
 def _read(path: Path, length: int, compression: str = "") -> dict[str, list[list[int]]]:
@@ -62,17 +64,19 @@ def test_tensorflow_reads_what_is_written(tmp_path: Path, length: int, vocabular
     segments += [(length - 2, 0), (1, length - 4), (1, 0)]
     examples = _examples(segments, generator, vocabulary)
     path = tmp_path / "a.tfrecord"
-    path.write_bytes(b"".join(records.encode_rows(_make_rows(examples, length, vocabulary))))
+    path.write_bytes(b"".join(tfrecord_writer.encode_rows(_rows(examples, length, vocabulary))))
     assert _read(path, length) == _plain(examples, length)
 
 
 def test_blocks_join_and_gzip_streams_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(tfrecord_writer, "BLOCK_ROWS", 7)
     examples = _examples([(5, 4), (9, 0)] * 20, np.random.default_rng(0), 20_000)
     path = tmp_path / "a.tfrecord.gz"
-    path.write_bytes(gzip.compress(b"".join(records.encode_rows(_make_rows(examples, 16, 20_000)))))
+    path.write_bytes(
+        gzip.compress(b"".join(tfrecord_writer.encode_rows(_rows(examples, 16, 20_000))))
+    )
     assert _read(path, 16, "GZIP") == _plain(examples, 16)
 
 
@@ -81,7 +85,7 @@ def test_blocks_join_and_gzip_streams_are_read(
 def test_bytes_are_those_of_the_protocol_buffer_library(ids: list[int]) -> None:
     length = len(ids) + 2
     examples = packing.Examples(np.array(ids, np.int32), np.array([len(ids)]), np.array([0]))
-    data = b"".join(records.encode_rows(_make_rows(examples, length, 70_001)))
+    data = b"".join(tfrecord_writer.encode_rows(_rows(examples, length, 70_001)))
     size = int.from_bytes(data[:8], "little")
     assert len(data) == size + 16
     parsed = tf.train.Example.FromString(data[12:-4])
@@ -94,8 +98,8 @@ def test_bytes_are_those_of_the_protocol_buffer_library(ids: list[int]) -> None:
 
 
 def test_rows_are_counted() -> None:
-    rows = _make_rows(_examples([(6, 0), (2, 3), (3, 0)], np.random.default_rng(0), 9), 8, 9)
-    assert records.count_rows(rows) == records.RowCounts(3, 2, 1, 8 + 8 + 5)
+    rows = _rows(_examples([(6, 0), (2, 3), (3, 0)], np.random.default_rng(0), 9), 8, 9)
+    assert count_rows(rows) == RowCounts(3, 2, 1, 8 + 8 + 5)
 
 
 def test_reference_shards_are_decoded(tmp_path: Path) -> None:
@@ -114,8 +118,8 @@ def test_reference_shards_are_decoded(tmp_path: Path) -> None:
 
 
 def test_rows_take_two_bytes_an_id_where_they_can() -> None:
-    assert records.row_dtype(21_128, 512).itemsize == 2
-    assert records.row_dtype(65_536, 512).itemsize == 4
+    assert row_dtype(21_128, 512).itemsize == 2
+    assert row_dtype(65_536, 512).itemsize == 4
 
 
 def _with_words(examples: packing.Examples, inside: np.ndarray) -> packing.Examples:
@@ -141,8 +145,8 @@ def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) 
     generator = np.random.default_rng(0)
     examples = _examples([(5, 4), (30, 0), (1, 28), (1, 0), (14, 15)] * 5, generator, vocabulary)
     inside = generator.random(len(examples.ids)) < 0.5
-    dtype = records.row_dtype(vocabulary, 32, words=True)
-    rows = records.make_rows(
+    dtype = row_dtype(vocabulary, 32, words=True)
+    rows = make_rows(
         _with_words(examples, inside),
         max_length=32,
         cls_id=CLS,
@@ -151,7 +155,7 @@ def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) 
         words=True,
     )
     path = tmp_path / "a.tfrecord"
-    path.write_bytes(b"".join(records.encode_rows(rows, words=True)))
+    path.write_bytes(b"".join(tfrecord_writer.encode_rows(rows, words=True)))
     serialized = tf.data.TFRecordDataset(str(path)).batch(1 << 20).get_single_element()
     decoded = records.decode_batch(serialized, max_seq_length=32, words=True)
     assert decoded["word_starts"].dtype == tf.int32
@@ -160,7 +164,7 @@ def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) 
 
 
 def test_row_type_has_room_for_the_flag() -> None:
-    assert records.row_dtype(32_768, 512, words=True).itemsize == 2
-    assert records.row_dtype(32_769, 512, words=True).itemsize == 4
-    assert records.row_dtype(65_535, 512).itemsize == 2
-    assert records.row_dtype(100, 65_536, words=True).itemsize == 4
+    assert row_dtype(32_768, 512, words=True).itemsize == 2
+    assert row_dtype(32_769, 512, words=True).itemsize == 4
+    assert row_dtype(65_535, 512).itemsize == 2
+    assert row_dtype(100, 65_536, words=True).itemsize == 4

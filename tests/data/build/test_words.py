@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.data import build, pipeline
-from electra_zh.data.manifest import MANIFEST, WORK
+from electra_zh.data import input_files, pipeline
+from electra_zh.data.build.folder import make_fingerprint, prepared_folder
+from electra_zh.data.build.run import build
+from electra_zh.data.manifest import MANIFEST, WORK, Manifest, find_shards, summary_lines
 from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
@@ -51,7 +53,7 @@ def test_same_examples_with_words_and_without(
     corpus: Path, vocabulary: str, tmp_path: Path, words: WordSettings, packing: str
 ) -> None:
     manifests = [
-        build.build(
+        build(
             make_settings(
                 corpus, vocabulary, tmp_path / name, packing=packing, words=how, holdout_every=5
             )
@@ -73,7 +75,7 @@ def test_same_examples_with_words_and_without(
 def test_word_starts_are_those_of_the_text(
     corpus: Path, vocabulary: str, tmp_path: Path, words: WordSettings
 ) -> None:
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
     tokens = Vocabulary.load(vocabulary).tokens
     agreed = total = 0
     for row in _read(tmp_path / "out", words=True):
@@ -98,7 +100,7 @@ def test_word_starts_are_those_of_the_text(
 def test_words_are_counted_by_the_plain_rule(
     corpus: Path, vocabulary: str, tmp_path: Path, words: WordSettings
 ) -> None:
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
     tokenizer = WordPieceTokenizer(Vocabulary.load(vocabulary))
     lines = [
         "".join(tokenizer.tokens(line))
@@ -113,19 +115,19 @@ def test_same_bytes_with_words_for_any_number_of_processes(
     corpus: Path, vocabulary: str, tmp_path: Path
 ) -> None:
     for processes in (1, 2):
-        build.build(
+        build(
             make_settings(
                 corpus, vocabulary, tmp_path / str(processes), num_processes=processes,
                 holdout_every=7, num_shards=3, words=WordSettings(check_every=20),
             )
         )  # fmt: skip
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
-    manifest = build.Manifest.load(str(tmp_path / "1"))
+    manifest = Manifest.load(str(tmp_path / "1"))
     assert manifest.words is not None
     assert manifest.words.checked_lines > 20
     assert manifest.words.different_lines == 0
     assert manifest.settings["words"] == "jieba"
-    lines = build.summary_lines(manifest)
+    lines = summary_lines(manifest)
     each = manifest.tokens_read / manifest.words.count
     assert f"words: {manifest.words.count:,}, {each:.2f} tokens each" in lines
     checked = f"{manifest.words.checked_lines} lines, 0 different"
@@ -136,41 +138,38 @@ def test_differences_are_in_the_manifest_and_shown(
     corpus: Path, vocabulary: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    build.build(
-        make_settings(corpus, vocabulary, output, words=WordSettings(hmm=False, check_every=50))
-    )
+    build(make_settings(corpus, vocabulary, output, words=WordSettings(hmm=False, check_every=50)))
     path = output / MANIFEST
     values = json.loads(path.read_text("utf-8"))
     values["words"].update(different_lines=2, differences=["天地玄黄", "宇宙"])
     path.write_text(json.dumps(values), encoding="utf-8")
-    manifest = build.Manifest.load(str(output))
+    manifest = Manifest.load(str(output))
     assert manifest.words is not None
     assert manifest.words.differences == ("天地玄黄", "宇宙")
-    assert any(
-        line.endswith('2 different; "天地玄黄"; "宇宙"') for line in build.summary_lines(manifest)
-    )
+    assert any(line.endswith('2 different; "天地玄黄"; "宇宙"') for line in summary_lines(manifest))
     del values["words"]["count"]
     path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(UserError, match="is damaged"):
-        build.Manifest.load(str(output))
+        Manifest.load(str(output))
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_unfinished_build_goes_on_with_the_same_words_only(
+def test_an_unfinished_build_resumes_with_the_same_words_only(
     corpus: Path, vocabulary: str, tmp_path: Path, words: WordSettings, first: bool
 ) -> None:
     output = tmp_path / "out"
     with_words = make_settings(corpus, vocabulary, output, words=words)
     without = make_settings(corpus, vocabulary, output)
     begun, other = (with_words, without) if first else (without, with_words)
-    inputs = build.input_files.find_inputs(begun.inputs)
-    with build.prepared_folder(begun, inputs, Vocabulary.load(vocabulary)):
+    inputs = input_files.find_inputs(begun.inputs)
+    fingerprint = make_fingerprint(begun, inputs, Vocabulary.load(vocabulary))
+    with prepared_folder(begun, fingerprint):
         pass
     assert (output / WORK).is_dir()
     here, there = ("None", "words.txt") if first else ("words.txt", "None")
     with pytest.raises(UserError, match=rf"other words \({there} there, {here} here\)"):
-        build.build(other)
-    assert build.build(begun).examples
+        build(other)
+    assert build(begun).examples
 
 
 def test_broken_words_leave_no_folder(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
@@ -179,15 +178,15 @@ def test_broken_words_leave_no_folder(corpus: Path, vocabulary: str, tmp_path: P
     output = tmp_path / "out"
     settings = make_settings(corpus, vocabulary, output, words=WordSettings(kind=str(path)))
     with pytest.raises(UserError, match=r"empty\.txt contains no words"):
-        build.build(settings)
+        build(settings)
     assert not output.exists()
 
 
 def test_readers_of_the_reference_pass_over_words(
     corpus: Path, vocabulary: str, tmp_path: Path, words: WordSettings
 ) -> None:
-    build.build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
-    (path,) = build.find_shards(str(tmp_path / "out"))
+    build(make_settings(corpus, vocabulary, tmp_path / "out", words=words))
+    (path,) = find_shards(str(tmp_path / "out"))
     (record,) = tf.data.TFRecordDataset(path).take(1)
     shape = tf.io.FixedLenFeature([LENGTH], tf.int64)
     names = ("input_ids", "input_mask", "segment_ids")

@@ -7,8 +7,9 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from electra_zh.data.settings import LOCAL, BuildSettings
-from electra_zh.data.workers import OnProgress, Result, Task, run_tasks
+from electra_zh.data.build.folder import fingerprint_path
+from electra_zh.data.build.settings import LOCAL, BuildSettings
+from electra_zh.data.workers import OnProgress, Result, Task, count_processors, run_tasks
 from electra_zh.errors import UserError
 
 
@@ -39,11 +40,12 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
     Raises:
       UserError: Dask is not installed, or its scheduler does not answer.
     """
+    processes = settings.num_processes or count_processors()
     if settings.runner == LOCAL:
-        yield functools.partial(run_tasks, processes=settings.processes)
+        yield functools.partial(run_tasks, processes=processes)
         return
     try:
-        from electra_zh.data import distributed
+        from electra_zh.data.build import distributed
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("electra_zh"):
             raise
@@ -51,5 +53,6 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
             f"--runner {settings.runner} needs the package {error.name}: "
             "pip install 'electra-zh[dask]'"
         ) from None
-    with distributed.open_cluster(settings) as runner:
+    path = fingerprint_path(settings)
+    with distributed.open_cluster(settings.scheduler, processes, path) as runner:
         yield runner

@@ -1,19 +1,22 @@
-"""Parts of a build: in any order, at once, killed, refused; the bytes are the whole build's."""
+"""Parts of a build: in any order, at once, refused; the bytes are those of an undivided build."""
 
 from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from electra_zh import files, locks
-from electra_zh.data import build, documents, input_files, shards
-from electra_zh.data.build import BuildSettings
-from electra_zh.data.manifest import MANIFEST, WORK, Manifest
-from electra_zh.data.parts import Left, Part, left_lines, parse_part
+from electra_zh.data import documents, input_files
+from electra_zh.data.build import shards
+from electra_zh.data.build.context import BuildContext
+from electra_zh.data.build.run import build, build_part
+from electra_zh.data.build.settings import BuildSettings, Part
+from electra_zh.data.manifest import MANIFEST, WORK
 from electra_zh.errors import UsageError, UserError
 from support.building import contents, make_settings
 
@@ -27,7 +30,7 @@ def settings(corpus: Path, vocabulary: str, tmp_path: Path) -> BuildSettings:
 
 @pytest.fixture
 def whole(settings: BuildSettings, tmp_path: Path) -> dict[str, bytes]:
-    build.build(dataclasses.replace(settings, output=str(tmp_path / "whole")))
+    build(dataclasses.replace(settings, output=str(tmp_path / "whole")))
     return contents(tmp_path / "whole")
 
 
@@ -37,50 +40,57 @@ def _part(settings: BuildSettings, number: int, total: int) -> BuildSettings:
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "x", "1", "1/0", "-1/4", "1/4/2", "1.0/2", ""])
 def test_a_part_is_i_of_n(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--part .*: give i/n, the number of this part"):
-        parse_part(text)
+    with pytest.raises(UsageError, match=r"^--part .* is not i/n: give the number of this part"):
+        Part.parse(text)
 
 
-def test_every_task_is_of_one_part() -> None:
-    parts = [parse_part(f"{number}/3") for number in (1, 2, 3)]
+def test_every_task_belongs_to_one_part() -> None:
+    parts = [Part.parse(f"{number}/3") for number in (1, 2, 3)]
     assert [str(part) for part in parts] == ["1/3", "2/3", "3/3"]
+    base = BuildSettings(("a",), "b", "c")
     for index in range(10):
-        assert sum(part.owns(index) for part in parts) == 1
+        owners = [part for part in parts if dataclasses.replace(base, part=part).owns(index)]
+        assert [str(part) for part in owners] == [parts[0].owner(index)]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"runner": "dask"}, "--part is for machines without an engine"),
-        ({"overwrite": True}, "--part adds to what other parts do"),
+        ({"runner": "dask"}, "--runner dask assigns all tasks itself; remove --part"),
+        ({"overwrite": True}, "--overwrite would remove the work of other parts"),
     ],
 )
-def test_what_does_not_go_with_a_part(
+def test_settings_that_exclude_parts(
     settings: BuildSettings, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         dataclasses.replace(_part(settings, 1, 2), **changes)  # type: ignore[arg-type]
 
 
-def test_the_last_part_joins(settings: BuildSettings, whole: dict[str, bytes]) -> None:
+def test_parts_do_their_tasks_and_the_plain_command_finishes(
+    settings: BuildSettings, whole: dict[str, bytes]
+) -> None:
     output = Path(settings.output)
-    first = build.build_part(_part(settings, 2, 3))
-    assert isinstance(first, Left)
-    assert (first.what, first.parts) == ("units", (1, 3))
-    assert "left, of part 1/3, 3/3" in left_lines(first, Part(2, 3))[0]
-    build.build_part(_part(settings, 3, 3))
-    # All units are there now; what is left are the others' shards.
-    third = build.build_part(_part(settings, 1, 3))
-    assert isinstance(third, Left)
-    assert (third.what, third.parts) == ("shards", (2, 3))
+    line = build_part(_part(settings, 2, 3))
+    assert re.match(r"part 2/3 is done; \d+ of \d+ units are missing, of part 1/3, 3/3\. ", line)
+    build_part(_part(settings, 3, 3))
+    # All units are complete now; the shards of the other parts are missing.
+    line = build_part(_part(settings, 1, 3))
+    assert re.match(r"part 1/3 is done; \d+ of 10 shards are missing, of part 2/3, 3/3\. ", line)
+    build_part(_part(settings, 2, 3))
+    line = build_part(_part(settings, 3, 3))
+    assert line.startswith("part 3/3 is done, nothing is missing. Run the command without --part")
     assert not (output / MANIFEST).exists()
-    assert isinstance(build.build_part(_part(settings, 2, 3)), Left)
-    assert isinstance(build.build_part(_part(settings, 3, 3)), Manifest)
+    shards_before = {
+        path.name: path.stat().st_mtime_ns for path in (output / WORK).glob("train.pretrain_data*")
+    }
+    build(settings)
     assert contents(output) == whole
-    # One that comes late finds its work done.
-    assert isinstance(build.build_part(_part(settings, 1, 3)), Manifest)
-    with pytest.raises(UserError, match="holds finished data"):
-        build.build_part(dataclasses.replace(_part(settings, 1, 3), seed=5))
+    # The plain command only moved the shards.
+    after = {f"train.{path.name}": path.stat().st_mtime_ns for path in output.glob("*tfrecord*")}
+    assert after.items() <= shards_before.items()
+    with pytest.raises(UserError, match="has finished data"):
+        build_part(_part(settings, 1, 3))
     assert contents(output) == whole
 
 
@@ -89,36 +99,40 @@ def test_the_command_without_a_part_does_the_rest(
     settings: BuildSettings, whole: dict[str, bytes], parts: tuple[int, ...]
 ) -> None:
     for number in parts:
-        build.build_part(_part(settings, number, 2))
-    build.build(settings)
+        build_part(_part(settings, number, 2))
+    build(settings)
     assert contents(Path(settings.output)) == whole
 
 
 def test_other_settings_are_refused_and_nothing_is_lost(
     settings: BuildSettings, whole: dict[str, bytes], corpus: Path
 ) -> None:
-    build.build_part(_part(settings, 1, 2))
+    build_part(_part(settings, 1, 2))
     other = dataclasses.replace(_part(settings, 2, 2), seed=1)
     with pytest.raises(UserError, match=r"other seed \(0 there, 1 here\)"):
-        build.build_part(other)
-    build.build_part(_part(settings, 2, 2))
-    build.build_part(_part(settings, 1, 2))
+        build_part(other)
+    build_part(_part(settings, 2, 2))
+    build(settings)
     assert contents(Path(settings.output)) == whole
 
 
-def test_of_two_that_begin_at_once_one_has_its_settings(
-    settings: BuildSettings, monkeypatch: pytest.MonkeyPatch
+def test_tasks_of_parts_with_other_settings_are_never_mixed(
+    settings: BuildSettings, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = files.create
+    real = files.write_json
 
-    def late(path: str, data: bytes) -> bool:
-        monkeypatch.setattr(files, "create", real)
-        build.build_part(dataclasses.replace(_part(settings, 2, 2), seed=1))
-        return real(path, data)
+    def late(path: str, value: object) -> None:
+        """A second part, with another seed, starts before the first has written its settings."""
+        monkeypatch.setattr(files, "write_json", real)
+        build_part(dataclasses.replace(_part(settings, 2, 2), seed=1))
+        real(path, value)
 
-    monkeypatch.setattr(files, "create", late)
-    with pytest.raises(UserError, match=r"other seed \(1 there, 0 here\)"):
-        build.build_part(_part(settings, 1, 2))
+    monkeypatch.setattr(files, "write_json", late)
+    build_part(_part(settings, 1, 2))
+    with pytest.raises(UserError, match=r"other seed \(0 there, 1 here\)"):
+        build_part(dataclasses.replace(_part(settings, 2, 2), seed=1))
+    build(settings)
+    assert contents(Path(settings.output)) == whole
 
 
 def test_bad_input_leaves_what_other_parts_have_done(settings: BuildSettings, corpus: Path) -> None:
@@ -128,9 +142,9 @@ def test_bad_input_leaves_what_other_parts_have_done(settings: BuildSettings, co
     )
     # The bad line is at the end of the corpus.
     bad = len(plan) % 2 or 2
-    build.build_part(_part(strict, 3 - bad, 2))
+    build_part(_part(strict, 3 - bad, 2))
     with pytest.raises(UserError, match="not UTF-8"):
-        build.build_part(_part(strict, bad, 2))
+        build_part(_part(strict, bad, 2))
     assert list((Path(settings.output) / WORK).glob("unit-*.json"))
 
 
@@ -139,9 +153,9 @@ def test_parts_without_a_shared_folder_are_copied_together(
 ) -> None:
     for number in (1, 2, 3):
         own = str(tmp_path / f"machine{number}")
-        build.build_part(_part(dataclasses.replace(settings, output=own), number, 3))
+        build_part(_part(dataclasses.replace(settings, output=own), number, 3))
         shutil.copytree(Path(own) / WORK, Path(settings.output) / WORK, dirs_exist_ok=True)
-    build.build(settings)
+    build(settings)
     assert contents(Path(settings.output)) == whole
 
 
@@ -150,24 +164,21 @@ def test_parts_work_at_once_and_other_builds_wait(
 ) -> None:
     with locks.locked(settings.work_folder, shared=True):
         with pytest.raises(UserError, match=r"Another process is writing to .*\.work"):
-            build.build(settings)
-        build.build_part(_part(settings, 1, 2))
-        build.build_part(_part(settings, 2, 2))
-        last = build.build_part(_part(settings, 1, 2))
-        assert isinstance(last, Left)
-        assert last.number == 0
-        assert "is still at work joins them" in left_lines(last, Part(1, 2))[0]
+            build(settings)
+        build_part(_part(settings, 1, 2))
+        build_part(_part(settings, 2, 2))
+        assert "nothing is missing" in build_part(_part(settings, 1, 2))
     with locks.locked(settings.work_folder):
-        for part in (None, Part(1, 2)):
-            do = build.build if part is None else build.build_part
-            with pytest.raises(UserError, match="Another process is at work"):
-                do(dataclasses.replace(settings, part=part))
-    build.build(settings)
+        with pytest.raises(UserError, match="Another process is writing"):
+            build(settings)
+        with pytest.raises(UserError, match="Another process is writing"):
+            build_part(_part(settings, 1, 2))
+    build(settings)
     assert contents(Path(settings.output)) == whole
 
 
 def _run(settings: BuildSettings) -> None:
-    build.build_part(settings)
+    build_part(settings)
 
 
 def test_processes_that_share_a_folder(settings: BuildSettings, whole: dict[str, bytes]) -> None:
@@ -181,19 +192,20 @@ def test_processes_that_share_a_folder(settings: BuildSettings, whole: dict[str,
         for process in running:
             process.join()
             assert process.exitcode == 0
+    build(settings)
     assert contents(Path(settings.output)) == whole
 
 
-def test_a_shard_that_is_not_seen_is_not_left_out(
+def test_a_shard_that_is_not_seen_is_not_skipped(
     settings: BuildSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = shards.move_shards
 
-    def move(settings: BuildSettings, tasks: list[shards.ShardTask]) -> None:
-        (Path(settings.work_folder) / f"train.{tasks[0].name}").unlink()
-        real(settings, tasks)
+    def move(context: BuildContext, tasks: list[shards.ShardTask]) -> None:
+        Path(tasks[0].waiting_path(context)).unlink()
+        real(context, tasks)
 
     monkeypatch.setattr(shards, "move_shards", move)
     with pytest.raises(UserError, match=r"No such file or directory: .*Finished work is kept"):
-        build.build(settings)
+        build(settings)
     assert not (Path(settings.output) / MANIFEST).exists()

@@ -1,4 +1,4 @@
-"""Builds that are stopped: one line, nothing that looks finished, and the next call goes on."""
+"""Builds that are stopped: one line, nothing that looks finished, and the next call resumes."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from electra_zh.data import build, shards, units
-from electra_zh.data.build import BuildSettings, StoppedError
-from electra_zh.data.documents import Unit
-from electra_zh.data.manifest import MANIFEST, WORK
-from electra_zh.data.workers import OnProgress
+from electra_zh.data.build import shards, units
+from electra_zh.data.build.context import BuildContext
+from electra_zh.data.build.run import build
+from electra_zh.data.build.settings import BuildSettings
+from electra_zh.data.documents import TextUnit
+from electra_zh.data.manifest import MANIFEST, WORK, load_manifest
+from electra_zh.data.workers import OnProgress, StoppedError
 from electra_zh.errors import UserError
 from support.building import contents, make_settings
 
 
-def test_a_second_call_goes_on(
+def test_a_second_call_resumes(
     corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, output = tmp_path / "whole", tmp_path / "out"
-    build.build(make_settings(corpus, vocabulary, whole, num_shards=3))
+    build(make_settings(corpus, vocabulary, whole, num_shards=3))
     settings = make_settings(corpus, vocabulary, output, num_shards=3)
-    real_unit, real_shard = units.build_unit, shards._write_shard
+    real_unit, real_shard = units.build_unit, shards.write_shard
     made: list[str] = []
 
-    def unit(task: Unit, report: OnProgress, *, settings: units.UnitSettings) -> units.UnitCounts:
+    def unit(task: TextUnit, report: OnProgress, *, context: BuildContext) -> units.UnitCounts:
         made.append(f"unit {task.index}")
         if len(made) == 4:
             raise KeyboardInterrupt
-        return real_unit(task, report, settings=settings)
+        return real_unit(task, report, context=context)
 
     def shard(
         task: shards.ShardTask,
         report: OnProgress,
         *,
-        settings: BuildSettings,
+        context: BuildContext,
         segments: shards.Segments,
-        dtype: np.dtype,
     ) -> object:
         made.append(f"shard {task.index}")
         if made.count("shard 1") == 1 and task.index == 1:
             raise OSError(28, "No space left on device")
-        return real_shard(task, report, settings=settings, segments=segments, dtype=dtype)
+        return real_shard(task, report, context=context, segments=segments)
 
     monkeypatch.setattr(units, "build_unit", unit)
-    monkeypatch.setattr(shards, "_write_shard", shard)
+    monkeypatch.setattr(shards, "write_shard", shard)
     with pytest.raises(StoppedError, match=r"^Interrupted\. Finished work is kept"):
-        build.build(settings)
+        build(settings)
     assert not (output / MANIFEST).exists()
-    with pytest.raises(UserError, match="is unfinished: run the same build-data command"):
-        build.load_manifest(str(output))
+    with pytest.raises(UserError, match=r"is unfinished\. Run the same build-data command"):
+        load_manifest(str(output))
     with pytest.raises(UserError, match=r"other max_seq_length \(32 there, 64 here\)"):
-        build.build(dataclasses.replace(settings, max_seq_length=64))
+        build(dataclasses.replace(settings, max_seq_length=64))
     with pytest.raises(StoppedError, match="No space left on device"):
-        build.build(settings)
-    build.build(settings)
+        build(settings)
+    build(settings)
     assert contents(output) == contents(whole)
     # Only the interrupted ones were done twice.
     twice = [name for name, count in Counter(made).items() if count > 1]
@@ -75,7 +75,7 @@ def test_units_that_lost_rows_are_done_again(
     corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, output = tmp_path / "whole", tmp_path / "out"
-    build.build(make_settings(corpus, vocabulary, whole))
+    build(make_settings(corpus, vocabulary, whole))
     settings = make_settings(corpus, vocabulary, output)
 
     def stop(*args: object, **kwargs: object) -> None:
@@ -84,11 +84,11 @@ def test_units_that_lost_rows_are_done_again(
     with monkeypatch.context() as patch:
         patch.setattr(shards, "plan_shards", stop)
         with pytest.raises(StoppedError):
-            build.build(settings)
+            build(settings)
     rows = sorted((output / WORK).glob("*.rows"))
     rows[0].write_bytes(rows[0].read_bytes()[:-1])
     rows[1].unlink()
-    build.build(settings)
+    build(settings)
     assert contents(output) == contents(whole)
 
 
@@ -98,13 +98,14 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
     script = "\n".join(
         [
             "import signal",
-            "from electra_zh.data import build",
+            "from electra_zh.data.build.run import build",
+            "from electra_zh.data.build.settings import BuildSettings",
             "from electra_zh.errors import UserError",
             # A shell starts its background jobs, tests too, with Ctrl-C ignored.
             "signal.signal(signal.SIGINT, signal.default_int_handler)",
             *before,
             "try:",
-            f"    build.build(build.BuildSettings(**{values!r}))",
+            f"    build(BuildSettings(**{values!r}))",
             "except UserError as error:",
             "    raise SystemExit(str(error))",
         ]
@@ -115,12 +116,12 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
 
 
 _SLOW = (
-    "from electra_zh.data import units",
+    "from electra_zh.data.build import units",
     "import time",
     "fast = units.build_unit",
-    "def slow(unit, report, *, settings):",
+    "def slow(unit, report, *, context):",
     "    time.sleep(0.2)",
-    "    return fast(unit, report, settings=settings)",
+    "    return fast(unit, report, context=context)",
     "units.build_unit = slow",
 )
 
@@ -146,9 +147,9 @@ def test_signals_end_the_build_in_one_line(
     assert not list(output.glob("pretrain_data*"))
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    build.build(settings)
+    build(settings)
     whole = tmp_path / "whole"
-    build.build(dataclasses.replace(settings, output=str(whole)))
+    build(dataclasses.replace(settings, output=str(whole)))
     assert contents(output) == contents(whole)
 
 

@@ -8,14 +8,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from electra_zh import progress
-from electra_zh.data import build, packing
-from electra_zh.data.build import BuildSettings
-from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK
+from electra_zh.data.build import packing
+from electra_zh.data.build.pieces import token_stream
+from electra_zh.data.build.run import build, plan
+from electra_zh.data.build.settings import BuildSettings, Packing
+from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, load_manifest, summary_lines
 from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
@@ -25,7 +28,7 @@ from support.building import LENGTH, contents, count_tokens, make_settings, make
 @pytest.mark.parametrize("kind", ["full", "reference"])
 @pytest.mark.parametrize("gzip", [False, True])
 def test_same_bytes_for_any_number_of_processes(
-    corpus: Path, vocabulary: str, tmp_path: Path, kind: packing.Packing, gzip: bool
+    corpus: Path, vocabulary: str, tmp_path: Path, kind: Packing, gzip: bool
 ) -> None:
     results = []
     for processes in (1, 2, 3):
@@ -34,7 +37,7 @@ def test_same_bytes_for_any_number_of_processes(
             corpus, vocabulary, output, num_processes=processes, packing=kind, gzip=gzip,
             holdout_every=7, num_shards=3,
         )  # fmt: skip
-        build.build(settings)
+        build(settings)
         results.append(contents(output))
     assert results[0] == results[1] == results[2]
     assert WORK not in {name.split("/")[0] for name in results[0]}
@@ -42,7 +45,7 @@ def test_same_bytes_for_any_number_of_processes(
 
 def test_another_seed_gives_another_order(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
     for seed in (0, 1):
-        build.build(make_settings(corpus, vocabulary, tmp_path / str(seed), seed=seed))
+        build(make_settings(corpus, vocabulary, tmp_path / str(seed), seed=seed))
     assert contents(tmp_path / "0") != contents(tmp_path / "1")
     assert count_tokens(read_rows(tmp_path / "0")) == count_tokens(read_rows(tmp_path / "1"))
 
@@ -51,7 +54,7 @@ def test_every_token_of_the_corpus_is_in_the_shards(
     corpus: Path, vocabulary: str, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    manifest = build.build(make_settings(corpus, vocabulary, output, num_shards=4))
+    manifest = build(make_settings(corpus, vocabulary, output, num_shards=4))
     tokenizer = WordPieceTokenizer(Vocabulary.load(vocabulary))
     expected = Counter(
         token
@@ -77,11 +80,11 @@ def test_one_unit_of_reference_packing_is_the_reference(
 ) -> None:
     output = tmp_path / "out"
     base = make_settings(corpus / "1.txt", vocabulary, output, packing="reference", seed=5)
-    manifest = build.build(dataclasses.replace(base, unit_bytes=None))
+    manifest = build(dataclasses.replace(base, unit_bytes=None))
     text = (corpus / "1.txt").read_text(encoding="utf-8")
     tokenized = WordPieceTokenizer(Vocabulary.load(vocabulary)).tokenize_text(text)
     packer = packing.ReferencePacker(max_length=LENGTH, generator=random.Random(5))
-    stream = packing.token_stream(tokenized, text, packing="reference", max_length=LENGTH)
+    stream = token_stream(tokenized, text, packing="reference", max_length=LENGTH)
     made = [packer.add(stream), packer.finish()]
     lengths = [
         (first + 2, second + 1 if second else 0)
@@ -96,17 +99,36 @@ def test_one_unit_of_reference_packing_is_the_reference(
     assert sum(manifest.tokens_dropped.values()) == manifest.tokens_read - manifest.tokens_kept > 0
 
 
+def test_a_plan_checks_and_writes_nothing(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    settings = make_settings(corpus, vocabulary, tmp_path / "out")
+    lines = plan(settings)
+    assert lines[0].startswith("input: 3 files, ")
+    assert lines[1:] == [f"vocabulary: {vocabulary}, 25 tokens", f"output: {settings.output}"]
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="No such file or folder"):
+        plan(dataclasses.replace(settings, inputs=("none.txt",)))
+    build(settings)
+    with pytest.raises(UserError, match="has finished data"):
+        plan(settings)
+
+
+@pytest.mark.parametrize("name", get_args(Packing))
+def test_every_packing_has_its_packer(name: Packing) -> None:
+    assert name in packing.PACKERS
+    assert len(packing.PACKERS) == len(get_args(Packing))
+
+
 def test_there_are_never_more_shards_than_examples(tmp_path: Path, vocabulary: str) -> None:
     corpus = tmp_path / "small.txt"
     corpus.write_text("天地。\n\n玄黄。\n\n宇宙。\n", encoding="utf-8")
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out", num_shards=9))
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out", num_shards=9))
     assert [shard.examples for shard in manifest.shards] == [1, 1, 1]
 
 
-def test_documents_are_kept_apart_whole(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+def test_documents_are_held_out_completely(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    manifest = build.build(make_settings(corpus, vocabulary, output, holdout_every=5))
-    heldout = build.load_manifest(str(output / HELDOUT))
+    manifest = build(make_settings(corpus, vocabulary, output, holdout_every=5))
+    heldout = load_manifest(str(output / HELDOUT))
     assert heldout is not None
     assert heldout.split == "heldout"
     assert manifest.documents + heldout.documents == manifest.corpus.documents == 103
@@ -114,16 +136,16 @@ def test_documents_are_kept_apart_whole(corpus: Path, vocabulary: str, tmp_path:
     apart = count_tokens(read_rows(output / HELDOUT))
     assert apart.total() == heldout.tokens_kept
     whole = tmp_path / "whole"
-    build.build(make_settings(corpus, vocabulary, whole))
+    build(make_settings(corpus, vocabulary, whole))
     assert count_tokens(read_rows(output)) + apart == count_tokens(read_rows(whole))
 
 
-def test_documents_kept_apart_do_not_depend_on_blocks(
+def test_held_out_documents_do_not_depend_on_blocks(
     corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build.build(make_settings(corpus, vocabulary, tmp_path / "a", holdout_every=3))
+    build(make_settings(corpus, vocabulary, tmp_path / "a", holdout_every=3))
     monkeypatch.setattr("electra_zh.data.documents.BLOCK_BYTES", 300)
-    build.build(make_settings(corpus, vocabulary, tmp_path / "b", holdout_every=3))
+    build(make_settings(corpus, vocabulary, tmp_path / "b", holdout_every=3))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -131,8 +153,8 @@ def test_a_holdout_without_documents_is_refused(tmp_path: Path, vocabulary: str)
     corpus = tmp_path / "small.txt"
     corpus.write_text(make_text(2), encoding="utf-8")
     settings = make_settings(corpus, vocabulary, tmp_path / "out", holdout_every=1000)
-    with pytest.raises(UserError, match="keeps no document apart: the corpus has only 2 documents"):
-        build.build(settings)
+    with pytest.raises(UserError, match="holds out no document: the corpus has only 2 documents"):
+        build(settings)
     assert not (tmp_path / "out").exists()
 
 
@@ -141,7 +163,7 @@ def test_an_empty_corpus_is_refused(tmp_path: Path, vocabulary: str, content: by
     corpus = tmp_path / "empty.txt"
     corpus.write_bytes(content)
     with pytest.raises(UserError, match=r"The corpus is empty: no tokens in .*empty\.txt"):
-        build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+        build(make_settings(corpus, vocabulary, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -150,35 +172,35 @@ def test_bad_lines_are_counted_and_named(corpus: Path, vocabulary: str, tmp_path
     data = path.read_bytes() + b"\xff\n"
     path.write_bytes(data)
     (corpus / "3.jsonl").write_text('{"text": "天地"}\n{"body": "x"}\n', encoding="utf-8")
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out"))
     bad = {each.reason: each for each in manifest.corpus.bad_lines}
     line = data.count(b"\n")
     assert bad["not UTF-8"].first == (f"2.txt:{line}",)
     assert bad['no text in field "text"'].first == ("3.jsonl:2",)
-    assert any(f"2.txt:{line}" in each for each in build.summary_lines(manifest))
+    assert any(f"2.txt:{line}" in each for each in summary_lines(manifest))
     with pytest.raises(UserError, match=rf"2\.txt:{line}: not UTF-8"):
-        build.build(make_settings(corpus, vocabulary, tmp_path / "strict", strict=True))
+        build(make_settings(corpus, vocabulary, tmp_path / "strict", strict=True))
     assert not (tmp_path / "strict").exists()
 
 
 def test_unknown_characters_are_counted(tmp_path: Path, vocabulary: str) -> None:
     corpus = tmp_path / "small.txt"
     corpus.write_text("“天”地好玄b\n" * 10, encoding="utf-8")
-    manifest = build.build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    manifest = build(make_settings(corpus, vocabulary, tmp_path / "out"))
     assert manifest.corpus.unknown_characters == {"b": 10, "“": 10, "”": 10, "好": 10}
     assert manifest.unknown_share == 4 / 7
-    assert any("--map-punctuation" in line for line in build.summary_lines(manifest))
+    assert any("--map-punctuation" in line for line in summary_lines(manifest))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"packing": "ful"}, 'packing is "ful"; allowed: full, reference. Did you mean "full"'),
-        ({"max_seq_length": 7}, "max_seq_length is 7; it must be at least 8"),
-        ({"max_seq_length": 4097}, "max_seq_length is 4097; it must be at most 4096"),
-        ({"seed": -1}, "seed is -1; it must be at least 0"),
-        ({"num_shards": 0}, "num_shards is 0; it must be at least 1"),
-        ({"holdout_every": 1}, "holdout_every is 1; it must be at least 2"),
+        ({"max_seq_length": 7}, "max_seq_length must be at least 8 and at most 4,096; received 7"),
+        ({"max_seq_length": 4097}, "max_seq_length must be .* at most 4,096; received 4097"),
+        ({"seed": -1}, "seed must be at least 0; received -1"),
+        ({"num_shards": 0}, "num_shards must be at least 1; received 0"),
+        ({"holdout_every": 1}, "holdout_every must be at least 2; received 1"),
     ],
 )
 def test_settings_are_checked(changes: dict[str, object], message: str) -> None:
@@ -202,7 +224,7 @@ def test_progress_ends_at_the_whole(corpus: Path, vocabulary: str, tmp_path: Pat
         totals[what] = [total, initial]
         yield _Bar(what)
 
-    build.build(make_settings(corpus, vocabulary, tmp_path / "out", num_processes=2), show=show)
+    build(make_settings(corpus, vocabulary, tmp_path / "out", num_processes=2), show=show)
     assert list(totals) == ["reading", "writing"]
     for total, done in totals.values():
         assert total == done > 0
@@ -212,8 +234,8 @@ def test_remote_files_give_the_same_shards(corpus: Path, vocabulary: str, tmp_pa
     """Through TensorFlow's file systems, of which `file://` is one."""
     local, remote = tmp_path / "local", tmp_path / "remote"
     settings = make_settings(corpus / "1.txt", vocabulary, local, unit_bytes=1 << 20)
-    build.build(settings)
-    build.build(
+    build(settings)
+    build(
         dataclasses.replace(settings, inputs=(f"file://{corpus}/1.txt",), output=f"file://{remote}")
     )
     found, expected = contents(remote), contents(local)

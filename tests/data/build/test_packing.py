@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.data import packing
+from electra_zh.data.build import packing
+from electra_zh.data.build.pieces import TokenStream, token_stream
+from electra_zh.data.build.settings import Packing
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "packing.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "packing.npz"
 LETTERS = "天地玄黄宇宙洪荒"
 MARKS = "。！？；…，、：,:;.!?”’」』）》) \n"
 BLANK = -1
@@ -31,22 +33,20 @@ def tokenizer() -> WordPieceTokenizer:
     )
 
 
-def _stream_of_lines(line_tokens: list[int]) -> packing.TokenStream:
+def _stream_of_lines(line_tokens: list[int]) -> TokenStream:
     """A stream whose ids are positions; `BLANK` is a blank line."""
     lengths = np.maximum(np.array(line_tokens, np.int64), 0)
     ends = np.cumsum(lengths)
     blank_ends = ends[np.array(line_tokens) == BLANK]
-    return packing.TokenStream(
+    return TokenStream(
         np.arange(ends[-1] if len(ends) else 0, dtype=np.int32),
         np.unique(ends[lengths > 0]),
         np.unique(blank_ends),
     )
 
 
-def _pack(
-    kind: packing.Packing, streams: list[packing.TokenStream], *, length: int, seed: int
-) -> packing.Examples:
-    packer = packing.make_packer(kind, max_length=length, generator=random.Random(seed))
+def _pack(kind: Packing, streams: list[TokenStream], *, length: int, seed: int) -> packing.Examples:
+    packer = packing.PACKERS[kind](max_length=length, generator=random.Random(seed))
     made = [packer.add(stream) for stream in streams] + [packer.finish()]
     return packing.Examples(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
 
@@ -58,7 +58,7 @@ def _full(
     streams, ids = [], []
     for text in texts:
         tokenized = tokenizer.tokenize_text(text)
-        streams.append(packing.token_stream(tokenized, text, packing="full", max_length=length))
+        streams.append(token_stream(tokenized, text, packing="full", max_length=length))
         ids.extend(tokenized.ids.tolist())
     return _pack("full", streams, length=length, seed=seed), ids
 
@@ -191,9 +191,7 @@ def _line(generator: random.Random) -> str:
 
 def _pieces(tokenizer: WordPieceTokenizer, text: str, length: int) -> list[str]:
     """The pieces of a text, for texts in which every character is a token."""
-    stream = packing.token_stream(
-        tokenizer.tokenize_text(text), text, packing="full", max_length=length
-    )
+    stream = token_stream(tokenizer.tokenize_text(text), text, packing="full", max_length=length)
     characters = text.replace("\n", "").replace(" ", "")
     ends = stream.piece_ends.tolist()
     assert ends[-1] == len(characters)
@@ -247,7 +245,7 @@ def test_full_packing_has_the_statistics_of_the_reference(tokenizer: WordPieceTo
     tokenized = tokenizer.tokenize_text(text)
     found = {}
     for kind in ("full", "reference"):
-        stream = packing.token_stream(tokenized, text, packing=kind, max_length=128)
+        stream = token_stream(tokenized, text, packing=kind, max_length=128)
         examples = _pack(kind, [stream], length=128, seed=0)
         lengths = examples.first_lengths + examples.second_lengths + 2
         lengths += examples.second_lengths > 0

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from electra_zh.data.build.settings import Packing
 from electra_zh.text.tokenizer import TokenizedText
 
-Packing = Literal["full", "reference"]
-
-# The bit of a stream's id that says that the token does not begin a word. Packing only slices and
-# joins ids, so the flag travels with them. No vocabulary is that large.
+# The bit of a stream's id for a token that does not begin a word. Packing only slices and joins
+# ids, so the flag travels with them. No vocabulary is that large.
 INSIDE_WORD = np.int32(1 << 30)
 
 _SENTENCE_ENDS = "。！？；…!?;｡"
@@ -23,13 +22,13 @@ _SPACES = (0x20, 0x0A, 0x09, 0x3000)
 
 
 class TokenStream(NamedTuple):
-    """Tokens with the places where they may be parted.
+    """Tokens with the positions where they may be cut.
 
     Attributes:
       ids: int32 [T]; with words, tokens inside a word have the bit `INSIDE_WORD`.
       piece_ends: int64 [P], increasing; the last one is T (none where T is 0).
-      document_ends: int64 [D], increasing, 0 to T. What is behind the last one goes on in the next
-        stream; 0 ends a document that the stream before left open.
+      document_ends: int64 [D], increasing, 0 to T. The document after the last one continues in the
+        next stream; 0 ends a document that the previous stream left open.
     """
 
     ids: np.ndarray
@@ -50,14 +49,14 @@ def token_stream(
     Args:
       tokenized: the text's tokens.
       text: the text.
-      packing: what the pieces are for.
+      packing: the packing that takes the pieces.
       max_length: L.
-      word_starts: bool [T], whether a token begins a word; None where words are not looked at.
+      word_starts: bool [T], whether a token begins a word; None for data without words.
     """
     newlines = np.flatnonzero(tokenized.codepoints == ord("\n"))
     document_ends = _distinct(_document_ends(tokenized, text, newlines), keep_zero=True)
     if packing == "reference":
-        # Lines without tokens are dropped: they change nothing in what the reference does.
+        # Lines without tokens are dropped: they do not change the examples of the reference.
         piece_ends = _distinct(tokenized.line_ends)
     else:
         piece_ends = _sentence_pieces(tokenized, (max_length - 3) // 2)
@@ -82,13 +81,14 @@ def _document_ends(tokenized: TokenizedText, text: str, newlines: np.ndarray) ->
 
 
 def _distinct(positions: np.ndarray, *, keep_zero: bool = False) -> np.ndarray:
-    """Returns sorted positions each once, without 0 unless it is to be kept."""
-    return positions[np.diff(positions, prepend=-1 if keep_zero else 0) > 0]
+    """Returns sorted positions without repetition, and without 0 by default."""
+    distinct: np.ndarray = positions[np.diff(positions, prepend=-1 if keep_zero else 0) > 0]
+    return distinct
 
 
 @functools.cache
 def _character_classes() -> np.ndarray:
-    """Returns uint8 [0x110000]: what each character says about where sentences end."""
+    """Returns uint8 [0x110000]: the class of each character for finding the ends of sentences."""
     classes = np.full(0x110000, _NONE, np.uint8)
     for characters, value in (
         (_CLOSERS, _CLOSER),
@@ -127,7 +127,7 @@ def _sentence_ends(classes: np.ndarray, codepoints: np.ndarray) -> np.ndarray:
     ends = np.flatnonzero(classes >= _SENTENCE)
     periods = np.flatnonzero(classes == _PERIOD)
     if len(periods):
-        # A full stop that is none, as in 3.14 or example.com, is followed by something else.
+        # The dots of 3.14 or example.com, which end no sentence, are followed by something else.
         following = codepoints[np.minimum(periods + 1, len(codepoints) - 1)]
         periods = periods[np.isin(following, _SPACES) | (periods == len(codepoints) - 1)]
         ends = np.sort(np.concatenate([ends, periods]), kind="stable")

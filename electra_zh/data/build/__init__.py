@@ -1,0 +1,1 @@
+"""`build-data`: documents to TFRecord shards."""

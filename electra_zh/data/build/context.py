@@ -1,0 +1,59 @@
+"""The data that every task of a build needs, and the random draws of a build."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.data.build import rows
+from electra_zh.data.build.settings import BuildSettings
+from electra_zh.text.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildContext:
+    """A build, as its tasks see it.
+
+    Attributes:
+      settings: the settings.
+      vocabulary: the vocabulary.
+      fingerprint: SHA-256 of everything that the bytes depend on. Finished tasks record it, so that
+        tasks of another build are never mixed in.
+    """
+
+    settings: BuildSettings
+    vocabulary: Vocabulary
+    fingerprint: str
+
+    @property
+    def has_words(self) -> bool:
+        """True if the starts of words are stored."""
+        return self.settings.words is not None
+
+    @property
+    def row_dtype(self) -> np.dtype:
+        """The type of the tables of rows."""
+        return rows.row_dtype(
+            self.vocabulary.size, self.settings.max_seq_length, words=self.has_words
+        )
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes per row."""
+        return self.row_dtype.itemsize * rows.row_width(self.settings.max_seq_length)
+
+    def work_path(self, name: str) -> str:
+        """Returns the path of a file of the unfinished build."""
+        return files.join(self.settings.work_folder, name)
+
+    def make_generator(self, stream: str, *key: int) -> random.Random:
+        """Returns the generator of a random stream; other streams and keys are unrelated."""
+        return random.Random("/".join([str(self.settings.seed), stream, *map(str, key)]))
+
+
+def shuffled(count: int, generator: random.Random) -> np.ndarray:
+    """Returns 0 to `count - 1` in a random order, the same in every version of NumPy."""
+    return np.argsort(np.frombuffer(generator.randbytes(8 * count), "<u8"), kind="stable")

@@ -1,0 +1,294 @@
+"""`build-data`: text to a finished folder of TFRecord shards.
+
+The build has two halves. Worker processes do the tasks of each half in any order:
+
+1. a unit of text -> tokens -> examples -> shuffled rows, spilled to the folder's `.work`;
+2. a range of rows of every spilled segment -> one shard, shuffled once more.
+
+A task depends only on the inputs, the settings and the random seed, never on the process that does
+it. So the bytes are the same for any number of processes, on one machine or several (`runners.py`,
+or `--part`). Memory holds one block and one segment, or one shard, per process. Files of a task
+appear when they are complete, and a resumed build does only the tasks whose files are missing.
+Shards move out of `.work` when all of them exist. The manifest is written last: it marks the folder
+as finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple
+
+from electra_zh import files, progress
+from electra_zh.data import documents, input_files
+from electra_zh.data.build import manifests, shards, units
+from electra_zh.data.build.context import BuildContext
+from electra_zh.data.build.folder import (
+    check_folder,
+    has_work,
+    make_fingerprint,
+    prepared_folder,
+    remove_finished,
+    remove_work,
+)
+from electra_zh.data.build.runners import Runner, open_runner
+from electra_zh.data.build.settings import LOCAL, BuildSettings, Part
+from electra_zh.data.manifest import TRAIN, Manifest, ShardInfo
+from electra_zh.data.workers import OnProgress, Result, StoppedError, Task, interruptible
+from electra_zh.errors import UserError
+from electra_zh.text.tokenizer import load_vocabulary, settings_of
+from electra_zh.text.vocabulary import Vocabulary
+
+
+class _Inputs(NamedTuple):
+    """The input files, and the build to do with them."""
+
+    files: Sequence[input_files.InputFile]
+    context: BuildContext
+
+
+def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
+    """Builds a data folder, or resumes its build.
+
+    Args:
+      settings: the settings, for all parts of the build.
+      show: the way to show progress.
+
+    Returns:
+      The manifest of the finished folder.
+
+    Raises:
+      UserError: wrong input, a folder that must not be written to, a full disk, an interruption.
+        After the last two, the same call resumes.
+    """
+    assert settings.part is None
+    with _opened(settings) as inputs:
+        settings = inputs.context.settings
+        try:
+            with open_runner(settings) as runner:
+                counts = _build_units(inputs, runner, show)
+                tasks, written = _write_shards(inputs.context, _complete(counts), runner, show)
+            return _finish(inputs, _complete(counts), tasks, _complete(written))
+        except StoppedError:
+            raise
+        except UserError:
+            # The same call would fail again; but on a cluster, one machine may be at fault.
+            if settings.runner == LOCAL or not has_work(settings):
+                remove_work(settings)
+            raise
+
+
+def build_part(settings: BuildSettings, *, show: progress.Show = progress.silent) -> str:
+    """Does the part of a build that `settings.part` names.
+
+    Parts may work at the same time and in any order. Each does its units and, if the units of all
+    parts are complete, its shards. `build` finishes the folder, and does what is missing.
+
+    Returns:
+      A line on the tasks that are missing.
+
+    Raises:
+      UserError: as in `build`; the work of all parts is kept.
+    """
+    part = settings.part
+    assert part is not None
+    with _opened(settings) as inputs, open_runner(settings) as runner:
+        counts = _build_units(inputs, runner, show)
+        if None in counts:
+            return _missing_line(part, "units", counts) + (
+                "Run these parts, then all parts again for the shards, or the command without "
+                "--part to do all the rest here"
+            )
+        _, written = _write_shards(inputs.context, _complete(counts), runner, show)
+        if None in written:
+            return _missing_line(part, "shards", written) + (
+                "Run these parts again, then the command without --part to finish"
+            )
+    return f"part {part} is done, nothing is missing. Run the command without --part to finish"
+
+
+def _missing_line(part: Part, what: str, found: Sequence[object | None]) -> str:
+    missing = [index for index, each in enumerate(found) if each is None]
+    owners = sorted({index % part.total for index in missing})
+    names = ", ".join(map(part.owner, owners[:10])) + (", ..." if len(owners) > 10 else "")
+    return (
+        f"part {part} is done; {len(missing):,} of {len(found):,} {what} are missing, of part "
+        f"{names}. "
+    )
+
+
+def plan(settings: BuildSettings) -> list[str]:
+    """Checks everything that a build needs, and returns its plan as lines; writes nothing.
+
+    Raises:
+      UserError: as in `build`.
+    """
+    settings, vocabulary, found = _read_inputs(settings)
+    check_folder(settings, make_fingerprint(settings, found, vocabulary))
+    units.make_segmenter(settings.words)
+    size = sum(file.size for file in found)
+    number = len(documents.plan_units(found, unit_bytes=settings.unit_bytes))
+    resumes = ", which has an unfinished build to resume" if has_work(settings) else ""
+    return [
+        f"input: {len(found):,} files, {size:,} bytes, {number:,} units of work",
+        f"vocabulary: {settings.vocabulary}, {vocabulary.size:,} tokens",
+        f"output: {settings.output}{resumes}",
+    ]
+
+
+def _read_inputs(
+    settings: BuildSettings,
+) -> tuple[BuildSettings, Vocabulary, tuple[input_files.InputFile, ...]]:
+    """Returns the settings with those of the vocabulary's tokenizer, the vocabulary, the files."""
+    files.check_output(settings.output)
+    vocabulary = load_vocabulary(settings.vocabulary)
+    tokenizer = settings_of(vocabulary, settings.tokenizer)
+    settings = dataclasses.replace(settings, tokenizer=tokenizer)
+    return (
+        settings,
+        vocabulary,
+        input_files.find_inputs(settings.inputs, exclude=settings.output),
+    )
+
+
+@contextlib.contextmanager
+def _opened(settings: BuildSettings) -> Iterator[_Inputs]:
+    """Checks the inputs, and prepares and locks the output folder."""
+    settings, vocabulary, found = _read_inputs(settings)
+    fingerprint = make_fingerprint(settings, found, vocabulary)
+    digest = files.sha256(json.dumps(fingerprint).encode())
+    with interruptible(), prepared_folder(settings, fingerprint):
+        if settings.runner != LOCAL:
+            # The workers have other current folders.
+            words = settings.words and settings.words.with_paths(_absolute)
+            settings = dataclasses.replace(settings, output=_absolute(settings.output), words=words)
+            found = tuple(file._replace(path=_absolute(file.path)) for file in found)
+        yield _Inputs(found, BuildContext(settings, vocabulary, digest))
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Half(Generic[Task, Result]):
+    """One half of the build.
+
+    Attributes:
+      name: its name in the progress.
+      unit: the unit of progress.
+      size: returns the progress that a task makes.
+      load: returns the result of a finished task; None for others.
+      work: does a task.
+      prepare: loads data before the work; forked workers share it.
+    """
+
+    name: str
+    unit: str
+    size: Callable[[Task], int]
+    load: Callable[[Task], Result | None]
+    work: Callable[[Task, OnProgress], Result]
+    prepare: Callable[[], object] | None = None
+
+    def run(
+        self, tasks: Sequence[Task], settings: BuildSettings, runner: Runner, show: progress.Show
+    ) -> list[Result | None]:
+        """Does the tasks that are not finished and are done here.
+
+        Returns:
+          The result of each task; None for those that other parts have not finished.
+        """
+        found = [self.load(task) for task in tasks]
+        own = [index for index in range(len(tasks)) if settings.owns(index)]
+        # The largest first, so that no process is left with one at the end.
+        left = sorted(
+            (index for index in own if found[index] is None), key=lambda i: -self.size(tasks[i])
+        )
+        total = sum(self.size(tasks[index]) for index in own)
+        todo = sum(self.size(tasks[index]) for index in left)
+        if left and self.prepare is not None:
+            self.prepare()
+        work = functools.partial(_numbered, work=self.work)
+        with show(self.name, total=total, unit=self.unit, initial=total - todo) as bar:
+            numbered = [(index, tasks[index]) for index in left]
+            for index, result in runner(work, numbered, report=bar.update):
+                found[index] = result
+        return [
+            self.load(task) if each is None else each
+            for task, each in zip(tasks, found, strict=True)
+        ]
+
+
+def _numbered(
+    task: tuple[int, Task], report: OnProgress, *, work: Callable[[Task, OnProgress], Result]
+) -> tuple[int, Result]:
+    return task[0], work(task[1], report)
+
+
+def _complete(found: Sequence[Result | None]) -> list[Result]:
+    results = [each for each in found if each is not None]
+    assert len(results) == len(found)
+    return results
+
+
+def _build_units(
+    inputs: _Inputs, runner: Runner, show: progress.Show
+) -> list[units.UnitCounts | None]:
+    context = inputs.context
+    plan = documents.plan_units(inputs.files, unit_bytes=context.settings.unit_bytes)
+    half: _Half[documents.TextUnit, units.UnitCounts] = _Half(
+        "reading",
+        progress.BYTES,
+        size=lambda unit: unit.size,
+        load=functools.partial(units.load_counts, context=context),
+        work=functools.partial(units.build_unit, context=context),
+        prepare=functools.partial(units.prepare, context),
+    )
+    return half.run(plan, context.settings, runner, show)
+
+
+def _write_shards(
+    context: BuildContext,
+    counts: Sequence[units.UnitCounts],
+    runner: Runner,
+    show: progress.Show,
+) -> tuple[list[shards.ShardTask], list[ShardInfo | None]]:
+    segments = shards.list_segments(context, counts)
+    tasks = shards.plan_shards(context.settings, segments, counts)
+    half: _Half[shards.ShardTask, ShardInfo] = _Half(
+        "writing",
+        "example",
+        size=lambda task: task.examples,
+        load=functools.partial(shards.load_shard, context=context),
+        work=functools.partial(shards.write_shard, context=context, segments=segments),
+    )
+    return tasks, half.run(tasks, context.settings, runner, show)
+
+
+def _finish(
+    inputs: _Inputs,
+    counts: Sequence[units.UnitCounts],
+    tasks: Sequence[shards.ShardTask],
+    written: Sequence[ShardInfo],
+) -> Manifest:
+    """Moves the shards to their folders and writes the manifests."""
+    context = inputs.context
+    settings, vocabulary = context.settings, context.vocabulary
+    corpus = manifests.describe_corpus(inputs.files, counts)
+    made: dict[str, Manifest] = {}
+    for split in settings.splits:
+        own = [shard for task, shard in zip(tasks, written, strict=True) if task.split == split]
+        made[split] = manifests.make_manifest(context, split, corpus, counts, own)
+    remove_finished(settings, vocabulary=vocabulary.file_name)
+    shards.move_shards(context, tasks)
+    # The folder's own manifest comes last.
+    for split in reversed(settings.splits):
+        folder = settings.split_folder(split)
+        vocabulary.save(files.join(folder, vocabulary.file_name))
+        made[split].save(folder)
+    remove_work(settings)
+    return made[TRAIN]

@@ -1,0 +1,235 @@
+"""The second half of a build: spilled rows to TFRecord shards.
+
+A shard takes a range of rows of every segment, is shuffled once more and written to the build's
+`.work`. It moves to its folder when all shards are complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.data.build import rows, tfrecord_writer, units
+from electra_zh.data.build.context import BuildContext, shuffled
+from electra_zh.data.build.settings import BuildSettings
+from electra_zh.data.manifest import HELDOUT, TRAIN, ShardInfo, shard_name
+from electra_zh.data.stored import load_dataclass, save_dataclass
+from electra_zh.data.workers import OnProgress
+from electra_zh.errors import UserError
+
+# Shards have about this size, or are more and smaller while they hold enough examples: then several
+# processes can write, and readers can shuffle.
+_SHARD_BYTES = 64 << 20
+_SHARD_EXAMPLES = 4096
+_SMALL_SHARDS = 16
+_GZIP_LEVEL = 6
+
+
+class RowRange(NamedTuple):
+    """A range of rows in a spilled file."""
+
+    path: str
+    first: int
+    rows: int
+
+
+# The spilled segments of each split.
+Segments = Mapping[str, Sequence[RowRange]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardTask:
+    """One shard to write.
+
+    Attributes:
+      split: `train` or `heldout`.
+      index: its number among the shards of the split.
+      count: number of shards of the split.
+      name: name of the file.
+      examples: number of examples.
+    """
+
+    split: str
+    index: int
+    count: int
+    name: str
+    examples: int
+
+    def waiting_path(self, context: BuildContext) -> str:
+        """Returns the path of the shard until all shards are complete."""
+        return context.work_path(f"{self.split}.{self.name}")
+
+    def final_path(self, settings: BuildSettings) -> str:
+        """Returns the path of the shard in its folder."""
+        return files.join(settings.split_folder(self.split), self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _WrittenShard:
+    """The facts on a shard, next to it: the fingerprint of its build, and its manifest entry."""
+
+    build: str
+    shard: ShardInfo
+
+
+def plan_shards(
+    settings: BuildSettings, segments: Segments, counts: Sequence[units.UnitCounts]
+) -> list[ShardTask]:
+    """Returns the shards of all splits.
+
+    Rows are dealt to the shards in turn, so shards differ by one example at most. The rows of a
+    shard in one segment are one range, read at once. Segments are shuffled, so each shard is a
+    random sample of the corpus.
+
+    Raises:
+      UserError: a split has no examples.
+    """
+    tasks: list[ShardTask] = []
+    for split, ranges in segments.items():
+        examples = sum(each.rows for each in ranges)
+        if not examples:
+            raise UserError(_no_examples(settings, split, counts))
+        shards = min(settings.num_shards or _choose_shards(settings, examples), examples)
+        for index in range(shards):
+            name = shard_name(index, shards, gzip=settings.gzip)
+            own = examples // shards + (index < examples % shards)
+            tasks.append(ShardTask(split, index, shards, name, own))
+    return tasks
+
+
+def list_segments(context: BuildContext, counts: Sequence[units.UnitCounts]) -> Segments:
+    """Returns the segments that all units have spilled, in the units' order."""
+    segments: dict[str, list[RowRange]] = {split: [] for split in context.settings.splits}
+    for split, ranges in segments.items():
+        for each in counts:
+            first = 0
+            for count in each.splits[split].segments:
+                ranges.append(RowRange(units.rows_path(context, each.unit, split), first, count))
+                first += count
+    return segments
+
+
+def shard_rows(segments: Sequence[RowRange], shard: int, shards: int) -> list[RowRange]:
+    """Returns the rows of one of `shards` shards, a range of each segment."""
+    ranges: list[RowRange] = []
+    dealt = 0
+    for path, first, count in segments:
+        # Every shard gets `each` rows; the `extra` rows are dealt in turn, from shard `turn` on.
+        each, extra = divmod(count, shards)
+        turn = dealt % shards
+        end = turn + extra
+        before = shard * each + max(0, min(shard, end) - turn) + max(0, min(shard, end - shards))
+        own = each + ((shard - turn) % shards < extra)
+        if own:
+            ranges.append(RowRange(path, first + before, own))
+        dealt += count
+    return ranges
+
+
+def _choose_shards(settings: BuildSettings, examples: int) -> int:
+    # Ids take two bytes; mask, segment, and words if there are any, one each.
+    token_bytes = 4 if settings.words is None else 5
+    size = examples * (token_bytes * settings.max_seq_length + 100)
+    return max(1, round(size / _SHARD_BYTES), min(_SMALL_SHARDS, examples // _SHARD_EXAMPLES))
+
+
+def _no_examples(settings: BuildSettings, split: str, counts: Sequence[units.UnitCounts]) -> str:
+    if split == HELDOUT:
+        found = sum(each.splits[TRAIN].numbers["documents"] for each in counts)
+        return (
+            f"holdout_every={settings.holdout_every} holds out no document: the corpus has only "
+            f"{found:,} documents. Lower holdout_every"
+        )
+    bad = sum((Counter(each.bad_lines.counts) for each in counts), Counter[str]())
+    reasons = "".join(f"; {count:,} lines skipped: {reason}" for reason, count in bad.items())
+    return f"The corpus is empty: no tokens in {', '.join(settings.inputs[:3])}{reasons}"
+
+
+def load_shard(task: ShardTask, *, context: BuildContext) -> ShardInfo | None:
+    """Returns a finished shard, waiting or moved; None for others."""
+    waiting = task.waiting_path(context)
+    written = load_dataclass(_WrittenShard, f"{waiting}.json")
+    if written is None or written.build != context.fingerprint:
+        return None
+    found = [path for path in (waiting, task.final_path(context.settings)) if files.exists(path)]
+    return written.shard if found and files.size(found[0]) == written.shard.bytes else None
+
+
+def write_shard(
+    task: ShardTask, report: OnProgress, *, context: BuildContext, segments: Segments
+) -> ShardInfo:
+    """Writes one shard from its rows.
+
+    Args:
+      task: the shard.
+      report: receives the number of examples written.
+      context: the build.
+      segments: from `list_segments`.
+    """
+    ranges = shard_rows(segments[task.split], task.index, task.count)
+    table = np.concatenate([_read_rows(each, context) for each in ranges])
+    assert len(table) == task.examples
+    order = shuffled(len(table), context.make_generator(f"{task.split} shard", task.index))
+    waiting = task.waiting_path(context)
+    digest = hashlib.sha256()
+    size = 0
+    with files.atomic_write(waiting) as file:
+        encoded = _encoded(table, order, report, words=context.has_words)
+        for data in _compressed(encoded) if context.settings.gzip else encoded:
+            digest.update(data)
+            size += len(data)
+            file.write(data)
+    shard = ShardInfo(task.name, len(table), size, digest.hexdigest())
+    save_dataclass(f"{waiting}.json", _WrittenShard(context.fingerprint, shard))
+    return shard
+
+
+def _read_rows(rows_range: RowRange, context: BuildContext) -> np.ndarray:
+    with files.open_read(rows_range.path) as file:
+        file.seek(rows_range.first * context.row_bytes)
+        data = file.read(rows_range.rows * context.row_bytes)
+    width = rows.row_width(context.settings.max_seq_length)
+    return np.frombuffer(data, context.row_dtype).reshape(rows_range.rows, width)
+
+
+def _encoded(
+    table: np.ndarray, order: np.ndarray, report: OnProgress, *, words: bool
+) -> Iterator[bytes]:
+    left = len(order)
+    for block in tfrecord_writer.encode_rows(table, order, words=words):
+        yield block
+        report(min(tfrecord_writer.BLOCK_ROWS, left))
+        left -= tfrecord_writer.BLOCK_ROWS
+
+
+def _compressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the GZIP stream of the chunks, without a time."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    for chunk in chunks:
+        yield compressor.compress(chunk)
+    yield compressor.flush()
+
+
+def move_shards(context: BuildContext, tasks: Sequence[ShardTask]) -> None:
+    """Moves written shards to their folders; those already moved stay.
+
+    Raises:
+      FileNotFoundError: a shard is missing, as on a shared file system that shows new files late.
+    """
+    for split in context.settings.splits:
+        files.make_dirs(context.settings.split_folder(split))
+    for task in tasks:
+        waiting, final = task.waiting_path(context), task.final_path(context.settings)
+        if files.exists(waiting):
+            files.rename(waiting, final)
+        elif not files.exists(final):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), waiting)

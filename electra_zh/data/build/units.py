@@ -1,0 +1,281 @@
+"""The first half of a build: a unit of text to shuffled rows on disk.
+
+Rows are spilled in segments of bounded size, each shuffled, into one file per split. A JSON file
+with the counts is written last: it marks the unit as done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.data import documents
+from electra_zh.data.bad_lines import BadLineLog
+from electra_zh.data.build import packing, rows
+from electra_zh.data.build.context import BuildContext, shuffled
+from electra_zh.data.build.held_out import DocumentSplitter
+from electra_zh.data.build.pieces import INSIDE_WORD, TokenStream, token_stream
+from electra_zh.data.manifest import TRAIN
+from electra_zh.data.stored import load_dataclass, save_dataclass
+from electra_zh.data.workers import OnProgress
+from electra_zh.text import tokenizer as tokenizers
+from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.words import segmenter as words
+
+SEGMENT_BYTES = 32 << 20
+# Kinds of unknown characters that are remembered per unit: far more than are shown.
+_UNKNOWNS = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitCounts:
+    """Counts of one split of a unit.
+
+    Attributes:
+      numbers: documents, tokens, unknown tokens, words if there are any, and the fields of
+        `rows.RowCounts`.
+      dropped: tokens lost, by reason.
+      segments: rows of each segment of the spilled file.
+    """
+
+    numbers: Mapping[str, int]
+    dropped: Mapping[str, int]
+    segments: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitCounts:
+    """Counts of one unit.
+
+    Attributes:
+      build: the fingerprint of the build.
+      unit: number of the unit.
+      numbers: bytes, characters, lines.
+      unknowns: characters and words that became [UNK].
+      bad_lines: lines skipped.
+      splits: counts of each split.
+      words: counts of the segmenter.
+      differences: the first lines that jieba itself cut in another way.
+    """
+
+    build: str
+    unit: int
+    numbers: Mapping[str, int]
+    unknowns: Mapping[str, int]
+    bad_lines: BadLineLog
+    splits: Mapping[str, SplitCounts]
+    words: Mapping[str, int]
+    differences: tuple[str, ...]
+
+
+def rows_path(context: BuildContext, unit: int, split: str) -> str:
+    """Returns the path of a unit's rows of a split."""
+    return context.work_path(f"unit-{unit:06d}.{split}.rows")
+
+
+def _counts_path(context: BuildContext, unit: int) -> str:
+    return context.work_path(f"unit-{unit:06d}.json")
+
+
+@functools.lru_cache(maxsize=1)
+def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    """Returns the tokenizer; a process makes it once, and forked workers share it."""
+    return tokenizers.make_tokenizer(vocabulary, settings)
+
+
+@functools.lru_cache(maxsize=1)
+def make_segmenter(settings: words.WordSettings | None) -> words.Segmenter | None:
+    """Returns the segmenter; a process makes it once, and forked workers share it."""
+    return None if settings is None else words.make_segmenter(settings)
+
+
+def prepare(context: BuildContext) -> None:
+    """Makes the tokenizer and the segmenter, before workers are forked."""
+    make_tokenizer(context.vocabulary, context.settings.tokenizer)
+    make_segmenter(context.settings.words)
+
+
+def build_unit(
+    unit: documents.TextUnit, report: OnProgress, *, context: BuildContext
+) -> UnitCounts:
+    """Tokenizes and packs a unit and spills its rows.
+
+    Args:
+      unit: the unit to read.
+      report: receives the number of stored bytes read.
+      context: the build.
+
+    Returns:
+      The counts, which are also on disk.
+    """
+    settings = context.settings
+    tokenizer = make_tokenizer(context.vocabulary, settings.tokenizer)
+    segmenter = make_segmenter(settings.words)
+    tokenizer.unknowns.clear()
+    if segmenter is not None:
+        segmenter.clear()
+    reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
+    splitter = _make_splitter(context, unit.index)
+    numbers: Counter[str] = Counter()
+    with contextlib.ExitStack() as stack:
+        spills = {
+            split: stack.enter_context(_open_spill(context, split, unit.index))
+            for split in settings.splits
+        }
+        for block in reader:
+            stream = _tokenize(block.text, tokenizer, segmenter, context, numbers)
+            for split, part in splitter.split(stream).items():
+                spills[split].add(part)
+            report(block.stored_bytes)
+        count = splitter.count_documents()
+        splits = {split: spill.finish(count[split]) for split, spill in spills.items()}
+    counts = UnitCounts(
+        build=context.fingerprint,
+        unit=unit.index,
+        numbers={**numbers, "bytes": reader.text_bytes},
+        unknowns=dict(most_common(tokenizer.unknowns, _UNKNOWNS)),
+        bad_lines=reader.bad_lines,
+        splits=splits,
+        words={} if segmenter is None else dict(segmenter.counts),
+        differences=() if segmenter is None else tuple(segmenter.differences),
+    )
+    save_dataclass(_counts_path(context, unit.index), counts)
+    return counts
+
+
+def load_counts(unit: documents.TextUnit, *, context: BuildContext) -> UnitCounts | None:
+    """Returns the counts of a finished unit; None for others, or if any of its rows are missing."""
+    counts = load_dataclass(UnitCounts, _counts_path(context, unit.index))
+    if counts is None or counts.build != context.fingerprint:
+        return None
+    for split in context.settings.splits:
+        path = rows_path(context, unit.index, split)
+        expected = sum(counts.splits[split].segments) * context.row_bytes
+        if not files.exists(path) or files.size(path) != expected:
+            return None
+    return counts
+
+
+def most_common(counts: Mapping[str, int], number: int) -> list[tuple[str, int]]:
+    """Returns the most frequent entries; equal counts in the order of their text."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:number]
+
+
+def _tokenize(
+    text: str,
+    tokenizer: tokenizers.Tokenizer,
+    segmenter: words.Segmenter | None,
+    context: BuildContext,
+    numbers: Counter[str],
+) -> TokenStream:
+    """Returns the tokens of a block of text, and counts its characters and lines."""
+    tokenized = tokenizer.tokenize_text(text)
+    starts = None
+    if segmenter is not None:
+        in_text = segmenter.starts(text, tokenized.codepoints)
+        firsts = tokenizer.find_firsts(text, tokenized, in_text)
+        starts = words.begins_word(in_text, firsts)
+    numbers["characters"] += len(text) - (len(tokenized.line_ends) - 1)
+    numbers["lines"] += int(np.count_nonzero(np.diff(tokenized.line_ends, prepend=0)))
+    return token_stream(
+        tokenized,
+        text,
+        packing=context.settings.packing,
+        max_length=context.settings.max_seq_length,
+        word_starts=starts,
+    )
+
+
+def _make_splitter(context: BuildContext, unit: int) -> DocumentSplitter:
+    every = context.settings.holdout_every
+    # Another name of the stream would hold out other documents of the same corpus.
+    generator = context.make_generator(" ".join(("kept", "apart")), unit)
+    phase = 0 if every is None else int(generator.random() * every)
+    return DocumentSplitter(every=every, phase=phase)
+
+
+@contextlib.contextmanager
+def _open_spill(context: BuildContext, split: str, unit: int) -> Iterator[_Spill]:
+    settings = context.settings
+    # Parity: the first unit packs as the reference does after random.seed(seed).
+    is_first = unit == 0 and split == TRAIN
+    packer = packing.PACKERS[settings.packing](
+        max_length=settings.max_seq_length,
+        generator=(
+            random.Random(settings.seed)
+            if is_first
+            else context.make_generator(f"{split} pack", unit)
+        ),
+    )
+    order_generator = context.make_generator(f"{split} rows", unit)
+    with files.atomic_write(rows_path(context, unit, split), durable=False) as file:
+        yield _Spill(file, packer, order_generator, context)
+
+
+class _Spill:
+    """Packs one split of a unit and writes its rows in shuffled segments."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        packer: packing.Packer,
+        order_generator: random.Random,
+        context: BuildContext,
+    ) -> None:
+        self._file = file
+        self._packer = packer
+        self._order_generator = order_generator
+        self._context = context
+        self._rows: list[np.ndarray] = []
+        self._bytes = 0
+        self._numbers: Counter[str] = Counter()
+        self._segments: list[int] = []
+
+    def add(self, stream: TokenStream) -> None:
+        ids = stream.ids
+        self._numbers["tokens"] += len(ids)
+        if self._context.has_words:
+            self._numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
+            ids = ids & ~INSIDE_WORD
+        unknown = int(np.count_nonzero(ids == self._context.vocabulary.unk_id))
+        self._numbers["unknown_tokens"] += unknown
+        self._add_examples(self._packer.add(stream))
+
+    def finish(self, num_documents: int) -> SplitCounts:
+        self._add_examples(self._packer.finish())
+        self._write_segment()
+        numbers = {**self._numbers, "documents": num_documents}
+        return SplitCounts(numbers, dict(self._packer.dropped), tuple(self._segments))
+
+    def _add_examples(self, examples: packing.Examples) -> None:
+        table = rows.make_rows(
+            examples,
+            max_length=self._context.settings.max_seq_length,
+            cls_id=self._context.vocabulary.cls_id,
+            sep_id=self._context.vocabulary.sep_id,
+            dtype=self._context.row_dtype,
+            words=self._context.has_words,
+        )
+        self._numbers.update(rows.count_rows(table)._asdict())
+        self._rows.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= SEGMENT_BYTES:
+            self._write_segment()
+
+    def _write_segment(self) -> None:
+        if not self._bytes:
+            return
+        table = np.concatenate(self._rows)
+        order = shuffled(len(table), self._order_generator)
+        self._file.write(table[order].tobytes())
+        self._segments.append(len(table))
+        self._rows, self._bytes = [], 0
