@@ -96,15 +96,6 @@ def _float32(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32, copy=False) if is_float else array
 
 
-def write_safetensors(path: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a file that transformers reads, completely or not at all."""
-    import safetensors.numpy
-
-    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    with files.atomic_write(path) as file:
-        file.write(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
-
-
 def _read_torch(path: str) -> Tensors:
     try:
         import torch

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.text import characters
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.characters import TokenizerSettings, code_point_table
 from electra_zh.text.pair_lengths import cut_pair_lengths
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.vocabulary import UNK, Vocabulary
@@ -39,7 +39,6 @@ _FINAL_SIGMA = 0x3C2
 _SPACE = 0x20
 # Words have no white space, so this can stand for a token that is in no text.
 _NO_TOKEN = "\u2028"
-_SUFFIX = "##"
 
 
 class TextGraph(tf.Module):
@@ -72,10 +71,12 @@ class TextGraph(tf.Module):
         a = self.ids(first)
         b = a[:, :0] if second is None else self.ids(second)
         has_second = tf.cast(b.row_lengths() > 0, tf.int64)
-        lengths = cut_pair_lengths(
-            a.row_lengths(), b.row_lengths(), max_seq_length - 2 - has_second, xp=tf
+        room = max_seq_length - 2 - has_second
+        lengths = cut_pair_lengths(a.row_lengths(), b.row_lengths(), room, xp=tf)
+        a, b = (
+            tf.RaggedTensor.from_tensor(rows.to_tensor(), lengths=kept)
+            for rows, kept in zip((a, b), lengths, strict=True)
         )
-        a, b = _cut(a, lengths[0]), _cut(b, lengths[1])
         column = tf.fill([tf.shape(first)[0], 1], sep)
         last = tf.RaggedTensor.from_row_lengths(
             tf.fill([tf.reduce_sum(has_second)], sep), has_second
@@ -109,27 +110,25 @@ class PieceGraph(TextGraph):
 
 
 class WordPieceGraph(TextGraph):
-    """WordPiece by the rules of `characters`."""
+    """WordPiece by the rules of `splitting`."""
 
     def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
         """Makes the tables, which takes about a second."""
         super().__init__(vocabulary)
         import tensorflow_text
 
-        self._settings = settings
+        self._settings, tokens = settings, vocabulary.tokens
         mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         chars = [chr(mapping.get(point, point)) for point in range(_END)]
         forms = [_form(char, settings) for char in chars]
         self._forms = np.array([ord(char) for form in forms for char in form], np.int32)
         self._ends = np.cumsum([0, *map(len, forms)], dtype=np.int64)
         self._cased, self._ignorable = _sigma_classes(chars)
-        every = list(map(chr, range(_END)))
-        self._classes = np.fromiter(map(unicodedata.combining, every), np.uint8, _END)
-        self._is_mark = np.fromiter(
-            (unicodedata.category(c) == "Mn" for c in every), np.bool_, _END
-        )
+        self._classes = code_point_table(unicodedata.combining, np.uint8)[:_END]
+        self._is_mark = code_point_table(lambda c: unicodedata.category(c) == "Mn", np.bool_)[:_END]
         self._pieces: Any = tensorflow_text.FastWordpieceTokenizer(
-            _tokens(vocabulary),
+            # With placeholders for the tokens that tensorflow-text does not accept.
+            [t if t not in ("", "##") else f"{_NO_TOKEN}{i}" for i, t in enumerate(tokens)],
             token_out_type=tf.int32,
             unknown_token=UNK,
             no_pretokenization=True,
@@ -150,7 +149,8 @@ class WordPieceGraph(TextGraph):
             is_mark = tf.gather(self._is_mark, codes.flat_values)
             codes = tf.ragged.boolean_mask(codes, codes.with_flat_values(~is_mark))
         words = tf.strings.split(tf.strings.unicode_encode(codes, "UTF-8"))
-        words = words.with_flat_values(_without_long(words.flat_values))
+        is_long = tf.strings.length(words.flat_values, "UTF8_CHAR") > MAX_WORD_CHARACTERS
+        words = words.with_flat_values(tf.where(is_long, UNK, words.flat_values))
         return self._pieces.tokenize(words).merge_dims(1, 2)
 
     def _with_final_sigmas(self, codes: tf.Tensor) -> tf.Tensor:
@@ -186,21 +186,6 @@ def make_text_graph(vocabulary: Vocabulary, settings: TokenizerSettings) -> Text
     return WordPieceGraph(vocabulary, settings)
 
 
-def _cut(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Returns the first tokens of each row, at most int64 [B]."""
-    places = tf.ragged.range(rows.row_lengths())
-    limits = tf.gather(lengths, places.value_rowids())
-    return tf.ragged.boolean_mask(rows, places.with_flat_values(places.flat_values < limits))
-
-
-def _tokens(vocabulary: Vocabulary) -> list[str]:
-    """Returns the tokens, with placeholders for those that tensorflow-text does not accept."""
-    return [
-        token if token not in ("", _SUFFIX) else f"{_NO_TOKEN}{number}"
-        for number, token in enumerate(vocabulary.tokens)
-    ]
-
-
 def _form(char: str, settings: TokenizerSettings) -> str:
     """Returns the normal form of a single character, with spaces where words are cut.
 
@@ -211,12 +196,11 @@ def _form(char: str, settings: TokenizerSettings) -> str:
     form = char.lower() if settings.lower_case else char
     if settings.strip_accents:
         form = unicodedata.normalize("NFD", form)
-    parts = (
+    form = "".join(
         " " if each.isspace() else f" {each} " if characters.is_punctuation(each) else each
         for each in form
     )
-    joined = "".join(parts)
-    return f" {joined} " if characters.is_cjk(ord(char)) else joined
+    return f" {form} " if characters.is_cjk(ord(char)) else form
 
 
 def _in_table(codes: tf.Tensor) -> tf.Tensor:
@@ -229,17 +213,12 @@ def _sigma_classes(chars: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
     Both come from `str.lower`, whose rule the graph must follow.
     """
-    cased, ignorable = np.zeros(len(chars), np.bool_), np.zeros(len(chars), np.bool_)
-    for number, char in enumerate(chars):
-        if characters.is_dropped(char):
-            ignorable[number] = True
-        elif f"{char}{CAPITAL_SIGMA}".lower().endswith(chr(_FINAL_SIGMA)):
-            cased[number] = True
-        elif f"A{char}{CAPITAL_SIGMA}".lower().endswith(chr(_FINAL_SIGMA)):
-            ignorable[number] = True
-    return cased, ignorable
-
-
-def _without_long(words: tf.Tensor) -> tf.Tensor:
-    is_long = tf.strings.length(words, "UTF8_CHAR") > MAX_WORD_CHARACTERS
-    return tf.where(is_long, UNK, words)
+    dropped, ends, keeps = (
+        np.fromiter(map(condition, chars), np.bool_, len(chars))
+        for condition in (
+            characters.is_dropped,
+            lambda char: f"{char}{CAPITAL_SIGMA}".lower()[-1] == chr(_FINAL_SIGMA),
+            lambda char: f"A{char}{CAPITAL_SIGMA}".lower()[-1] == chr(_FINAL_SIGMA),
+        )
+    )
+    return ends & ~dropped, dropped | (keeps & ~ends)

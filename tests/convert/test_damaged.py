@@ -12,6 +12,7 @@ from electra_zh.convert import tensor_files
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
+from electra_zh.training import tensor_file
 from support.converting import make_run
 from support.networks import GOLDEN
 
@@ -78,7 +79,7 @@ def test_shards(folder: Path) -> None:
     parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
     for part, part_names in parts.items():
         tensors = {name: whole[name] for name in part_names}
-        tensor_files.write_safetensors(str(folder / part), tensors)
+        tensor_file.write(str(folder / part), tensors)
     places = {name: part for part, part_names in parts.items() for name in part_names}
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": places}), encoding="utf-8")

@@ -16,6 +16,7 @@ from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
+from electra_zh.training import tensor_file
 from support.converting import make_run, make_start
 
 
@@ -128,11 +129,11 @@ def test_old_names_of_transformers(tmp_path: Path) -> None:
     }
     words = table["electra.embeddings.word_embeddings.weight"]
     more = {"generator_lm_head.weight": words, "electra.embeddings.position_ids": np.arange(4.0)}
-    tensor_files.write_safetensors(str(path), {**old, **more})
+    tensor_file.write(str(path), {**old, **more})
     again = open_source(str(tmp_path / "hf"))
     assert set(again.tensors) == set(source.tensors)
     assert again.unused == ()
-    tensor_files.write_safetensors(str(path), {**old, "generator_lm_head.weight": words + 1})
+    tensor_file.write(str(path), {**old, "generator_lm_head.weight": words + 1})
     untied = open_source(str(tmp_path / "hf" / "generator"))
     assert not untied.has("masked_lm_head")
     assert "generator_lm_head.weight" in untied.unused

@@ -23,6 +23,7 @@ from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming
+from electra_zh.training import tensor_file
 
 _DISCRIMINATOR, _GENERATOR = _FOLDERS = ("discriminator", "generator")
 _TYPES = ("electra", "bert")
@@ -206,8 +207,7 @@ def write(weights: Weights, output: str) -> list[str]:
         for model in _models(weights):
             target = files.join(folder, model.folder) if model.folder else folder
             files.make_dirs(target)
-            path = files.join(target, tensor_files.SAFETENSORS)
-            tensor_files.write_safetensors(path, model.tensors)
+            tensor_file.write(files.join(target, tensor_files.SAFETENSORS), model.tensors)
             files.write_json(_config(target), _settings(model))
             length = model.size.max_position_embeddings
             tokenizer_files.write(target, weights.vocabulary, weights.tokenizer, max_length=length)
