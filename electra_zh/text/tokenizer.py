@@ -132,22 +132,6 @@ class Tokenizer(abc.ABC):
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:
         """Returns the characters that the tokens of a block cover; `tokenized` is its tokens."""
 
-    def find_firsts(
-        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
-    ) -> np.ndarray:
-        """Returns one character of each token, in the same word as its first one.
-
-        Args:
-          text: a block.
-          tokenized: its tokens.
-          word_starts: bool [C], whether a character begins a word.
-
-        Returns:
-          int32 [T]; it never falls.
-        """
-        del word_starts
-        return self.find_covered(text, tokenized).starts
-
     def encode_batch(
         self, texts: Sequence[str], *, inside: Sequence[bool] | None = None
     ) -> TokenizedTexts:

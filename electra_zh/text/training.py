@@ -27,32 +27,19 @@ _FOR_SENTENCEPIECE = f"for --kind {SENTENCEPIECE}"
 
 
 class Trained(Protocol):
-    """A trained vocabulary."""
+    """A trained vocabulary; `summary` is one line on its size and content."""
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The vocabulary."""
-
-    def summary(self) -> str:
-        """Returns one line on its size and content."""
+    def vocabulary(self) -> Vocabulary: ...  # noqa: D102
+    def summary(self) -> str: ...  # noqa: D102
 
 
 class Trainer(Protocol):
-    """A way to train a vocabulary."""
+    """A function that trains a vocabulary; see `train_vocabulary`."""
 
-    def __call__(
+    def __call__(  # noqa: D102
         self, blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-    ) -> Trained:
-        r"""Trains a vocabulary; the same text and settings give the same bytes.
-
-        Args:
-          blocks: the corpus, in blocks of lines joined by "\n", of about a megabyte.
-          settings: its settings.
-          say: receives a line on each long step.
-
-        Raises:
-          UserError: there is no text, or `size` has no room for the characters.
-        """
+    ) -> Trained: ...
 
 
 @functools.cache
@@ -127,5 +114,14 @@ class VocabularySettings(Settings):
 def train_vocabulary(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
 ) -> Trained:
-    """Trains a vocabulary with the trainer of its kind; see `Trainer`."""
+    r"""Trains a vocabulary; the same text and settings give the same bytes.
+
+    Args:
+      blocks: the corpus, in blocks of lines joined by "\n", of about a megabyte.
+      settings: its settings.
+      say: receives a line on each long step.
+
+    Raises:
+      UserError: there is no text, or `size` has no room for the characters.
+    """
     return trainers()[settings.kind](blocks, settings, say=say)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.wordpiece import train as learn
+from electra_zh.text.training import VocabularySettings
+from electra_zh.text.wordpiece import train
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from electra_zh.text.wordpiece.train import build_vocab
+from electra_zh.text.wordpiece.train import TrainedVocabulary
 
 # Special tokens, 99 free slots, ASCII punctuation, ASCII letters and digits with and without ##.
 LEAST = 104 + 32 + 2 * 36
@@ -24,8 +26,18 @@ TEXT = (
 )
 
 
+def _build(
+    blocks: Iterable[str],
+    *,
+    size: int,
+    settings: TokenizerSettings = TokenizerSettings(),
+    **options: Any,
+) -> TrainedVocabulary:
+    return train.build_vocab(blocks, VocabularySettings(size=size, tokenizer=settings), **options)
+
+
 def test_layout() -> None:
-    vocabulary = build_vocab([TEXT], size=600, min_frequency=1).vocabulary
+    vocabulary = _build([TEXT], size=600, min_frequency=1).vocabulary
     tokens = vocabulary.tokens
     assert vocabulary.size == 600
     assert tokens[0] == "[PAD]"
@@ -44,7 +56,7 @@ def test_layout() -> None:
 
 
 def test_text_is_normalised_as_the_tokenizer_does_it() -> None:
-    learned = build_vocab([TEXT], size=600, min_frequency=1)
+    learned = _build([TEXT], size=600, min_frequency=1)
     ids = learned.vocabulary.ids
     assert learned.covered == 1
     assert "e" in ids
@@ -57,14 +69,14 @@ def test_text_is_normalised_as_the_tokenizer_does_it() -> None:
 
 def test_cased_keeps_capitals() -> None:
     cased = TokenizerSettings(lower_case=False)
-    learned = build_vocab([TEXT * 2], size=700, settings=cased)
+    learned = _build([TEXT * 2], size=700, settings=cased)
     assert {"A", "Z", "##A", "##Z", "é", "Σ", "Learn"} <= learned.vocabulary.ids.keys()
     tokenizer = WordPieceTokenizer(learned.vocabulary, cased)
     assert learned.vocabulary.unk_id not in tokenizer.tokenize_text(TEXT).ids
 
 
 def test_frequent_words_become_pieces() -> None:
-    learned = build_vocab([TEXT * 3], size=600)
+    learned = _build([TEXT * 3], size=600)
     tokenizer = WordPieceTokenizer(learned.vocabulary)
     assert tokenizer.tokens("Learning walked 2019") == ["learning", "walked", "2019"]
     assert tokenizer.tokens("relearn")[-1] in ("##learn", "##earn", "##rn", "##n")
@@ -74,17 +86,17 @@ def test_frequent_words_become_pieces() -> None:
 def test_a_small_size_is_shared_by_frequency() -> None:
     chars = "".join(chr(0x4E00 + number) * (200 - number) for number in range(150))
     words = " ".join(f"word{number:02} " * 3 for number in range(99))
-    learned = build_vocab([f"{chars}\n{words}"], size=LEAST + 100, piece_share=0.2)
+    learned = _build([f"{chars}\n{words}"], size=LEAST + 100, piece_share=0.2)
     assert (learned.ideographs, learned.pieces, learned.unused) == (80, 20, 99)
     assert learned.vocabulary.tokens[104:184] == tuple(map(chr, range(0x4E00, 0x4E50)))
     # Without pieces to learn, the characters have their share, and the other way round.
-    assert build_vocab([chars], size=LEAST + 100).ideographs == 100
-    assert build_vocab([words], size=LEAST + 100).pieces == 100
+    assert _build([chars], size=LEAST + 100).ideographs == 100
+    assert _build([words], size=LEAST + 100).pieces == 100
 
 
 def test_rare_and_too_many_letters_are_left_out() -> None:
     text = "中中国" + " ф" * 5 + " ж" * 4 + " щ" * 3
-    learned = build_vocab([text], size=400, min_frequency=2, limit_alphabet=2)
+    learned = _build([text], size=400, min_frequency=2, limit_alphabet=2)
     ids = learned.vocabulary.ids
     assert "中" in ids
     assert "国" not in ids
@@ -95,7 +107,7 @@ def test_rare_and_too_many_letters_are_left_out() -> None:
 
 
 def test_a_small_corpus_is_padded_to_the_size() -> None:
-    learned = build_vocab(["中中"], size=300)
+    learned = _build(["中中"], size=300)
     padding = 300 - LEAST - 1
     assert learned.unused == 99 + padding
     assert learned.vocabulary.tokens[-1] == f"[unused{99 + padding}]"
@@ -103,24 +115,24 @@ def test_a_small_corpus_is_padded_to_the_size() -> None:
 
 def test_same_text_same_vocabulary_whatever_the_blocks() -> None:
     lines = TEXT.split("\n") * 2
-    whole = build_vocab(["\n".join(lines)], size=500)
-    by_line = build_vocab(iter(lines), size=500)
+    whole = _build(["\n".join(lines)], size=500)
+    by_line = _build(iter(lines), size=500)
     assert whole.vocabulary.sha256 == by_line.vocabulary.sha256
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learn, "_MAX_WORDS", 20)
+    monkeypatch.setattr(train, "_MAX_WORDS", 20)
 
     def blocks() -> Iterator[str]:
         for number in range(50):
             yield f"often often always always rare{number} word{number}"
 
-    ids = build_vocab(blocks(), size=LEAST + 60, min_frequency=40).vocabulary.ids
+    ids = _build(blocks(), size=LEAST + 60, min_frequency=40).vocabulary.ids
     assert {"often", "always"} <= ids.keys()
 
 
 def test_stretches_that_are_no_words_are_left_out() -> None:
-    learned = build_vocab(["z" * 1000 + " " + "q" * 201 + " word word"], size=400, min_frequency=1)
+    learned = _build(["z" * 1000 + " " + "q" * 201 + " word word"], size=400, min_frequency=1)
     assert "word" in learned.vocabulary.ids
     assert not [token for token in learned.vocabulary.tokens if "zz" in token or "qq" in token]
 
@@ -128,19 +140,19 @@ def test_stretches_that_are_no_words_are_left_out() -> None:
 @pytest.mark.parametrize("text", ["", " \n\u3000\n", "\u200b"])
 def test_refuses_an_empty_corpus(text: str) -> None:
     with pytest.raises(UserError, match="The corpus is empty"):
-        build_vocab([text], size=1000)
+        _build([text], size=1000)
 
 
 def test_refuses_a_size_without_room() -> None:
     with pytest.raises(UserError, match=f"{LEAST} entries is too small: .* alone take {LEAST}"):
-        build_vocab([TEXT], size=LEAST)
-    assert build_vocab([TEXT], size=LEAST + 1).vocabulary.size == LEAST + 1
+        _build([TEXT], size=LEAST)
+    assert _build([TEXT], size=LEAST + 1).vocabulary.size == LEAST + 1
 
 
 @settings(max_examples=40, deadline=None)
 @given(text=st.text(min_size=1), size=st.integers(LEAST + 1, 500))
 def test_any_text_gives_a_vocabulary_of_the_size(text: str, size: int) -> None:
-    learned = build_vocab([f"中 {text}"], size=size, min_frequency=1)
+    learned = _build([f"中 {text}"], size=size, min_frequency=1)
     assert learned.vocabulary.size == size
     counted = learned.ideographs + learned.punctuation + 2 * learned.letters + learned.pieces
     assert counted + learned.unused + 5 == size
@@ -148,8 +160,8 @@ def test_any_text_gives_a_vocabulary_of_the_size(text: str, size: int) -> None:
 
 def test_pieces_by_longest_match() -> None:
     text = "walking walked walker talking talked talker\n" * 5 + "中文，字。\n" * 5
-    learned = build_vocab([text], size=LEAST + 40, learner="longest-match")
-    again = build_vocab([text], size=LEAST + 40, learner="longest-match")
+    learned = _build([text], size=LEAST + 40, learner="longest-match")
+    again = _build([text], size=LEAST + 40, learner="longest-match")
     assert learned.vocabulary == again.vocabulary
     assert learned.vocabulary.size == LEAST + 40
     pieces = learned.vocabulary.tokens[learned.vocabulary.tokens.index("##z") + 1 :]
@@ -160,5 +172,5 @@ def test_pieces_by_longest_match() -> None:
 
 
 def test_longest_match_of_text_without_words() -> None:
-    learned = build_vocab(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learner="longest-match")
+    learned = _build(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learner="longest-match")
     assert learned.pieces == 0

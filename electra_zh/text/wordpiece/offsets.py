@@ -54,64 +54,28 @@ class OffsetFinder:
     def find(self, text: str, tokenized: TokenizedText) -> Covered:
         """Returns the characters that the tokens of a block cover."""
         codepoints, num_tokens = tokenized.codepoints, len(tokenized.ids)
-        alone, run_starts, run_ends = self._divide(text, codepoints)
-        if not len(run_starts):
-            assert len(alone) == num_tokens
-            return Covered(alone, alone + np.int32(1), np.zeros(num_tokens, np.bool_))
-        counts, found = self._look_up(text, codepoints, run_starts, run_ends)
-        assert len(alone) + len(found) == num_tokens
-        begin = np.repeat(run_starts.astype(np.int32), counts)
-        in_word = _in_runs(alone, run_starts, counts)
-        starts = np.empty(num_tokens, np.int32)
-        ends = np.empty(num_tokens, np.int32)
-        continues = np.zeros(num_tokens, np.bool_)
-        is_alone = ~in_word
-        starts[is_alone] = alone
-        ends[is_alone] = alone + np.int32(1)
-        starts[in_word] = begin + (found[:, 0] >> 1)
-        ends[in_word] = begin + found[:, 1]
-        continues[in_word] = (found[:, 0] & 1).astype(np.bool_)
-        return Covered(starts, ends, continues)
-
-    def find_firsts(
-        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
-    ) -> np.ndarray:
-        """Returns a character of the word that each token begins in; see `Tokenizer.find_firsts`.
-
-        Most stretches of letters are one word, and need no look into them.
-        """
-        codepoints = tokenized.codepoints
-        alone, run_starts, run_ends = self._divide(text, codepoints)
-        token_ends = np.append(tokenized.token_ends, 0)  # none before the first character
-        counts = token_ends[run_ends - 1] - token_ends[run_starts - 1]
-        begin = np.repeat(run_starts.astype(np.int32), counts)
-        word = np.cumsum(word_starts, dtype=np.int32)
-        several = word[run_ends - 1] > word[run_starts]
-        _, found = self._look_up(text, codepoints, run_starts[several], run_ends[several])
-        begin[np.repeat(several, counts)] += found[:, 0] >> 1
-        in_word = _in_runs(alone, run_starts, counts)
-        assert len(in_word) == len(tokenized.ids)
-        firsts = np.empty(len(in_word), np.int32)
-        firsts[in_word] = begin
-        firsts[~in_word] = alone
-        return firsts
-
-    def _divide(self, text: str, codepoints: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Returns the characters that are tokens, int32; starts and ends of stretches of words."""
         classes = self._classes.take(codepoints)
         if self._settings.lower_case:
             join_sigma_parts(text, classes)
-        return (np.flatnonzero(classes == 0).astype(np.int32), *word_runs(classes))
-
-    def _look_up(
-        self, text: str, codepoints: np.ndarray, run_starts: np.ndarray, run_ends: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the number of tokens of each stretch, and the pairs of all of them."""
+        alone = np.flatnonzero(classes == 0).astype(np.int32)
+        run_starts, run_ends = word_runs(classes)
         entries = self._cache.lookup(text, codepoints, run_starts, run_ends)
         counts = self._cache.counts[entries] >> 1
         # Row i of the cache's pairs is token i of all known stretches.
-        pairs = self._cache.ids.reshape(-1, 2)
-        return counts, pairs.take(ranges(self._cache.starts[entries] >> 1, counts), axis=0)
+        rows = ranges(self._cache.starts[entries] >> 1, counts)
+        pairs = self._cache.ids.reshape(-1, 2).take(rows, axis=0)
+        assert len(alone) + len(pairs) == num_tokens
+        # The tokens before a stretch: the characters that are tokens, and those of other stretches.
+        before = np.searchsorted(alone, run_starts.astype(np.int32))
+        in_word = np.zeros(num_tokens, np.bool_)
+        in_word[np.arange(len(pairs)) + np.repeat(before, counts)] = True
+        begin = np.repeat(run_starts.astype(np.int32), counts)
+        starts, ends = np.empty(num_tokens, np.int32), np.empty(num_tokens, np.int32)
+        continues = np.zeros(num_tokens, np.bool_)
+        starts[~in_word], ends[~in_word] = alone, alone + np.int32(1)
+        starts[in_word], ends[in_word] = begin + (pairs[:, 0] >> 1), begin + pairs[:, 1]
+        continues[in_word] = (pairs[:, 0] & 1).astype(np.bool_)
+        return Covered(starts, ends, continues)
 
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""
@@ -138,16 +102,6 @@ class OffsetFinder:
         assert word_end == len(sources.starts)
         assert next(ids, None) is None
         return numbers
-
-
-def _in_runs(alone: np.ndarray, run_starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns bool [T]: whether a token belongs to a stretch of words; `counts` are their sizes."""
-    # The tokens before a stretch: the characters that are tokens, and those of earlier stretches.
-    before = np.searchsorted(alone, run_starts.astype(np.int32))
-    total = int(counts.sum())
-    in_word = np.zeros(len(alone) + total, np.bool_)
-    in_word[np.arange(total) + np.repeat(before, counts)] = True
-    return in_word
 
 
 class _Sources(NamedTuple):

@@ -9,12 +9,11 @@ text takes 20 to 35 % longer once its words are cached.)
 
 from __future__ import annotations
 
-import itertools
+from array import array
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 # The cache is cleared before a block if it is larger than this: some 50 MB.
 MAX_ENTRIES = 1 << 18
@@ -36,8 +35,8 @@ class Encoded(NamedTuple):
     unknown: list[str]
 
 
-class TokenCache:
-    """Token ids by stretch of text. Not for several threads at once.
+class TokenCache(dict[str, int]):
+    """Stretch of text to its entry. Not for several threads at once.
 
     Attributes:
       ids: int32, the ids of all entries.
@@ -53,25 +52,34 @@ class TokenCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all entries."""
-        self._entries = _NewEntries(self._encode)
+        """Removes all entries."""
+        super().clear()
         self._table = _KeyTable()
-        self._ids = _Growing(np.int32)
-        self._counts = _Growing(np.int64)
-        self._starts = _Growing(np.int64)
-        self._single = _Growing(np.int32)
-        self._has_unknown = _Growing(np.bool_)
-        self.unknown = self._entries.unknown
-        self._renew_views()
+        self._characters = 0
+        self._ids, self._single, self._has_unknown = array("i"), array("i"), array("b")
+        self._starts, self._counts = array("q"), array("q")
+        self.unknown: dict[int, list[str]] = {}
+        self._show_arrays()
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __missing__(self, text: str) -> int:
+        ids, unknown = self._encode(text)
+        entry = len(self)
+        self[text] = entry
+        self._characters += len(text)
+        self._starts.append(len(self._ids))
+        self._counts.append(len(ids))
+        self._ids.extend(ids)
+        self._single.append(ids[0] if len(ids) == 1 else -1)
+        self._has_unknown.append(bool(unknown))
+        if unknown:
+            self.unknown[entry] = unknown
+        return entry
 
     def lookup(
         self, text: str, codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray
     ) -> np.ndarray:
         """Returns the entries of `text[starts[i]:ends[i]]`, int64; `codepoints` are the text's."""
-        if len(self) > MAX_ENTRIES or self._entries.characters > MAX_CHARACTERS:
+        if len(self) > MAX_ENTRIES or self._characters > MAX_CHARACTERS:
             self.clear()
         low, high = _ascii_keys(codepoints, starts, ends)
         entries = self._table.find(low, high)
@@ -79,39 +87,22 @@ class TokenCache:
         if not len(missed):
             return entries
         before = len(self)
+        # An array cannot grow while NumPy shows it.
+        del self.ids, self.starts, self.counts, self.single, self.has_unknown
         bounds = zip(starts[missed].tolist(), ends[missed].tolist(), strict=True)
-        entries[missed] = [self._entries[text[start:end]] for start, end in bounds]
-        if len(self) > before:
-            self._take_over_new(before)
-            new = missed[(entries[missed] >= before) & (low[missed] != 0)]
-            _, first = np.unique(entries[new], return_index=True)
-            new = new[first]
-            self._table.insert(low[new], high[new], entries[new])
+        entries[missed] = [self[text[start:end]] for start, end in bounds]
+        self._show_arrays()
+        new = missed[(entries[missed] >= before) & (low[missed] != 0)]
+        _, first = np.unique(entries[new], return_index=True)
+        new = new[first]
+        self._table.insert(low[new], high[new], entries[new])
         return entries
 
-    def _take_over_new(self, before: int) -> None:
-        """Puts the entries from number `before` on into the arrays."""
-        ids, counts = self._entries.take()
-        starts = np.cumsum(counts) - counts
-        single = np.full(len(counts), -1, np.int32)
-        single[counts == 1] = ids[starts[counts == 1]]
-        has_unknown = np.zeros(len(counts), np.bool_)
-        # The dict keeps the order of its entries: the new ones are its last.
-        new_unknown = itertools.takewhile(lambda entry: entry >= before, reversed(self.unknown))
-        has_unknown[[entry - before for entry in new_unknown]] = True
-        self._starts.extend(starts + len(self._ids.values))
-        self._ids.extend(ids)
-        self._counts.extend(counts)
-        self._single.extend(single)
-        self._has_unknown.extend(has_unknown)
-        self._renew_views()
-
-    def _renew_views(self) -> None:
-        self.ids = self._ids.values
-        self.starts = self._starts.values
-        self.counts = self._counts.values
-        self.single = self._single.values
-        self.has_unknown = self._has_unknown.values
+    def _show_arrays(self) -> None:
+        self.ids = np.asarray(self._ids)
+        self.starts, self.counts = np.asarray(self._starts), np.asarray(self._counts)
+        self.single = np.asarray(self._single)
+        self.has_unknown = np.asarray(self._has_unknown).view(np.bool_)
 
 
 def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -120,52 +111,6 @@ def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     total = int(ends[-1]) if len(ends) else 0
     found: np.ndarray = np.arange(total) + np.repeat(starts - (ends - counts), counts)
     return found
-
-
-class _Growing:
-    """An array that grows at its end, in amortised constant time per value."""
-
-    def __init__(self, dtype: DTypeLike) -> None:
-        self._buffer = np.zeros(1024, dtype)
-        self.values = self._buffer[:0]
-
-    def extend(self, values: np.ndarray) -> None:
-        size = len(self.values) + len(values)
-        if size > len(self._buffer):
-            larger = np.zeros(2 * size, self._buffer.dtype)
-            larger[: len(self.values)] = self.values
-            self._buffer = larger
-        self._buffer[len(self.values) : size] = values
-        self.values = self._buffer[:size]
-
-
-class _NewEntries(dict[str, int]):
-    """Stretch to entry; a stretch not seen before is encoded and gets the next number."""
-
-    def __init__(self, encode: Callable[[str], Encoded]) -> None:
-        super().__init__()
-        self._encode = encode
-        self._ids: list[int] = []
-        self._counts: list[int] = []
-        self.characters = 0
-        self.unknown: dict[int, list[str]] = {}
-
-    def __missing__(self, text: str) -> int:
-        ids, unknown = self._encode(text)
-        entry = len(self)
-        self[text] = entry
-        self._ids.extend(ids)
-        self._counts.append(len(ids))
-        self.characters += len(text)
-        if unknown:
-            self.unknown[entry] = unknown
-        return entry
-
-    def take(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids and counts of the entries made since the last call."""
-        new = np.array(self._ids, np.int32), np.array(self._counts, np.int64)
-        self._ids, self._counts = [], []
-        return new
 
 
 class _KeyTable:

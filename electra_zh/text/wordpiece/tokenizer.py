@@ -34,21 +34,10 @@ MAX_WORD_CHARACTERS = 200
 # vocabulary. Google's Chinese vocabulary has only the low-9 double mark of these, so quotation
 # marks and dashes are most of the unknown characters in Chinese text.
 PUNCTUATION_MAP = {
-    "\u201c": '"',  # left double quotation mark
-    "\u201d": '"',  # right double quotation mark
-    "\u201e": '"',  # double low-9 quotation mark
-    "\u201f": '"',  # double high-reversed-9 quotation mark
-    "\u2018": "'",  # left single quotation mark
-    "\u2019": "'",  # right single quotation mark
-    "\u201a": "'",  # single low-9 quotation mark
-    "\u201b": "'",  # single high-reversed-9 quotation mark
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),  # double quotation marks
+    **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),  # single quotation marks
     "`": "'",  # grave accent: a quotation mark in plain text, a code mark in Markdown
-    "\u2014": "-",  # em dash
-    "\u2013": "-",  # en dash
-    "\u2010": "-",  # hyphen
-    "\u2011": "-",  # non-breaking hyphen
-    "\u2012": "-",  # figure dash
-    "\u2015": "-",  # horizontal bar
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015", "-"),  # hyphens and dashes
     "\u2026": ".",  # horizontal ellipsis
 }
 
@@ -108,7 +97,9 @@ class WordPieceTokenizer(Tokenizer):
         codes = self._table.take(codepoints)
         if self.settings.lower_case:
             join_sigma_parts(text, codes)
-        self._count_unknown(codepoints[codes == self.vocabulary.unk_id])
+        unknown = codepoints[codes == self.vocabulary.unk_id]
+        for point, count in zip(*_counted(unknown), strict=True):
+            self.unknowns[chr(point)] += count
         overflow = self._fill_words(text, codepoints, codes)
         is_token = codes >= 0
         ids = codes[is_token]
@@ -129,11 +120,6 @@ class WordPieceTokenizer(Tokenizer):
 
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
         return self._offsets.find(text, tokenized)
-
-    def find_firsts(  # noqa: D102
-        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
-    ) -> np.ndarray:
-        return self._offsets.find_firsts(text, tokenized, word_starts)
 
     def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
         del inside
@@ -164,7 +150,9 @@ class WordPieceTokenizer(Tokenizer):
             return None
         cache = self._cache
         entries = cache.lookup(text, codepoints, starts, ends)
-        self._count_unknown_words(entries)
+        for entry, count in zip(*_counted(entries[cache.has_unknown[entries]]), strict=True):
+            for word in cache.unknown[entry]:
+                self.unknowns[word] += count
         # The other characters of a run stay what they are: WORD or DROP, no token.
         single = cache.single[entries]
         is_single = single >= 0
@@ -223,17 +211,11 @@ class WordPieceTokenizer(Tokenizer):
             start, prefix = end, "##"
         return pieces
 
-    def _count_unknown(self, codepoints: np.ndarray) -> None:
-        points, counts = np.unique(codepoints, return_counts=True)
-        for point, count in zip(points.tolist(), counts.tolist(), strict=True):
-            self.unknowns[chr(point)] += count
 
-    def _count_unknown_words(self, entries: np.ndarray) -> None:
-        with_unknown = entries[self._cache.has_unknown[entries]]
-        distinct, counts = np.unique(with_unknown, return_counts=True)
-        for entry, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            for word in self._cache.unknown[entry]:
-                self.unknowns[word] += count
+def _counted(values: np.ndarray) -> tuple[list[int], list[int]]:
+    """Returns the distinct values, and the frequency of each."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct.tolist(), counts.tolist()
 
 
 def _keep_freed_memory() -> None:

@@ -15,14 +15,14 @@ import functools
 import io
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation, to_codepoints
-from electra_zh.text.training import Say, VocabularySettings
+from electra_zh.text.training import Say, Trainer, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import (
     character_forms,
@@ -75,53 +75,44 @@ class TrainedVocabulary(NamedTuple):
         )
 
 
-class _Counts(NamedTuple):
-    """Frequencies of the characters that are words, and of the longer words."""
-
-    singles: dict[str, int]
-    words: dict[str, int]
-
-
 def build_vocab(
     blocks: Iterable[str],
+    settings: VocabularySettings,
     *,
-    size: int,
-    settings: TokenizerSettings = TokenizerSettings(),
+    say: Say | None = None,
     min_frequency: int = 2,
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
     learner: Learner = "bpe",
 ) -> TrainedVocabulary:
-    r"""Trains a WordPiece vocabulary of exactly `size` entries.
+    """Trains a WordPiece vocabulary of exactly `settings.size` entries; see `train_vocabulary`.
 
     The entries, in this order: [PAD], [unused1] to [unused99], [UNK] [CLS] [SEP] [MASK] (ids 100
     to 103); ideographs by frequency; punctuation, all of ASCII and the rest by frequency; letters,
     digits and signs, all of ASCII and the rest by frequency, then the same with ##; pieces, the
     most useful first. Characters are added by frequency until the fraction `piece_share` of the
     room is left; unused room of one kind is given to the other. A corpus with too little text for
-    `size` gives further [unusedN] entries at the end.
+    the size gives further [unusedN] entries at the end.
 
     Args:
-      blocks: the corpus, as for `training.Trainer`.
-      size: number of entries.
-      settings: normalisation; `map_punctuation` is ignored.
+      blocks: the corpus.
+      settings: its settings; `map_punctuation` is ignored.
+      say: not used.
       min_frequency: a character or word that is rarer is ignored.
       limit_alphabet: the maximal number of characters except ideographs, punctuation and ASCII.
       piece_share: fraction of the room after the ASCII characters that is reserved for pieces.
       learner: of the pieces, see above.
-
-    Raises:
-      UserError: there is no text, or `size` has no room for more than the ASCII characters.
     """
-    letters = _ascii_letters(settings)
+    del say
+    size, lower_case = settings.size, settings.tokenizer.lower_case
+    letters = string.digits + (string.ascii_lowercase if lower_case else string.ascii_letters)
     least = 4 + 1 + _FREE_SLOTS + len(string.punctuation) + 2 * len(letters)
     if size <= least:
         raise UserError(
             f"A vocabulary of {size} entries is too small: special tokens, {_FREE_SLOTS} free "
             f"slots and the ASCII characters alone take {least}. Raise --size"
         )
-    counts = _count(blocks, settings)
-    characters = _character_counts(counts)
+    characters, word_counts = _count(blocks, settings.tokenizer)
     if not characters:
         raise UserError("The corpus is empty: a vocabulary needs text. Check the input files")
     frequent = {
@@ -131,18 +122,13 @@ def build_vocab(
     }
     room = size - least
     kept = _within(frequent, room - int(piece_share * room), limit_alphabet)
-    words = _usable(counts.words, {*kept, *letters}, min_frequency)
+    words = _usable(word_counts, {*kept, *letters}, min_frequency)
     learn = _matched_pieces if learner == "longest-match" else _merged_pieces
     pieces = learn(words, {*kept, *letters}, room - _cost(kept))
     if _cost(kept) + len(pieces) < room:
         # Too few pieces for their part of the room: rarer characters get the rest of it.
         kept = _within(frequent, room - len(pieces), limit_alphabet)
     return _assemble(size, kept, letters, pieces, characters)
-
-
-def _ascii_letters(settings: TokenizerSettings) -> str:
-    cases = string.ascii_lowercase if settings.lower_case else string.ascii_letters
-    return string.digits + cases
 
 
 def _is_single(char: str) -> bool:
@@ -170,7 +156,8 @@ def _within(frequent: Iterable[str], room: int, limit_alphabet: int) -> list[str
     return kept
 
 
-def _count(blocks: Iterable[str], settings: TokenizerSettings) -> _Counts:
+def _count(blocks: Iterable[str], settings: TokenizerSettings) -> tuple[Counter[str], Counter[str]]:
+    """Returns the frequencies of the characters, and those of the words of several characters."""
     forms = character_forms(settings)
     totals = np.zeros(len(forms), np.int64)
     runs: Counter[str] = Counter()
@@ -186,15 +173,20 @@ def _count(blocks: Iterable[str], settings: TokenizerSettings) -> _Counts:
         runs.update([text[start:end] for start, end in bounds])
         if len(runs) > _MAX_WORDS:
             runs = _without_rare(runs)
-    singles = Counter({chr(point): int(totals[point]) for point in np.flatnonzero(totals).tolist()})
+    characters = Counter(
+        {chr(point): int(totals[point]) for point in np.flatnonzero(totals).tolist()}
+    )
     words: Counter[str] = Counter()
     for run, count in runs.items():
         for word in split_words(run, settings):
             if len(word) == 1 and _is_single(word):
-                singles[word] += count
+                characters[word] += count
             elif len(word) <= MAX_WORD_CHARACTERS:
                 words[word] += count
-    return _Counts(singles, words)
+    for word, count in words.items():
+        for char in word:
+            characters[char] += count
+    return characters, words
 
 
 def _without_rare(counts: Counter[str]) -> Counter[str]:
@@ -202,14 +194,6 @@ def _without_rare(counts: Counter[str]) -> Counter[str]:
     values = np.fromiter(counts.values(), np.int64, len(counts))
     least = 1 + int(np.partition(values, len(values) - _MAX_WORDS // 2)[-_MAX_WORDS // 2])
     return Counter({word: count for word, count in counts.items() if count >= least})
-
-
-def _character_counts(counts: _Counts) -> dict[str, int]:
-    characters: Counter[str] = Counter(counts.singles)
-    for word, count in counts.words.items():
-        for char in word:
-            characters[char] += count
-    return characters
 
 
 def _usable(words: dict[str, int], alphabet: set[str], min_frequency: int) -> list[tuple[str, int]]:
@@ -229,7 +213,12 @@ def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int
         return []
     # Its pieces include single characters, alone and at a word's start.
     wanted = number + 2 * len(alphabet) + 10
-    return list(_as_wordpieces(_train(rows, wanted)))[:number]
+    pieces = ((piece.removeprefix(_WORD_START), piece) for piece in _train(rows, wanted))
+    return [
+        text if piece.startswith(_WORD_START) else f"##{text}"
+        for text, piece in pieces
+        if len(text) > 1
+    ][:number]
 
 
 def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
@@ -283,13 +272,6 @@ def _train(rows: list[str], size: int) -> list[str]:
     return [processor.id_to_piece(index) for index in range(1, processor.get_piece_size())]
 
 
-def _as_wordpieces(pieces: list[str]) -> Iterator[str]:
-    for piece in pieces:
-        text = piece.removeprefix(_WORD_START)
-        if len(text) > 1:
-            yield text if piece.startswith(_WORD_START) else f"##{text}"
-
-
 def _assemble(
     size: int, kept: list[str], ascii_letters: str, pieces: list[str], characters: dict[str, int]
 ) -> TrainedVocabulary:
@@ -314,25 +296,7 @@ def _assemble(
     )
 
 
-def _build(
-    blocks: Iterable[str],
-    settings: VocabularySettings,
-    *,
-    say: Say | None = None,
-    piece_share: float = 0.2,
-    learner: Learner = "bpe",
-) -> TrainedVocabulary:
-    del say
-    return build_vocab(
-        blocks,
-        size=settings.size,
-        settings=settings.tokenizer,
-        piece_share=piece_share,
-        learner=learner,
-    )
-
-
-TRAINERS = {
-    "wordpiece": _build,
-    "wordpiece-words": functools.partial(_build, piece_share=0.5, learner="longest-match"),
+TRAINERS: dict[str, Trainer] = {
+    "wordpiece": build_vocab,
+    "wordpiece-words": functools.partial(build_vocab, piece_share=0.5, learner="longest-match"),
 }
