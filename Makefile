@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
 .PHONY: help demo test cluster interop check bench clean
 
@@ -19,8 +20,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 
+# The package as a user gets it; the other targets install the checkout itself, and more.
+$(VENV)/installed-demo: $(VENV)/bin/python setup.cfg pyproject.toml $(SOURCES)
+	rm -rf build
+	$(BIN)/pip install --quiet .
+	@touch $@
+
 $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[test]'
+	@rm -f $(VENV)/installed-demo
 	@touch $@
 
 $(VENV)/installed-check: $(VENV)/installed
@@ -35,11 +43,11 @@ $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@
 
-demo: $(VENV)/installed
+demo: $(or $(wildcard $(VENV)/installed),$(VENV)/installed-demo)
 	$(BIN)/electra-zh demo --output demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow and not interop" -n 2
+	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15 --cov
 
 cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
@@ -50,11 +58,11 @@ interop: $(VENV)/installed-interop
 check: $(VENV)/installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy electra_zh
+	$(BIN)/mypy electra_zh tests
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_finetune.py
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo build .coverage *.egg-info .pytest_cache .mypy_cache .ruff_cache

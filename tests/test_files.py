@@ -33,7 +33,7 @@ def test_atomic_write_replaces(tmp_path: Path) -> None:
     assert files.read_text(str(path)) == "二\r\n"
 
 
-def test_an_output_folder_is_no_file_nor_below_one(tmp_path: Path) -> None:
+def test_an_output_folder_is_not_a_file_or_below_one(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     for name in ("f", "f/new", "f/a/new"):
         with pytest.raises(UserError, match="f is a file; --output names a folder"):

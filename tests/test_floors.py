@@ -108,7 +108,7 @@ def _starts_light(path: Path) -> bool:
     return any(name == known or name.startswith(f"{known}.") for known in WITHOUT_TENSORFLOW)
 
 
-@pytest.mark.parametrize("path", list(filter(_starts_light, _modules())), ids=_name)
+@pytest.mark.parametrize("path", [path for path in _modules() if _starts_light(path)], ids=_name)
 def test_no_tensorflow_where_it_must_not_be(path: Path) -> None:
     name = _name(path)
     for module in _imports(path, top_level_only=True):

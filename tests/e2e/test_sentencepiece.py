@@ -12,8 +12,10 @@ from support.made_text import Sizes
 from support.piece_models import make_text
 from support.runner import PRETRAIN, done, electra, refused
 
-LEARN = ("build-vocab", "corpus.txt", "--kind", "sentencepiece", "--size", "150")
-LEARN = (*LEARN, "--character-coverage", "1")
+LEARN = (
+    *("build-vocab", "corpus.txt", "--kind", "sentencepiece", "--size", "150"),
+    *("--character-coverage", "1"),
+)
 BUILD = ("build-data", "corpus.txt", "--vocab")
 QUICK = [
     *("max_seq_length=48", "bucket_by_length=false", "num_train_epochs=1", "train_batch_size=8"),

@@ -34,7 +34,7 @@ WORDS = (
 
 @functools.cache
 def make_text(lines: int = 300) -> str:
-    """Lines of the words, each word often enough to become a piece."""
+    """Returns lines of the words, each word often enough to become a piece."""
     generator = random.Random(1)
     return "\n".join(
         "".join(generator.choices(WORDS, k=generator.randint(3, 14))) for _ in range(lines)
@@ -49,7 +49,7 @@ def make_pieces(
     byte_fallback: bool = False,
     tokenizer: TokenizerSettings = TokenizerSettings(),
 ) -> SentencePieceVocabulary:
-    """A model as build-vocab makes it."""
+    """Returns a model as build-vocab trains it."""
     settings = VocabularySettings(
         "sentencepiece",
         size + 256 * byte_fallback,
@@ -65,7 +65,7 @@ def make_pieces(
 def make_tokenizer(
     model_type: ModelType = "unigram", *, byte_fallback: bool = False
 ) -> SentencePieceTokenizer:
-    """The tokenizer of such a model."""
+    """Returns the tokenizer of such a model."""
     return SentencePieceTokenizer(make_pieces(model_type, byte_fallback=byte_fallback))
 
 
@@ -76,9 +76,8 @@ def make_foreign(
     pad: int = 0,
     user_defined: bool = False,
 ) -> bytes:
-    """A model as others make it: NFKC, a space before each text, other names."""
+    """Returns a model like those of others: NFKC, a space before each text, other names."""
     model = io.BytesIO()
-    flag = "user_defined_symbols" if user_defined else "control_symbols"
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(make_text().split("\n")),
         model_writer=model,
@@ -88,6 +87,7 @@ def make_foreign(
         bos_id=-1,
         eos_id=-1,
         minloglevel=2,
-        **{flag: list(names)},
+        user_defined_symbols=list(names) if user_defined else [],
+        control_symbols=[] if user_defined else list(names),
     )
     return model.getvalue()

@@ -25,10 +25,10 @@ CASED = TokenizerSettings(lower_case=False)
         ("Café", ["cafe"]),
         ("a≠b", ["a", "=", "b"]),  # decomposes into = and a mark
         ("[MASK]", ["[", "mask", "]"]),
-        ("カタ", ["カタ"]),  # kana are no ideographs
+        ("カタ", ["カタ"]),  # kana are not ideographs
         ("\uf900", ["\u8c48"]),  # a compatibility ideograph
         ("ΑΣ Σ", ["ας", "σ"]),  # final sigma
-        ("Α'Σ", ["α", "'", "ς"]),  # its context goes on across an apostrophe
+        ("Α'Σ", ["α", "'", "ς"]),  # its context continues across an apostrophe
         ("中\u0301", ["中"]),
         ("", []),
         (" \t\u200b ", []),
@@ -52,7 +52,7 @@ def test_settings_decide_on_case_and_accents() -> None:
 
 
 @pytest.mark.parametrize("settings", [DEFAULT, ACCENTS, CASED], ids=["default", "accents", "cased"])
-def test_every_character_alone_is_what_its_form_says(settings: TokenizerSettings) -> None:
+def test_every_character_alone_becomes_its_form(settings: TokenizerSettings) -> None:
     forms = character_forms(settings)
     singles = np.flatnonzero(forms >= 0).tolist()
     assert [split_words(chr(point), settings) for point in singles] == [
@@ -77,7 +77,7 @@ def test_classes_follow_the_categories(settings: TokenizerSettings) -> None:
 
 
 def test_no_punctuation_is_a_combining_mark() -> None:
-    # What `character_forms` says of cutting behind punctuation rests on this.
+    # What `character_forms` says about cutting after punctuation depends on this.
     for point in range(0x110000):
         if unicodedata.category(chr(point))[0] == "P":
             assert unicodedata.combining(chr(point)) == 0

@@ -100,7 +100,7 @@ def test_the_sample_corpus_is_cut_as_by_jieba(hmm: bool, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @BOTH
-def test_every_character_is_what_it_is_to_jieba(hmm: bool) -> None:
+def test_every_character_has_its_class_in_jieba(hmm: bool) -> None:
     segmenter = _segmenter(hmm)
     lines = [f"我们{chr(point)}中国a{chr(point)}1" for point in range(0x110000) if point != 10]
     for first in range(0, len(lines), 1 << 15):
@@ -123,11 +123,12 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def _loaded() -> tuple[dict[str, int], int]:
     from jieba import Tokenizer
 
-    return Tokenizer.gen_pfdict(Tokenizer().get_dict_file())
+    frequencies, total = Tokenizer.gen_pfdict(Tokenizer().get_dict_file())
+    return frequencies, total
 
 
 def _cut_by_jieba(dictionary: str, texts: list[str], hmm: bool) -> list[list[str]]:
-    """What jieba makes of texts with its own reading of a dictionary."""
+    """Returns jieba's words of texts, with the dictionary read by jieba itself."""
     from jieba import Tokenizer, finalseg
 
     tokenizer = Tokenizer()
@@ -194,7 +195,7 @@ def test_further_words_leave_jieba_itself_alone(tmp_path: Path, loaded_once: Non
     assert "杭研" in _segmenter(True).cut("他来到了网易杭研大厦")
 
 
-def test_broken_dictionaries_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_malformed_dictionaries_are_rejected_before_jieba_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("好\n机器 学习 3", encoding="utf-8")
     with pytest.raises(UserError, match=r"words\.txt:2: "):

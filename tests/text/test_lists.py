@@ -1,4 +1,4 @@
-"""Lists of words and dictionaries: read, refused with file and line, and cut by."""
+"""Lists of words and dictionaries: read, rejected with file and line, and applied to text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_dictionaries_are_read_as_jieba_s(tmp_path: Path) -> None:
         ("\n \n", r"d contains no words"),
     ],
 )
-def test_broken_dictionaries_are_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
+def test_malformed_dictionaries_are_rejected(
+    tmp_path: Path, data: str | bytes, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         read_dictionary(_write(tmp_path / "d", data))
 
@@ -59,7 +61,7 @@ def test_lists_have_words_in_their_first_column(tmp_path: Path) -> None:
     ("data", "message"),
     [("", "w contains no words"), (b"a\nb\n\xe4\xbd", "w:3: the line is not UTF-8")],
 )
-def test_broken_lists_are_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
+def test_malformed_lists_are_rejected(tmp_path: Path, data: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_words(_write(tmp_path / "w", data))
 

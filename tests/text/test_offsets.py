@@ -1,4 +1,4 @@
-"""What each token covers: the right characters of the text as it was given."""
+"""Offsets: each token covers the right characters of the text as it was given."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def _shown(tokenizer: WordPieceTokenizer, text: str) -> list[tuple[str, int, int
 
 
 def _normal(tokenizer: WordPieceTokenizer, covered: str) -> str:
-    """What the tokenizer sees in a stretch; which sigma depends on more than the stretch."""
+    """Returns a stretch as the tokenizer normalises it, with one sigma for both forms."""
     if tokenizer.settings.map_punctuation:
         mapped = {a: b for a, b in PUNCTUATION_MAP.items() if a not in VOCABULARY.ids}
-        covered = covered.translate(str.maketrans(mapped))
+        covered = "".join(mapped.get(char, char) for char in covered)
     kept = "".join(char for char in covered if not is_dropped(char))
     return normalize(kept, tokenizer.settings).replace("ς", "σ")
 
@@ -122,7 +122,7 @@ def test_places_stay_in_the_text_and_never_fall(name: str, some: list[str]) -> N
 @given(text=texts)
 @example(text="e\0\u0301")
 @example(text="가\u0301Σ,\u0301")
-def test_a_piece_covers_what_it_says(name: str, text: str) -> None:
+def test_a_piece_covers_its_own_characters(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     result = tokenizer.encode_batch([text])
     for index, start, end in zip(result.ids, result.starts, result.ends, strict=True):
@@ -168,7 +168,7 @@ def test_the_pieces_of_a_word_cover_the_word(name: str, text: str) -> None:
 @EVERY_SETTING
 @settings(deadline=None)
 @given(text=any_texts)
-def test_what_no_token_covers_leaves_nothing(name: str, text: str) -> None:
+def test_uncovered_characters_have_no_tokens(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]
     result = tokenizer.encode_batch([text])
     is_covered = np.zeros(len(text), np.bool_)
@@ -193,14 +193,14 @@ def test_neither_block_nor_neighbours_matter(name: str, some: list[str], size: i
     for one, other in zip(whole, cut, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
-    for text, one in zip(some, _each(whole), strict=True):
-        # A tokenizer that has seen nothing yet would say the same: the words are known by now.
-        for known, alone in zip(one, tokenizer.encode_batch([text]), strict=True):
-            np.testing.assert_array_equal(known, alone)
+    for text, each in zip(some, _each(whole), strict=True):
+        # The words are cached by now; a new tokenizer would give the same.
+        for cached, alone in zip(each, tokenizer.encode_batch([text]), strict=True):
+            np.testing.assert_array_equal(cached, alone)
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_known_words_with_nul_keep_their_places(order: int) -> None:
+def test_cached_words_with_nul_keep_their_offsets(order: int) -> None:
     some = ["abcd", "abcd\0", "ab\0cd", "\0abcd", "\0" * 9 + "abcd"][::order]
     tokenizer = WordPieceTokenizer(VOCABULARY)
     places = [
@@ -254,7 +254,7 @@ def test_known_words_with_nul_keep_their_places(order: int) -> None:
             ],
         ),
         ("İSTAN,ß", [("istan", 0, 5), (",", 5, 6), ("ß", 6, 7)]),
-        # The last sigma is a final one, and beside punctuation it still knows its word.
+        # The last sigma is a final one, and its word continues after punctuation.
         ("ΟΔΟΣ", [("οδ", 0, 2), ("##ος", 2, 4)]),
         ("ΟΔΟΣ'Α", [("οδ", 0, 2), ("##ο", 2, 3), ("##σ", 3, 4), ("'", 4, 5), ("α", 5, 6)]),
         ("Σ\u0301,\u0301b", [("σ", 0, 2), (",", 2, 3), ("b", 4, 5)]),
@@ -310,7 +310,7 @@ def test_several_texts_are_flat() -> None:
 
 
 def test_marks_in_another_order_count_in_the_order_of_the_text() -> None:
-    # Decomposed, the second mark comes first; it is no reason for places to fall.
+    # Decomposed, the second mark comes first; places must not fall.
     shown = _shown(TOKENIZERS["lower_strip"], "a\u302f\u302eb")
     assert shown == [("[UNK]", 0, 4)]
     vocabulary = Vocabulary([*SPECIAL_TOKENS, "a", "##\U0001d165", "##\u302e"])

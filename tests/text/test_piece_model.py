@@ -1,4 +1,4 @@
-"""SentencePiece models as vocabularies: what is found in them, and what is refused."""
+"""SentencePiece models as vocabularies: their content, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_save_and_load_give_the_same(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
 
 
-def test_it_is_no_word_piece_vocabulary_of_the_same_tokens() -> None:
+def test_a_model_differs_from_a_wordpiece_vocabulary_of_the_same_tokens() -> None:
     vocabulary = make_pieces()
     same = Vocabulary(vocabulary.tokens)
     assert vocabulary != same
     assert same != vocabulary
 
 
-def test_the_kind_is_told_by_content(tmp_path: Path) -> None:
+def test_the_kind_is_recognized_by_content(tmp_path: Path) -> None:
     model = load_vocabulary(_file(tmp_path, make_pieces().model, "vocab"))
     words = load_vocabulary(_file(tmp_path, "\n".join(SPECIAL_TOKENS).encode(), "tokens"))
     assert isinstance(model, SentencePieceVocabulary)
@@ -100,7 +100,7 @@ def test_special_tokens_of_others_never_come_out_of_text() -> None:
     ],
     ids=["empty", "text", "cut", "no mask", "none", "padding"],
 )
-def test_what_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+def test_rejected_models(content: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"some\.model.*{message}") as caught:
         load_vocabulary(_file(tmp_path, content))
     assert "\n" not in str(caught.value)
@@ -121,7 +121,7 @@ def test_a_model_says_how_it_normalises(settings: TokenizerSettings) -> None:
     assert settings_of(vocabulary, TokenizerSettings()) == settings
 
 
-def test_other_settings_than_the_model_s_are_refused() -> None:
+def test_settings_that_differ_from_the_model_are_rejected() -> None:
     with pytest.raises(UserError, match="lower-cases text and strips accents"):
         settings_of(make_pieces(), TokenizerSettings(False, False))
     with pytest.raises(UserError, match="Omit --no-lower-case, --keep-accents and "):

@@ -118,7 +118,7 @@ MIXED = [
 @example("각각한국")
 def test_tokens_begin_words_by_the_plain_rule(text: str) -> None:
     text = text.replace("\r", "")
-    words = [_jieba().cut(line) for line in text.split("\n")]  # type: ignore[attr-defined]
+    words = [_jieba().cut(line) for line in text.split("\n")]
     joined = list(itertools.chain.from_iterable([*line, "\n"] for line in words))[:-1]
     assert _begins(_jieba(), text)[1].tolist() == _plainly(joined, text)
 
@@ -156,7 +156,7 @@ def test_spaces_are_those_of_every_code_point() -> None:
         ({"check_every": 0}, "check_every must be at least 1; received 0"),
     ],
 )
-def test_wrong_settings_are_refused(values: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_rejected(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         WordSettings(**values)  # type: ignore[arg-type]
 

@@ -34,7 +34,7 @@ texts = st.lists(st.one_of(st.sampled_from(NASTY), st.just("\n")), max_size=14).
 
 
 def _tokens(tokenizer: SentencePieceTokenizer, text: str) -> list[tuple[str, str]]:
-    """Each piece with what it covers."""
+    """Returns each piece with the text that it covers."""
     found = tokenizer.encode_batch([text])
     return [
         (tokenizer.vocabulary.tokens[index], text[start:end])
@@ -53,7 +53,7 @@ def test_a_block_is_its_lines(name: str, text: str) -> None:
     assert found.line_ends.tolist() == np.cumsum(list(map(len, each))).tolist()
     assert len(found.codepoints) == len(found.token_ends) == len(text)
     assert (np.diff(found.token_ends, prepend=0) >= 0).all()
-    # Counted stop each line, a block counts the tokens of its lines.
+    # Counted after each line, a block counts the tokens of its lines.
     for place, char in enumerate(text):
         if char == "\n":
             assert found.token_ends[place] in found.line_ends
@@ -63,7 +63,7 @@ def test_a_block_is_its_lines(name: str, text: str) -> None:
 @EVERY
 @settings(deadline=None)
 @given(st.lists(texts, max_size=4))
-def test_pieces_cover_what_the_library_says(name: str, some: list[str]) -> None:
+def test_offsets_match_those_of_the_library(name: str, some: list[str]) -> None:
     tokenizer = TOKENIZERS[name]
     processor = load_processor(tokenizer.vocabulary.model)
     found = tokenizer.encode_batch(some)
@@ -132,7 +132,7 @@ def test_spaces_are_left_out_of_words() -> None:
     assert found[1][0].startswith(SPACE_MARK)
 
 
-def test_full_width_letters_stay_what_they_are() -> None:
+def test_full_width_letters_do_not_change() -> None:
     assert TOKENIZERS["unigram"].tokens("天，地")[1] == "，"
     foreign = _tokens(TOKENIZERS["foreign"], "天２０２４，地")
     assert "".join(text for _, text in foreign) == "天２０２４，地"
@@ -153,7 +153,7 @@ def test_bytes_cover_their_character() -> None:
     assert not tokenizer.unknowns
 
 
-def test_stretches_that_no_piece_has_are_one_unknown_and_counted() -> None:
+def test_stretches_without_pieces_are_one_unknown_and_counted() -> None:
     tokenizer = make_tokenizer()
     tokenizer.unknowns.clear()
     assert _tokens(tokenizer, "天😀𠀀地豈") == [
@@ -165,7 +165,7 @@ def test_stretches_that_no_piece_has_are_one_unknown_and_counted() -> None:
     assert tokenizer.unknowns == {"😀𠀀": 1, "豈": 1}
 
 
-def test_what_continues_a_word() -> None:
+def test_pieces_inside_a_word_continue_it() -> None:
     tokenizer = TOKENIZERS["unigram"]
     found = tokenizer.encode_batch(["xyz天xy 12", "z"])
     pieces = [tokenizer.vocabulary.tokens[index] for index in found.ids]
@@ -227,7 +227,7 @@ def test_a_copy_for_another_process_gives_the_same() -> None:
 
 @settings(deadline=None)
 @given(st.lists(lines, max_size=5))
-def test_a_block_that_is_tokenized_knows_what_its_pieces_cover(some: list[str]) -> None:
+def test_offsets_of_a_block_match_those_of_its_lines(some: list[str]) -> None:
     tokenizer = TOKENIZERS["unigram"]
     text = "\n".join(some)
     covered = tokenizer.find_covered(text, tokenizer.tokenize_text(text))

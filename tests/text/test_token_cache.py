@@ -57,7 +57,7 @@ def test_many_words_share_one_table() -> None:
     assert _look_up(store, words) == [_encode(word).ids for word in words]
 
 
-def test_the_table_finds_what_was_put_in_and_nothing_else() -> None:
+def test_the_table_finds_inserted_keys_only() -> None:
     rng = np.random.default_rng(0)
     keys = rng.integers(1, 1 << 16, (20_000, 2)).astype(np.uint64)
     low, high = np.unique(keys, axis=0).T.copy()

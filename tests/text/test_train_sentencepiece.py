@@ -1,4 +1,4 @@
-"""Learning a SentencePiece model: its bytes, its pieces, what it is learnt from."""
+"""Training a SentencePiece model: its bytes, its pieces, its sentences."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_bytes_take_256_of_the_pieces() -> None:
     assert make_pieces().parts.kinds.count("byte") == 0
 
 
-def test_what_is_said_of_the_model() -> None:
+def test_figures_of_the_model() -> None:
     learned = build_pieces([make_text()], SETTINGS)
     assert learned.longer > 30
     assert learned.characters_per_token > 1.5
@@ -94,7 +94,7 @@ def test_what_is_said_of_the_model() -> None:
         (TokenizerSettings(False, False), "Éa\t A", "Éa▁A"),
     ],
 )
-def test_how_text_is_normalised(settings: TokenizerSettings, text: str, expected: str) -> None:
+def test_normalisation_of_text(settings: TokenizerSettings, text: str, expected: str) -> None:
     processor = load_processor(make_pieces(tokenizer=settings).model)
     # U+0000 ends nothing and vanishes only in whole texts; compatibility ideographs decompose.
     if settings.strip_accents:
@@ -131,6 +131,6 @@ def test_rules_are_of_single_characters() -> None:
         ),
     ],
 )
-def test_what_is_refused(values: dict[str, Any], text: str, message: str) -> None:
+def test_rejected_settings(values: dict[str, Any], text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_pieces([text], dataclasses.replace(SETTINGS, **values))

@@ -1,4 +1,4 @@
-"""Learning a vocabulary: its layout, its size, what it keeps and what it can tokenize."""
+"""Training a vocabulary: its layout, its size, its tokens and the text that they cover."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_small_size_is_shared_by_frequency() -> None:
     learned = _build([f"{chars}\n{words}"], size=LEAST + 100, piece_share=0.2)
     assert (learned.ideographs, learned.pieces, learned.unused) == (80, 20, 99)
     assert learned.vocabulary.tokens[104:184] == tuple(map(chr, range(0x4E00, 0x4E50)))
-    # Without pieces to learn, the characters have their share, and the other way round.
+    # Without pieces to learn, the characters have their share, and the reverse.
     assert _build([chars], size=LEAST + 100).ideographs == 100
     assert _build([words], size=LEAST + 100).pieces == 100
 
@@ -138,12 +138,12 @@ def test_stretches_that_are_no_words_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n\u3000\n", "\u200b"])
-def test_refuses_an_empty_corpus(text: str) -> None:
+def test_an_empty_corpus_is_rejected(text: str) -> None:
     with pytest.raises(UserError, match="The corpus is empty"):
         _build([text], size=1000)
 
 
-def test_refuses_a_size_without_room() -> None:
+def test_a_size_without_room_is_rejected() -> None:
     with pytest.raises(UserError, match=f"{LEAST} entries is too small: .* alone take {LEAST}"):
         _build([TEXT], size=LEAST)
     assert _build([TEXT], size=LEAST + 1).vocabulary.size == LEAST + 1

@@ -1,4 +1,4 @@
-"""The vocabulary file: what is read, and what is refused in plain words."""
+"""The vocabulary file: valid ones, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_can_be_sent_to_another_process() -> None:
         ("一段很长的文字" * 40, 'not a vocabulary: line 1 is "一段很长的文字'),
     ],
 )
-def test_refuses(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_rejected_files(tmp_path: Path, content: str | bytes, message: str) -> None:
     path = _file(tmp_path, content)
     with pytest.raises(UserError, match=message) as caught:
         Vocabulary.load(path)
@@ -78,14 +78,14 @@ def test_refuses(tmp_path: Path, content: str | bytes, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_refuses_what_is_no_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No such vocabulary file: .*absent"):
         Vocabulary.load(str(tmp_path / "absent.txt"))
     with pytest.raises(UserError, match="is a folder"):
         Vocabulary.load(str(tmp_path))
 
 
-def test_refuses_huge_files_unread(tmp_path: Path) -> None:
+def test_huge_files_are_rejected_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.txt"
     with path.open("wb") as file:
         file.truncate(65 * 2**20)
@@ -93,6 +93,6 @@ def test_refuses_huge_files_unread(tmp_path: Path) -> None:
         Vocabulary.load(str(path))
 
 
-def test_refuses_no_tokens() -> None:
+def test_an_empty_vocabulary_is_rejected() -> None:
     with pytest.raises(UserError, match="The vocabulary is empty"):
         Vocabulary([])

@@ -139,7 +139,7 @@ def test_token_ends_within_words() -> None:
 
 
 # All that is assigned but for most ideographs and Hangul syllables. test_characters looks at every
-# code point alone; here each stands in a word and beside an ideograph, too.
+# code point alone; here each is in a word and next to an ideograph, too.
 UNASSIGNED = ("Cn", "Co", "Cs")
 DENSE = (range(0x3400), range(0x9FF0, 0xAD00), range(0xD7A0, 0x20100), range(0x2A6D0, 0xE0200))
 
