@@ -182,7 +182,7 @@ def _tokenize(
     starts = None
     if segmenter is not None:
         in_text = segmenter.starts(text, tokenized.codepoints)
-        firsts = tokenizer.find_firsts(text, tokenized, in_text)
+        firsts = tokenizer.find_covered(text, tokenized).starts
         starts = words.begins_word(in_text, firsts)
     numbers["characters"] += len(text) - (len(tokenized.line_ends) - 1)
     numbers["lines"] += int(np.count_nonzero(np.diff(tokenized.line_ends, prepend=0)))
