@@ -28,7 +28,7 @@ class Example:
 
     @property
     def has_label(self) -> bool:
-        """Whether the label is known."""
+        """True if the label is known."""
         return getattr(self, self.label_field) is not None
 
     @property
@@ -200,7 +200,7 @@ class ClozeExample(Example):
 
     @property
     def has_label(self) -> bool:
-        """Whether the answer of every blank is known."""
+        """True if the answer of every blank is known."""
         return all(blank.answer is not None for blank in self.blanks)
 
     def unlabelled(self) -> Self:

@@ -1,4 +1,4 @@
-"""Tasks by name: the shipped ones, groups of them, YAML files of one's own, and overrides.
+"""Tasks by name: the shipped tasks and groups, your own YAML files, and overrides.
 
 A group's YAML file has one key besides its title: `tasks`, a list of names.
 """
@@ -16,7 +16,7 @@ from electra_zh.settings.resolution import find_spellings, short_key
 
 
 def task_names() -> list[str]:
-    """Returns the names of the shipped tasks, groups left out."""
+    """Returns the names of the shipped tasks, without groups."""
     return [name for name in recipe_names("finetune") if not _is_group(name)]
 
 
@@ -33,14 +33,14 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
     """Loads tasks by name, group or YAML path, each once, in the order given.
 
     Args:
-      names: as the command line has them.
+      names: names or paths, as on the command line.
       overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
         `SpanConfig` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without);
         `batch_size` is `train_batch_size`.
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
-      UserError: a value that is not allowed; two tasks of one name.
+      UserError: a value that is not allowed; two tasks with the same name.
     """
     overrides = overrides or {}
     found: dict[str, TaskConfig] = {}
@@ -51,20 +51,20 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
             found.setdefault(task.name, task)
             if sources.setdefault(task.name, each) != each:
                 both = f"{sources[task.name]} and {each}"
-                raise UserError(f'{both} are both named "{task.name}": give one a name: of its own')
+                raise UserError(f'{both} are both named "{task.name}": rename one of them')
     _check_prefixes(overrides, found)
     return list(found.values())
 
 
 def own_names(names: Sequence[str]) -> set[str]:
-    """Returns the names of the tasks that are asked for themselves, not as part of a group."""
+    """Returns the names of the tasks that are given by name or path, not as part of a group."""
     recipes = {name: _recipe(name) for name in names}
     return {_task_name(name, each) for name, each in recipes.items() if "tasks" not in each}
 
 
 def _members(name: str, chain: tuple[str, ...]) -> list[str]:
     if name in chain:
-        raise UserError(f"group {name} holds itself: {' -> '.join(chain)}")
+        raise UserError(f"group {name} contains itself: {' -> '.join(chain)}")
     values = _recipe(name)
     if "tasks" not in values:
         return [name]
@@ -79,7 +79,7 @@ def _recipe(name: str) -> dict[str, Any]:
         known = recipe_names("finetune")
         if name not in known:
             raise UsageError(
-                f'No task is named "{name}".{did_you_mean(name, known)} '
+                f'Unknown task "{name}".{did_you_mean(name, known)} '
                 "`electra-zh tasks` lists them; or give the path of a .yaml file."
             )
     return load_recipe(name, kind="finetune")
@@ -126,4 +126,4 @@ def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig
         task, dot, _ = key.partition(".")
         if dot and key not in _SPELLINGS and task not in found:
             hint = did_you_mean(task, found)
-            raise UsageError(f'"{key}": no task "{task}" is asked for.{hint}')
+            raise UsageError(f'"{key}": task "{task}" is not given.{hint}')

@@ -1,14 +1,15 @@
-"""Tasks as data: what a YAML file of `configs/finetune/` says of a data set.
+"""Settings of a task, as a YAML file of `configs/finetune/` gives them for a data set.
 
-That is what kind of task it is, how its files are read and scored, and the settings of the
-published setup.
+They are its kind, the form of its files, its score, and the training of the published setup.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from electra_zh.errors import UserError
@@ -16,9 +17,15 @@ from electra_zh.settings import COMMAND_LINE, Layer, Resolved, Settings, resolve
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-# A trial's seed stands above the step in the 63 bits that dropout follows from.
+# A trial's seed is above the step in the 63 bits of the random key of dropout.
 SEED_SHIFT = 40
 MAX_SEED = 1 << (63 - SEED_SHIFT)
+
+
+def kind_names() -> tuple[str, ...]:
+    """Returns the names of all kinds of task: those of the modules in `kinds/`, sorted."""
+    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "kinds")])]
+    return tuple(sorted(name for name in names if name != "base"))
 
 
 def _file_names(text: str) -> tuple[str, ...]:
@@ -48,38 +55,35 @@ class Files(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Labels:
-    """The labels of a task, or where they are read from.
+class Labels(Settings):
+    """The labels of a task, or the file with them; by default those of the training set."""
 
-    Attributes:
-      names: the labels as they stand in the files.
-      file: a file of JSON lines, or of one label a line, beside the training file.
-      field: the field of such a JSON line that holds the label.
-      drop: examples with these labels are left out of train and dev, and counted.
-    """
+    names: tuple[str, ...] = setting((), "labels as in the files", listed=False)
+    file: str = setting(
+        "", "file next to the training file, of JSON lines or one label per line", listed=False
+    )
+    field: str = setting("label", "field of those JSON lines with the label", listed=False)
+    drop: tuple[str, ...] = setting((), "labels of examples to skip in train and dev", listed=False)
 
-    names: tuple[str, ...] = ()
-    file: str = ""
-    field: str = "label"
-    drop: tuple[str, ...] = ()
+    def check_together(self) -> None:
+        """Checks for duplicate labels.
 
-    def __post_init__(self) -> None:
-        twice = [name for name, count in Counter(self.names).items() if count > 1]
-        if twice:
-            raise UserError(f'label "{twice[0]}" stands there twice')
+        Raises:
+          UserError: a label is given twice.
+        """
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                raise UserError(f'duplicate label "{name}"')
 
 
 @dataclasses.dataclass(frozen=True)
-class Submission:
-    """The file that the leaderboard takes.
+class Submission(Settings):
+    """The leaderboard's file of a task."""
 
-    Attributes:
-      file: its name inside the zip.
-      form: how predictions are written in it.
-    """
-
-    file: str
-    form: Literal["labels", "choices", "answers", "idioms", "entities"] = "labels"
+    file: str = setting(meaning="name in the zip", listed=False)
+    form: str = setting(
+        "labels", "form of the file, one of the kind's `submission_forms`", listed=False
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +165,6 @@ class TaskConfig(Settings):
 
     Attributes:
       name: by default that of the YAML file.
-      kind: the kind of task.
       folders: names of the folders that contain its files, below --data.
       files: the splits.
       fields: names of the reader's fields (text_a, label ...) in the file.
@@ -172,7 +175,7 @@ class TaskConfig(Settings):
     """
 
     name: str
-    kind: Literal["classification", "regression", "tagging", "span", "choice", "cloze"]
+    kind: str = setting(meaning="kind of task", choices=kind_names, listed=False)
     reader: str = setting(meaning="form of the files (`finetuning/readers/`)", metavar="NAME")
     metric: str = setting(
         meaning="score that the best epoch is chosen by and the table shows", metavar="NAME"

@@ -8,7 +8,7 @@ import pytest
 
 from electra_zh.convert.task_heads import KINDS, read_head
 from electra_zh.errors import UserError
-from electra_zh.finetuning.kinds import kind_names
+from electra_zh.finetuning.tasks import kind_names
 from electra_zh.models.weight_names import variable_name
 from support.converting import make_fine_tuned
 

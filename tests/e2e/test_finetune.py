@@ -196,7 +196,7 @@ def test_an_empty_file_is_named(job: Job, afqmc: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--task", "afqcm"], 2, 'No task is named "afqcm". Did you mean "afqmc"?'),
+        (["--task", "afqcm"], 2, 'Unknown task "afqcm". Did you mean "afqmc"?'),
         (["--task", "afqmc", "learning_rat=1"], 2, 'Did you mean "learning_rate"?'),
         (["--task", "drcd,afqmc", "--trials", "0"], 1, "--trials must be at least 1"),
         (["--task", "lcqmc"], 1, "task lcqmc: no files below"),

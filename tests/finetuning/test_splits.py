@@ -1,4 +1,4 @@
-"""What is wrong with a task is said before anything is trained."""
+"""Errors of a task's files and settings, found before training."""
 
 from __future__ import annotations
 
@@ -74,3 +74,9 @@ def test_what_else_is_to_be_known_of_the_files(tmp_path: Path) -> None:
         f"no labels.txt in {tmp_path}: the labels are those of the training set",
         "2 of 3 test examples have a label: the test is not scored",
     )
+
+
+def test_a_submission_form_of_another_kind_is_refused() -> None:
+    task = make_task(submission={"file": "x.json", "form": "idioms"})
+    with pytest.raises(UserError, match=r'form "idioms" is not available .* Allowed: labels'):
+        make_kind(task, max_position_embeddings=64)

@@ -35,7 +35,7 @@ def make_files(folder: Path, *names: str) -> None:
         path.write_text("{}\n")
 
 
-def test_a_task_of_ones_own_is_a_yaml_file(own: str) -> None:
+def test_your_own_task_is_a_yaml_file(own: str) -> None:
     task = registry.load([own])[0]
     assert task.name == "own"
     assert task.labels.names == ("true", "0")
@@ -61,9 +61,9 @@ def test_a_group_is_its_tasks_each_once() -> None:
 @pytest.mark.parametrize(
     ("names", "overrides", "message"),
     [
-        (["afqcm"], {}, 'No task is named "afqcm". Did you mean "afqmc"?'),
+        (["afqcm"], {}, 'Unknown task "afqcm". Did you mean "afqmc"?'),
         (["afqmc"], {"learning_rat": "1"}, 'unknown setting "learning_rat". Did you mean "learn'),
-        (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": no task "tnews" is asked for'),
+        (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": task "tnews" is not given'),
         (["afqmc"], {"seed": "x"}, "seed must be a whole number"),
         (["afqmc"], {"batch_size": "8", "train_batch_size": "9"}, "is given twice: remove"),
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),
@@ -94,7 +94,7 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("labels: [a, b, b]", 'label "b" stands there twice'),
+        ("labels: [a, b, b]", 'duplicate label "b"'),
         ("labels: labels.txt", "labels must be a list, or a mapping of `key: value`; received 'la"),
         ("name: a/b", 'name is "a/b"'),
         ("training: fast", "training must be a mapping of `key: value`; received 'fast'"),
@@ -127,7 +127,7 @@ def test_two_tasks_of_one_name_are_refused(own: str, tmp_path: Path) -> None:
         registry.load([own, str(other)])
 
 
-def test_tasks_asked_for_themselves(own: str) -> None:
+def test_tasks_given_by_their_own_names(own: str) -> None:
     assert registry.own_names(["clue", own, "afqmc"]) == {"own", "afqmc"}
 
 

@@ -28,7 +28,7 @@ SIZE = 6
 
 
 class Plan(NamedTuple):
-    """What a task's folder says of it."""
+    """The facts of a task's folder."""
 
     file: str
     form: str

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from typing import TYPE_CHECKING, Any
+
+from electra_zh.finetuning.tasks import TaskConfig
 
 if TYPE_CHECKING:
     from electra_zh.finetuning.kinds.base import TaskKind
-    from electra_zh.finetuning.tasks import TaskConfig
-
-
-def kind_names() -> tuple[str, ...]:
-    """Returns the names of all kinds of task, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name != "base"))
 
 
 def kind_class(name: str) -> type[TaskKind[Any, Any]]:
     """Returns the class of a kind of task.
 
     Args:
-      name: one of `kind_names()`.
+      name: one of `tasks.kind_names()`.
     """
     from electra_zh.finetuning.kinds.base import TaskKind
 

@@ -108,6 +108,12 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
                 f'task {task.name}: metric "{task.metric}" is not available for {task.kind}.'
                 f"{did_you_mean(task.metric, metrics)} Allowed: {', '.join(metrics)}"
             )
+        form = task.submission.form if task.submission else None
+        if form is not None and form not in self.submission_forms:
+            raise UserError(
+                f'task {task.name}: submission form "{form}" is not available for {task.kind}. '
+                f"Allowed: {', '.join(self.submission_forms) or 'none'}"
+            )
 
     @classmethod
     @abc.abstractmethod

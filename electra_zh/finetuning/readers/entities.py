@@ -28,7 +28,7 @@ _DIGITS = re.compile("(?<=.)[0-9]+$")
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFields(Settings):
-    """Where words and tags are, in files of columns."""
+    """Columns of words and tags."""
 
     word: int = setting(1, "column of the word, the first is 1", at_least=1)
     tag: int | None = setting(None, "column of the tag; by default the last", at_least=1)
@@ -87,12 +87,12 @@ class Columns(Reader[TaggedExample], name="columns"):
                 "a line without a tag in a sentence with tags", detail, place=bare.place
             )
         text, spans = _join(words)
+        check_text(text)
         entities = _tagged_entities(tags, spans) if tags else None
         return TaggedExample(number, text, spans, entities, record.place)
 
     def _word_and_tag(self, line: str) -> tuple[str, str]:
         """Returns the word and the tag of a line; "" without a tag."""
-        check_text(line)
         cells = _cells(line)
         fields = self._fields
         if fields.word > len(cells):

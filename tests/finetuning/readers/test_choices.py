@@ -35,7 +35,7 @@ def read(
 
 
 def read_split(name: str, folder: Path, split: Split) -> list[Any]:
-    """What the shipped task finds and reads."""
+    """Returns the examples that a shipped task finds and reads."""
     task = registry.load([name])[0]
     found = locate.find(task, locate.folders_below(str(folder)))
     assert found is not None

@@ -1,4 +1,4 @@
-"""Readers of questions on small files of each form, whole and broken; where answers stand."""
+"""Readers of questions on small files of each form, valid and broken; spans of answers."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def test_mrqa_without_answers_in_a_test_file(tmp_path: Path) -> None:
     assert read("mrqa", tmp_path / "test.jsonl", text, split="test")[0].answers is None
 
 
-# --- Where answers stand ---------------------------------------------------------------------
+# --- Spans of answers -----------------------------------------------------------------------
 
 
 def test_an_answer_at_its_offset_is_taken_there() -> None:

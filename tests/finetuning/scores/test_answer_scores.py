@@ -108,7 +108,7 @@ def test_scores_stay_in_range_and_an_answer_matches_itself(
         ([], "张某", 0, 0),
         (["张某"], "", 0, 0),
         (["50%"], "50", 100, 100),
-        # Each answer is left out in turn, and the best of the others counts: exact 0, 1, 1; F1
+        # Each answer is set aside in turn, and the best of the others counts: exact 0, 1, 1; F1
         # 2 * 1 / (3 + 2), 1, 1.
         (["张某", "李某某", "李某某"], "张某", 200 / 3, 80),
         # Of two answers each counts half: exact (0 + 1) / 2, F1 (2/3 + 1) / 2.
@@ -125,7 +125,7 @@ def test_cjrc_by_hand(golds: list[str], prediction: str, exact: float, f1: float
         (["The Denver Broncos"], "denver  broncos!", 100, 100),
         # 2 common of 3 and of 2 words.
         (["Santa Clara, California"], "Santa Clara", 0, 80),
-        # A bag: "to" counts twice only if it stands twice; 3 common of 4 and of 3.
+        # A bag: "to" counts twice only if it occurs twice; 3 common of 4 and of 3.
         (["to be to do"], "do to to", 0, 600 / 7),
         (["seven", "The 7", "7 points"], "7", 100, 100),
         # Exact match from none; F1 from the second: 2 * 1 / (1 + 2).

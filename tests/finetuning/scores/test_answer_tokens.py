@@ -1,4 +1,4 @@
-"""How answers are taken apart for comparison."""
+"""Tokens of answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from electra_zh.finetuning.scores.answer_tokens import (
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("光荣和ω-force", "光|荣|和|ωforce"),  # the hyphen goes, and does not separate
+        ("光荣和ω-force", "光|荣|和|ωforce"),  # the hyphen is removed and does not separate
         ("1996年8月", "1996|年|8|月"),
         ("《I Love You》专辑", "i|love|you|专|辑"),
         ("a，b", "ab"),  # nor does a comma
@@ -32,7 +32,7 @@ from electra_zh.finetuning.scores.answer_tokens import (
         ("Rock'n roll's", "rock'n|roll|'s"),
         ("'quoted'", "'|quoted|'"),
         ("東京タワー", "東|京|タワー"),  # kana are a run
-        ("二〇〇八", "二|〇〇|八"),  # and so is a zero that is no ideograph
+        ("二〇〇八", "二|〇〇|八"),  # and so is a zero that is not an ideograph
         ("好…的", "好|…|的"),  # a single ellipsis stays
         ("，。！", ""),
         ("", ""),

@@ -62,14 +62,14 @@ def test_no_entities_score_zero() -> None:
 
 def test_mentions_by_hand() -> None:
     texts = ["曼联胜曼联", "北京人在北京"]
-    # 曼联 stands twice and is one mention: finding one of its places is enough.
+    # 曼联 occurs twice and is one mention: finding one of its places is enough.
     gold = [
         [Entity("organization", 0, 2), Entity("organization", 3, 5)],
         [Entity("address", 0, 2), Entity("name", 0, 3)],
     ]
     predicted = [
         [Entity("organization", 3, 5)],
-        # The string is 北京, as in the gold entity at 0: right. 人在 is no name.
+        # The string is 北京, as in the gold entity at 0: right. 人在 is not a name.
         [Entity("address", 4, 6), Entity("name", 2, 4)],
     ]
     scores = mention_scores(texts, gold, predicted=predicted)
