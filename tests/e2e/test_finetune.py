@@ -14,11 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from support.clue_data import write_clue
-from support.made_text import Sizes
 from support.runner import Job, done, electra, refused
+from support.task_files import CLUE, copy_tasks
 
-SIZES = Sizes(train=24, dev=8, test=6)
 # One shape for training and one for evaluation: what takes time here is compiling.
 QUICK = [
     *("max_seq_length=48", "bucket_by_length=false", "num_train_epochs=1", "train_batch_size=8"),
@@ -57,7 +55,7 @@ def finetune(job: Job, data: Path, output: Path, *words: str) -> subprocess.Comp
 @pytest.fixture(scope="module")
 def clue(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Clue:
     folder = tmp_path_factory.mktemp("clue")
-    write_clue(folder / "data", sizes=SIZES, seed=0)
+    copy_tasks(folder / "data", *CLUE)
     result = finetune(job, folder / "data", folder / "output", "--task", "clue", *QUICK)
     return Clue(folder / "data", folder / "output", done(result))
 
@@ -97,7 +95,7 @@ def test_submission_holds_every_task_of_the_leaderboard(clue: Clue, tmp_path: Pa
     with zipfile.ZipFile(target) as packed:
         assert set(LEADERBOARD.values()) <= set(packed.namelist())
         lines = packed.read("tnews11_predict.json").decode().strip().split("\n")
-        assert [json.loads(line)["id"] for line in lines] == list(range(SIZES.test))
+        assert [json.loads(line)["id"] for line in lines] == list(range(6))
         answers = json.loads(packed.read("cmrc2018_predict.json"))
         assert all(isinstance(answer, str) for answer in answers.values())
         idioms = json.loads(packed.read("chid11_predict.json"))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.clue_data import write_clue
-from support.made_text import Sizes
 from support.piece_models import make_text
 from support.runner import PRETRAIN, done, electra, refused
+from support.task_files import copy_tasks
 
 LEARN = (
     *("build-vocab", "corpus.txt", "--kind", "sentencepiece", "--size", "150"),
@@ -78,7 +77,7 @@ def test_a_run_goes_on_only_with_its_own_model(folder: Path) -> None:
 
 
 def test_fine_tuning_predictions_and_transformers(folder: Path) -> None:
-    write_clue(folder / "clue", sizes=Sizes(train=24, dev=8, test=6), seed=0)
+    copy_tasks(folder / "clue", "cluener", "cmrc2018")
     task = ["--task", "cluener2020,cmrc2018", "--data", "clue", "--output", "tuned"]
     done(electra("finetune", "--model", "run", *task, *QUICK, cwd=folder))
     predicted = ["--model", "tuned/cluener2020", "--input", "clue/cluener/test.json"]

@@ -13,17 +13,17 @@ import pytest
 
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning.submission import SubmissionFile, submission
-from support.clue_data import CLUE_WRITERS, TNEWS_LABELS
-from support.made_text import Sizes, write_json, write_json_lines
 from support.submission_folder import (
     PLANS,
     SIZE,
+    TNEWS_LABELS,
     EncodedSplit,
     Folder,
     predict_choices,
     read_rows,
     settings_of,
 )
+from support.task_files import copy_tasks, write_json, write_json_lines
 
 
 def unpack(path: str) -> dict[str, str]:
@@ -190,7 +190,7 @@ def test_reports_what_is_not_in_the_zip(tmp_path: Path) -> None:
 
 def test_a_joint_task_is_found_by_its_own_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "csl")
-    CLUE_WRITERS["afqmc"](tmp_path / "data" / "afqmc", sizes=Sizes(2, 2, SIZE), seed=3)
+    copy_tasks(tmp_path / "data", "afqmc")
     folder.add("afqmc", PLANS["afqmc"], unit="afqmc+ocnli", key="afqmc (afqmc+ocnli)")
     (packed,) = folder.pack(task_names=["afqmc"]).files
     assert packed == SubmissionFile("afqmc_predict.json", "afqmc (afqmc+ocnli)", SIZE)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.made_text import write_json, write_json_lines
 from support.submission_folder import PLANS, SIZE, Folder, read_rows
+from support.task_files import write_json, write_json_lines
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -14,17 +14,17 @@ import pytest
 from electra_zh.errors import UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.submission import SubmissionReport, submission
-from support.clue_data import (
-    CLUE_WRITERS,
-    CLUENER_MENTIONS,
-    IFLYTEK_LABELS,
-    NLI_LABELS,
-    TNEWS_LABELS,
-)
-from support.made_text import Sizes, write_json, write_json_lines
+from support.task_files import TASKS, copy_tasks, read_rows, write_json, write_json_lines
 
 EncodedSplit = list[dict[str, Any]]
 SIZE = 6
+NLI_LABELS = ("contradiction", "entailment", "neutral")
+TNEWS_LABELS = tuple(row["label"] for row in read_rows(TASKS / "tnews" / "labels.json"))
+IFLYTEK_LABELS = tuple(row["label"] for row in read_rows(TASKS / "iflytek" / "labels.json"))
+CLUENER_TYPES = (
+    *("address", "book", "company", "game", "government", "movie", "name", "organization"),
+    *("position", "scene"),
+)
 
 
 class Plan(NamedTuple):
@@ -47,13 +47,8 @@ PLANS = {
     "cmrc2018": Plan("cmrc2018_predict.json", "answers"),
     "chid": Plan("chid11_predict.json", "idioms", test_file="test1.1.json"),
     "c3": Plan("c311_predict.json", "choices", test_file="test1.1.json"),
-    "cluener": Plan("cluener_predict.json", "entities", tuple(CLUENER_MENTIONS)),
+    "cluener": Plan("cluener_predict.json", "entities", CLUENER_TYPES),
 }
-
-
-def read_rows(path: Path) -> EncodedSplit:
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n") if line]
 
 
 def predict_labels(path: Path, labels: tuple[str, ...]) -> EncodedSplit:
@@ -121,7 +116,7 @@ class Folder:
         self.root, self.output = root, root / "out"
         self.results: dict[str, Any] = {}
         for name in names:
-            CLUE_WRITERS[name](root / "data" / name, sizes=Sizes(2, 2, SIZE), seed=3)
+            copy_tasks(root / "data", name)
             self.add(name, PLANS[name])
 
     def add(self, name: str, plan: Plan, *, unit: str = "", key: str = "") -> None:

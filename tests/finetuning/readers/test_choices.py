@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning import locate, readers, registry
 from electra_zh.finetuning.examples import BadExamples, ChoiceExample, ClozeExample
 from electra_zh.finetuning.tasks import Split, TaskConfig
-from support.clue_reading import write_c3, write_c3_original, write_chid, write_chid_fewclue
-from support.made_text import Sizes
+from support.task_files import TASKS
 
-SIZES = Sizes(9, 7, 5)
+SIZES = {"train": 12, "dev": 6, "test": 6}
 
 
 def write(path: Path, value: Any) -> str:
@@ -76,22 +74,22 @@ def test_c3_keeps_the_ids_of_a_test_file(tmp_path: Path) -> None:
     assert (example.id, example.answer) == (17, None)
 
 
-@pytest.mark.parametrize("write_files", [write_c3, write_c3_original])
-def test_task_c3_reads_both_parts(tmp_path: Path, write_files: Callable[..., None]) -> None:
-    write_files(tmp_path / "c3", sizes=SIZES, seed=0)
-    for split, size in (("train", 9), ("dev", 7), ("test", 5)):
-        examples = read_split("c3", tmp_path, split)  # type: ignore[arg-type]
+@pytest.mark.parametrize("folder", ["c3", "c3_original"])
+def test_task_c3_reads_both_parts(folder: str) -> None:
+    for split, size in SIZES.items():
+        examples = read_split("c3", TASKS / folder, split)  # type: ignore[arg-type]
         assert len(examples) == size
         assert len({str(example.id) for example in examples}) == size
         assert {2, 3, 4} >= {len(example.choices) for example in examples}
-    places = {example.place.partition(",")[0] for example in read_split("c3", tmp_path, "dev")}
+    places = {
+        example.place.partition(",")[0] for example in read_split("c3", TASKS / folder, "dev")
+    }
     assert len(places) == 2
 
 
-@pytest.mark.parametrize(("name", "size"), [("c3_m", 4), ("c3_d", 3)])
-def test_tasks_of_one_part_read_that_part(tmp_path: Path, name: str, size: int) -> None:
-    write_c3(tmp_path / "c3", sizes=SIZES, seed=0)
-    assert len(read_split(name, tmp_path, "dev")) == size
+@pytest.mark.parametrize("name", ["c3_m", "c3_d"])
+def test_tasks_of_one_part_read_that_part(name: str) -> None:
+    assert len(read_split(name, TASKS / "c3", "dev")) == 3
 
 
 @pytest.mark.parametrize(
@@ -174,10 +172,9 @@ def test_chid_test_file_with_answers_has_labels(tmp_path: Path) -> None:
     assert [blank.answer for blank in example.blanks] == [2, 0, 1]
 
 
-def test_task_chid_reads_the_public_files(tmp_path: Path) -> None:
-    write_chid(tmp_path / "chid_public", sizes=SIZES, seed=0)
-    for split, size in (("train", 9), ("dev", 7), ("test", 5)):
-        examples = read_split("chid", tmp_path, split)  # type: ignore[arg-type]
+def test_task_chid_reads_the_public_files() -> None:
+    for split, size in SIZES.items():
+        examples = read_split("chid", TASKS / "chid", split)  # type: ignore[arg-type]
         assert [example.id for example in examples] == list(range(size))
         answers = [blank.answer for example in examples for blank in example.blanks]
         assert all((answer is None) == (split == "test") for answer in answers)
@@ -247,10 +244,9 @@ def test_fewclue_item(tmp_path: Path, answer: Any) -> None:
     assert (blank.start, blank.end) == (1, 8)
 
 
-def test_task_chid_fewclue_reads_the_public_files(tmp_path: Path) -> None:
-    write_chid_fewclue(tmp_path / "chid", sizes=SIZES, seed=0)
-    for split, size in (("train", 9), ("dev", 7), ("test", 5)):
-        examples = read_split("chid_fewclue", tmp_path, split)  # type: ignore[arg-type]
+def test_task_chid_fewclue_reads_the_public_files() -> None:
+    for split, size in SIZES.items():
+        examples = read_split("chid_fewclue", TASKS / "chid_fewclue", split)  # type: ignore[arg-type]
         assert len(examples) == size
         assert all(example.blanks[0].answer is not None for example in examples)
 
