@@ -1,1 +1,1 @@
-"""What several test modules share: made text, small networks, files of tasks, commands."""
+"""Helpers of several test modules: small networks, task files, data folders, commands."""

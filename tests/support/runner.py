@@ -1,4 +1,4 @@
-"""Runs the real commands, as a user does: in processes of their own."""
+"""Runs the commands in processes of their own, as a user does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# A run of milliseconds a step: 30 steps with three checkpoints and evaluations.
+# A run of milliseconds per step: 30 steps with three checkpoints and evaluations.
 PRETRAIN = [
     *("pretrain", "--config", "nano", "--data", "data", "--eval-data", "data/heldout"),
     *("hidden_size=32", "embedding_size=16", "num_hidden_layers=1", "intermediate_size=64"),
@@ -31,7 +31,7 @@ class Job:
 def electra(
     *words: str, cwd: Path | None = None, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `electra-zh` and returns its exit code and what it printed."""
+    """Runs `electra-zh` and returns its exit code and output."""
     result = subprocess.run(
         [sys.executable, "-m", "electra_zh", *words],
         cwd=cwd,
@@ -45,7 +45,7 @@ def electra(
 
 
 def done(result: subprocess.CompletedProcess[str]) -> str:
-    """Returns what a command printed, after checking that it did its work."""
+    """Returns the output of a command, after checking that it succeeded."""
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     return result.stdout

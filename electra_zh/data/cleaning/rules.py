@@ -172,7 +172,7 @@ RULES = (
                 off=(),
                 limits={"metavar": "FILE"},
             ),
-            RuleSetting("ngram", int, 13, "n in ideographs and words", limits={"at_least": 5}),
+            RuleSetting("ngram", int, 13, "length in ideographs and words", limits={"at_least": 5}),
             *_count("common_ngrams", 10, "ignore n-grams in more documents"),
         ),
         scope="corpus",
