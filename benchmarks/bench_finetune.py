@@ -145,7 +145,7 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
     size = {**load_recipe(name, kind="model"), "vocab_size": VOCAB}
     model = build_settings(ModelConfig, size, where=name)
     vocabulary = Vocabulary(vocabulary_tokens())
-    start = Pretrained("", model, vocabulary, TokenizerSettings(), checkpoint="", fine_tuned=False)
+    start = Pretrained("", model, vocabulary, TokenizerSettings())
     task = TaskConfig("pairs", "classification", "", "accuracy", labels=Labels(("0", "1")))
     return start, Classification(task, max_seq_length=LONGEST)
 
@@ -155,7 +155,7 @@ def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Tur
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from electra_zh.finetuning.encoding.batches import bucket
     from electra_zh.finetuning.tasks import Training
-    from electra_zh.finetuning.train import Trainer
+    from electra_zh.finetuning.trainer import Trainer
 
     start, kind = make_start(setting.model)
     rows, name = read_rows(setting.rows), kind.task.name
@@ -185,7 +185,7 @@ def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Tur
                 trainer.train_step(name, groups)
             begin = time.perf_counter()
         for task, groups in plan:
-            trainer.train_step(task, groups)
+            float(trainer.train_step(task, groups))
         seconds.append(time.perf_counter() - begin)
         lengths.extend(padded(groups) for _, groups in plan)
     warm = statistics.median(seconds[1:])

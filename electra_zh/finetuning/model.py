@@ -1,17 +1,26 @@
-"""The network that is fine-tuned: one encoder, one head for each task."""
+"""Fine-tuned models: one encoder with a head for each task, in memory and on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from electra_zh import files
+from electra_zh.convert import model_folder
+from electra_zh.convert.model_folder import ModelFolder, fine_tuned_section
+from electra_zh.convert.source import open_source
+from electra_zh.errors import UserError
+from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import Hidden, TaskKind
 from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
 from electra_zh.models.weight_names import variable_name
+from electra_zh.training import checkpoints
+from electra_zh.training.checkpoints import CheckpointStore
 
 Kinds = Mapping[str, TaskKind[Any, Any]]
 
@@ -22,15 +31,15 @@ class TaskModel(tf.Module):
     Variables are named `encoder/...`, as in pretraining, and `heads/TASK/...`.
     """
 
-    def __init__(self, start: Pretrained, kinds: Kinds, *, seed: int) -> None:
-        """Makes the variables: the encoder's from `start`, the heads' random by `seed`."""
+    def __init__(self, pretrained: Pretrained, kinds: Kinds, *, seed: int) -> None:
+        """Makes the pretrained encoder, and heads with random weights of this seed."""
         super().__init__()
-        self.encoder = Encoder(start.model, "encoder", seed=seed)
+        self.encoder = Encoder(pretrained.model, "encoder", seed=seed)
         self.heads = {
-            name: kind.make_head(start.model, f"heads/{name}", seed=seed)
+            name: kind.make_head(pretrained.model, f"heads/{name}", seed=seed)
             for name, kind in kinds.items()
         }
-        start.restore(self.encoder)
+        pretrained.restore(self.encoder)
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the variables by the names that checkpoints have for them."""
@@ -45,3 +54,73 @@ class TaskModel(tf.Module):
             ids, features["input_mask"], features["segment_ids"], dtype=dtype, key=key
         )
         return Hidden(sequence, ids.shape[0], ids.shape[1], key)
+
+
+class FineTuned(NamedTuple):
+    """A fine-tuned model in memory."""
+
+    pretrained: Pretrained
+    kinds: dict[str, TaskKind[Any, Any]]
+    model: TaskModel
+
+
+def save(folder: str, pretrained: Pretrained, kinds: Kinds, model: TaskModel) -> None:
+    """Writes the folder of a fine-tuned model; an existing one is replaced at the end.
+
+    Layout: `config.json` (section `finetuned`: model size, tasks with labels), the vocabulary,
+    `checkpoints/ckpt-1/`.
+    """
+    tasks = [kind.task.to_dict() for kind in kinds.values()]
+    section = fine_tuned_section(pretrained.model, tasks, start=pretrained.path)
+    contents = ModelFolder(pretrained.vocabulary, pretrained.tokenizer, section, fine_tuned=True)
+    with files.new_folder(folder, replace=True) as partial:
+        store = CheckpointStore(files.join(partial, "checkpoints"), keep=1)
+        store.save(1, model=model.weights(), optimizer={}, state={})
+        contents.save(partial)
+
+
+def find(path: str) -> str:
+    """Returns the folder of a fine-tuned model: `path` itself, or the only model below it.
+
+    Raises:
+      UserError: there is none, or several; the message names them.
+    """
+    if files.exists(files.join(path, "config.json")):
+        return path
+    if not files.is_dir(path):
+        raise UserError(f"--model {path} does not exist")
+    if files.exists(files.join(path, "model", "config.json")):
+        return files.join(path, "model")
+    found = [
+        name
+        for name in files.list_dir(path)
+        if files.exists(files.join(path, name, "model", "config.json"))
+    ]
+    if len(found) == 1:
+        return files.join(path, found[0], "model")
+    if found:
+        names = ", ".join(found)
+        raise UserError(f"{path} contains several models. Give the folder of one: {names}")
+    raise UserError(f"{path} contains no fine-tuned model (no config.json, no model/config.json)")
+
+
+def load(path: str) -> FineTuned:
+    """Reads a fine-tuned model.
+
+    Raises:
+      UserError: there is none at `path`, or its files are damaged.
+    """
+    folder = find(path)
+    if not model_folder.is_model_folder(folder) or not model_folder.load(folder).fine_tuned:
+        raise UserError(
+            f"{folder} is not a fine-tuned model of this tool. Run `electra-zh finetune` first"
+        )
+    saved, weights = model_folder.load(folder), open_source(folder)
+    where = model_folder.config_path(folder)
+    tasks = [TaskConfig.from_dict(values, where=where) for values in saved.tasks]
+    limit = weights.model.max_position_embeddings
+    kinds = {task.name: make_kind(task, max_position_embeddings=limit) for task in tasks}
+    pretrained = Pretrained(folder, weights.model, saved.vocabulary, saved.tokenizer)
+    model = TaskModel(pretrained, kinds, seed=0)
+    checkpoints.assign(model.weights(), weights.tensors, where=folder)
+    return FineTuned(pretrained, kinds, model)

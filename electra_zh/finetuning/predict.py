@@ -1,26 +1,107 @@
-"""Predictions of a fine-tuned model for new data, streaming."""
+"""Predictions of a model: for the rows of a split, and streaming for new data."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import tensorflow as tf
 
 from electra_zh import files, progress
 from electra_zh.errors import UsageError, did_you_mean
-from electra_zh.finetuning import store
-from electra_zh.finetuning.evaluate import Predictor
+from electra_zh.finetuning import model as models
+from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
+from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.readers import check_reader, read
 from electra_zh.finetuning.readers.plain import looks_labelled
+from electra_zh.training import devices
 
-# Examples that are sorted by length together; also what is held in memory.
+# Examples that are sorted by length together, and held in memory.
 _BLOCK = 2048
 _STANDARD_INPUT = "/dev/stdin"
+
+
+class Evaluation(NamedTuple):
+    """A split's predictions, in the order of its examples, and the scores if it has labels."""
+
+    predictions: list[Any]
+    scores: dict[str, float]
+
+
+class Predictor:
+    """Runs a model on the rows of one task."""
+
+    def __init__(
+        self,
+        model: TaskModel,
+        kind: TaskKind[Any, Any],
+        *,
+        batch_size: int,
+        precision: str = "float32",
+        by_length: bool = True,
+    ) -> None:
+        """Makes the predictor.
+
+        Args:
+          model: with a head for the kind's task; its weights may change between calls.
+          kind: the task.
+          batch_size: groups per batch.
+          precision: compute type.
+          by_length: pad to buckets; otherwise to the task's length.
+        """
+        self._model, self._kind = model, kind
+        self._batch_size, self._by_length = batch_size, by_length and not devices.is_tpu()
+        self._dtype = tf.as_dtype(precision)
+        self._head = model.heads[kind.task.name]
+        self._step = tf.function(self._outputs, jit_compile=devices.use_xla(), autograph=False)
+
+    def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        hidden = self._model.hidden(features, dtype=self._dtype, key=None)
+        return self._kind.outputs(self._head, hidden, features)
+
+    def outputs(self, rows: EncodedSplit) -> dict[str, np.ndarray]:
+        """Returns each output for all groups of the rows, [groups, ...], in their order."""
+        collected: dict[str, np.ndarray] = {}
+        for groups in batches.evaluation_plan(rows, batch_size=self._batch_size):
+            batch = batches.make_batch(
+                rows,
+                groups,
+                batch_size=self._batch_size,
+                max_seq_length=self._kind.max_seq_length,
+                by_length=self._by_length,
+            )
+            features = {name: tf.constant(value) for name, value in batch.features.items()}
+            for name, value in self._step(features).items():
+                found = value.numpy()[: len(groups)]
+                if name not in collected:
+                    # The first batch is the longest: no later one is wider.
+                    collected[name] = np.zeros((rows.groups, *found.shape[1:]), found.dtype)
+                sizes = zip(collected[name].shape[1:], found.shape[1:], strict=True)
+                padding = [(0, widest - size) for widest, size in sizes]
+                collected[name][groups] = np.pad(found, [(0, 0), *padding])
+        return collected
+
+    def predict(self, rows: EncodedSplit, examples: Sequence[Any]) -> list[Any]:
+        """Returns one prediction for each example."""
+        if not examples:
+            return []
+        return self._kind.predictions(self.outputs(rows), rows, examples)
+
+    def evaluate(
+        self, rows: EncodedSplit, examples: Sequence[Any], *, labelled: bool
+    ) -> Evaluation:
+        """Returns predictions and, for labelled examples, the scores."""
+        predictions = self.predict(rows, examples)
+        scores = self._kind.scores(examples, predictions) if labelled else {}
+        return Evaluation(predictions, scores)
 
 
 def predict(
@@ -40,9 +121,9 @@ def predict(
       source: file in the task's own form, or of plain lines (.txt); `-` for standard input.
       output: file of JSON lines to write; `-` for standard output.
       task: which head, for models of several tasks.
-      reader: name of the form, if neither the task's own nor plain lines.
-      batch_size: examples computed at once.
-      skip_bad: leave bad examples out and count them.
+      reader: name of the file's form; by default the task's own or plain lines.
+      batch_size: examples computed together.
+      skip_bad: skip and count bad examples.
 
     Returns:
       The number of predictions, and the bad examples.
@@ -50,14 +131,14 @@ def predict(
     Raises:
       UserError: the model or the input cannot be read.
     """
-    tuned = store.load(model)
+    tuned = models.load(model)
     kind = _choose(tuned.kinds, task)
     problems = BadExamples(skip=skip_bad)
     path = _STANDARD_INPUT if source == "-" else source
     name = reader or _reader_name(kind, source)
     check_reader(name, kind.task, kind.example_type)
     examples = read(path, kind.task, split="new", bad=problems, name=name)
-    tokenizer = tuned.start.make_tokenizer()
+    tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=batch_size)
     count = 0
     with _open_output(output) as file, _bar(output) as bar:
@@ -80,16 +161,15 @@ def _choose(kinds: Mapping[str, TaskKind[Any, Any]], task: str | None) -> TaskKi
         return next(iter(kinds.values()))
     if task not in kinds:
         hint = did_you_mean(task, kinds)
-        raise UsageError(f'the model has no task "{task}".{hint} It has: {names}')
+        raise UsageError(f'the model has no task "{task}".{hint} Its tasks: {names}')
     return kinds[task]
 
 
 def _reader_name(kind: TaskKind[Any, Any], source: str) -> str:
-    task = kind.task
     plain = source == "-" or source.endswith(".txt")
-    if not plain or (source != "-" and looks_labelled(source, task)):
-        return task.reader
-    return kind.plain_reader or task.reader
+    if not plain or (source != "-" and looks_labelled(source, kind.task)):
+        return kind.task.reader
+    return kind.plain_reader or kind.task.reader
 
 
 @contextmanager
@@ -103,7 +183,7 @@ def _open_output(path: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _bar(output: str) -> Iterator[progress.Bar]:
-    """Shows examples done; how many there will be is not known of a stream."""
+    """Shows the number of examples done; a stream has no known total."""
     show = progress.silent if output == "-" else progress.show
     with show("predict", total=0, unit="example") as bar:
         yield bar

@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: a run, a fine-tuned model, or a model of another tool."""
+"""The pretrained model that fine-tuning starts from, of any origin."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from electra_zh import files
-from electra_zh.convert import model_folder, source
-from electra_zh.convert.weights import Weights
+from electra_zh.convert import model_folder
+from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
@@ -24,32 +23,32 @@ from electra_zh.training import checkpoints
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A pretrained encoder on disk.
+    """A pretrained encoder in memory.
 
     Attributes:
       path: the folder, or the prefix of a TF1 checkpoint.
       model: the encoder's size.
       vocabulary: its tokens.
-      tokenizer: how its text was tokenized.
-      checkpoint: the checkpoint's path; "" for random weights.
-      fine_tuned: the folder is a fine-tuned model's, not a pretraining run's.
-      weights: of a model of another tool; None for our own, which `checkpoint` holds.
+      tokenizer: settings of the text normalization.
+      tensors: the encoder's weights by name; empty for random weights.
+      checkpoint: name of the checkpoint that holds them; "" for random weights.
     """
 
     path: str
     model: ModelConfig
     vocabulary: Vocabulary
     tokenizer: TokenizerSettings
-    checkpoint: str
-    fine_tuned: bool
-    weights: Weights | None = dataclasses.field(default=None, repr=False, compare=False)
+    tensors: Mapping[str, np.ndarray] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
+    checkpoint: str = ""
 
     def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
         return make_tokenizer(self.vocabulary, self.tokenizer)
 
     def with_dropout(self, rate: float | None) -> Pretrained:
-        """Returns the same start with this rate of all dropout; None keeps the model's own."""
+        """Returns the same model with this rate of all dropout; None keeps the model's own."""
         if rate is None:
             return self
         model = dataclasses.replace(
@@ -58,26 +57,20 @@ class Pretrained:
         return dataclasses.replace(self, model=model)
 
     def restore(self, encoder: Encoder) -> None:
-        """Puts the pretrained weights into the encoder; does nothing for random weights.
+        """Assigns the pretrained weights to the encoder; does nothing for random weights.
 
         Raises:
-          UserError: the checkpoint cannot be read or does not fit.
+          UserError: the weights do not fit.
         """
-        if not self.checkpoint:
-            return
-        tensors: Mapping[str, np.ndarray]
-        if self.weights is not None:
-            tensors = self.weights.tensors
-        else:
-            tensors = checkpoints.read(self.checkpoint, optimizer=False).model
-        variables = {variable_name(value.name): value for value in encoder.trainable_variables}
-        checkpoints.assign(variables, tensors, where=self.checkpoint)
+        if self.tensors:
+            variables = {variable_name(each.name): each for each in encoder.trainable_variables}
+            checkpoints.assign(variables, self.tensors, where=self.path)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what tells this start from another, as a run's settings keep it."""
+        """Returns values that differ between any two pretrained models, as task.json keeps them."""
         return {
             "path": self.path,
-            "checkpoint": self.checkpoint.rpartition("/")[2],
+            "checkpoint": self.checkpoint,
             "vocabulary": self.vocabulary.sha256,
             "model": dataclasses.asdict(self.model),
         }
@@ -86,52 +79,36 @@ class Pretrained:
 def load_pretrained(
     path: str, *, checkpoint: int | None = None, from_scratch: bool = False
 ) -> Pretrained:
-    """Reads what a fine-tuning starts from.
+    """Reads the encoder of a run, of a fine-tuned model or of a model of another tool.
 
     Args:
-      path: the folder of a run or of a fine-tuned model, or a model of another tool
-        (`convert.source.open_source`).
-      checkpoint: step of a kept checkpoint; the newest unless given.
-      from_scratch: leave the weights random: the same network without pretraining, to compare with.
+      path: any path that `convert.source.open_source` takes.
+      checkpoint: step of a run's checkpoint; None for the latest.
+      from_scratch: random weights instead: the same network without pretraining, to compare with.
 
     Raises:
-      UserError: it is none of these, or has no such checkpoint.
+      UserError: there is no model, or no such checkpoint.
     """
-    if not model_folder.is_model_folder(path):
-        return _foreign_start(path, checkpoint=checkpoint, from_scratch=from_scratch)
-    saved = model_folder.load(path)
-    folder = files.join(path, "checkpoints")
-    return Pretrained(
-        path=path,
-        model=saved.model(where=model_folder.config_path(path)),
-        vocabulary=saved.vocabulary,
-        tokenizer=saved.tokenizer,
-        checkpoint="" if from_scratch else checkpoints.find(folder, step=checkpoint),
-        fine_tuned=saved.fine_tuned,
-    )
-
-
-def _foreign_start(path: str, *, checkpoint: int | None, from_scratch: bool) -> Pretrained:
-    """Returns the encoder of a model of another tool; the log says what of it is used."""
     try:
-        weights = source.open_source(path, checkpoint=checkpoint)
+        weights = open_source(path, checkpoint=checkpoint)
     except UserError as error:
-        raise UserError(f"--model {error}") from None
+        raise UserError(f"--model: {error}") from None
     if weights.vocabulary is None:
         raise UserError(
-            f"--model {path} has no vocabulary: put its vocab.txt beside it (or spm.model)"
+            f"--model {path} has no vocabulary: put its vocab.txt or spm.model into the folder"
         )
-    for line in weights.lines():
-        logging.info("%s", line)
-    encoder = weights.part("encoder")
-    others = len(weights.tensors) - len(encoder)
-    logging.info("the encoder's %d tensors are used, %d others are not", len(encoder), others)
+    encoder, source = weights.part("encoder"), weights.checkpoint
+    if not model_folder.is_model_folder(path):
+        source = path
+        for line in weights.lines():
+            logging.info("%s", line)
+        others = len(weights.tensors) - len(encoder)
+        logging.info("using the encoder's %d tensors, not the %d others", len(encoder), others)
     return Pretrained(
         path=path,
         model=weights.model,
         vocabulary=weights.vocabulary,
         tokenizer=weights.tokenizer,
-        checkpoint="" if from_scratch else weights.path,
-        fine_tuned=False,
-        weights=dataclasses.replace(weights, tensors=encoder, generator=None),
+        tensors={} if from_scratch else encoder,
+        checkpoint="" if from_scratch else source.rstrip("/").rpartition("/")[2],
     )

@@ -19,21 +19,21 @@ RESULTS = "results.json"
 
 
 def check_folder(output: str) -> None:
-    """Refuses a folder that holds something else than fine-tuning results.
+    """Refuses a folder that contains anything but fine-tuning results.
 
     Raises:
-      UserError: the folder is not empty and has no results of this tool.
+      UserError: the folder is not empty and contains no results of this tool.
     """
     if not files.exists(output):
         return
     if not files.is_dir(output):
-        raise UserError(f"--output {output} is a file; a folder is needed")
+        raise UserError(f"--output {output} is a file; give a folder")
     names = set(files.list_dir(output)) - {locks.LOCK}
     ours = RESULTS in names or any(
         files.exists(files.join(output, name, "task.json")) for name in names
     )
     if names and not ours:
-        raise UserError(f"{output} exists and is not a fine-tuning folder: choose another --output")
+        raise UserError(f"{output} exists and is not a fine-tuning folder. Choose another --output")
 
 
 def write_predictions(folder: str, split: str, data: TaskData, predictions: Sequence[Any]) -> None:
@@ -66,7 +66,7 @@ def _trial_folders(folder: str) -> Iterator[str]:
 
 
 def read_trials(folder: str) -> list[dict[str, Any]]:
-    """Returns the results of a unit's finished trials, each with its `folder`."""
+    """Returns the results of a model's finished trials, each with its `folder`."""
     if not files.exists(folder):
         return []
     return [
@@ -76,17 +76,17 @@ def read_trials(folder: str) -> list[dict[str, Any]]:
 
 
 def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Returns the trial whose model is kept: the highest dev score, of equal ones the first folder.
+    """Returns the trial whose model is kept: the highest dev score, the first folder of equal ones.
 
     Args:
-      trials: results of trials, one at least, with `dev_score` and `folder`.
+      trials: results of trials, at least one, with `dev_score` and `folder`.
     """
     ordered = sorted(trials, key=lambda trial: str(trial["folder"]))
     return max(ordered, key=lambda trial: float(trial["dev_score"]))
 
 
 def size_name(model: ModelConfig) -> str:
-    """Returns the name of the shipped size that a model has, or "" for a size of one's own."""
+    """Returns the name of a model's shipped size, or "" for other sizes."""
     for name in recipe_names("model"):
         values = load_recipe(name, kind="model")
         keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -95,7 +95,7 @@ def size_name(model: ModelConfig) -> str:
     return ""
 
 
-def summarise(output: str, start: Pretrained) -> dict[str, Any]:
+def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
     """Writes results.json from all finished trials below `output` and returns it."""
     found: dict[str, Any] = {}
     for name in files.list_dir(output):
@@ -107,12 +107,16 @@ def summarise(output: str, start: Pretrained) -> dict[str, Any]:
         for task, settings in unit["tasks"].items():
             if trials:
                 key = task if len(unit["tasks"]) == 1 else f"{task} ({name})"
-                found[key] = _summary(task, settings, unit, trials, output)
+                found[key] = {
+                    "task": task,
+                    "unit": name,
+                    **_summary(task, settings, unit, trials, output),
+                }
     summary = {
         "version": __version__,
-        "model": start.path,
-        "size": size_name(start.model),
-        "from_scratch": not start.checkpoint,
+        "model": pretrained.path,
+        "size": size_name(pretrained.model),
+        "from_scratch": not pretrained.checkpoint,
         "tasks": found,
     }
     files.write_json(files.join(output, RESULTS), summary)
@@ -185,7 +189,7 @@ class _Row(NamedTuple):
 
 
 def report(output: str) -> list[str]:
-    """Returns what the terminal shows of a folder: trials, the table, where the rest is."""
+    """Returns the lines for the terminal: trials, the table, the folder of everything else."""
     path = files.join(output, RESULTS)
     if not files.exists(path):
         return []
@@ -193,18 +197,18 @@ def report(output: str) -> list[str]:
     return [
         *trial_lines(summary),
         *table(summary),
-        f"Everything is in {output}/, summed up in {RESULTS}",
+        f"Everything is in {output}/, summary in {RESULTS}",
     ]
 
 
 def table(summary: Mapping[str, Any]) -> list[str]:
     """Returns the lines of the table: task, metric, dev, test, and published scores of the size.
 
-    Scores of several trials are shown as max (mean ± standard deviation), as the published tables
-    of ten runs are.
+    Scores of several trials are shown as max (mean ± standard deviation), as in the published
+    tables of ten runs.
     """
     size = summary["size"]
-    rows = [_Row("task", "metric", "dev", "test", f"published ({size or 'no such size'})")]
+    rows = [_Row("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")]
     for name, each in summary["tasks"].items():
         published = each["published"].get(size, {})
         shown = ", ".join(f"{who} {score:g}" for who, score in published.items()) or "-"
@@ -219,7 +223,7 @@ def table(summary: Mapping[str, Any]) -> list[str]:
 
 
 def trial_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Returns one line for each trial of tasks that have several."""
+    """Returns one line per trial of tasks with several trials."""
     lines = []
     for name, each in summary["tasks"].items():
         if len(each["trials"]) < 2:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,26 @@ from electra_zh.finetuning.readers.fields import read_label_names
 from electra_zh.finetuning.tasks import Split, TaskConfig
 
 
+class Source(NamedTuple):
+    """The files of a task as they were read, before any check of the examples.
+
+    Attributes:
+      task: the settings, without labels from files.
+      found: the files.
+      splits: split to all examples that could be read.
+      problems: split to the examples that could not.
+      max_position_embeddings: of the model.
+      skip_bad: bad examples are counted and skipped.
+    """
+
+    task: TaskConfig
+    found: Found
+    splits: Mapping[Split, list[Any]]
+    problems: Mapping[Split, BadExamples]
+    max_position_embeddings: int
+    skip_bad: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskData:
     """What one task is trained and scored on.
@@ -29,7 +50,8 @@ class TaskData:
       test_labelled: the test examples have labels, so they are scored.
       files: split to the paths read.
       problems: split to what was left out.
-      notes: what else the user should know of the files, a line each.
+      notes: further lines about the files, for the log.
+      source: the files as they were read.
     """
 
     task: TaskConfig
@@ -39,6 +61,25 @@ class TaskData:
     files: Mapping[Split, tuple[str, ...]]
     problems: Mapping[Split, BadExamples]
     notes: tuple[str, ...]
+    source: Source | None = None
+
+    def with_config(self, task: TaskConfig) -> TaskData:
+        """Returns the data of the same files for other settings, which may change the check.
+
+        The files are read again only for another reader.
+        """
+        source = self.source
+        assert source is not None
+        if task == source.task:
+            return self
+        if task.reader != source.task.reader:
+            return load(
+                task,
+                source.found,
+                max_position_embeddings=source.max_position_embeddings,
+                skip_bad=source.skip_bad,
+            )
+        return _prepare(source._replace(task=task))
 
 
 def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExamples) -> list[Any]:
@@ -73,9 +114,16 @@ def load(
         split: read(task, paths, split=split, problems=problems[split])
         for split, paths in found.paths.items()
     }
+    return _prepare(Source(task, found, splits, problems, max_position_embeddings, skip_bad))
+
+
+def _prepare(source: Source) -> TaskData:
+    """Completes the labels and checks the examples."""
+    task, found = source.task, source.found
+    splits, problems = dict(source.splits), copy.deepcopy(source.problems)
     notes = tuple(_notes(task, found, splits.get("test", [])))
     task = complete_labels(task, found, splits["train"])
-    kind = make_kind(task, max_position_embeddings=max_position_embeddings)
+    kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
     test_labelled = has_labels(splits.get("test", []))
     for split in splits:
         if split != "test" or test_labelled:
@@ -86,7 +134,7 @@ def load(
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
         splits["train"] = [splits["train"][index] for index in sorted(chosen)]
-    return TaskData(task, kind, splits, test_labelled, found.paths, problems, notes)
+    return TaskData(task, kind, splits, test_labelled, found.paths, problems, notes, source)
 
 
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:

@@ -1,58 +1,64 @@
-"""The trials of one setting: rows, steps and predictors made once, a result for each seed."""
+"""The trials of one setting: rows are encoded once, the steps are traced once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from absl import logging
 
 from electra_zh import files
+from electra_zh.finetuning import model as models
 from electra_zh.finetuning import results
-from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.evaluate import Evaluation, Predictor
+from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Split
-from electra_zh.finetuning.train import Trainer
+from electra_zh.finetuning.trainer import Trainer
 from electra_zh.training.loop import Interrupt
 
 
 class Trials:
-    """The trials of one setting: rows are encoded once, the steps are traced once."""
+    """The trials of one setting, of one task or of several that are trained jointly."""
 
-    def __init__(self, start: Pretrained, name: str, data: Mapping[str, TaskData]) -> None:
-        tokenizer = start.make_tokenizer()
+    def __init__(self, pretrained: Pretrained, name: str, data: Mapping[str, TaskData]) -> None:
+        """Encodes the examples and makes the trainer.
+
+        Args:
+          pretrained: the model to start from.
+          name: name in log lines.
+          data: task name to its data; joint training takes the first task's settings.
+        """
+        tokenizer = pretrained.make_tokenizer()
         self._data = data
-        self._rows: dict[tuple[str, str], EncodedSplit] = {
+        self._rows = {
             (task, split): each.kind.encode(examples, tokenizer, training=split == "train")
             for task, each in data.items()
             for split, examples in each.splits.items()
         }
-        kinds = {task: each.kind for task, each in data.items()}
-        # Joint training has one optimizer: its settings are those of the first task.
+        self._kinds = {task: each.kind for task, each in data.items()}
         training = next(iter(data.values())).task.training
+        # The saved model has the dropout rates that it was trained with.
+        self._pretrained = pretrained.with_dropout(training.dropout)
         train_rows = {task: self._rows[task, "train"] for task in data}
-        # What is trained and saved: the start with the dropout that was asked for.
-        self.start = start.with_dropout(training.dropout)
-        self.trainer = Trainer(self.start, kinds, train_rows, training, what=name)
+        self.trainer = Trainer(self._pretrained, self._kinds, train_rows, training, what=name)
         self._predictors = {
             task: Predictor(
                 self.trainer.model,
-                each.kind,
+                kind,
                 batch_size=training.eval_batch_size,
                 precision=training.precision,
                 by_length=training.bucket_by_length,
             )
-            for task, each in data.items()
+            for task, kind in self._kinds.items()
         }
         self._last_dev: dict[str, Evaluation] = {}
         self._announce(name)
 
     def _announce(self, name: str) -> None:
-        trainer = self.trainer
+        trainer, training = self.trainer, self.trainer.training
         sizes = ", ".join(
             f"{task}: " + ", ".join(f"{split} {len(each.splits[split]):,}" for split in each.splits)
             for task, each in self._data.items()
@@ -63,19 +69,24 @@ class Trials:
             name,
             sizes.removeprefix(f"{name}: "),
             trainer.num_train_steps,
-            trainer.training.train_batch_size,
+            training.train_batch_size,
             trainer.hyper.learning_rate,
             trainer.hyper.layerwise_lr_decay,
-            self.start.model.hidden_dropout_prob,
-            trainer.training.precision,
+            self._pretrained.model.hidden_dropout_prob,
+            training.precision,
         )
         if len(self._data) > 1:
-            logging.info(
-                "%s: the training's settings are those of %s", name, next(iter(self._data))
-            )
+            logging.info("%s: training settings are those of %s", name, next(iter(self._data)))
         for task, each in self._data.items():
-            for line in (*each.notes, *self._notes(task), *_problem_lines(each)):
+            bad = (line for problems in each.problems.values() for line in problems.lines())
+            for line in (*self._notes(task), *bad):
                 logging.info("%s: %s", task, line)
+
+    def _notes(self, task: str) -> Iterator[str]:
+        yield from self._data[task].notes
+        for split in self._data[task].splits:
+            for note in self._rows[task, split].notes:
+                yield f"{split}: {note}"
 
     def _dev_scores(self) -> dict[str, float]:
         self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}
@@ -102,7 +113,7 @@ class Trials:
         if not trial.finished:
             return None
         if trial.best_epoch != len(trial.dev):
-            # The model is that of an earlier epoch than was evaluated last.
+            # The model is that of an earlier epoch than the last evaluation.
             self._last_dev = {}
         per_task = {task: self._finish(task, folder) for task in self._data}
         dev = [scores["dev"][self._data[task].task.metric] for task, scores in per_task.items()]
@@ -119,7 +130,7 @@ class Trials:
         }
 
     def _finish(self, task: str, folder: str) -> dict[str, Any]:
-        """Writes a task's predictions and table of errors; its scores."""
+        """Writes a task's predictions and table of errors, and returns its scores."""
         each = self._data[task]
         found: dict[str, Any] = {}
         if len(self._data) > 1:
@@ -138,16 +149,9 @@ class Trials:
             for split, problems in each.problems.items()
             if problems.counts
         }
-        found["notes"] = [*each.notes, *self._notes(task)]
+        found["notes"] = list(self._notes(task))
         return found
 
-    def _notes(self, task: str) -> list[str]:
-        return [
-            f"{split}: {note}"
-            for split in self._data[task].splits
-            for note in self._rows[task, split].notes
-        ]
-
-
-def _problem_lines(data: TaskData) -> list[str]:
-    return [line for problems in data.problems.values() for line in problems.lines()]
+    def save_model(self, folder: str) -> None:
+        """Writes the model of the trial that was run last."""
+        models.save(folder, self._pretrained, self._kinds, self.trainer.model)

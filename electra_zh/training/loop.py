@@ -150,6 +150,6 @@ def _check_finite(sums: Sums, first: int, last: int) -> None:
             steps = f"step {first}" if first == last else f"one of the steps {first} to {last}"
             raise UserError(
                 f"Training stopped: {name} became NaN or infinite in {steps}. The checkpoints "
-                "before it are whole. Try a lower learning_rate, more num_warmup_steps, or "
+                "before it are valid. Try a lower learning_rate, a longer warm-up, or "
                 "precision=float32."
             )

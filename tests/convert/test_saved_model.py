@@ -172,7 +172,7 @@ def test_pairs_of_texts_are_the_rows_of_the_task(tmp_path: Path) -> None:
         TextExample(number, a, b, None, "made")
         for number, (a, b) in enumerate(zip(first, second, strict=True))
     ]
-    rows = tuned.kinds["topics"].encode(examples, tuned.start.make_tokenizer(), training=False)
+    rows = tuned.kinds["topics"].encode(examples, tuned.pretrained.make_tokenizer(), training=False)
     real = found["input_mask"] > 0
     assert real.shape == (6, 32)
     np.testing.assert_array_equal(found["input_ids"][real], rows.ids)

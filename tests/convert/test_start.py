@@ -61,7 +61,7 @@ def test_paths_that_fine_tuning_cannot_start_from(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--checkpoint 7 is for runs of this tool"):
         load_pretrained(str(tmp_path / "google"), checkpoint=7)
     (tmp_path / "google" / "vocab.txt").unlink()
-    with pytest.raises(UserError, match=r"has no vocabulary: put its vocab\.txt beside it"):
+    with pytest.raises(UserError, match=r"has no vocabulary: put its vocab\.txt or spm"):
         load_pretrained(str(tmp_path / "google"))
-    with pytest.raises(UserError, match=r"--model .*none does not exist"):
+    with pytest.raises(UserError, match=r"--model: .*none does not exist"):
         load_pretrained(str(tmp_path / "none"))

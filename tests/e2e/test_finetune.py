@@ -143,7 +143,7 @@ def test_lines_of_standard_input_are_labelled(clue: Clue) -> None:
 def test_a_model_of_several_tasks_must_be_told_which(clue: Clue, tmp_path: Path) -> None:
     words = ["--input", str(clue.data / "tnews/test.json"), "--output", str(tmp_path / "x")]
     line = refused(electra("predict", "--model", str(clue.output), *words))
-    assert "holds several models" in line
+    assert "contains several models" in line
 
 
 # --- Mistakes --------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ def test_a_folder_of_something_else_is_left_alone(job: Job, afqmc: Path, tmp_pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
-def test_data_is_no_model(afqmc: Path, tmp_path: Path) -> None:
+def test_data_is_not_a_model(afqmc: Path, tmp_path: Path) -> None:
     words = ["--data", str(afqmc), "--output", str(tmp_path / "out"), "--task", "afqmc"]
     line = refused(electra("finetune", "--model", str(afqmc), *words))
-    assert "holds no model; needed is a run" in line
+    assert "No model found in" in line
 
 
 def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None:

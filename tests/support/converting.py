@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.finetuning import store
+from electra_zh.finetuning import model as models
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
@@ -68,10 +68,10 @@ def make_start(**changes: object) -> Pretrained:
     vocabulary = make_vocabulary()
     size = ModelConfig(vocabulary.size, 8, 16, 2, 2, 24, max_position_embeddings=64)
     size = dataclasses.replace(size, **changes)  # type: ignore[arg-type]
-    return Pretrained("made", size, vocabulary, TokenizerSettings(), "", False)
+    return Pretrained("made", size, vocabulary, TokenizerSettings())
 
 
-def make_fine_tuned(folder: Path, *tasks: dict[str, object]) -> store.FineTuned:
+def make_fine_tuned(folder: Path, *tasks: dict[str, object]) -> models.FineTuned:
     """Writes a fine-tuned model with random weights."""
     start = make_start()
     read = [
@@ -89,5 +89,5 @@ def make_fine_tuned(folder: Path, *tasks: dict[str, object]) -> store.FineTuned:
     kinds = {task.name: make_kind(task, max_position_embeddings=64) for task in read}
     model = TaskModel(start, kinds, seed=1)
     _spread(model)
-    store.save(str(folder), start, kinds, model)
-    return store.FineTuned(start, kinds, model)
+    models.save(str(folder), start, kinds, model)
+    return models.FineTuned(start, kinds, model)

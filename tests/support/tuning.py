@@ -20,7 +20,7 @@ def make_start(*, layers: int = 1, width: int = 16) -> Pretrained:
     """A network of random weights that computes in milliseconds."""
     tokens = (*SPECIAL_TOKENS, *CHARACTERS)
     size = ModelConfig(len(tokens), 8, width, layers, 2, 2 * width, max_position_embeddings=64)
-    return Pretrained("start", size, Vocabulary(tokens), TokenizerSettings(), "", False)
+    return Pretrained("start", size, Vocabulary(tokens), TokenizerSettings())
 
 
 def make_texts(count: int, *, seed: int = 0, pairs: bool = False) -> list[TextExample]:

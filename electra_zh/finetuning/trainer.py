@@ -1,22 +1,22 @@
-"""One trial of fine-tuning: epochs, the best one kept, stopped and gone on with at any step.
+"""Training of one trial: epochs on `training.loop`, the best one kept, resumable at any step.
 
 The traced steps depend on shapes only: a trainer runs all trials of a setting, and each begins by
-assigning fresh values to the same variables. Randomness follows from (seed, step).
+assigning initial values to the same variables. Every random draw is a function of (seed, step).
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from electra_zh import progress
-from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
@@ -24,19 +24,18 @@ from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import SEED_SHIFT, Training
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
-from electra_zh.models.weight_names import variable_name
-from electra_zh.training import checkpoints, devices, schedules
+from electra_zh.training import checkpoints, devices, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt
 from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
 
-# A trial's state is saved at the end of an epoch if so many seconds have passed, and on a signal.
+# Seconds between two checkpoints of a trial. They are saved at ends of epochs, and on a signal.
 _SAVE_SECONDS = 60.0
 
 
 class Hyperparameters(NamedTuple):
-    """Settings with the model size's defaults filled in."""
+    """Settings with the defaults of the model size filled in."""
 
     learning_rate: float
     layerwise_lr_decay: float
@@ -56,62 +55,58 @@ def fill_defaults(training: Training, model: ModelConfig) -> Hyperparameters:
     )
 
 
-class TrialState(tf.Module):
-    """What a stopped trial goes on from: weights, optimizer, and the best epoch's weights."""
+class TrialState:
+    """The state that a trial resumes from: weights, optimizer, weights of the best epoch."""
 
     def __init__(self, model: TaskModel, optimizer: AdamWeightDecay, *, keep_best: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.optimizer = optimizer
-        self.best: list[tf.Variable] = []
+        self.model, self.optimizer = model, optimizer
+        self.best: dict[str, tf.Variable] = {}
         if keep_best:
-            self.best = [
-                tf.Variable(variable, trainable=False, name=f"best/{variable_name(variable.name)}")
-                for variable in model.trainable_variables
-            ]
+            self.best = {
+                f"best/{name}": tf.Variable(variable, trainable=False, name=f"best/{name}")
+                for name, variable in model.weights().items()
+            }
 
     def save(self, store: CheckpointStore, step: int) -> None:
         """Saves the checkpoint of `step`."""
         store.save(
             step,
             model=self.model.weights(),
-            optimizer=self._state_tensors(),
+            optimizer=self.optimizer.state_tensors() | self.best,
             state={"optimizer_step": int(self.optimizer.step)},
         )
 
     def restore(self, store: CheckpointStore) -> int:
-        """Restores the newest checkpoint and returns its step; 0 if there is none."""
+        """Restores the latest checkpoint and returns its step; 0 if there is none."""
         found = store.latest()
         if found is None:
             return 0
-        variables = self.model.weights() | self._state_tensors()
+        variables = self.model.weights() | self.optimizer.state_tensors() | self.best
         checkpoints.assign(variables, found.model | found.optimizer, where=store.folder)
         self.optimizer.step.assign(found.state["optimizer_step"])
         return found.step
 
-    def _state_tensors(self) -> dict[str, tf.Variable]:
-        best = {variable_name(variable.name): variable for variable in self.best}
-        return self.optimizer.state_tensors() | best
-
     def keep(self) -> None:
-        """Takes the weights as they are for the best so far."""
-        for best, variable in zip(self.best, self.model.trainable_variables, strict=True):
-            best.assign(variable)
+        """Copies the weights to those of the best epoch."""
+        weights = self.model.weights()
+        for name, best in self.best.items():
+            best.assign(weights[name.removeprefix("best/")])
 
     def take_best(self) -> None:
-        """Puts the best epoch's weights into the model."""
-        for best, variable in zip(self.best, self.model.trainable_variables, strict=True):
-            variable.assign(best)
+        """Copies the weights of the best epoch into the model."""
+        weights = self.model.weights()
+        for name, best in self.best.items():
+            weights[name.removeprefix("best/")].assign(best)
 
 
 class TrialResult(NamedTuple):
-    """How a trial went.
+    """The result of a trial.
 
     Attributes:
-      finished: False after a signal; the rest is then that of the part that was done.
+      finished: False after a signal; the rest is then that of the steps done.
       best_epoch: from 1; the epoch whose weights were kept.
       dev: for each epoch the dev score, the mean over tasks.
-      examples_per_second: training speed, evaluation left out.
+      examples_per_second: training speed, evaluation excluded.
     """
 
     finished: bool
@@ -120,12 +115,18 @@ class TrialResult(NamedTuple):
     examples_per_second: float
 
 
+class StepLosses(NamedTuple):
+    """The mean loss of the examples of each step, float64 [steps]."""
+
+    loss: np.ndarray
+
+
 class Trainer:
-    """Trains trials of one setting: tasks, their rows, a start and hyperparameters."""
+    """Trains the trials of one setting: pretrained model, tasks, their rows, hyperparameters."""
 
     def __init__(
         self,
-        start: Pretrained,
+        pretrained: Pretrained,
         kinds: Kinds,
         train_rows: Mapping[str, EncodedSplit],
         training: Training,
@@ -135,26 +136,26 @@ class Trainer:
         """Makes the networks.
 
         Args:
-          start: what every trial starts from.
+          pretrained: initial weights of every trial.
           kinds: task name to kind; several are trained jointly.
           train_rows: task name to training rows.
           training: the settings.
-          what: the name that progress is shown under.
+          what: name of the progress bar.
         """
-        self._start, self._kinds, self._rows = start, kinds, train_rows
+        self._pretrained, self._kinds, self._rows = pretrained, kinds, train_rows
         self.training, self._what = training, what
-        self.hyper = fill_defaults(training, start.model)
+        self.hyper = fill_defaults(training, pretrained.model)
         self._dtype = tf.as_dtype(training.precision)
-        # A TPU compiles one shape: there, batches of like length would save nothing.
+        # A TPU compiles one shape, so batches of similar length would save nothing there.
         self._by_length = training.bucket_by_length and not devices.is_tpu()
         self.epoch_steps = sum(
             batches.steps_per_epoch(rows, training.train_batch_size) for rows in train_rows.values()
         )
         self.num_train_steps = max(1, math.ceil(self.epoch_steps * training.num_train_epochs))
-        self.model = TaskModel(start, kinds, seed=0)
+        self.model = TaskModel(pretrained, kinds, seed=0)
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.state = TrialState(self.model, self._optimizer(), keep_best=training.keep_best)
-        # The update does not depend on the batch's shape: traced once, for all of them.
+        # The update does not depend on the batch's shape: traced once for all of them.
         self._update = tf.function(self.state.optimizer.apply, autograph=False)
         self._steps = {name: self._make_step(name) for name in kinds}
 
@@ -169,7 +170,7 @@ class Trainer:
         )
         factors = layerwise_factors(
             [variable.name for variable in variables],
-            num_hidden_layers=self._start.model.num_hidden_layers,
+            num_hidden_layers=self._pretrained.model.num_hidden_layers,
             decay=self.hyper.layerwise_lr_decay,
             top_layer_decay=self.training.top_layer_decay,
         )
@@ -205,17 +206,15 @@ class Trainer:
         return traced
 
     def reset(self, seed: int) -> None:
-        """Puts every variable at the start of the trial of this seed."""
-        fresh = TaskModel(self._start, self._kinds, seed=seed)
-        for variable, value in zip(
-            self.model.trainable_variables, fresh.trainable_variables, strict=True
-        ):
-            variable.assign(value)
+        """Assigns the initial values of the trial of this seed to every variable."""
+        initial = TaskModel(self._pretrained, self._kinds, seed=seed).weights()
+        for name, variable in self.model.weights().items():
+            variable.assign(initial[name])
         self.state.optimizer.reset()
         self._seed.assign(seed)
 
     def plan(self, seed: int, epoch: int) -> list[tuple[str, np.ndarray]]:
-        """Returns the (task, groups) of each step of an epoch; tasks are mixed by their size."""
+        """Returns the (task, groups) of each step of an epoch; tasks are mixed by size."""
         plan = [
             (task, groups)
             for task, rows in self._rows.items()
@@ -240,25 +239,27 @@ class Trainer:
         evaluate: Callable[[], Mapping[str, float]],
         interrupt: Interrupt,
         show: progress.Show = progress.show,
+        steps_per_call: int = 0,
     ) -> TrialResult:
-        """Runs a trial, or goes on with it from what `folder` holds of it.
+        """Runs a trial, or resumes it from the checkpoint in `folder`.
 
         Args:
-          seed: of the heads' weights, the order of the examples and dropout.
+          seed: random seed of the heads' weights, the order of the examples and dropout.
           folder: the trial's folder.
           evaluate: returns each task's dev score.
-          interrupt: checked after every step.
-          show: how progress is shown.
+          interrupt: checked between calls of the loop.
+          show: shows progress.
+          steps_per_call: maximum steps per call of the loop; 0 fits them to about a second.
 
         Raises:
           UserError: the loss became NaN or infinite.
         """
-        trial = _Trial(self, seed, folder, evaluate, interrupt)
+        trial = _Trial(self, seed, folder, evaluate)
         with show(self._what, total=self.num_train_steps, unit="step", initial=trial.step) as bar:
-            return trial.run(bar)
+            return trial.run(interrupt, bar, steps_per_call)
 
-    def train_step(self, task: str, groups: np.ndarray) -> float:
-        """Takes one step and returns the mean loss of the batch's groups."""
+    def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
+        """Takes one step and returns the summed loss of the batch's groups."""
         batch = batches.make_batch(
             self._rows[task],
             groups,
@@ -267,7 +268,7 @@ class Trainer:
             by_length=self._by_length,
         )
         features = {name: tf.constant(value) for name, value in batch.features.items()}
-        return float(self._steps[task](features)) / len(groups)
+        return self._steps[task](features)
 
 
 class _Trial:
@@ -279,70 +280,78 @@ class _Trial:
         seed: int,
         folder: str,
         evaluate: Callable[[], Mapping[str, float]],
-        interrupt: Interrupt,
     ) -> None:
-        self._trainer, self._seed, self._folder = trainer, seed, folder
-        self._evaluate, self._interrupt = evaluate, interrupt
+        self._trainer, self._seed, self._evaluate = trainer, seed, evaluate
         trainer.reset(seed)
         self._store = CheckpointStore(f"{folder}/state", keep=1)
         self.step = trainer.state.restore(self._store)
         self._log = MetricsLog(folder, resume_step=self.step)
         self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
-        self._saved = time.monotonic()
         self._seconds, self._examples = 0.0, 0
 
-    def run(self, bar: progress.Bar) -> TrialResult:
+    def run(self, interrupt: Interrupt, bar: progress.Bar, steps_per_call: int) -> TrialResult:
+        """Runs epochs to the end, an early stop or a signal; a checkpoint is saved at a signal.
+
+        A signal in the last step of an epoch comes after its evaluation, so a checkpoint of an
+        epoch's end always includes the epoch's score.
+        """
         trainer = self._trainer
-        per_epoch, total = trainer.epoch_steps, trainer.num_train_steps
-        while self.step < total and not self._stopped_early():
-            epoch = self.step // per_epoch
-            plan = trainer.plan(self._seed, epoch)[
-                self.step % per_epoch : total - epoch * per_epoch
-            ]
-            if self._epoch(plan, bar):
-                self._end_epoch()
-            stop = self._interrupt.signal_name is not None
-            if stop or time.monotonic() - self._saved > _SAVE_SECONDS:
+        saved = time.monotonic()
+        while self.step < trainer.num_train_steps and not self._stopped_early():
+            self._epoch(interrupt, bar, steps_per_call)
+            stop = interrupt.signal_name is not None
+            if stop or time.monotonic() - saved > _SAVE_SECONDS:
                 trainer.state.save(self._store, self.step)
-                self._saved = time.monotonic()
+                saved = time.monotonic()
             if stop:
                 return self._result(finished=False)
-        if trainer.state.best and self._dev:
+        if self._dev:
             trainer.state.take_best()
         return self._result(finished=True)
 
-    def _epoch(self, plan: Sequence[tuple[str, np.ndarray]], bar: progress.Bar) -> bool:
-        """Trains the rest of an epoch; False after a signal before its last step.
-
-        In the last step it ends the epoch: what is saved there always holds its evaluation.
-        """
+    def _epoch(self, interrupt: Interrupt, bar: progress.Bar, steps_per_call: int) -> None:
+        """Runs the rest of an epoch, and evaluates at its end."""
+        per_epoch = self._trainer.epoch_steps
+        epoch, done = divmod(self.step, per_epoch)
+        plan = iter(self._trainer.plan(self._seed, epoch)[done:])
         losses: list[float] = []
-        for number, (task, groups) in enumerate(plan, 1):
-            start = time.perf_counter()
-            loss = self._trainer.train_step(task, groups)
-            self._seconds += time.perf_counter() - start
-            self._examples += len(groups)
-            self.step += 1
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"Training stopped: the loss became {loss} in step {self.step}. "
-                    "Try a lower learning_rate or precision=float32."
-                )
-            losses.append(loss)
-            best = {"best dev": f"{max(self._dev):.2f}"} if self._dev else {}
-            bar.update(1, {"loss": f"{np.mean(losses[-50:]):.4f}", **best})
-            if number < len(plan) and self._interrupt.signal_name is not None:
-                return False
-        self._log.write(self.step, "train", {"loss": float(np.mean(losses))})
-        return True
 
-    def _end_epoch(self) -> None:
+        def inner(count: int) -> StepLosses:
+            start = time.perf_counter()
+            taken = list(itertools.islice(plan, count))
+            summed = [self._trainer.train_step(task, groups) for task, groups in taken]
+            sizes = [len(groups) for _, groups in taken]
+            means = [float(loss) / size for loss, size in zip(summed, sizes, strict=True)]
+            self._seconds += time.perf_counter() - start
+            self._examples += sum(sizes)
+            return StepLosses(np.array(means))
+
+        def on_call(first: int, last: int, found: StepLosses) -> None:
+            losses.extend(found.loss)
+            best = {"best dev": f"{max(self._dev):.2f}"} if self._dev else {}
+            bar.update(last + 1 - first, {"loss": f"{np.mean(losses[-50:]):.4f}", **best})
+
+        def end_epoch(step: int) -> None:
+            self._log.write(step, "train", {"loss": float(np.mean(losses))})
+            self._score_epoch(step)
+
+        self.step = loop.run(
+            inner,
+            first_step=self.step,
+            last_step=min((epoch + 1) * per_epoch, self._trainer.num_train_steps),
+            actions=[loop.Action(per_epoch, end_epoch)],
+            on_call=on_call,
+            interrupt=interrupt,
+            steps_per_call=steps_per_call,
+        )
+
+    def _score_epoch(self, step: int) -> None:
         scores = dict(self._evaluate())
         score = float(np.mean(list(scores.values())))
-        better = not self._dev or score > max(self._dev)
+        is_best = not self._dev or score > max(self._dev)
         self._dev.append(score)
-        self._log.write(self.step, "eval", {"score": score, **scores})
-        if better:
+        self._log.write(step, "eval", {"score": score, **scores})
+        if is_best:
             self._trainer.state.keep()
 
     def _stopped_early(self) -> bool:

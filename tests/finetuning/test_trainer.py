@@ -1,8 +1,9 @@
-"""A trial: it learns, repeats, stops and goes on, keeps its best epoch."""
+"""A trial: it learns, repeats, stops and resumes, keeps its best epoch."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,10 @@ import tensorflow as tf
 from electra_zh import progress
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding import batches
-from electra_zh.finetuning.evaluate import Predictor
+from electra_zh.finetuning.predict import Predictor
 from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Training
-from electra_zh.finetuning.train import Trainer, TrialResult, fill_defaults
+from electra_zh.finetuning.trainer import Trainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
@@ -31,18 +32,6 @@ TOKENIZER = START.make_tokenizer()
 TRAIN, DEV = make_texts(96), make_texts(40, seed=1)
 ROWS = KIND.encode(TRAIN, TOKENIZER, training=True)
 DEV_ROWS = KIND.encode(DEV, TOKENIZER, training=False)
-
-
-class StopAfter(Interrupt):
-    """A signal that comes after so many questions whether there was one."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    @property
-    def signal_name(self) -> str | None:  # type: ignore[override]
-        self._left -= 1
-        return "SIGTERM" if self._left < 0 else None
 
 
 class Fixture:
@@ -62,29 +51,43 @@ class Fixture:
 
     def run(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> TrialResult:
         folder.mkdir(exist_ok=True)
-        interrupt = Interrupt() if stop_after is None else StopAfter(stop_after)
+        interrupt = Interrupt()
+        if stop_after is not None:
+            self._stop_after(interrupt, stop_after)
         return self.trainer.run(
             seed=seed,
             folder=str(folder),
             evaluate=self.evaluate,
             interrupt=interrupt,
             show=progress.silent,
+            steps_per_call=0 if stop_after is None else 1,
         )
+
+    def _stop_after(self, interrupt: Interrupt, steps: int) -> None:
+        """Lets a signal come during the step after `steps`."""
+        step, count = self.trainer.train_step, itertools.count()
+
+        def train_step(task: str, groups: np.ndarray) -> tf.Tensor:
+            if next(count) == steps:
+                interrupt.signal_name = "SIGTERM"
+            return step(task, groups)
+
+        self.trainer.train_step = train_step  # type: ignore[method-assign]
 
     def weights(self) -> list[np.ndarray]:
         return [variable.numpy() for variable in self.trainer.model.trainable_variables]
 
 
-Whole = tuple[Fixture, TrialResult, list[np.ndarray]]
+Uninterrupted = tuple[Fixture, TrialResult, list[np.ndarray]]
 
 
 @pytest.fixture(scope="module")
-def whole(
+def uninterrupted(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Whole:
-    """A trial that nothing stopped, and its weights."""
+) -> Uninterrupted:
+    """A trial without interruption, and its weights."""
     fixture = Fixture(num_train_epochs=3)
-    result = fixture.run(tmp_path_factory.mktemp("whole"))
+    result = fixture.run(tmp_path_factory.mktemp("uninterrupted"))
     return fixture, result, fixture.weights()
 
 
@@ -96,8 +99,10 @@ def test_it_learns(tmp_path: Path) -> None:
     assert max(result.dev) > 90
 
 
-def test_a_second_trial_of_the_same_seed_is_the_same(whole: Whole, tmp_path: Path) -> None:
-    fixture, result, weights = whole
+def test_a_second_trial_of_the_same_seed_is_the_same(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    fixture, result, weights = uninterrupted
     other = fixture.run(tmp_path / "other", seed=1)
     assert any((a != b).any() for a, b in zip(weights, fixture.weights(), strict=True))
     again = fixture.run(tmp_path / "again")
@@ -107,7 +112,7 @@ def test_a_second_trial_of_the_same_seed_is_the_same(whole: Whole, tmp_path: Pat
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_tpu_takes_batches_at_random_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tpu_gets_random_batches_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_tpu", lambda: True)
     trainer = Fixture(train_batch_size=16).trainer
     expected = batches.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
@@ -128,19 +133,19 @@ def test_a_tpu_takes_batches_at_random_of_one_length(monkeypatch: pytest.MonkeyP
 
 # An epoch has 12 steps: in the middle, and at the ends of the first, second and last epoch.
 @pytest.mark.parametrize("steps", [5, 11, 12, 20, 23, 35])
-def test_a_stopped_trial_goes_on_as_if_it_had_not_been(
-    whole: Whole, tmp_path: Path, steps: int
+def test_a_resumed_trial_repeats_the_uninterrupted_one(
+    uninterrupted: Uninterrupted, tmp_path: Path, steps: int
 ) -> None:
-    _, result, weights = whole
+    _, result, weights = uninterrupted
     stopped = Fixture(num_train_epochs=3)
     before = stopped.run(tmp_path, stop_after=steps)
     assert not before.finished
     assert before.dev == result.dev[: (steps + 1) // 12]
     resumed = Fixture(num_train_epochs=3)
-    went_on = resumed.run(tmp_path)
-    assert went_on.finished
-    assert went_on.dev == result.dev
-    assert went_on.best_epoch == result.best_epoch
+    again = resumed.run(tmp_path)
+    assert again.finished
+    assert again.dev == result.dev
+    assert again.best_epoch == result.best_epoch
     for first, second in zip(weights, resumed.weights(), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -161,7 +166,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(kept, second_epoch)
 
 
-def test_early_stopping_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
+def test_early_stopping_has_patience(tmp_path: Path) -> None:
     fixture = Fixture(num_train_epochs=6, early_stopping=2)
     fixture.scripted = [50.0, 70.0, 60.0, 65.0, 99.0, 99.0]
     assert fixture.run(tmp_path).dev == [50.0, 70.0, 60.0, 65.0]
@@ -192,7 +197,7 @@ def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
             assert (old != variable.numpy()).any(), name
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
     fixture = Fixture()
     fixture.trainer.reset(0)
     reset = fixture.trainer.reset
@@ -203,12 +208,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
         head.output.bias.assign([np.nan, 0.0])
 
     fixture.trainer.reset = broken  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="loss became nan in step 1"):
+    with pytest.raises(UserError, match="loss became NaN or infinite in step 1"):
         fixture.run(tmp_path)
 
 
-def test_metrics_are_written_for_every_epoch(whole: Whole, tmp_path: Path) -> None:
-    fixture, _, _ = whole
+def test_metrics_are_written_for_every_epoch(uninterrupted: Uninterrupted, tmp_path: Path) -> None:
+    fixture, _, _ = uninterrupted
     fixture.run(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "eval"] * 3
@@ -218,14 +223,14 @@ def test_metrics_are_written_for_every_epoch(whole: Whole, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("width", "rate", "decay"), [(256, 3e-4, 0.8), (768, 1e-4, 0.8), (1024, 5e-5, 0.9)]
 )
-def test_defaults_follow_the_size(width: int, rate: float, decay: float) -> None:
+def test_defaults_depend_on_the_size(width: int, rate: float, decay: float) -> None:
     size = ModelConfig(100, 128, width, 12, 4, 4 * width)
     assert fill_defaults(Training(), size) == (rate, decay)
     assert fill_defaults(Training(learning_rate=1.0, layerwise_lr_decay=0.5), size) == (1.0, 0.5)
 
 
 @pytest.mark.parametrize(("rate", "same"), [(0.0, True), (0.5, False), (None, False)])
-def test_dropout_is_the_one_asked_for_or_the_models_own(rate: float | None, same: bool) -> None:
+def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: bool) -> None:
     training = dataclasses.replace(KIND.task.training, dropout=rate)
     task = dataclasses.replace(KIND.task, training=training)
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {}, ())
