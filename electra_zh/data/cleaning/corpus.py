@@ -5,6 +5,7 @@ Of equal texts, the first one in the order of the input is kept.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -58,9 +59,10 @@ class Corpus:
 
     def duplicates(self) -> np.ndarray:
         """Returns whether each document has the lines of an earlier one, bool [documents]."""
-        each = (hashes for unit in self._units for hashes in unit.hashes)
-        hashes = np.concatenate([np.empty(0, np.uint64), *each])
-        return self._among_left(lambda left: overlap.later_occurrences(hashes[left]))
+        hashes = [np.empty(0, np.uint64)]
+        for unit in self._units:
+            hashes += unit.hashes
+        return self._among_left(np.concatenate(hashes), overlap.later_occurrences)
 
     def contaminated(self, *, common: int) -> np.ndarray:
         """Returns whether each document has n-grams of evaluation data, bool [documents]."""
@@ -76,9 +78,11 @@ class Corpus:
 
     def near_duplicates(self, threshold: float) -> np.ndarray:
         """Returns whether each document is similar to an earlier one, bool [documents]."""
-        each = (rows for unit in self._units for rows in unit.signatures)
-        rows = np.concatenate([np.empty((0, minhash.SIGNATURE), np.uint32), *each])
-        return self._among_left(lambda left: minhash.near_duplicates(rows[left], threshold))
+        rows = [np.empty((0, minhash.SIGNATURE), np.uint32)]
+        for unit in self._units:
+            rows += unit.signatures
+        find = functools.partial(minhash.near_duplicates, threshold=threshold)
+        return self._among_left(np.concatenate(rows), find)
 
     def solid_left(self) -> np.ndarray:
         """Returns the characters left of each document, without white space, int64 [documents]."""
@@ -103,10 +107,13 @@ class Corpus:
         documents = np.split(self.documents, self._document_bounds[1:-1])
         yield from map(Verdicts, lines, documents)
 
-    def _among_left(self, find: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def _among_left(
+        self, values: np.ndarray, find: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         left = np.flatnonzero(self.documents == KEPT)
+        values = values[left]
         matched = np.zeros(len(self.documents), np.bool_)
-        matched[left] = find(left)
+        matched[left] = find(values)
         return matched
 
 
@@ -142,14 +149,15 @@ def judge_lines(
     """
     bits = max(0, (max(len(verdicts) - 1, 0) // part_hashes).bit_length())
     for part in range(1 << bits):
-        loaded: list[CorpusLines] = []
-        for unit in range(num_units):
-            lines = load(unit)
-            if bits:
-                lines = lines.select(lines.hashes >> np.uint64(64 - bits) == part)
-            loaded.append(lines)
-        lines = CorpusLines(*map(np.concatenate, zip(*loaded, strict=True)))
+        lines = _load_part(map(load, range(num_units)), part=part, bits=bits)
         for verdict, rule in rules:
             matched = rule.matches(lines, settings)
             verdicts[lines.positions[matched]] = verdict
             lines = lines.select(~matched)
+
+
+def _load_part(units: Iterator[CorpusLines], *, part: int, bits: int) -> CorpusLines:
+    """Returns the lines of all units whose hashes start with the bits of `part`."""
+    if bits:
+        units = (lines.select(lines.hashes >> np.uint64(64 - bits) == part) for lines in units)
+    return CorpusLines(*map(np.concatenate, zip(*units, strict=True)))
