@@ -26,19 +26,12 @@ _LAYER = re.compile(r"^(encoder|generator)/layers/(\d+)/(.*)$")
 
 
 class TokenCounts(NamedTuple):
-    """Numbers of tokens by the origin of their rows.
+    """Numbers of tokens by the origin of their rows."""
 
-    Attributes:
-      shared: tokens of both vocabularies, with the source's rows.
-      composed: new tokens with the mean of the source's rows of their pieces.
-      random: new tokens without a piece or character in the source.
-      dropped: tokens of the source alone.
-    """
-
-    shared: int
-    composed: int
-    random: int
-    dropped: int
+    shared: int  # of both vocabularies, with the source's rows
+    composed: int  # new, with the mean of the source's rows of their pieces
+    random: int  # new, without a piece or character in the source
+    dropped: int  # of the source alone
 
 
 def select_layers(weights: Weights, layers: Sequence[int]) -> Weights:

@@ -29,14 +29,10 @@ def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
         )
     scheme = "always" if parts.dummy_prefix else "never"
     metaspace = {"type": "Metaspace", "replacement": SPACE_MARK, "prepend_scheme": scheme}
+    roles = ("pad_id", "unk_id", "cls_id", "sep_id", "mask_id")
     special = [
         {"id": index, "content": vocabulary.tokens[index], **_TOKEN, "special": True}
-        for index in sorted(
-            (
-                *(vocabulary.pad_id, vocabulary.unk_id, vocabulary.cls_id),
-                *(vocabulary.sep_id, vocabulary.mask_id),
-            )
-        )
+        for index in sorted(getattr(vocabulary, role) for role in roles)
     ]
     return {
         "version": "1.0",
@@ -63,18 +59,16 @@ def _frame(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
     """Returns [CLS] first [SEP] second [SEP], with segments 0 and 1."""
     cls, sep = (vocabulary.tokens[index] for index in (vocabulary.cls_id, vocabulary.sep_id))
 
-    def special(name: str, segment: int) -> dict[str, Any]:
-        return {"SpecialToken": {"id": name, "type_id": segment}}
+    def item(kind: str, name: str, segment: int) -> dict[str, Any]:
+        return {kind: {"id": name, "type_id": segment}}
 
-    def text(name: str, segment: int) -> dict[str, Any]:
-        return {"Sequence": {"id": name, "type_id": segment}}
-
-    single = [special(cls, 0), text("A", 0), special(sep, 0)]
+    special, text = "SpecialToken", "Sequence"
+    single = [item(special, cls, 0), item(text, "A", 0), item(special, sep, 0)]
     ids = {cls: vocabulary.cls_id, sep: vocabulary.sep_id}
     return {
         "type": "TemplateProcessing",
         "single": single,
-        "pair": [*single, text("B", 1), special(sep, 1)],
+        "pair": [*single, item(text, "B", 1), item(special, sep, 1)],
         "special_tokens": {
             name: {"id": name, "ids": [index], "tokens": [name]} for name, index in ids.items()
         },

@@ -136,7 +136,7 @@ def read_tf1(prefix: str) -> Tensors:
         raise UserError(f"Checkpoint {prefix} cannot be read: {first_line}") from None
 
 
-def write_tf1(prefix: str, variables: Mapping[str, Any]) -> None:
+def write_tf1(prefix: str, variables: Mapping[str, np.ndarray]) -> None:
     """Writes a TF1 checkpoint, as TF1's Saver does."""
     import tensorflow as tf
 

@@ -66,14 +66,8 @@ def write(
     accents are kept, for capitals with accents written as separate marks.
     """
     special = {
-        name: vocabulary.tokens[index]
-        for name, index in (
-            ("unk_token", vocabulary.unk_id),
-            ("sep_token", vocabulary.sep_id),
-            ("pad_token", vocabulary.pad_id),
-            ("cls_token", vocabulary.cls_id),
-            ("mask_token", vocabulary.mask_id),
-        )
+        f"{role}_token": vocabulary.tokens[getattr(vocabulary, f"{role}_id")]
+        for role in ("unk", "sep", "pad", "cls", "mask")
     }
     vocabulary.save(files.join(folder, vocabulary.file_name))
     files.write_json(files.join(folder, "special_tokens_map.json"), special)

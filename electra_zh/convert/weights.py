@@ -131,46 +131,35 @@ def check(weights: Weights) -> Weights:
     Raises:
       UserError: a tensor is missing or has another shape; the message names it.
     """
-    expected = part_shapes("encoder", weights.model)
-    if weights.generator is not None:
+    size, generator = weights.model, weights.generator
+    expected = part_shapes("encoder", size)
+    if generator is not None:
         own = weights.has_own_embeddings
-        expected |= part_shapes("generator", weights.generator, embeddings=own)
-    if weights.has("masked_lm_head"):
-        expected |= part_shapes("masked_lm_head", weights.generator or weights.model)
-    if weights.has("rtd_head"):
-        expected |= part_shapes("rtd_head", weights.model)
-    missing = [name for name in expected if name not in weights.tensors]
+        expected |= part_shapes("generator", generator, embeddings=own)
+    for head, network in (("masked_lm_head", generator or size), ("rtd_head", size)):
+        if weights.has(head):
+            expected |= part_shapes(head, network)
+    found = {name: value.shape for name, value in weights.tensors.items()}
+    missing = [name for name in expected if name not in found]
+    wrong = [name for name in expected if found.get(name, expected[name]) != expected[name]]
+    extra = [name for name in found if name not in expected and not name.startswith("heads/")]
+    tokens = size.vocab_size if weights.vocabulary is None else weights.vocabulary.size
+    problem = ""
     if missing:
-        raise UserError(
-            f"{weights.path}: {len(missing)} of {len(expected)} tensors are missing: "
-            f"{_few(missing)}"
+        problem = f"{len(missing)} of {len(expected)} tensors are missing: {_few(missing)}"
+    elif wrong:
+        shapes = list(found[wrong[0]]), list(expected[wrong[0]])
+        problem = f"{wrong[0]} has shape {shapes[0]}; by the model's size it is {shapes[1]}"
+    elif extra:
+        problem = f"more tensors than the model's size has: {_few(extra)}"
+    elif not 0 <= size.vocab_size - tokens <= _MAX_FILLER:
+        problem = (
+            f"the vocabulary has {tokens:,} tokens but encoder/embeddings/word_embeddings has "
+            f"{size.vocab_size:,} rows. Replace it with this model's vocabulary"
         )
-    for name, shape in expected.items():
-        found = weights.tensors[name].shape
-        if found != shape:
-            raise UserError(
-                f"{weights.path}: {name} has shape {list(found)}; by the model's size it is "
-                f"{list(shape)}"
-            )
-    extra = [
-        name for name in weights.tensors if name not in expected and not name.startswith("heads/")
-    ]
-    if extra:
-        raise UserError(f"{weights.path}: more tensors than the model's size has: {_few(extra)}")
-    _check_vocabulary(weights)
+    if problem:
+        raise UserError(f"{weights.path}: {problem}")
     return weights
-
-
-def _check_vocabulary(weights: Weights) -> None:
-    if weights.vocabulary is None:
-        return
-    rows, tokens = weights.model.vocab_size, weights.vocabulary.size
-    if not 0 <= rows - tokens <= _MAX_FILLER:
-        name = "encoder/embeddings/word_embeddings"
-        raise UserError(
-            f"{weights.path}: the vocabulary has {tokens:,} tokens but {name} has shape "
-            f"{list(weights.tensors[name].shape)}. Replace it with this model's vocabulary"
-        )
 
 
 def _few(names: Iterable[str]) -> str:
@@ -201,11 +190,8 @@ def infer_sizes(
     Args:
       tensors: by our names.
       part: the network, `encoder` or `generator`.
-      embeddings: the network that has the embeddings, `encoder` or `generator`.
+      embeddings: the network that has the embeddings.
       where: the file, for error messages.
-
-    Raises:
-      UserError: the tensors are not those of a transformer.
     """
     numbers = [int(name.split("/")[2]) for name in tensors if name.startswith(f"{part}/layers/")]
     sizes = {"num_hidden_layers": max(numbers, default=0) + 1}

@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from electra_zh.models.config import ModelConfig
 
 # Letter of a shape -> the setting of `ModelConfig` that it stands for.
@@ -180,9 +182,30 @@ class Naming:
         """
         return _rename(name, self._back)
 
-    def is_transposed(self, ours: str) -> bool:
-        """Returns whether the file stores our weight with rows and columns exchanged."""
-        return self.transposes and ours.endswith("/kernel")
+    def to_file(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns our tensors as the file stores them.
+
+        Raises:
+          KeyError: the file has no such weight.
+        """
+        return {self.theirs(name): self._turned(name, value) for name, value in tensors.items()}
+
+    def from_file(
+        self, tensors: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Returns the file's tensors as ours, and the names of those without a counterpart."""
+        found, unused = {}, []
+        for theirs, value in tensors.items():
+            try:
+                name = self.ours(theirs)
+            except KeyError:
+                unused.append(theirs)
+                continue
+            found[name] = self._turned(name, value)
+        return found, unused
+
+    def _turned(self, name: str, value: np.ndarray) -> np.ndarray:
+        return value.T if self.transposes and name.endswith("/kernel") else value
 
 
 def variable_name(name: str) -> str:

@@ -235,11 +235,7 @@ def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
 
 def _generator_tensors(weights: Weights, *, own: bool) -> dict[str, np.ndarray]:
     """Returns the source's generator; `own`: with embeddings, shared ones as copies."""
-    tensors = weights.part("generator")
-    if own and not weights.has_own_embeddings:
-        for name, value in weights.part("encoder/embeddings").items():
-            tensors[name.replace("encoder/", "generator/", 1)] = value
-    return tensors
+    return weights.generator_tensors() if own else weights.part("generator")
 
 
 def _taken(

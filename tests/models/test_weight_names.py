@@ -146,9 +146,16 @@ def test_names_of_transformers() -> None:
 
 def test_only_kernels_are_transposed_and_only_in_torch() -> None:
     kernel, table = "encoder/layers/0/output/kernel", "encoder/embeddings/word_embeddings"
-    assert weight_names.BERT.is_transposed(kernel)
-    assert not weight_names.BERT.is_transposed(table)
-    assert not weight_names.GOOGLE_BERT.is_transposed(kernel)
+    tensors = {kernel: np.zeros((2, 3)), table: np.zeros((4, 5))}
+    for naming, shape in ((weight_names.BERT, (3, 2)), (weight_names.GOOGLE_BERT, (2, 3))):
+        written = naming.to_file(tensors)
+        assert [value.shape for value in written.values()] == [shape, (4, 5)]
+        found, unused = naming.from_file({**written, "pooler": np.zeros(1)})
+        assert {name: value.shape for name, value in found.items()} == {
+            kernel: (2, 3),
+            table: (4, 5),
+        }
+        assert unused == ["pooler"]
 
 
 def test_large_layer_numbers() -> None:

@@ -182,7 +182,7 @@ def test_embeddings_of_its_own_cannot_be_shared(tmp_path: Path) -> None:
         ),
         (
             {"num_hidden_layers": 1},
-            r"layers/1/.*/kernel is \[16, 16\] in .*old and missing in this run: model=source "
+            r"layers/1/.*/bias is \[16\] in .*old and missing in this run: model=source "
             r"takes the source's size \(num_hidden_layers=2\); --init-layers first:1 takes",
         ),
         (
@@ -298,7 +298,7 @@ def test_a_source_that_has_saved_nothing(tmp_path: Path) -> None:
     shutil.rmtree(old / "checkpoints")
     with pytest.raises(UserError) as error:
         warm_start.read(Init(str(old)))
-    message = f"--init {old}: There is no checkpoint in {old}/checkpoints: has the run saved one"
+    message = f"--init {old}: There is no checkpoint in {old}/checkpoints. Wait until"
     assert str(error.value).startswith(message)
 
 

@@ -62,15 +62,10 @@ def read(path: str) -> Weights:
         shown = ", ".join(sorted(found)[:3])
         raise UserError(f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {shown}")
     naming = weight_names.GOOGLE_ELECTRA if is_electra else weight_names.GOOGLE_BERT
-    tensors, unused = {}, []
-    for name, value in sorted(found.items()):
-        try:
-            tensors[naming.ours(name)] = value
-        except KeyError:
-            unused.append(name)
+    tensors, unused = naming.from_file(dict(sorted(found.items())))
     notes: list[str] = []
     has_generator = any(name.startswith("generator/layers/") for name in tensors)
-    vocabulary = read_vocabulary(_folder(prefix))
+    vocabulary = read_vocabulary(prefix.rpartition("/")[0] or ".")
     settings = TokenizerSettings()
     return check(
         Weights(
@@ -89,10 +84,6 @@ def read(path: str) -> Weights:
     )
 
 
-def _folder(prefix: str) -> str:
-    return prefix.rpartition("/")[0] or "."
-
-
 def _size(
     prefix: str, part: str, tensors: Mapping[str, np.ndarray], notes: list[str]
 ) -> ModelConfig:
@@ -100,7 +91,7 @@ def _size(
     own = f"{part}/embeddings/word_embeddings" in tensors
     embeddings = part if own else "encoder"
     values: dict[str, Any] = infer_sizes(tensors, part, embeddings=embeddings, where=prefix)
-    paths = [files.join(_folder(prefix), name) for name in _SETTINGS[part]]
+    paths = [files.join(prefix.rpartition("/")[0] or ".", name) for name in _SETTINGS[part]]
     path = next(filter(files.exists, paths), None)
     values |= tensor_files.read_settings(path) if path else {}
     if "num_attention_heads" not in values:
@@ -126,10 +117,8 @@ def write(weights: Weights, output: str) -> list[str]:
         )
     step = weights.step or 0
     naming = weight_names.GOOGLE_BERT if weights.is_bert else weight_names.GOOGLE_ELECTRA
-    variables: dict[str, Any] = {
-        naming.theirs(name): value for name, value in weights.tensors.items()
-    }
-    variables["global_step"] = np.int64(step)
+    variables = naming.to_file(weights.tensors)
+    variables["global_step"] = np.array(step, np.int64)
     name = f"model.ckpt-{step}"
     with files.new_folder(output) as folder:
         tensor_files.write_tf1(files.join(folder, name), variables)

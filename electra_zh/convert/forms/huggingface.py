@@ -48,11 +48,8 @@ def _is_model(folder: str) -> bool:
 
 def _networks(path: str) -> list[str]:
     """Returns the folders of the discriminator and generator in a folder."""
-    return [
-        files.join(path, name)
-        for name in _FOLDERS
-        if files.exists(files.join(path, name, "config.json"))
-    ]
+    folders = (files.join(path, name) for name in _FOLDERS)
+    return [folder for folder in folders if files.exists(_config(folder))]
 
 
 def read(path: str) -> Weights:
@@ -148,20 +145,14 @@ def _with_our_names(
     if base == "electra":
         is_generator = any(name.startswith("generator_predictions.") for name in found)
         naming = weight_names.MASKED_LM_ELECTRA if is_generator else weight_names.DISCRIMINATOR
-    unused = untied = _remove_tied(found)
-    tensors = {}
-    for name, value in found.items():
-        try:
-            ours = naming.ours(name)
-        except KeyError:
-            unused = [*unused, name]
-            continue
-        if untied and ours.startswith("masked_lm_head/"):
-            # Its output layer is not the word embeddings, and ours can be nothing else.
-            unused = [*unused, name]
-            continue
-        tensors[ours] = value.T if naming.is_transposed(ours) else value
-    return tensors, unused
+    untied = _remove_tied(found)
+    tensors, unused = naming.from_file(found)
+    if untied:
+        # The output layer is not the word embeddings, and ours can be nothing else.
+        for name in [name for name in tensors if name.startswith("masked_lm_head/")]:
+            untied.append(naming.theirs(name))
+            del tensors[name]
+    return tensors, untied + unused
 
 
 def _remove_tied(found: dict[str, np.ndarray]) -> list[str]:
@@ -175,21 +166,14 @@ def _remove_tied(found: dict[str, np.ndarray]) -> list[str]:
 
 
 class _Model(NamedTuple):
-    """One folder to write.
-
-    Attributes:
-      folder: its name below the output; "" for the output itself.
-      class_name: the class of transformers.
-      size: of the network.
-      tensors: under the names of transformers.
-      settings: further settings of config.json.
-    """
+    """One folder to write, below the output; "" is the output itself."""
 
     folder: str
     class_name: str
     size: ModelConfig
-    tensors: dict[str, np.ndarray]
-    settings: Mapping[str, Any] = {}
+    tensors: Mapping[str, np.ndarray]  # under our names
+    naming: Naming
+    labels: Mapping[str, Any] = {}
 
 
 def write(weights: Weights, output: str) -> list[str]:
@@ -207,7 +191,8 @@ def write(weights: Weights, output: str) -> list[str]:
         for model in _models(weights):
             target = files.join(folder, model.folder) if model.folder else folder
             files.make_dirs(target)
-            tensor_file.write(files.join(target, tensor_files.SAFETENSORS), model.tensors)
+            tensors = model.naming.to_file(model.tensors)
+            tensor_file.write(files.join(target, tensor_files.SAFETENSORS), tensors)
             files.write_json(_config(target), _settings(model))
             length = model.size.max_position_embeddings
             tokenizer_files.write(target, weights.vocabulary, weights.tokenizer, max_length=length)
@@ -226,39 +211,27 @@ def write(weights: Weights, output: str) -> list[str]:
 
 
 def _models(weights: Weights) -> list[_Model]:
-    if weights.tasks:
-        return [_task_model(weights, task) for task in weights.tasks]
+    size, encoder = weights.model, weights.part("encoder")
     if weights.is_bert:
-        renamed = _renamed(weights.tensors, weight_names.BERT)
-        return [_Model("", "BertForMaskedLM", weights.model, renamed)]
+        return [_Model("", "BertForMaskedLM", size, weights.tensors, weight_names.BERT)]
     found: list[_Model] = []
-    if weights.has("rtd_head") or not weights.has("masked_lm_head"):
-        class_name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
-        tensors = {**weights.part("encoder"), **weights.part("rtd_head")}
-        renamed = _renamed(tensors, weight_names.DISCRIMINATOR)
-        found.append(_Model(_DISCRIMINATOR, class_name, weights.model, renamed))
+    for task in weights.tasks:
+        folder = task.name if len(weights.tasks) > 1 else ""
+        tensors = encoder | weights.part(f"heads/{task.name}")
+        name = task.form.class_name
+        found.append(_Model(folder, name, size, tensors, task.naming(), _labels(task)))
+    if weights.has("rtd_head") or not (weights.tasks or weights.has("masked_lm_head")):
+        name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
+        tensors = encoder | weights.part("rtd_head")
+        found.append(_Model(_DISCRIMINATOR, name, size, tensors, weight_names.DISCRIMINATOR))
     if weights.has("masked_lm_head"):
-        naming, network = weight_names.MASKED_LM_ELECTRA, weights.part("encoder")
+        naming = weight_names.MASKED_LM_ELECTRA
         if weights.generator:
-            naming, network = weight_names.GENERATOR, weights.generator_tensors()
-        renamed = _renamed({**network, **weights.part("masked_lm_head")}, naming)
-        size = weights.generator or weights.model
-        found.append(_Model(_GENERATOR, "ElectraForMaskedLM", size, renamed))
+            size, encoder = weights.generator, weights.generator_tensors()
+            naming = weight_names.GENERATOR
+        tensors = encoder | weights.part("masked_lm_head")
+        found.append(_Model(_GENERATOR, "ElectraForMaskedLM", size, tensors, naming))
     return found
-
-
-def _task_model(weights: Weights, task: TaskHead) -> _Model:
-    tensors = {**weights.part("encoder"), **weights.part(f"heads/{task.name}")}
-    folder = task.name if len(weights.tasks) > 1 else ""
-    renamed = _renamed(tensors, task.naming())
-    return _Model(folder, task.form.class_name, weights.model, renamed, _labels(task))
-
-
-def _renamed(tensors: Mapping[str, np.ndarray], naming: Naming) -> dict[str, np.ndarray]:
-    return {
-        naming.theirs(name): value.T if naming.is_transposed(name) else value
-        for name, value in tensors.items()
-    }
 
 
 def _check_head(task: TaskHead, path: str) -> None:
@@ -302,7 +275,7 @@ def _settings(model: _Model) -> dict[str, Any]:
         "pad_token_id": 0,
         "tie_word_embeddings": True,
         "dtype": "float32",
-        **model.settings,
+        **model.labels,
     }
 
 

@@ -18,15 +18,8 @@ if TYPE_CHECKING:
 def write(weights: Weights, output: str) -> list[str]:
     """Writes a SavedModel, or one folder for each of several tasks; all or nothing.
 
-    Signatures: `ids`; where the rows are their texts `texts` and `text_pairs`, which also return
-    the ids. Assets: the vocabulary's file, `labels.txt`.
-
-    Args:
-      weights: the model.
-      output: a folder that does not exist.
-
-    Returns:
-      The lines to print.
+    Signatures: `ids`; if rows are texts also `texts` and `text_pairs`, which return the ids too.
+    Assets: the vocabulary's file, `labels.txt`.
 
     Raises:
       UserError: the folder exists, or a head has no outputs that could be served.
@@ -66,14 +59,16 @@ def _no_text(weights: Weights, task: TaskHead | None) -> str:
 
 
 def _lines(shown: str, missing: str) -> list[str]:
-    names = "ids" if missing else "ids, texts, text_pairs"
-    note = (
-        f"note: no signature takes text: {missing}"
-        if missing
-        else "note: import tensorflow_text before the model is loaded; its ids are this tool's, by "
-        "the version of Unicode that this Python knows"
+    names, note = (
+        "ids, texts, text_pairs",
+        (
+            "import tensorflow_text before the model is loaded; its ids are this tool's, by the "
+            "version of Unicode that this Python knows"
+        ),
     )
-    return [f"{shown}: SavedModel with the signatures {names}", note]
+    if missing:
+        names, note = "ids", f"no signature takes text: {missing}"
+    return [f"{shown}: SavedModel with the signatures {names}", f"note: {note}"]
 
 
 def _write_one(
