@@ -1,7 +1,7 @@
 """Examples: one dataclass per kind of data, and the count of bad examples.
 
-Every example has an `id` and its `place` (file and line, or file and question), so that a mistake
-found later can still be located.
+Every example has an `id`, that of the file with its JSON type or else its number from 0, and a
+`place` (file and line, or file and question), so that a mistake found later can still be located.
 """
 
 from __future__ import annotations
@@ -46,11 +46,9 @@ class TextExample(Example):
     """One text or a pair of texts, for classification and regression.
 
     Attributes:
-      id: the id in the file, with its JSON type; without one, the example's number from 0.
       text_a: the first text.
       text_b: the second text of a pair; None for single texts.
       label: the label as the file writes it (a number as text for regression); None without.
-      place: file and line.
     """
 
     id: Any
@@ -79,13 +77,11 @@ class TaggedExample(Example):
     """One sentence with entities.
 
     Attributes:
-      id: the id in the file; without one, the example's number from 0.
       text: the sentence. For files of columns: its words, joined by a space unless one of the two
         neighbours is Chinese.
       words: start and end (exclusive) of each word in the text if the file gives words; None if
         an entity may begin at any character.
       entities: ordered by start; None without labels.
-      place: file and line.
     """
 
     id: Any
@@ -114,13 +110,11 @@ class QuestionExample(Example):
     """One question about a context, answered by a span of it.
 
     Attributes:
-      id: the id of the question.
       question: the question.
       context: the text that contains the answer.
       answers: every accepted answer, the first one being the training target; empty for an
         unanswerable question and for one answered by yes or no; None without labels.
       verdict: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, otherwise "".
-      place: file and question.
     """
 
     id: str
@@ -144,12 +138,10 @@ class ChoiceExample(Example):
     """One question with several choices.
 
     Attributes:
-      id: the id of the question.
       context: the text that the question is about.
       question: the question.
       choices: two or more.
       answer: index of the correct choice; None without labels.
-      place: file and question.
     """
 
     id: Any
@@ -185,11 +177,9 @@ class ClozeExample(Example):
     """Texts with blanks that share one list of candidates, each used at most once.
 
     Attributes:
-      id: the id in the file; without one, the example's number from 0.
       texts: the texts, with the marks of the blanks.
       blanks: in the order of the texts.
       candidates: idioms to choose from.
-      place: file and line.
     """
 
     id: Any
@@ -233,24 +223,14 @@ class BadExamples:
     """
 
     def __init__(self, *, skip: bool, hint: str = "--skip-bad skips such examples") -> None:
-        """Makes the list.
-
-        Args:
-          skip: count bad examples instead of stopping at the first.
-          hint: the advice at the end of the error.
-        """
+        """Makes the list; `skip` counts bad examples, otherwise the first stops with the hint."""
         self._skip, self._hint = skip, hint
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self.dropped: Counter[str] = Counter()
 
     def add(self, place: str, reason: str, *, detail: str = "") -> None:
-        """Adds a bad example.
-
-        Args:
-          place: file and line, or file and question.
-          reason: what is wrong; equal reasons are counted together.
-          detail: the value, and what is allowed.
+        """Adds a bad example, see `BadExampleError`.
 
         Raises:
           UserError: bad examples are not skipped.
@@ -263,15 +243,13 @@ class BadExamples:
 
     def lines(self) -> list[str]:
         """Returns one line of text per reason."""
-        return [
-            *(
-                f"skipped {count:,} bad examples: {reason}, first {self.first[reason]}"
-                for reason, count in self.counts.items()
-            ),
-            *(
-                f'skipped {count:,} examples labelled "{label}", as the published setups do'
-                for label, count in self.dropped.items()
-            ),
+        bad = [
+            f"skipped {count:,} bad examples: {reason}, first {self.first[reason]}"
+            for reason, count in self.counts.items()
+        ]
+        return bad + [
+            f'skipped {count:,} examples labelled "{label}", as the published setups do'
+            for label, count in self.dropped.items()
         ]
 
     def to_dict(self) -> Mapping[str, Any]:

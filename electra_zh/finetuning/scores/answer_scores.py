@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from electra_zh.finetuning.scores.answer_tokens import (
     longest_common_run,
     mixed_segmentation,
@@ -83,16 +85,11 @@ def rules_of(metric: str) -> Rules:
 def score_answers(
     rules: Rules, golds: Sequence[Sequence[str]], predictions: Sequence[str]
 ) -> dict[str, float]:
-    """Returns exact match and F1 in percent, named as the metrics of the rules; not for squad2.
+    """Returns the scores of all questions in percent, by metric; not for squad2.
 
-    Args:
-      rules: the rules of a script.
-      golds: the gold answers of each question; none for an unanswerable question (cjrc).
-      predictions: the predicted answer of each question.
+    Each question has a list of gold answers, empty if it is unanswerable (cjrc), and a prediction.
     """
-    score = _SCORERS[rules]
-    pairs = zip(golds, predictions, strict=True)
-    exact, f1 = _average([score(gold, predicted) for gold, predicted in pairs])
+    exact, f1 = _average([_SCORERS[rules](*each) for each in zip(golds, predictions, strict=True)])
     return dict(zip(METRICS[rules], (exact, f1, (exact + f1) / 2), strict=False))
 
 
@@ -113,57 +110,45 @@ def score_squad2(
         probability or a difference of logits.
       threshold: predictions whose no-answer score is above it count as empty.
     """
-    raw = [squad2_score(gold, text) for gold, text in zip(golds, predictions, strict=True)]
-    answerable = [any(gold) for gold in golds]
-    scores = [
-        AnswerScore(float(not has), float(not has)) if no_answer > threshold else score
-        for score, has, no_answer in zip(raw, answerable, no_answer_scores, strict=True)
-    ]
-    # For each question by rising no-answer score: the gain of letting its prediction in.
-    order = sorted(range(len(raw)), key=no_answer_scores.__getitem__)
-    losses = [-1.0 if text else 0.0 for text in predictions]
-    gains = [
-        score if has else AnswerScore(loss, loss)
-        for score, has, loss in zip(raw, answerable, losses, strict=True)
-    ]
-    rising = [no_answer_scores[i] for i in order]
-    empty = float(answerable.count(False))
+    scores = [squad2_score(*each) for each in zip(golds, predictions, strict=True)]
+    raw = np.array(scores).reshape(-1, 2)  # exact match, F1
+    answerable = np.array([any(gold) for gold in golds], bool)
+    no_answer = np.array(no_answer_scores, np.float64)
+    final = np.where((no_answer > threshold)[:, None], ~answerable[:, None], raw)
+    # By rising no-answer score: the gain of each prediction over the empty answer.
+    losses = np.array([-1.0 if text else 0.0 for text in predictions])
+    gains = np.where(answerable[:, None], raw, losses[:, None])
+    order = np.argsort(no_answer, kind="stable")
+    empty = float((~answerable).sum())
+    best = [_best_threshold(gains[order, i], no_answer[order], empty) for i in range(2)]
     return Squad2Scores(
-        overall=_average(scores),
-        has_answer=_average([s for s, has in zip(scores, answerable, strict=True) if has]),
-        no_answer=_average([s for s, has in zip(scores, answerable, strict=True) if not has]),
-        best_exact=_best_threshold([gains[i].exact for i in order], rising, empty),
-        best_f1=_best_threshold([gains[i].f1 for i in order], rising, empty),
+        _average(final), _average(final[answerable]), _average(final[~answerable]), *best
     )
 
 
-def _best_threshold(
-    gains: Sequence[float], no_answer_scores: Sequence[float], empty: float
-) -> BestThreshold:
+def _best_threshold(gains: np.ndarray, no_answer: np.ndarray, empty: float) -> BestThreshold:
     """Returns the threshold with the best score, and that score (`find_best_thresh`).
 
     Args:
       gains: of each question by rising no-answer score, what its prediction adds to the score.
-      no_answer_scores: rising.
+      no_answer: the no-answer scores.
       empty: the score with every prediction empty.
     """
-    score = best = empty
-    # The script says 0 here, which empties all only where the scores are positive probabilities.
-    lowest = no_answer_scores[0] if no_answer_scores else 1.0
-    threshold = min(0.0, math.nextafter(lowest, -math.inf))
-    # Parity: questions with the same score are let in one by one.
-    for gain, no_answer in zip(gains, no_answer_scores, strict=True):
-        score += gain
-        if score > best:
-            best, threshold = score, no_answer
-    return BestThreshold(percent(best, len(gains)), threshold)
+    # Parity: predictions with the same no-answer score are let in one by one.
+    totals = np.cumsum([empty, *gains])
+    best = int(totals.argmax())
+    if best:
+        threshold = float(no_answer[best - 1])
+    else:
+        # The script says 0 here, which empties all only if the scores are positive probabilities.
+        threshold = min(0.0, math.nextafter(no_answer[0], -math.inf)) if len(gains) else 0.0
+    return BestThreshold(percent(float(totals[best]), len(gains)), threshold)
 
 
-def _average(scores: Sequence[AnswerScore]) -> AnswerScore:
-    return AnswerScore(
-        exact=percent(sum(score.exact for score in scores), len(scores)),
-        f1=percent(sum(score.f1 for score in scores), len(scores)),
-    )
+def _average(scores: Sequence[AnswerScore] | np.ndarray) -> AnswerScore:
+    """Returns the mean scores of questions in percent."""
+    exact, f1 = (percent(float(sum(each[i] for each in scores)), len(scores)) for i in range(2))
+    return AnswerScore(exact, f1)
 
 
 def cmrc_score(gold: Sequence[str], predicted: str) -> AnswerScore:

@@ -53,10 +53,6 @@ def entity_scores(
     """Scores entities strictly: type, start and end must all be correct.
 
     The F1 of chunking is the same. A duplicate entity of a sentence counts once.
-
-    Args:
-      gold: the entities of each sentence.
-      predicted: the predicted ones of each sentence, in the same order.
     """
     return _scores(
         [{(entity.type, entity) for entity in sentence} for sentence in gold],
@@ -75,11 +71,6 @@ def mention_scores(
     A sentence is a set of mentions, each a type and a string: a mention that occurs twice in a
     sentence counts once, and finding one of the two places is enough. The public scorer divides by
     zero if a type is never predicted or never found; here its F1 is 0.
-
-    Args:
-      texts: the sentences.
-      gold: the entities of each sentence, over its characters.
-      predicted: the predicted ones, likewise.
     """
     return _scores(
         [_mentions(text, entities) for text, entities in zip(texts, gold, strict=True)],

@@ -34,12 +34,7 @@ def accuracy(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
 def confusion(
     gold: Sequence[Label], predicted: Sequence[Label], labels: Sequence[Label]
 ) -> np.ndarray:
-    """Returns the confusion matrix, int64 [C, C]: row = gold label, column = predicted label.
-
-    Args:
-      gold: gold labels.
-      predicted: predicted labels, as many.
-      labels: all C labels, in the order of the rows and columns.
+    """Returns the confusion matrix of C labels, int64 [C, C]: rows are gold, columns predicted.
 
     Raises:
       UserError: a label is not among `labels`.
