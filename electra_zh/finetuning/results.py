@@ -10,8 +10,8 @@ import numpy as np
 
 from electra_zh import __version__, files, locks
 from electra_zh.errors import UserError
+from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained
-from electra_zh.finetuning.splits import TaskData
 from electra_zh.models.config import ModelConfig
 from electra_zh.settings import load_recipe, recipe_names
 

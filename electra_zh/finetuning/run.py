@@ -20,10 +20,10 @@ from absl import logging
 
 from electra_zh import files, locks
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import locate, registry, results, splits
+from electra_zh.finetuning import dataset, locate, registry, results
+from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
-from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.training.loop import Interrupt
@@ -178,7 +178,7 @@ def _check_joint(request: Request, names: Sequence[str]) -> None:
 def _load(each: ModelPlan, pretrained: Pretrained, *, skip_bad: bool) -> dict[str, TaskData]:
     limit = pretrained.model.max_position_embeddings
     return {
-        task.name: splits.load(task, place, max_position_embeddings=limit, skip_bad=skip_bad)
+        task.name: dataset.load(task, place, max_position_embeddings=limit, skip_bad=skip_bad)
         for task, place in each.found
     }
 

@@ -12,9 +12,9 @@ from absl import logging
 from electra_zh import files
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning import results
+from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
-from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Split
 from electra_zh.finetuning.trainer import Trainer
 from electra_zh.training.loop import Interrupt

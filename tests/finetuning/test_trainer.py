@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from electra_zh import progress
 from electra_zh.errors import UserError
+from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.predict import Predictor
-from electra_zh.finetuning.splits import TaskData
 from electra_zh.finetuning.tasks import Training
 from electra_zh.finetuning.trainer import Trainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
@@ -233,7 +233,7 @@ def test_defaults_depend_on_the_size(width: int, rate: float, decay: float) -> N
 def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: bool) -> None:
     training = dataclasses.replace(KIND.task.training, dropout=rate)
     task = dataclasses.replace(KIND.task, training=training)
-    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, {}, ())
+    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
     model = Trials(START, "texts", {"texts": data}).trainer.model
     batch = batches.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
     features = {name: tf.constant(values) for name, values in batch.features.items()}

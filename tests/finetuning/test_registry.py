@@ -1,4 +1,4 @@
-"""Tasks as data: loading, overriding, finding their files."""
+"""Tasks by name: loading, overriding, mistakes in task files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import locate, registry, tasks
-from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.finetuning import registry
 
 OWN = """
 kind: classification
@@ -26,13 +25,6 @@ def own(tmp_path: Path) -> str:
     path = tmp_path / "own.yaml"
     path.write_text(OWN)
     return str(path)
-
-
-def make_files(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}\n")
 
 
 def test_your_own_task_is_a_yaml_file(own: str) -> None:
@@ -129,73 +121,3 @@ def test_two_tasks_of_one_name_are_refused(own: str, tmp_path: Path) -> None:
 
 def test_tasks_given_by_their_own_names(own: str) -> None:
     assert registry.own_names(["clue", own, "afqmc"]) == {"own", "afqmc"}
-
-
-def found_paths(task: TaskConfig, data: Path) -> dict[str, list[str]]:
-    found = locate.find(task, locate.folders_below(str(data)))
-    assert found is not None
-    return {
-        split: [str(Path(path).relative_to(data)) for path in paths]
-        for split, paths in found.paths.items()
-    }
-
-
-@pytest.mark.parametrize("folder", ["", "afqmc", "AFQMC", "clue/afqmc_public", "a/b/afqmc"])
-def test_files_are_found_wherever_a_zip_puts_them(tmp_path: Path, folder: str) -> None:
-    make_files(tmp_path / folder, "train.json", "dev.json", "test.json")
-    found = found_paths(registry.load(["afqmc"])[0], tmp_path)
-    assert found == {split: [str(Path(folder) / f"{split}.json")] for split in tasks.SPLITS}
-
-
-def test_a_named_folder_wins_over_the_data_folder_itself(tmp_path: Path) -> None:
-    make_files(tmp_path, "train.json", "dev.json", "test.json", "tnews/train.json")
-    make_files(tmp_path / "afqmc", "train.json", "dev.json", "test.json")
-    assert found_paths(registry.load(["afqmc"])[0], tmp_path)["dev"] == ["afqmc/dev.json"]
-
-
-def test_a_named_folder_without_a_test_set_wins_too(tmp_path: Path) -> None:
-    make_files(tmp_path, "train.json", "dev.json", "test.json")
-    make_files(tmp_path / "afqmc", "train.json", "dev.json")
-    assert found_paths(registry.load(["afqmc"])[0], tmp_path)["dev"] == ["afqmc/dev.json"]
-
-
-def test_a_named_folder_of_less_does_not(tmp_path: Path) -> None:
-    make_files(tmp_path, "train.json", "dev.json", "test.json", "afqmc/test.json")
-    task = registry.load(["afqmc"])[0]
-    assert found_paths(task, tmp_path)["test"] == ["test.json"]
-    place = locate.find(task, locate.folders_below(str(tmp_path / "afqmc")))
-    assert "no train file in" in locate.lack(task, place, "x")
-
-
-def test_the_most_wanted_name_wins(tmp_path: Path) -> None:
-    make_files(tmp_path / "ocnli", "train.3k.json", "train.10k.json", "dev.json")
-    assert found_paths(registry.load(["ocnli"])[0], tmp_path)["train"] == ["ocnli/train.10k.json"]
-
-
-def test_a_split_may_be_several_files(tmp_path: Path) -> None:
-    make_files(tmp_path / "c3", "c3-m-train.json", "c3-d-train.json", "c3-m-dev.json")
-    found = found_paths(registry.load(["c3"])[0], tmp_path)
-    assert sorted(found["train"]) == ["c3/c3-d-train.json", "c3/c3-m-train.json"]
-    assert "dev" not in found
-
-
-def test_a_file_may_be_given_by_its_path(tmp_path: Path) -> None:
-    make_files(tmp_path, "afqmc/train.json", "afqmc/dev.json", "else/where.json")
-    task = registry.load(["afqmc"], {"dev_file": str(tmp_path / "else/where.json")})[0]
-    assert found_paths(task, tmp_path)["dev"] == ["else/where.json"]
-
-
-def test_a_test_set_can_be_left_out(tmp_path: Path) -> None:
-    make_files(tmp_path, "train.json", "dev.json", "test.json")
-    found = found_paths(registry.load(["afqmc"], {"test_file": "none"})[0], tmp_path)
-    assert set(found) == {"train", "dev"}
-
-
-def test_nothing_found_is_none(tmp_path: Path) -> None:
-    make_files(tmp_path / "tnews", "train.txt")
-    assert locate.find(registry.load(["afqmc"])[0], locate.folders_below(str(tmp_path))) is None
-
-
-def test_data_must_be_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
-        locate.folders_below(str(tmp_path / "nothing"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import splits
+from electra_zh.finetuning import dataset
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.locate import Found
@@ -48,7 +48,7 @@ def test_a_metric_of_another_kind_is_refused(changes: dict[str, object], message
 )
 def test_a_reader_of_something_else_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        splits.read(make_task(**changes), ["x"], split="train", problems=BadExamples(skip=False))
+        dataset.read(make_task(**changes), ["x"], split="train", problems=BadExamples(skip=False))
 
 
 def write(folder: Path, name: str, labels: str) -> tuple[str]:
@@ -67,7 +67,7 @@ def test_what_else_is_to_be_known_of_the_files(tmp_path: Path) -> None:
         "test": write(tmp_path, "test.json", "ab-"),
     }
     found = Found(str(tmp_path), paths, "")
-    data = splits.load(task, found, max_position_embeddings=64, skip_bad=False)
+    data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
     assert data.task.labels.names == ("a", "b")
     assert not data.test_labelled
     assert data.notes == (

@@ -1,4 +1,4 @@
-"""A task's splits in memory: files read, labels complete, every example checked."""
+"""The data of a task in memory: files read once, labels complete, every example checked."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Source(NamedTuple):
     Attributes:
       task: the settings, without labels from files.
       found: the files.
-      splits: split to all examples that could be read.
-      problems: split to the examples that could not.
+      splits: split to all readable examples.
+      problems: split to the unreadable ones.
       max_position_embeddings: of the model.
       skip_bad: bad examples are counted and skipped.
     """
@@ -41,15 +41,14 @@ class Source(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """What one task is trained and scored on.
+    """The examples that one task is trained on and scored by.
 
     Attributes:
       task: with complete labels.
       kind: its way from examples to scores.
-      splits: split to examples; `train` and `dev` always, `test` where there is a file.
+      splits: split to examples; `train` and `dev`, and `test` if there is such a file.
       test_labelled: the test examples have labels, so they are scored.
-      files: split to the paths read.
-      problems: split to what was left out.
+      problems: split to the skipped examples.
       notes: further lines about the files, for the log.
       source: the files as they were read.
     """
@@ -58,7 +57,6 @@ class TaskData:
     kind: TaskKind[Any, Any]
     splits: Mapping[Split, list[Any]]
     test_labelled: bool
-    files: Mapping[Split, tuple[str, ...]]
     problems: Mapping[Split, BadExamples]
     notes: tuple[str, ...]
     source: Source | None = None
@@ -72,22 +70,21 @@ class TaskData:
         assert source is not None
         if task == source.task:
             return self
-        if task.reader != source.task.reader:
-            return load(
-                task,
-                source.found,
-                max_position_embeddings=source.max_position_embeddings,
-                skip_bad=source.skip_bad,
-            )
-        return _prepare(source._replace(task=task))
+        if task.reader == source.task.reader:
+            return _prepare(source._replace(task=task))
+        return load(
+            task,
+            source.found,
+            max_position_embeddings=source.max_position_embeddings,
+            skip_bad=source.skip_bad,
+        )
 
 
 def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExamples) -> list[Any]:
-    """Reads the examples of files that make a split.
+    """Reads the examples of the files of a split.
 
     Raises:
-      UserError: a bad example, unless they are skipped; a file that is missing or empty; a split
-        without any example.
+      UserError: a bad example that is not skipped, a missing or empty file, or no example at all.
     """
     readers.check_reader(task.reader, task, kind_class(task.kind).example_type)
     examples = [
@@ -118,13 +115,14 @@ def load(
 
 
 def _prepare(source: Source) -> TaskData:
-    """Completes the labels and checks the examples."""
-    task, found = source.task, source.found
-    splits, problems = dict(source.splits), copy.deepcopy(source.problems)
-    notes = tuple(_notes(task, found, splits.get("test", [])))
-    task = complete_labels(task, found, splits["train"])
+    """Completes the labels, checks the examples and chooses `max_train_examples` of them."""
+    found, splits = source.found, dict(source.splits)
+    problems = copy.deepcopy(source.problems)
+    test = splits.get("test", [])
+    notes = tuple(_notes(source.task, found, test))
+    task = _with_labels(source.task, found, splits["train"])
     kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
-    test_labelled = has_labels(splits.get("test", []))
+    test_labelled = bool(test) and all(example.has_label for example in test)
     for split in splits:
         if split != "test" or test_labelled:
             splits[split] = kind.check(splits[split], problems[split])
@@ -134,7 +132,7 @@ def _prepare(source: Source) -> TaskData:
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
         splits["train"] = [splits["train"][index] for index in sorted(chosen)]
-    return TaskData(task, kind, splits, test_labelled, found.paths, problems, notes, source)
+    return TaskData(task, kind, splits, test_labelled, problems, notes, source)
 
 
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:
@@ -145,7 +143,7 @@ def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
 
 
-def complete_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> TaskConfig:
+def _with_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> TaskConfig:
     """Returns the task with its labels: as given, from their file, or those of the training set."""
     if task.labels.names:
         return task
@@ -153,8 +151,3 @@ def complete_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> Tas
         return with_labels(task, read_label_names(found.labels, task.labels.field))
     seen = {name for example in train for name in example.label_names}
     return with_labels(task, kind_class(task.kind).labels_from(task, seen))
-
-
-def has_labels(examples: Sequence[Any]) -> bool:
-    """Returns whether all examples have labels."""
-    return bool(examples) and all(example.has_label for example in examples)
