@@ -16,9 +16,10 @@ import tensorflow as tf
 from bench_masking import LENGTH, WORD_LENGTHS
 
 from electra_zh.models.random import RandomKey
-from electra_zh.pretraining import masking
+from electra_zh.pretraining import mask_tensors
+from electra_zh.pretraining.masking import NGRAM_FRACTIONS
 
-SPECIAL = masking.SpecialIds(pad=0, cls=2, sep=3, mask=4)
+SPECIAL = mask_tensors.SpecialIds(pad=0, cls=2, sep=3, mask=4)
 MASK_PROB = 0.15
 ROWS = 1024
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, default=200, help="of 1,024 rows (%(default)s)")
     batches = parser.parse_args().batches
-    for name, shares in (("words", ()), ("n-grams", masking.NGRAM_SHARES)):
+    for name, shares in (("words", ()), ("n-grams", NGRAM_FRACTIONS)):
         for spare in (1, 2, 3):
             slots = math.ceil(MASK_PROB * LENGTH) + spare
             counts = _count(shares, slots=slots, batches=batches)
@@ -68,16 +69,16 @@ def _count_batch(
         "word_starts": starts,
     }
     key = RandomKey(0, step)
-    found = masking.whole_words(
+    found = mask_tensors.whole_words(
         batch, SPECIAL, key, mask_prob=MASK_PROB, max_predictions=slots, shares=shares
     )
     used = found.weights > 0
     zeros = tf.zeros([ROWS, LENGTH], tf.int32)
-    masked = masking.replace_at(zeros, found.positions, tf.ones_like(found.positions), used)
-    candidates = masking._candidates(batch, SPECIAL)
+    masked = mask_tensors.replace_at(zeros, found.positions, tf.ones_like(found.positions), used)
+    candidates = mask_tensors._candidates(batch, SPECIAL)
     # The same key draws the same n-grams.
-    units = _cut(masking._units(starts, candidates, shares, key), masked, candidates)
-    words = _cut(masking._units(starts, candidates, (), key), masked, candidates)
+    units = _cut(mask_tensors._units(starts, candidates, shares, key), masked, candidates)
+    words = _cut(mask_tensors._units(starts, candidates, (), key), masked, candidates)
     return tf.stack([units[0], units[1], units[2], words[2]])
 
 

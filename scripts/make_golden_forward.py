@@ -30,10 +30,11 @@ from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import MaskedBatch, SpecialIds
-from electra_zh.pretraining.objectives import PretrainOutput, build_objective
-from electra_zh.training.optimizers import AdamWeightDecay
-from electra_zh.training.schedules import warmup_polynomial
+from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
+from electra_zh.pretraining.objectives import build_objective
+from electra_zh.pretraining.objectives.base import PretrainOutput
+from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.schedules import learning_rate
 
 CONFIG = PretrainConfig(
     model=ModelConfig(1200, 32, 64, 2, 4, 128),
@@ -159,7 +160,7 @@ class Comparison:
     def check_optimizer(self) -> None:
         """Compares all variables after each of three steps, and the loss before it."""
         schedule = functools.partial(
-            warmup_polynomial,
+            learning_rate,
             peak=CONFIG.learning_rate,
             num_train_steps=CONFIG.num_train_steps,
             num_warmup_steps=CONFIG.num_warmup_steps,

@@ -28,7 +28,8 @@ from electra_zh.training import checkpoints, devices, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt
-from electra_zh.training.optimizers import AdamWeightDecay, layerwise_factors
+from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.schedules import layerwise_factors
 
 # Seconds between two checkpoints of a trial. They are saved at ends of epochs, and on a signal.
 _SAVE_SECONDS = 60.0
@@ -162,7 +163,7 @@ class Trainer:
     def _optimizer(self) -> AdamWeightDecay:
         variables = self.model.trainable_variables
         schedule = functools.partial(
-            schedules.warmup_polynomial,
+            schedules.learning_rate,
             peak=self.hyper.learning_rate,
             num_train_steps=self.num_train_steps,
             num_warmup_steps=int(self.num_train_steps * self.training.warmup_proportion),

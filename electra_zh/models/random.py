@@ -1,4 +1,4 @@
-"""Random numbers that follow from a seed alone: those of each step, and what variables start as."""
+"""Random numbers from a seed alone: the draws of each step and the initial values of variables."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import tensorflow as tf
 
 
 class RandomKey(NamedTuple):
-    """What random numbers follow from: nothing else, so that a resumed run is the run.
+    """The seed and the step that determine every random draw, so that a resumed run repeats it.
+
+    A draw's two seed words are made of four numbers: (seed, stream) and (trial, step). Steps are
+    below 2^40 and trials below 2^23, so no two keys are equal.
 
     Attributes:
-      seed: the run's seed.
-      step: scalar int64, the number of the step.
+      seed: random seed of a run, a number or a scalar int64 tensor.
+      step: number of the step, likewise.
+      trial: number of a trial of fine-tuning, likewise.
     """
 
-    seed: int
-    step: tf.Tensor
+    seed: int | tf.Tensor
+    step: int | tf.Tensor
+    trial: int | tf.Tensor = 0
 
     def stateless_seed(self, stream: str) -> tf.Tensor:
-        """Returns the int64 [2] seed for TensorFlow's stateless ops; one purpose, one stream."""
-        first = (self.seed % 2**31) << 32 | zlib.crc32(stream.encode())
-        return tf.stack([tf.constant(first, tf.int64), tf.cast(self.step, tf.int64)])
+        """Returns the int64 [2] seed of a named stream of draws, for TensorFlow's stateless ops."""
+        first = tf.bitwise.left_shift(_int64(self.seed % 2**31), _int64(32))
+        second = tf.bitwise.left_shift(_int64(self.trial), _int64(40))
+        return tf.stack([first + zlib.crc32(stream.encode()), second + _int64(self.step)])
 
     def bits(self, stream: str, shape: list[int]) -> tf.Tensor:
         """Returns uniform uint32 of the shape."""
@@ -39,15 +45,20 @@ class RandomKey(NamedTuple):
         return tf.cast(tf.bitcast(high, tf.int32), tf.float32) * 2.0**-24
 
 
+def _int64(number: int | tf.Tensor) -> tf.Tensor:
+    is_python = isinstance(number, int)
+    return tf.constant(number, tf.int64) if is_python else tf.cast(number, tf.int64)
+
+
 def truncated_normal(name: str, shape: list[int], *, stddev: float, seed: int) -> tf.Variable:
-    """Returns a variable whose start is a truncated normal that follows from (seed, name)."""
+    """Returns a variable with initial values from a truncated normal, by (seed, name)."""
     key = [seed % 2**31, zlib.crc32(name.encode()) % 2**31]
     start = tf.random.stateless_truncated_normal(shape, key, 0.0, stddev, alg="philox")
     return tf.Variable(start, name=name)
 
 
 def glorot_uniform(name: str, shape: list[int], *, seed: int) -> tf.Variable:
-    """Returns a variable whose start is Glorot uniform and follows from (seed, name)."""
+    """Returns a variable with Glorot uniform initial values, by (seed, name)."""
     key = [seed % 2**31, zlib.crc32(name.encode()) % 2**31]
     limit = (6.0 / (shape[0] + shape[1])) ** 0.5
     start = tf.random.stateless_uniform(shape, key, -limit, limit, alg="philox")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
 from electra_zh.models.config import ModelConfig
+from electra_zh.pretraining.masking import MASKINGS
+from electra_zh.pretraining.objectives import objective_names
 from electra_zh.settings import (
     COMMAND_LINE,
     Layer,
@@ -19,6 +20,8 @@ from electra_zh.settings import (
     resolution,
     setting,
 )
+from electra_zh.training.optimizers import optimizer_names
+from electra_zh.training.schedules import SCHEDULES
 
 # Settings of the reference that are flags or other commands here: name -> what to use instead.
 _ELSEWHERE = {
@@ -38,10 +41,17 @@ _ELSEWHERE = {
     "debug": "write model=nano or use --config nano",
 }
 
-# Slots beyond the expected number, for sequences whose words happen to make more. With words of
-# 1.7 tokens and length 128, a word is cut in 0.1 % of full sequences; with one slot less in 1.2 %
-# (benchmarks/count_cut_words.py).
-_SPARE_SLOTS = 2
+
+def _objective(text: str) -> str:
+    """Returns the objective that `electra_objective=true` or `false` means; other text as it is."""
+    return {"true": "electra", "false": "masked_lm"}.get(text.lower(), text)
+
+
+def _respelled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values of a YAML or JSON file, with `objective` for the older `electra_objective`."""
+    key = "electra_objective"
+    rest = {name: value for name, value in values.items() if name != key}
+    return {"objective": _objective(str(values[key])), **rest} if key in values else rest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +61,17 @@ class PretrainConfig(Settings):
     ELSEWHERE: ClassVar[Mapping[str, str]] = _ELSEWHERE
 
     model: ModelConfig = setting(
-        meaning="recipe of the discriminator's size (with electra_objective off, of the masked "
-        "LM's); source takes the size of the model that --init names",
+        meaning="recipe of the size of the discriminator, or of masked LM's only network; source "
+        "takes the size of the model that --init names",
         metavar="NAME",
         group="model",
     )
-    electra_objective: bool = setting(
-        True,
-        "replaced token detection with a generator; off: masked LM only",
+    objective: str = setting(
+        "electra",
+        "pretraining objective: replaced token detection with a generator, or masked LM alone",
+        choices=objective_names,
+        flags=("--electra-objective",),
+        parse=_objective,
         group="objective",
     )
     gen_weight: float = setting(
@@ -67,9 +80,10 @@ class PretrainConfig(Settings):
     disc_weight: float = setting(
         50.0, "weight of the discriminator's loss", at_least=0, group="objective"
     )
-    masking: Literal["uniform", "whole_word", "ngram"] = setting(
+    masking: str = setting(
         "uniform",
         "unit of masking: single tokens, whole words, or MacBERT's n-grams of words",
+        choices=lambda: tuple(MASKINGS),
         group="masking",
     )
     mask_prob: float = setting(
@@ -118,14 +132,21 @@ class PretrainConfig(Settings):
     temperature: float = setting(
         1.0, "divisor of the generator's logits before drawing", above=0, group="generator"
     )
-    optimizer: Literal["adamw", "lamb"] = setting(
+    optimizer: str = setting(
         "adamw",
         "the reference's Adam with weight decay, or LAMB for large batches",
+        choices=optimizer_names,
         group="training",
     )
     learning_rate: float = setting(5e-4, "peak rate, after warm-up", above=0, group="training")
+    lr_schedule: str = setting(
+        "polynomial",
+        "learning rate after warm-up: polynomial decay to 0 at num_train_steps, or constant",
+        choices=lambda: tuple(SCHEDULES),
+        group="training",
+    )
     lr_decay_power: float = setting(
-        1.0, "power of the polynomial decay to 0 at num_train_steps", at_least=0, group="training"
+        1.0, "power of the polynomial decay", at_least=0, group="training"
     )
     weight_decay_rate: float = setting(0.01, "decoupled weight decay", at_least=0, group="training")
     num_warmup_steps: int = setting(10_000, "steps of linear warm-up", at_least=0, group="training")
@@ -200,16 +221,13 @@ class PretrainConfig(Settings):
     @property
     def needs_words(self) -> bool:
         """True if the masking needs the starts of words in the data."""
-        return self.masking != "uniform"
+        return MASKINGS[self.masking].needs_words
 
     @property
     def max_predictions_per_seq(self) -> int:
-        """Masked positions of a sequence at most (N)."""
-        if self.needs_words:
-            most = math.ceil(self.mask_prob * self.max_seq_length) + _SPARE_SLOTS
-        else:
-            most = int((self.mask_prob + 0.005) * self.max_seq_length)
-        return min(most, self.max_seq_length)
+        """Slots for masked positions of a sequence (N)."""
+        slots = MASKINGS[self.masking].slots(self.mask_prob, self.max_seq_length)
+        return min(slots, self.max_seq_length)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as nested plain values, as `from_dict` takes them."""
@@ -222,7 +240,7 @@ class PretrainConfig(Settings):
         Raises:
           UserError: an unknown key, a wrong type, or values that do not go together.
         """
-        return build_settings(cls, values, where=where)
+        return build_settings(cls, _respelled(values), where=where)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,7 +329,7 @@ def resolve(
       UsageError: an unknown recipe or key.
       UserError: a value that is not allowed.
     """
-    values = load_recipe(recipe, kind="pretrain")
+    values = _respelled(load_recipe(recipe, kind="pretrain"))
     overrides = dict(overrides)
     model = overrides.pop("model", values.pop("model", None))
     layers = [Layer("the data", {"vocab_size": vocab_size}), Layer(f"recipe {recipe}", values)]

@@ -13,7 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.objectives import Electra, MaskedLM
+from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.pretraining.state import restore_objective
 
 # Evaluation draws its masks and samples from steps that training never reaches, always the same.
@@ -21,7 +21,7 @@ _FIRST_STEP = 2**33
 
 
 def make_evaluation(
-    objective: Electra | MaskedLM,
+    objective: Objective,
     config: PretrainConfig,
     shards: tuple[pipeline.Shard, ...],
     *,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.objectives import Electra
+from electra_zh.pretraining.objectives import objective_class
 from electra_zh.pretraining.state import restore_objective
 from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.vocabulary import MASK
@@ -69,8 +69,11 @@ def fill_mask(
     """
     if not 1 <= top <= run.vocabulary.size:
         raise UserError(f"--top must lie between 1 and {run.vocabulary.size}; received {top}")
-    if run.config.electra_objective and run.config.uniform_generator:
-        raise UserError(f"{run.folder} was trained with a uniform generator: it fills in nothing")
+    if objective_class(run.config.objective).networks(run.config).masked_lm is None:
+        raise UserError(
+            f"{run.folder} was trained with a uniform generator and has no masked LM. Use another "
+            "run."
+        )
     objective = restore_objective(run, checkpoint=checkpoint)
     tokenizer = run.make_tokenizer()
     for batch in _batches(run, tokenizer, texts):
@@ -113,10 +116,9 @@ def detect(
     Raises:
       UserError: a sentence too long, or a run without a discriminator.
     """
-    if not run.config.electra_objective:
-        raise UserError(f"{run.folder} was trained as a masked LM: it has no discriminator")
+    if not objective_class(run.config.objective).networks(run.config).has_detection:
+        raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator.")
     objective = restore_objective(run, checkpoint=checkpoint)
-    assert isinstance(objective, Electra)
     tokenizer = run.make_tokenizer()
     for batch in _batches(run, tokenizer, texts):
         probabilities = objective.replaced_probabilities(batch.features).numpy()

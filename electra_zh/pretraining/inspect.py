@@ -16,8 +16,8 @@ from electra_zh.data.source import open_data_source
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import SpecialIds
-from electra_zh.pretraining.objectives import mask_batch
+from electra_zh.pretraining.mask_tensors import SpecialIds
+from electra_zh.pretraining.objectives.base import mask_batch
 from electra_zh.settings import load_recipe
 from electra_zh.text.vocabulary import Vocabulary
 

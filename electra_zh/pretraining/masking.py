@@ -1,249 +1,112 @@
-"""Which positions of a batch are predicted: all on the device, with static shapes.
+"""Kinds of masking: each is one object, and `masking=NAME` chooses it.
 
-Shapes: B batch, L length, N masked positions of a sequence at most.
-
-A kind of masking is a function (batch, special, key, settings) -> MaskedBatch: `uniform` takes
-single tokens, `whole_words` takes words or n-grams of words. A new kind chooses its positions and
-ends with `mask_positions`.
+A kind says whether the data must have the starts of words, how many slots a sequence needs, and
+how a batch is masked, with the functions of `mask_tensors.py`. This module does not import
+TensorFlow: settings are checked without loading it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-import tensorflow as tf
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-from electra_zh.models.random import RandomKey
+    from electra_zh.models.random import RandomKey
+    from electra_zh.pretraining.mask_tensors import MaskedBatch, ReplacementRates, SpecialIds
 
-# Of MacBERT's n-grams, the shares of those of 1, 2, 3 and 4 words (Cui et al. 2020, section 3.1).
-NGRAM_SHARES = (0.4, 0.3, 0.2, 0.1)
+# Fractions of MacBERT's n-grams with 1, 2, 3 and 4 words (Cui et al. 2020, section 3.1).
+NGRAM_FRACTIONS = (0.4, 0.3, 0.2, 0.1)
 
-
-class SpecialIds(NamedTuple):
-    """Ids of the tokens that masking knows."""
-
-    pad: int
-    cls: int
-    sep: int
-    mask: int
-
-
-class MaskedBatch(NamedTuple):
-    """A batch with positions to predict.
-
-    Attributes:
-      input_ids: int32 [B, L], what the generator sees.
-      positions: int32 [B, N], distinct within a sequence; 0 in unused slots.
-      ids: int32 [B, N], the true tokens there; 0 in unused slots.
-      weights: float32 [B, N], 1 in used slots and 0 in unused ones.
-    """
-
-    input_ids: tf.Tensor
-    positions: tf.Tensor
-    ids: tf.Tensor
-    weights: tf.Tensor
+# Slots beyond the expected number, for sequences whose words happen to make more. With words of
+# 1.7 tokens and length 128, a word is cut in 0.1 % of full sequences; with one slot less in 1.2 %
+# (benchmarks/count_cut_words.py).
+_SPARE_SLOTS = 2
 
 
-class ReplacementRates(NamedTuple):
-    """What stands at predicted positions where it is not [MASK]; by default the reference's.
+class MaskingRequest(NamedTuple):
+    """A batch to mask.
 
     Attributes:
-      keep: share of the positions that show their true token.
-      random: share of them that show a token drawn evenly from the vocabulary, BERT's 0.1.
-      vocab_size: number of tokens; only random tokens need it.
-    """
-
-    keep: float = 0.15
-    random: float = 0.0
-    vocab_size: int = 0
-
-
-REFERENCE_RATES = ReplacementRates()
-
-
-def uniform(
-    batch: Mapping[str, tf.Tensor],
-    special: SpecialIds,
-    key: RandomKey,
-    *,
-    mask_prob: float,
-    max_predictions: int,
-    shown: ReplacementRates = REFERENCE_RATES,
-) -> MaskedBatch:
-    """Masks positions drawn uniformly without replacement.
-
-    The number in a sequence is the reference's, max(1, min(N, round(tokens * mask_prob))) with all
-    its tokens counted, rounded half to even, but never more than it has candidates. Candidates
-    are the tokens that are not [CLS], [SEP] or [MASK]. (The reference draws with replacement.)
-
-    Args:
-      batch: int32 [B, L] `input_ids` and `input_mask`.
+      batch: int32 [B, L] `input_ids` and `input_mask`, and `word_starts` if the kind needs words.
       special: ids that are never masked, and the id to show.
-      key: what the draw follows from.
-      mask_prob: share of the tokens to predict.
-      max_predictions: N.
-      shown: what stands at the positions.
+      key: random key of the draw.
+      mask_prob: fraction of the tokens to predict.
+      max_predictions: slots for predicted positions of a sequence.
+      rates: fractions of the positions that show other tokens than [MASK].
     """
-    input_ids, input_mask = batch["input_ids"], batch["input_mask"]
-    candidates = _candidates(batch, special)
-    # The candidates with the largest random numbers, as many as are wanted, are a uniform draw.
-    bits = tf.bitwise.right_shift(key.bits("masking/positions", input_ids.shape.as_list()), 1)
-    order = tf.where(candidates, tf.bitcast(bits, tf.int32), -1)
-    top, positions = tf.math.top_k(order, max_predictions)
-    tokens = tf.cast(tf.reduce_sum(input_mask, -1), tf.float32)
-    wanted = tf.clip_by_value(tf.cast(tf.round(tokens * mask_prob), tf.int32), 1, max_predictions)
-    used = tf.logical_and(tf.range(max_predictions)[None, :] < wanted[:, None], top >= 0)
-    return mask_positions(input_ids, positions, used, special, key, shown=shown)
+
+    batch: Mapping[str, tf.Tensor]
+    special: SpecialIds
+    key: RandomKey
+    mask_prob: float
+    max_predictions: int
+    rates: ReplacementRates
 
 
-def whole_words(
-    batch: Mapping[str, tf.Tensor],
-    special: SpecialIds,
-    key: RandomKey,
-    *,
-    mask_prob: float,
-    max_predictions: int,
-    shares: Sequence[float] = (),
-    shown: ReplacementRates = REFERENCE_RATES,
-) -> MaskedBatch:
-    """Masks all tokens of words, or of n-grams of words, drawn at random.
+class Masking(NamedTuple):
+    """A kind of masking.
 
-    The expected number of masked tokens is exactly w = mask_prob * tokens (at least 1; all tokens
-    counted, as in `uniform`). Units, that is words or n-grams, are laid out in a random order, and
-    one with `before` tokens before it is masked where u * length < w - before, u one number for
-    the row: all that end by w, and the one across it with the probability that makes up the mean.
-    A unit is cut only where the N slots end, and its length counted as what is left of it.
-
-    A unit's chance of being masked hardly depends on its length. Were the order even, long units
-    would be at a disadvantage, as they seldom end by w; if it always began with the unit of a
-    token drawn evenly, they would have the same advantage. So it begins that way in half of the
-    rows.
-
-    Args:
-      batch: int32 [B, L] `input_ids`, `input_mask`, and `word_starts`, 1 where a word begins and
-        0 inside words. What follows a token that is never masked begins a word in any case.
-      special: ids that are never masked, and the id to show.
-      key: what the draw follows from.
-      mask_prob: share of the tokens to predict, in expectation.
-      max_predictions: N.
-      shares: of n-grams of 1, 2, ... words; none for single words.
-      shown: what stands at the positions.
+    Attributes:
+      name: value of the setting `masking`.
+      unit: unit of masking, for the help.
+      needs_words: the data must have the starts of words.
+      slots: number of slots by mask_prob and length.
+      mask: function that masks a batch.
     """
-    input_ids = batch["input_ids"]
-    candidates = _candidates(batch, special)
-    units = _units(batch["word_starts"], candidates, shares, key)
-    order = _order(units, candidates, key)
-    top, positions = tf.math.top_k(order, max_predictions)  # unit by unit
-    before = tf.reduce_sum(tf.cast(top[:, None, :] > top[:, :, None], tf.float32), -1)
-    length = tf.reduce_sum(tf.cast(top[:, None, :] == top[:, :, None], tf.float32), -1)  # [B, N]
-    tokens = tf.cast(tf.reduce_sum(batch["input_mask"], -1, keepdims=True), tf.float32)
-    wanted = tf.maximum(tokens * mask_prob, 1.0)
-    draw = key.uniform("masking/last_unit", tokens.shape.as_list())
-    used = tf.logical_and(draw * length < wanted - before, top >= 0)
-    return mask_positions(input_ids, positions, used, special, key, shown=shown)
+
+    name: str
+    unit: str
+    needs_words: bool
+    slots: Callable[[float, int], int]
+    mask: Callable[[MaskingRequest], MaskedBatch]
 
 
-def _candidates(batch: Mapping[str, tf.Tensor], special: SpecialIds) -> tf.Tensor:
-    """Returns bool [B, L]: the tokens that may be masked."""
-    never = tf.constant([special.cls, special.sep, special.mask], tf.int32)
-    is_special = tf.reduce_any(batch["input_ids"][:, :, None] == never, -1)
-    return tf.logical_and(batch["input_mask"] > 0, tf.logical_not(is_special))
+def _uniform(request: MaskingRequest) -> MaskedBatch:
+    from electra_zh.pretraining import mask_tensors
 
-
-def _units(
-    word_starts: tf.Tensor, candidates: tf.Tensor, shares: Sequence[float], key: RandomKey
-) -> tf.Tensor:
-    """Returns int32 [B, L]: the number in its row, from 0, of the unit that a candidate is in."""
-    run_starts = tf.logical_and(candidates, tf.logical_not(_shifted(candidates, 1)))
-    starts = tf.logical_or(run_starts, tf.logical_and(candidates, word_starts > 0))
-    words = tf.cumsum(tf.cast(starts, tf.int32), 1) - 1
-    if not shares:
-        return words
-    drawn = key.uniform("masking/ngrams", words.shape.as_list())
-    lengths = tf.ones_like(words)
-    for n in range(1, len(shares)):
-        lengths += tf.cast(drawn >= sum(shares[:n]), tf.int32)
-    # No n-gram crosses a token that is never masked: its words are counted from there.
-    first_words = _running_max(tf.where(run_starts, words, 0))
-    ngrams = tf.searchsorted(tf.cumsum(lengths, 1), words - first_words, side="right")
-    new = tf.logical_or(run_starts, ngrams != _shifted(ngrams, 1))
-    return tf.cumsum(tf.cast(tf.logical_and(starts, new), tf.int32), 1) - 1
-
-
-def _shifted(x: tf.Tensor, count: int) -> tf.Tensor:
-    """Returns [B, L] with x moved right by `count`, zeros (or False) before it."""
-    return tf.pad(x[:, :-count], [[0, 0], [count, 0]])
-
-
-def _running_max(x: tf.Tensor) -> tf.Tensor:
-    """Returns [B, L]: the largest of a row's values up to each; they must not be negative."""
-    reach = 1
-    while reach < x.shape[1]:
-        x = tf.maximum(x, _shifted(x, reach))
-        reach *= 2
-    return x
-
-
-def _order(units: tf.Tensor, candidates: tf.Tensor, key: RandomKey) -> tf.Tensor:
-    """Returns int32 [B, L]: a number that is a unit's own, random, and -1 for no candidates."""
-    rows, length = units.shape
-    index_bits = length.bit_length()
-    random = tf.bitwise.right_shift(key.bits("masking/units", [rows, length]), index_bits + 1)
-    random = tf.bitwise.left_shift(tf.bitcast(random, tf.int32), index_bits)
-    # The low bits are the unit's number, so that no two units are equal.
-    order = tf.gather(random + tf.range(length), tf.maximum(units, 0), batch_dims=1)
-    ranks = tf.cumsum(tf.cast(candidates, tf.int32), 1)  # from 1
-    # One candidate of the row, or with equal chance none: its unit comes first.
-    draw = key.uniform("masking/first_unit", [rows, 1]) * 2.0 * tf.cast(ranks[:, -1:], tf.float32)
-    chosen = tf.logical_and(candidates, ranks == 1 + tf.cast(draw, tf.int32))
-    first = tf.reduce_max(tf.where(chosen, units, -1), 1, keepdims=True)
-    order = tf.where(units == first, tf.int32.max, order)
-    return tf.where(candidates, order, -1)
-
-
-def mask_positions(
-    input_ids: tf.Tensor,
-    positions: tf.Tensor,
-    used: tf.Tensor,
-    special: SpecialIds,
-    key: RandomKey,
-    *,
-    shown: ReplacementRates = REFERENCE_RATES,
-) -> MaskedBatch:
-    """Shows the used positions as [MASK], or some as they are or as random tokens.
-
-    Args:
-      input_ids: int32 [B, L].
-      positions: int32 [B, N].
-      used: bool [B, N], which slots count.
-      special: gives the id to show.
-      key: what the draw follows from.
-      shown: how many are shown as what.
-    """
-    positions = tf.where(used, positions, 0)
-    ids = tf.where(used, tf.gather(input_ids, positions, batch_dims=1), 0)
-    drawn = key.uniform("masking/shown", positions.shape.as_list())
-    others = ids
-    if shown.random:
-        bits = tf.bitwise.right_shift(key.bits("masking/random", positions.shape.as_list()), 1)
-        tokens = tf.math.floormod(tf.bitcast(bits, tf.int32), shown.vocab_size)
-        others = tf.where(drawn < 1.0 - shown.keep, tokens, ids)
-    values = tf.where(drawn < 1.0 - shown.keep - shown.random, special.mask, others)
-    masked_ids = replace_at(input_ids, positions, values, used)
-    return MaskedBatch(masked_ids, positions, ids, tf.cast(used, tf.float32))
-
-
-def replace_at(
-    input_ids: tf.Tensor, positions: tf.Tensor, values: tf.Tensor, used: tf.Tensor
-) -> tf.Tensor:
-    """Returns int32 [B, L] with `values` [B, N] at `positions` [B, N] where `used` [B, N]."""
-    batch, length = input_ids.shape
-    # Unused slots write to one place behind the batch, which is cut off again.
-    flat = positions + length * tf.range(batch)[:, None]
-    flat = tf.where(used, flat, batch * length)
-    padded = tf.pad(tf.reshape(input_ids, [-1]), [[0, 1]])
-    written = tf.tensor_scatter_nd_update(
-        padded, tf.reshape(flat, [-1, 1]), tf.reshape(values, [-1])
+    batch, special, key, mask_prob, slots, rates = request
+    return mask_tensors.uniform(
+        batch, special, key, mask_prob=mask_prob, max_predictions=slots, shown=rates
     )
-    return tf.reshape(written[:-1], [batch, length])
+
+
+def _of_words(*fractions: float) -> Callable[[MaskingRequest], MaskedBatch]:
+    """Returns the masking of words, or of n-grams of 1, 2, ... words with these fractions."""
+
+    def mask(request: MaskingRequest) -> MaskedBatch:
+        from electra_zh.pretraining import mask_tensors
+
+        batch, special, key, mask_prob, slots, rates = request
+        return mask_tensors.whole_words(
+            batch,
+            special,
+            key,
+            mask_prob=mask_prob,
+            max_predictions=slots,
+            shares=fractions,
+            shown=rates,
+        )
+
+    return mask
+
+
+def _slots_for_tokens(mask_prob: float, length: int) -> int:
+    # Parity: the reference's number (run_pretraining.py).
+    return int((mask_prob + 0.005) * length)
+
+
+def _slots_for_words(mask_prob: float, length: int) -> int:
+    return math.ceil(mask_prob * length) + _SPARE_SLOTS
+
+
+_KINDS = (
+    Masking("uniform", "single tokens", False, _slots_for_tokens, _uniform),
+    Masking("whole_word", "whole words", True, _slots_for_words, _of_words()),
+    Masking(
+        "ngram", "MacBERT's n-grams of words", True, _slots_for_words, _of_words(*NGRAM_FRACTIONS)
+    ),
+)
+MASKINGS = {kind.name: kind for kind in _KINDS}

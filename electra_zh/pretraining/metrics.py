@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.pretraining.objectives import (
+from electra_zh.pretraining.objectives.base import (
     DiscriminatorOutput,
     MaskedLmOutput,
     PretrainOutput,
@@ -32,8 +32,7 @@ class TrainingSums(NamedTuple):
     Attributes:
       steps: number of steps.
       loss: sum of the total losses; likewise `gen_loss` and `disc_loss`.
-      replaced: number of replaced tokens.
-      predicted_replaced: number of tokens that the discriminator took to be replaced.
+      predicted_replaced: number of tokens that the discriminator predicts as replaced.
       disc_positives: [201], histogram of its probability at replaced tokens, over real positions.
       disc_negatives: [201], the same at original tokens.
     """
@@ -42,7 +41,6 @@ class TrainingSums(NamedTuple):
     loss: tf.Tensor
     gen_loss: tf.Tensor
     disc_loss: tf.Tensor
-    replaced: tf.Tensor
     predicted_replaced: tf.Tensor
     disc_positives: tf.Tensor
     disc_negatives: tf.Tensor
@@ -91,7 +89,7 @@ class EvaluationSums(NamedTuple):
 def zero_training_sums() -> TrainingSums:
     """Returns the sums over no step."""
     histogram = tf.zeros([_BUCKETS])
-    return TrainingSums._make([*[tf.zeros([])] * 6, histogram, histogram])
+    return TrainingSums._make([*[tf.zeros([])] * 5, histogram, histogram])
 
 
 def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums:
@@ -105,7 +103,6 @@ def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums
     positives, negatives = _histograms(output.disc, real)
     return sums._replace(
         disc_loss=output.disc.loss,
-        replaced=tf.reduce_sum(tf.cast(output.disc.is_replaced, tf.float32)),
         predicted_replaced=tf.reduce_sum(predicted),
         disc_positives=positives,
         disc_negatives=negatives,

@@ -11,12 +11,13 @@ import tensorflow as tf
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.masking import SpecialIds
-from electra_zh.pretraining.objectives import Electra, MaskedLM, build_objective
+from electra_zh.pretraining.mask_tensors import SpecialIds
+from electra_zh.pretraining.objectives import build_objective
+from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints, schedules
 from electra_zh.training.checkpoints import CheckpointStore
-from electra_zh.training.optimizers import AdamWeightDecay, Lamb
+from electra_zh.training.optimizers import optimizer_class
 
 
 class TrainState(tf.Module):
@@ -26,14 +27,14 @@ class TrainState(tf.Module):
         super().__init__()
         self.objective = make_objective(config, vocabulary)
         schedule = functools.partial(
-            schedules.warmup_polynomial,
+            schedules.learning_rate,
             peak=config.learning_rate,
             num_train_steps=config.num_train_steps,
             num_warmup_steps=config.num_warmup_steps,
+            schedule=config.lr_schedule,
             power=config.lr_decay_power,
         )
-        kind = Lamb if config.optimizer == "lamb" else AdamWeightDecay
-        self.optimizer = kind(
+        self.optimizer = optimizer_class(config.optimizer)(
             self.objective.trainable_variables,
             schedule,
             weight_decay_rate=config.weight_decay_rate,
@@ -69,7 +70,7 @@ def variables_by_name(module: tf.Module) -> dict[str, tf.Variable]:
     return {variable_name(value.name): value for value in module.trainable_variables}
 
 
-def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Electra | MaskedLM:
+def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:
     """Returns the networks with their initial weights."""
     special = SpecialIds(
         pad=vocabulary.pad_id, cls=vocabulary.cls_id, sep=vocabulary.sep_id, mask=vocabulary.mask_id
@@ -77,7 +78,7 @@ def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Electra | 
     return build_objective(config, special)
 
 
-def restore_objective(run: Run, *, checkpoint: int | None = None) -> Electra | MaskedLM:
+def restore_objective(run: Run, *, checkpoint: int | None = None) -> Objective:
     """Returns a run's networks with the weights of its newest checkpoint, or of a step.
 
     Raises:

@@ -21,12 +21,13 @@ from absl import logging
 from electra_zh.convert import adapt, source
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
-from electra_zh.models.config import ModelConfig, generator_config
+from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes, variable_name
 from electra_zh.pretraining import warm_start_report as init_report
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.objectives import Electra, MaskedLM
+from electra_zh.pretraining.objectives import objective_class
+from electra_zh.pretraining.objectives.base import Networks, Objective
 
 # Settings of a size that shapes or heads depend on, beside vocabulary and positions.
 _SIZES = (
@@ -46,7 +47,7 @@ class FirstWeights(NamedTuple):
     tensors: Mapping[str, np.ndarray]
     lines: tuple[str, ...]
 
-    def assign(self, objective: Electra | MaskedLM) -> None:
+    def assign(self, objective: Objective) -> None:
         """Puts the weights into the networks; the others keep their initial values."""
         variables = {variable_name(v.name): v for v in objective.trainable_variables}
         for name, value in self.tensors.items():
@@ -114,28 +115,20 @@ def size_of(weights: Weights) -> SourceSize:
     )
 
 
-def _generator_size(config: PretrainConfig) -> ModelConfig | None:
-    """Returns the size of the run's generator network; None where there is none of its own."""
-    if not config.electra_objective or not config.untied_generator or config.uniform_generator:
-        return None
-    return generator_config(
-        config.model,
-        generator_layers=config.generator_layers,
-        generator_hidden_size=config.generator_hidden_size,
-        untied_embeddings=config.untied_generator_embeddings,
-    )
+def _networks(config: PretrainConfig) -> Networks:
+    return objective_class(config.objective).networks(config)
 
 
 def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a run's variables without making them."""
+    generator, masked_lm, has_detection = _networks(config)
     shapes = part_shapes("encoder", config.model)
-    generator = _generator_size(config)
     if generator is not None:
         own = config.untied_generator_embeddings
         shapes |= part_shapes("generator", generator, embeddings=own)
-    if not (config.electra_objective and config.uniform_generator):
-        shapes |= part_shapes("masked_lm_head", generator or config.model)
-    if config.electra_objective:
+    if masked_lm is not None:
+        shapes |= part_shapes("masked_lm_head", masked_lm)
+    if has_detection:
         shapes |= part_shapes("rtd_head", config.model)
     return shapes
 
@@ -212,7 +205,7 @@ def _size_advice(old: ModelConfig, new: ModelConfig) -> str:
 
 def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
     """Returns why the run's generator is not the source's; None where it is, or there is none."""
-    wanted, found = _generator_size(config), weights.generator
+    wanted, found = _networks(config).generator, weights.generator
     if wanted is None:
         return None
     if found is None:
@@ -243,15 +236,14 @@ def _taken(
 ) -> dict[str, np.ndarray]:
     """Returns what of a fitted model goes into the run."""
     tensors = weights.part("encoder")
-    generator = _generator_size(config)
+    generator, masked_lm, has_detection = _networks(config)
     if generator is not None and with_generator:
         tensors |= _generator_tensors(weights, own=config.untied_generator_embeddings)
     # Its head goes with the network that it was trained on.
     same_network = with_generator if generator is not None else weights.generator is None
-    has_head = not (config.electra_objective and config.uniform_generator)
-    if has_head and same_network:
+    if masked_lm is not None and same_network:
         tensors |= weights.part("masked_lm_head")
-    if config.electra_objective:
+    if has_detection:
         tensors |= weights.part("rtd_head")
     return tensors
 
@@ -272,7 +264,7 @@ def _meaning(
     if misfit is None and head in variable_shapes(config) and head not in taken:
         trained = "another network" if weights.has("masked_lm_head") else "nothing"
         lines.append(f"the head of masked LM starts fresh: the source's belongs to {trained}")
-    if config.electra_objective and "rtd_head/output/bias" not in taken:
+    if _networks(config).has_detection and "rtd_head/output/bias" not in taken:
         lines.append(
             "the detection head starts fresh: the encoder was not trained as a discriminator, or "
             "its head was left out of the source"

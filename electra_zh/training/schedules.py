@@ -1,33 +1,79 @@
-"""Learning rates as functions of the step."""
+"""Learning rates by step and by layer. This module does not import TensorFlow until a rate is made.
+
+A schedule is one entry of `SCHEDULES`: a function of what is left of the training, from 1 to 0, and
+the setting `lr_decay_power`. It returns the factor of the peak rate, without warm-up.
+"""
 
 from __future__ import annotations
 
-import tensorflow as tf
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SCHEDULES: dict[str, Callable[[Any, float], Any]] = {
+    "polynomial": lambda left, power: left**power,
+    "constant": lambda left, power: 1.0,
+}
 
 
-def warmup_polynomial(
+def learning_rate(
     step: tf.Tensor,
     peak: float,
     *,
     num_train_steps: int,
     num_warmup_steps: int,
+    schedule: str = "polynomial",
     power: float = 1.0,
 ) -> tf.Tensor:
     """Returns the rate of update number `step`, counted from 1 (reference: optimization.py).
 
-    Polynomial decay to 0 over all the steps, TIMES min(1, step / warm-up): warm-up does not delay
-    the decay. Parity: update k uses step k, so the first rate is not 0 and the last one is.
+    The schedule over all the steps, TIMES min(1, step / warm-up): warm-up does not delay the decay.
+    Parity: update k uses step k, so the first rate is not 0 and the last one is.
 
     Args:
       step: scalar integer tensor.
       peak: the rate without warm-up and decay.
-      num_train_steps: the rate is 0 from this step on.
+      num_train_steps: end of the decay.
       num_warmup_steps: 0 for none.
-      power: of the decay.
+      schedule: a name in `SCHEDULES`.
+      power: power of the decay.
     """
+    import tensorflow as tf
+
     now = tf.cast(step, tf.float32)
     left = 1.0 - tf.minimum(now, float(num_train_steps)) / float(num_train_steps)
-    rate = peak * left**power
+    rate = tf.convert_to_tensor(peak * SCHEDULES[schedule](left, power), tf.float32)
     if num_warmup_steps:
         rate *= tf.minimum(1.0, now / float(num_warmup_steps))
     return rate
+
+
+def layerwise_factors(
+    names: Sequence[str], *, num_hidden_layers: int, decay: float, top_layer_decay: int = 2
+) -> list[float]:
+    """Returns the factors of the variables' learning rates (reference: optimization.py).
+
+    The depth of the embeddings and their projection is 0, that of layer i is i + 1; the factor is
+    decay to the power of n - depth + `top_layer_decay`, and 1 for everything outside the encoder.
+
+    Parity: the reference's top layer gets decay squared (`top_layer_decay` 2); published scores
+    were made so. 1 is what the paper describes.
+
+    Args:
+      names: of the variables; the encoder's begin with `encoder/`.
+      num_hidden_layers: n.
+      decay: ratio of a layer's rate to that of the layer above.
+      top_layer_decay: the exponent of the top layer.
+    """
+    factors = []
+    for name in names:
+        match = re.match(r"encoder/(?:layers/(\d+)/)?", name)
+        if match is None:
+            factors.append(1.0)
+            continue
+        depth = 0 if match[1] is None else int(match[1]) + 1
+        factors.append(decay ** (num_hidden_layers - depth + top_layer_decay))
+    return factors

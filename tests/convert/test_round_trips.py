@@ -31,8 +31,8 @@ RUNS: dict[str, dict[str, object]] = {
     "untied embeddings": {"untied_generator_embeddings": True},
     "one network for both": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
-    "masked lm": {"electra_objective": False},
-    "BERT": {"electra_objective": False, "model": {"embedding_size": 16}},
+    "masked lm": {"objective": "masked_lm"},
+    "BERT": {"objective": "masked_lm", "model": {"embedding_size": 16}},
     "no projection": {"model": {"embedding_size": 16}},
 }
 

@@ -60,9 +60,7 @@ def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "folder"), [(8, "onnx/generator"), (16, "onnx")])
 def test_a_masked_lm_alone(width: int, folder: str, tmp_path: Path) -> None:
     """With embeddings as wide as the layers it is a BERT."""
-    run, state = make_run(
-        tmp_path / "run", electra_objective=False, model={"embedding_size": width}
-    )
+    run, state = make_run(tmp_path / "run", objective="masked_lm", model={"embedding_size": width})
     onnx_file.write(open_source(run.folder), str(tmp_path / "onnx"))
     session = _session(tmp_path / folder / "model.onnx")
     names = ("input_ids", "input_mask", "segment_ids")

@@ -139,9 +139,7 @@ def test_both_networks_of_a_run(kind: str, through: str, tmp_path: Path) -> None
 )
 def test_masked_lm_alone(width: int, class_name: str, folder: str, tmp_path: Path) -> None:
     """With embeddings as wide as the layers it is a BERT."""
-    run, state = make_run(
-        tmp_path / "run", electra_objective=False, model={"embedding_size": width}
-    )
+    run, state = make_run(tmp_path / "run", objective="masked_lm", model={"embedding_size": width})
     huggingface.write(open_source(run.folder), str(tmp_path / "hf"))
     batch = _batch()
     output = _ask(_load(class_name, tmp_path / folder), batch)

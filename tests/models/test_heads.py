@@ -1,4 +1,4 @@
-"""The masked LM's cross-entropy, and what the sampler draws. (tests/golden has the heads.)"""
+"""The masked LM's cross-entropy and the sampler's draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers: what they follow from, under XLA and without it, and their distributions."""
+"""Random numbers: their seeds, with and without XLA, and their distributions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ from electra_zh.models.random import RandomKey, glorot_uniform, truncated_normal
 KEY = RandomKey(7, tf.constant(3, tf.int64))
 
 
-def test_a_key_fixes_its_numbers() -> None:
+def test_a_key_determines_its_numbers() -> None:
     numbers = KEY.uniform("a", [1000]).numpy()
     assert np.array_equal(numbers, KEY.uniform("a", [1000]))
     others = [
         KEY.uniform("b", [1000]),
         KEY._replace(seed=8).uniform("a", [1000]),
         KEY._replace(step=tf.constant(4, tf.int64)).uniform("a", [1000]),
-        KEY._replace(step=tf.constant(3 + 2**40, tf.int64)).uniform("a", [1000]),
+        KEY._replace(trial=1).uniform("a", [1000]),
     ]
     for other in others:
         assert abs(np.corrcoef(numbers, other)[0, 1]) < 0.15
         assert not np.any(numbers == other.numpy()) or np.mean(numbers == other.numpy()) < 0.01
     assert 0.0 <= numbers.min() < 0.01
     assert 0.99 < numbers.max() < 1.0
+
+
+def test_the_seed_words_of_a_key() -> None:
+    crc = 3904355907  # crc32 of "a"
+    assert RandomKey(7, 3).stateless_seed("a").numpy().tolist() == [7 * 2**32 + crc, 3]
+    assert RandomKey(0, 3, 5).stateless_seed("a").numpy().tolist() == [crc, 5 * 2**40 + 3]
+    assert RandomKey(2**33 + 1, 0).stateless_seed("a").numpy().tolist() == [2**32 + crc, 0]
+    tensors = RandomKey(*(tf.constant(number, tf.int64) for number in (7, 3, 5)))
+    expected = RandomKey(7, 3, 5).stateless_seed("a")
+    assert np.array_equal(tensors.stateless_seed("a"), expected)
 
 
 def test_a_key_s_numbers_are_the_same_when_compiled_by_xla() -> None:
@@ -49,7 +59,7 @@ def test_glorot_uniform() -> None:
     assert values.std() == pytest.approx(limit / 3**0.5, rel=0.01)
 
 
-def test_start_values_follow_from_seed_and_name() -> None:
+def test_initial_values_depend_on_seed_and_name() -> None:
     def start(name: str, seed: int) -> np.ndarray:
         return truncated_normal(name, [50, 4], stddev=1.0, seed=seed).numpy()
 

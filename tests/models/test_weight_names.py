@@ -20,7 +20,7 @@ KINDS: dict[str, dict[str, object]] = {
     "untied embeddings": {"untied_generator_embeddings": True},
     "one network for both": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
-    "masked lm": {"electra_objective": False},
+    "masked lm": {"objective": "masked_lm"},
     "embeddings as wide as the layers": {"model": {"embedding_size": 16}},
 }
 # Networks and heads of the reference (scopes) that each kind has.

@@ -93,7 +93,7 @@ def test_recipes_of_bert(name: str) -> None:
     )
     assert found.model.embedding_size == found.model.hidden_size
     assert (found.mask_prob, found.mask_keep_prob, found.mask_random_prob) == (0.15, 0.1, 0.1)
-    assert not found.electra_objective
+    assert found.objective == "masked_lm"
 
 
 def test_small_with_whole_words_is_small_otherwise() -> None:

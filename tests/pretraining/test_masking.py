@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.models.random import RandomKey
-from electra_zh.pretraining import masking
-from electra_zh.pretraining.masking import MaskedBatch
+from electra_zh.pretraining import mask_tensors
+from electra_zh.pretraining.mask_tensors import MaskedBatch
 from support.networks import SPECIAL, golden_figures
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
@@ -31,7 +31,7 @@ def _mask(
 ) -> MaskedBatch:
     """The masked batch as NumPy arrays."""
     batch = {"input_ids": tf.constant(ids, tf.int32), "input_mask": tf.constant(mask, tf.int32)}
-    found = masking.uniform(
+    found = mask_tensors.uniform(
         batch, SPECIAL, _key(step, seed), mask_prob=mask_prob, max_predictions=max_predictions
     )
     assert [value.dtype for value in found] == [tf.int32, tf.int32, tf.int32, tf.float32]
@@ -145,7 +145,7 @@ def test_positions_are_uniform_and_85_percent_shown_as_mask() -> None:
     @tf.function
     def mask(step: tf.Tensor) -> MaskedBatch:
         key = RandomKey(0, step)
-        return masking.uniform(batch, SPECIAL, key, mask_prob=0.2, max_predictions=chosen)
+        return mask_tensors.uniform(batch, SPECIAL, key, mask_prob=0.2, max_predictions=chosen)
 
     counts, shown, pairs = np.zeros(ids.shape[1]), 0, np.zeros([ids.shape[1]] * 2)
     shown_by_slot = np.zeros(chosen)
@@ -179,7 +179,7 @@ def test_replace_at_writes_used_slots_only() -> None:
     ids = tf.constant([[1, 2, 3], [4, 5, 6]])
     positions, values = tf.constant([[2, 0], [0, 0]]), tf.constant([[30, 99], [40, 99]])
     used = tf.constant([[True, False], [True, False]])
-    found = masking.replace_at(ids, positions, values, used)
+    found = mask_tensors.replace_at(ids, positions, values, used)
     assert found.numpy().tolist() == [[1, 2, 30], [40, 5, 6]]
 
 
@@ -190,5 +190,5 @@ def test_what_the_generator_sees_is_the_reference_s() -> None:
     ids, positions, true, weights = (tf.constant(figures[name]) for name in wanted)
     is_mask = figures["replace_with_mask"] == 1
     shown = tf.where(is_mask, tf.constant(figures["special_ids"][3], tf.int32), true)
-    found = masking.replace_at(ids, positions, shown, weights > 0)
+    found = mask_tensors.replace_at(ids, positions, shown, weights > 0)
     assert np.array_equal(found, figures["gen_input_ids"])

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from electra_zh.models.random import RandomKey
-from electra_zh.pretraining import masking
-from electra_zh.pretraining.masking import MaskedBatch, ReplacementRates
+from electra_zh.pretraining import mask_tensors
+from electra_zh.pretraining.mask_tensors import MaskedBatch, ReplacementRates
+from electra_zh.pretraining.masking import NGRAM_FRACTIONS
 from support.networks import SPECIAL
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
-KINDS = {"words": (), "ngrams": masking.NGRAM_SHARES}
+KINDS = {"words": (), "ngrams": NGRAM_FRACTIONS}
 # Of real Chinese text: shares of words of 1, 2, 3 and 4 tokens.
 WORD_LENGTHS = (0.45, 0.475, 0.047, 0.028)
 
@@ -64,7 +65,7 @@ def _mask(
     shares: tuple[float, ...] = (),
     shown: ReplacementRates | None = None,
 ) -> MaskedBatch:
-    return masking.whole_words(
+    return mask_tensors.whole_words(
         batch,
         SPECIAL,
         RandomKey(0, tf.cast(step, tf.int64)),
@@ -76,7 +77,7 @@ def _mask(
 
 
 def _is_masked(found: MaskedBatch) -> np.ndarray:
-    """bool [B, L]"""
+    """Returns bool [B, L]."""
     masked = np.zeros(found.input_ids.shape, bool)
     rows, slots = np.nonzero(found.weights.numpy())
     masked[rows, found.positions.numpy()[rows, slots]] = True
@@ -277,10 +278,10 @@ def test_ngrams_have_their_shares() -> None:
     batch = _two_segments([1] * 120)
     candidates = batch["input_ids"] == 9
     drawn, masked_ones = np.zeros(4), np.zeros(4)
-    draws = _draws(batch, 40, slots=40, shares=masking.NGRAM_SHARES)
+    draws = _draws(batch, 40, slots=40, shares=NGRAM_FRACTIONS)
     for step, masked in draws:
         key = RandomKey(0, tf.constant(step, tf.int64))
-        units = masking._units(batch["word_starts"], candidates, masking.NGRAM_SHARES, key).numpy()
+        units = mask_tensors._units(batch["word_starts"], candidates, NGRAM_FRACTIONS, key).numpy()
         for row, row_masked in zip(units, masked, strict=True):
             sizes = np.bincount(row[row_masked], minlength=len(row))
             masked_ones += np.bincount(sizes, minlength=5)[1:5]
@@ -288,7 +289,7 @@ def test_ngrams_have_their_shares() -> None:
                 _, all_sizes = np.unique(segment, return_counts=True)
                 # The end of a segment cuts what may be its 15th.
                 drawn += np.bincount(all_sizes[:14], minlength=5)[1:]
-    expected = np.array(masking.NGRAM_SHARES)
+    expected = np.array(NGRAM_FRACTIONS)
     for counts in (drawn, masked_ones):
         assert stats.chisquare(counts, expected * counts.sum()).pvalue > 1e-3
 
@@ -299,7 +300,7 @@ def test_ngrams_are_of_whole_words_and_end_at_special_tokens() -> None:
     ids, starts = batch["input_ids"].numpy(), batch["word_starts"].numpy()
     candidates = tf.constant(ids == 9)
     key = RandomKey(0, tf.constant(3, tf.int64))
-    units = masking._units(batch["word_starts"], candidates, masking.NGRAM_SHARES, key).numpy()
+    units = mask_tensors._units(batch["word_starts"], candidates, NGRAM_FRACTIONS, key).numpy()
     for row in range(16):
         layout = _words(ids[row], starts[row])
         numbers = [set(units[row][word]) for word in layout]

@@ -9,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.pretraining import metrics
-from electra_zh.pretraining.masking import MaskedBatch
-from electra_zh.pretraining.objectives import DiscriminatorOutput, MaskedLmOutput, PretrainOutput
+from electra_zh.pretraining.mask_tensors import MaskedBatch
+from electra_zh.pretraining.objectives.base import (
+    DiscriminatorOutput,
+    MaskedLmOutput,
+    PretrainOutput,
+)
 
 # Two sequences of five tokens; the second has two tokens of padding.
 MASK = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]

@@ -11,14 +11,11 @@ import tensorflow as tf
 
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import MaskedBatch
-from electra_zh.pretraining.objectives import (
-    Electra,
-    MaskedLM,
-    MaskedLmOutput,
-    PretrainOutput,
-    build_objective,
-)
+from electra_zh.pretraining.mask_tensors import MaskedBatch
+from electra_zh.pretraining.objectives import build_objective, objective_class, objective_names
+from electra_zh.pretraining.objectives.base import MaskedLmOutput, PretrainOutput
+from electra_zh.pretraining.objectives.electra import Electra
+from electra_zh.pretraining.objectives.masked_lm import MaskedLM
 from support.networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -26,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "untied embeddings": {"untied_generator_embeddings": True},
     "one network for both": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
-    "masked lm": {"electra_objective": False},
+    "masked lm": {"objective": "masked_lm"},
     "whole words": {"masking": "whole_word"},
     "n-grams as BERT": {"masking": "ngram", "mask_keep_prob": 0.1, "mask_random_prob": 0.1},
 }
@@ -193,7 +190,7 @@ def test_the_corrupted_input_starts_from_the_original(kind: str) -> None:
 
 @pytest.mark.parametrize("masking", ["whole_word", "ngram"])
 def test_words_are_masked_whole_and_within_the_slots(masking: str) -> None:
-    config = tiny(masking=masking, electra_objective=False)
+    config = tiny(masking=masking, objective="masked_lm")
     objective = build_objective(config, SPECIAL)
     batch = make_batch(16)
     masked = objective(batch, step=1, training=False).mlm.masked
@@ -380,3 +377,15 @@ def test_a_masked_lm_output_names_its_positions() -> None:
     true = np.take_along_axis(batch["input_ids"].numpy(), mlm.masked.positions.numpy(), 1)
     used = mlm.masked.weights.numpy() > 0
     assert np.array_equal(mlm.masked.ids.numpy()[used], true[used])
+
+
+def test_an_objective_is_registered_by_its_module() -> None:
+    assert objective_names() == ("electra", "masked_lm")
+    for name in objective_names():
+        config = tiny(objective=name)
+        objective = build_objective(config, SPECIAL)
+        assert type(objective) is objective_class(name)
+        generator, masked_lm, has_detection = objective_class(name).networks(config)
+        assert (generator is None) == (objective.generator is None)
+        assert (masked_lm is None) == (objective.masked_lm_head is None)
+        assert has_detection == hasattr(objective, "rtd_head")

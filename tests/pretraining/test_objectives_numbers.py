@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.pretraining.masking import MaskedBatch
-from electra_zh.pretraining.objectives import Electra, PretrainOutput, build_objective
+from electra_zh.pretraining.mask_tensors import MaskedBatch
+from electra_zh.pretraining.objectives import build_objective
+from electra_zh.pretraining.objectives.base import PretrainOutput
+from electra_zh.pretraining.objectives.electra import Electra
 from support.networks import SPECIAL, Golden, load_golden, make_batch, thin_out, tiny
 
 # --- The reference's figures -----------------------------------------------------------------

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
-from tensorflow.python.eager import context
 
-from electra_zh.pretraining.objectives import build_objective
-from electra_zh.training.optimizers import AdamWeightDecay, Lamb
+from electra_zh.pretraining.masking import MASKINGS
+from electra_zh.pretraining.objectives import build_objective, objective_names
+from electra_zh.training.optimizers import optimizer_class, optimizer_names
 from support import networks
+from support.repeatable import wide_sums
 
 KINDS: dict[str, dict[str, object]] = {
     "electra": {},
     "untied embeddings": {"untied_generator_embeddings": True},
     "one network": {"untied_generator": False},
     "uniform generator": {"uniform_generator": True},
-    "masked LM": {"electra_objective": False},
+    "masked LM": {"objective": "masked_lm"},
+    "whole words": {"masking": "whole_word"},
     "n-grams": {"masking": "ngram", "mask_random_prob": 0.1},
     "LAMB": {"optimizer": "lamb"},
     "bfloat16": {"precision": "bfloat16"},
@@ -27,7 +29,7 @@ def step(request: pytest.FixtureRequest) -> tf.types.experimental.PolymorphicFun
     """A whole training step that gives back its gradients and weights."""
     objective = build_objective(networks.tiny(**request.param), networks.SPECIAL)
     variables = objective.trainable_variables
-    kind = Lamb if objective.config.optimizer == "lamb" else AdamWeightDecay
+    kind = optimizer_class(objective.config.optimizer)
     optimizer = kind(variables, lambda step: tf.constant(1e-3))
 
     @tf.function(autograph=False)
@@ -46,22 +48,29 @@ def _is_there(gradient: tf.Tensor | tf.IndexedSlices | None) -> bool:
 
 
 def test_no_sum_of_three_or_more(step: tf.types.experimental.PolymorphicFunction) -> None:
-    """AddN adds into whichever input's buffer is free first: with three, the order varies."""
-    context.context().enable_graph_collection()
-    try:
-        step(networks.make_batch())
-        metadata = context.context().export_run_metadata()
-    finally:
-        context.context().disable_graph_collection()
-    nodes = [
-        node
-        for graphs in metadata.function_graphs
-        for graph in [graphs.post_optimization_graph]
-        for node in [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
-    ]
-    assert len(nodes) > 100
-    wide = [node.name for node in nodes if "AddN" in node.op and node.attr["N"].i > 2]
-    assert wide == []
+    assert wide_sums(step, networks.make_batch()) == []
+
+
+def test_every_choice_has_a_case() -> None:
+    configs = [networks.tiny(**changes) for changes in KINDS.values()]
+    assert {config.objective for config in configs} == set(objective_names())
+    assert {config.masking for config in configs} == set(MASKINGS)
+    assert {config.optimizer for config in configs} == set(optimizer_names())
+
+
+@pytest.mark.parametrize("uses", [2, 3])
+def test_a_wide_sum_is_found(uses: int) -> None:
+    @tf.function(autograph=False)
+    def step(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.tanh(x)
+            total = tf.add_n([tf.reduce_sum(tf.sin(y + i)) for i in range(uses)])
+            for i in range(40):
+                total += tf.reduce_sum(tf.cos(tf.fill([2], float(i)) * total))
+        return tape.gradient(total, x)
+
+    assert bool(wide_sums(step, tf.ones([8, 8]))) == (uses == 3)
 
 
 def test_gradients_repeat() -> None:

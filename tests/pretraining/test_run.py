@@ -20,7 +20,6 @@ def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> St
     one_at = np.eye(metrics.zero_training_sums().disc_positives.shape[0], dtype=np.float32) * 100
     objective = metrics.TrainingSums(
         *(np.float32(value) for value in (steps, 26.0 * steps, 6.0 * steps, 0.4 * steps)),
-        replaced=np.float32(100),
         predicted_replaced=np.float32(predicted),
         disc_positives=one_at[positives],
         disc_negatives=one_at[negatives],

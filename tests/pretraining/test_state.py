@@ -18,14 +18,15 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
-from electra_zh.training.optimizers import AdamWeightDecay, Lamb
+from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.optimizers.lamb import Lamb
 from support.networks import VOCAB_SIZE, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
 VOCABULARY = Vocabulary(TOKENS)
 KINDS: list[dict[str, Any]] = [
     {},
-    {"electra_objective": False},
+    {"objective": "masked_lm"},
     {"untied_generator_embeddings": True},
     {"optimizer": "lamb"},
 ]
@@ -65,7 +66,7 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_a_restored_run_continues_as_it_would_have(optimizer: str, tmp_path: Path) -> None:
-    config = tiny(electra_objective=False, optimizer=optimizer)
+    config = tiny(objective="masked_lm", optimizer=optimizer)
     state = TrainState(config, VOCABULARY)
     gradients = [tf.fill(value.shape, 0.01) for value in state.objective.trainable_variables]
     state.optimizer.apply(gradients)
@@ -82,7 +83,7 @@ def test_a_restored_run_continues_as_it_would_have(optimizer: str, tmp_path: Pat
 
 def test_the_optimizer_has_the_settings() -> None:
     settings = {"learning_rate": 0.125, "num_warmup_steps": 0, "num_train_steps": 2}
-    config = tiny(electra_objective=False, weight_decay_rate=0.5, **settings)
+    config = tiny(objective="masked_lm", weight_decay_rate=0.5, **settings)
     state = TrainState(config, VOCABULARY)
     table = state.objective.encoder.embeddings.word_embeddings
     before = table.numpy()
@@ -93,7 +94,7 @@ def test_the_optimizer_has_the_settings() -> None:
 
 def test_the_optimizer_is_a_setting() -> None:
     for name, kind in (("adamw", AdamWeightDecay), ("lamb", Lamb)):
-        state = TrainState(tiny(electra_objective=False, optimizer=name), VOCABULARY)
+        state = TrainState(tiny(objective="masked_lm", optimizer=name), VOCABULARY)
         assert type(state.optimizer) is kind
 
 

@@ -29,7 +29,7 @@ from support.networks import tiny
 VOCABULARY = make_vocabulary()
 KINDS = [
     {},
-    {"electra_objective": False},
+    {"objective": "masked_lm"},
     {"untied_generator": False},
     {"untied_generator_embeddings": True},
     {"uniform_generator": True},
@@ -114,8 +114,8 @@ def test_a_discriminator_without_its_generator(tmp_path: Path) -> None:
 
 def test_masked_lm_into_both_objectives(tmp_path: Path) -> None:
     """What a BERT is: one network, and its head of masked LM."""
-    weights = _source(tmp_path / "old", electra_objective=False)
-    into_masked_lm = warm_start.first_weights(weights, _run(_config(electra_objective=False)))
+    weights = _source(tmp_path / "old", objective="masked_lm")
+    into_masked_lm = warm_start.first_weights(weights, _run(_config(objective="masked_lm")))
     assert _parts(into_masked_lm) == {"encoder", "masked_lm_head"}
     into_electra = warm_start.first_weights(weights, _run(_config()))
     assert _parts(into_electra) == {"encoder"}
@@ -127,7 +127,7 @@ def test_masked_lm_into_both_objectives(tmp_path: Path) -> None:
 
 def test_electra_into_masked_lm(tmp_path: Path) -> None:
     weights = _source(tmp_path / "old")
-    first = warm_start.first_weights(weights, _run(_config(electra_objective=False)))
+    first = warm_start.first_weights(weights, _run(_config(objective="masked_lm")))
     assert _parts(first) == {"encoder"}
     assert any("the source's belongs to another network" in line for line in first.lines)
 

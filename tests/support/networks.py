@@ -12,8 +12,10 @@ import tensorflow as tf
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.masking import MaskedBatch, SpecialIds
-from electra_zh.pretraining.objectives import Electra, PretrainOutput, build_objective
+from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
+from electra_zh.pretraining.objectives import build_objective
+from electra_zh.pretraining.objectives.base import PretrainOutput
+from electra_zh.pretraining.objectives.electra import Electra
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SPECIAL = SpecialIds(pad=0, cls=2, sep=3, mask=4)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.training.optimizers import AdamWeightDecay, Lamb, layerwise_factors
-from electra_zh.training.schedules import warmup_polynomial
+from electra_zh.training.optimizers import optimizer_class, optimizer_names
+from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.optimizers.lamb import Lamb
+from electra_zh.training.schedules import layerwise_factors, learning_rate
 from support.networks import load_golden, thin_out
 
 # Name -> whether it is decayed.
@@ -204,7 +206,7 @@ def test_three_steps_are_the_reference_s() -> None:
     variables = list(golden.variables.values())
     optimizer = AdamWeightDecay(
         variables,
-        lambda step: warmup_polynomial(step, 2e-3, num_train_steps=1000, num_warmup_steps=200),
+        lambda step: learning_rate(step, 2e-3, num_train_steps=1000, num_warmup_steps=200),
     )
     optimizer.step.assign(100)
     for update in (1, 2, 3):
@@ -244,3 +246,29 @@ def test_a_rate_factor_scales_the_update_of_its_variable() -> None:
     optimizer.apply(gradients)
     moved = [variable.numpy() - old for variable, old in zip(variables, before, strict=True)]
     np.testing.assert_allclose(moved[1], 0.25 * moved[0], rtol=1e-5)
+
+
+def test_an_optimizer_is_registered_by_its_module() -> None:
+    assert {name: optimizer_class(name) for name in optimizer_names()} == {
+        "adamw": AdamWeightDecay,
+        "lamb": Lamb,
+    }
+
+
+@pytest.mark.parametrize("name", optimizer_names())
+def test_reset_is_a_new_optimizer(name: str) -> None:
+    found = []
+    for is_new in (False, True):
+        variables = _variables()
+        optimizer = optimizer_class(name)(variables, _schedule)
+        if not is_new:
+            optimizer.apply(_gradients(1))
+            optimizer.reset()
+            for variable, value in zip(variables, _variables(), strict=True):
+                variable.assign(value)
+        optimizer.apply(_gradients(2))
+        slots = optimizer.state_tensors()
+        assert set(slots) == {f"{slot}/{name}" for slot in "mv" for name in DECAYED}
+        values = [*slots.values(), *variables, optimizer.step]
+        found.append([value.numpy().tolist() for value in values])
+    assert found[0] == found[1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from electra_zh.training.schedules import warmup_polynomial
+from electra_zh.training.schedules import SCHEDULES, learning_rate
+from support.networks import tiny
 
 
 def _rate(step: int, *, warmup: int = 10, power: float = 1.0, peak: float = 0.5) -> float:
-    rate = warmup_polynomial(
+    rate = learning_rate(
         tf.constant(step, tf.int64),
         peak,
         num_train_steps=100,
@@ -54,12 +55,29 @@ def test_the_first_rate_is_not_zero_and_the_last_one_is() -> None:
 
 
 def test_the_reference_s_rate_of_step_101() -> None:
-    rate = warmup_polynomial(tf.constant(101), 2e-3, num_train_steps=1000, num_warmup_steps=200)
+    rate = learning_rate(tf.constant(101), 2e-3, num_train_steps=1000, num_warmup_steps=200)
     assert float(rate) == pytest.approx(2e-3 * 0.899 * 0.505, rel=1e-6)
 
 
 def test_steps_beyond_float32_integers() -> None:
-    rate = warmup_polynomial(
+    rate = learning_rate(
         tf.constant(2**25 + 1, tf.int64), 1.0, num_train_steps=2**26, num_warmup_steps=0
     )
     assert float(rate) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_a_constant_rate_has_the_warm_up_alone() -> None:
+    settings = {"num_train_steps": 100, "num_warmup_steps": 10, "schedule": "constant"}
+    rates = [float(learning_rate(tf.constant(step), 2.0, **settings)) for step in (1, 10, 50, 100)]
+    assert rates == pytest.approx([0.2, 2.0, 2.0, 2.0])
+    settings["num_warmup_steps"] = 0
+    assert float(learning_rate(tf.constant(7), 2.0, **settings)) == 2.0
+
+
+def test_an_entry_adds_a_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULES, "half", lambda left, power: 0.5)
+    config = tiny(objective="masked_lm", lr_schedule="half")
+    rate = learning_rate(
+        tf.constant(50), 1.0, num_train_steps=9, num_warmup_steps=0, schedule=config.lr_schedule
+    )
+    assert float(rate) == 0.5

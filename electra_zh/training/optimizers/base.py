@@ -1,13 +1,7 @@
-"""The reference's Adam with decoupled weight decay, and LAMB for large batches.
-
-The reference's Adam (model/optimization.py) differs from the textbook's: no bias correction,
-epsilon outside the root, and the decay is added to the update before the learning rate multiplies.
-"""
+"""The base of optimizers: slots, clip by global norm, schedule, and the rule of weight decay."""
 
 from __future__ import annotations
 
-import functools
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -34,8 +28,8 @@ class UpdateRule(NamedTuple):
     weight_decay: float
 
 
-class AdamWeightDecay(tf.Module):
-    """Adam without bias correction, with decoupled weight decay and a clip by global norm.
+class Optimizer(tf.Module):
+    """An optimizer with two slots per variable and a clip by global norm.
 
     What a resumed run needs is `step` (updates done) and `state_tensors`.
     """
@@ -62,7 +56,7 @@ class AdamWeightDecay(tf.Module):
           beta_2: decay of the mean of squared gradients.
           epsilon: added to the root of the latter.
           clip_norm: the gradients of all variables together are scaled to at most this norm.
-          rate_factors: for each variable, what its rate is multiplied by; all 1 unless given.
+          rate_factors: factors of the variables' learning rates; 1 by default.
         """
         super().__init__()
         self._variables = list(variables)
@@ -70,7 +64,7 @@ class AdamWeightDecay(tf.Module):
         self._clip_norm = clip_norm
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
-        self._rules = [
+        self.rules = [
             UpdateRule(
                 beta_1,
                 beta_2,
@@ -118,13 +112,13 @@ class AdamWeightDecay(tf.Module):
         for index, (gradient, rate_factor) in enumerate(
             zip(dense, self._rate_factors, strict=True)
         ):
-            values = self._new_values(index, gradient, factor, step, rate * rate_factor)
+            values = self.update(index, gradient, factor, step, rate * rate_factor)
             variables = self._variables[index], self.m[index], self.v[index]
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value, read_value=False)
         return norm
 
-    def _new_values(
+    def update(
         self,
         index: int,
         gradient: tf.Tensor,
@@ -132,52 +126,16 @@ class AdamWeightDecay(tf.Module):
         step: tf.Tensor,
         rate: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns what a variable and its slots become.
+        """Returns the new values of a variable and its slots.
 
         Args:
           index: of the variable.
-          gradient: as it was given, dense.
-          factor: the clip's, for the gradient.
+          gradient: dense, before the clip.
+          factor: factor of the gradient, by the clip.
           step: the number of the update.
-          rate: the variable's own.
+          rate: learning rate of the variable.
         """
-        rule = self._rules[index]
-        slots = self.m[index], self.v[index]
-        values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
-            self._variables[index], *slots, gradient, factor, rate, rule
-        )
-        return values
-
-
-class Lamb(AdamWeightDecay):
-    """LAMB (You et al. 2020, algorithm 2, with the identity as its scaling function).
-
-    Against `AdamWeightDecay`: the moments are corrected for their bias towards zero, and the update
-    of a variable, decay included, is scaled to the norm of the variable, so that every layer moves
-    by the same share of itself. What is never decayed (layer norms, biases) is not scaled either;
-    nor is a variable of zeros, or an update of zeros. Clip, schedule and slots are the same.
-    """
-
-    def _new_values(
-        self,
-        index: int,
-        gradient: tf.Tensor,
-        factor: tf.Tensor,
-        step: tf.Tensor,
-        rate: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        variable = self._variables[index]
-        number = tf.cast(step, tf.float32)
-        rule = self._rules[index]
-        # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
-        corrections = [-tf.math.expm1(number * math.log(b)) for b in (rule.beta_1, rule.beta_2)]
-        slots = self.m[index], self.v[index]
-        update, m, v = _lamb_update(variable, *slots, gradient, factor, corrections, rule)
-        if not NOT_DECAYED.search(variable.name):
-            old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
-            has_ratio = tf.logical_and(old > 0, moved > 0)
-            rate *= tf.sqrt(tf.where(has_ratio, old / tf.where(has_ratio, moved, 1.0), 1.0))
-        return variable - rate * update, m, v
+        raise NotImplementedError
 
 
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:
@@ -185,74 +143,10 @@ def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
 
 
-def _moments(
+def moments(
     m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, rule: UpdateRule
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the running means of the gradient and of its square."""
     m = rule.beta_1 * m + (1.0 - rule.beta_1) * gradient
     v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(gradient)
     return m, v
-
-
-# Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
-@functools.partial(tf.function, jit_compile=True, autograph=False)
-def _update(
-    variable: tf.Tensor,
-    m: tf.Tensor,
-    v: tf.Tensor,
-    gradient: tf.Tensor,
-    factor: tf.Tensor,
-    rate: tf.Tensor,
-    rule: UpdateRule,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    m, v = _moments(m, v, gradient * factor, rule)
-    update = m / (tf.sqrt(v) + rule.epsilon)
-    if rule.weight_decay:
-        update += rule.weight_decay * variable
-    return variable - rate * update, m, v
-
-
-@functools.partial(tf.function, jit_compile=True, autograph=False)
-def _lamb_update(
-    variable: tf.Tensor,
-    m: tf.Tensor,
-    v: tf.Tensor,
-    gradient: tf.Tensor,
-    factor: tf.Tensor,
-    corrections: Sequence[tf.Tensor],
-    rule: UpdateRule,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the update before the rate and the trust ratio, and the new slots."""
-    m, v = _moments(m, v, gradient * factor, rule)
-    update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
-    if rule.weight_decay:
-        update += rule.weight_decay * variable
-    return update, m, v
-
-
-def layerwise_factors(
-    names: Sequence[str], *, num_hidden_layers: int, decay: float, top_layer_decay: int = 2
-) -> list[float]:
-    """Returns what each variable's learning rate is multiplied by (reference: optimization.py).
-
-    The depth of the embeddings and their projection is 0, that of layer i is i + 1; the factor is
-    decay to the power of n - depth + `top_layer_decay`, and 1 for everything outside the encoder.
-
-    Parity: the reference's top layer gets decay squared (`top_layer_decay` 2); published scores
-    were made so. 1 is what the paper describes.
-
-    Args:
-      names: of the variables; the encoder's begin with `encoder/`.
-      num_hidden_layers: n.
-      decay: the rate of a layer is so many times that of the layer above.
-      top_layer_decay: the exponent of the top layer.
-    """
-    factors = []
-    for name in names:
-        match = re.match(r"encoder/(?:layers/(\d+)/)?", name)
-        if match is None:
-            factors.append(1.0)
-            continue
-        depth = 0 if match[1] is None else int(match[1]) + 1
-        factors.append(decay ** (num_hidden_layers - depth + top_layer_decay))
-    return factors

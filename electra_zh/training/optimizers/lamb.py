@@ -1,0 +1,64 @@
+"""LAMB, for large batches (You et al. 2020, algorithm 2)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from electra_zh.training.optimizers.base import NOT_DECAYED, Optimizer, UpdateRule, moments
+
+
+class Lamb(Optimizer):
+    """LAMB with the identity as its scaling function.
+
+    Unlike `AdamWeightDecay`, the moments are corrected for their bias towards zero, and the update
+    of a variable, decay included, is scaled to the norm of the variable: every layer moves by the
+    same fraction of itself. Variables without decay (layer norms, biases), variables of zeros and
+    updates of zeros are not scaled.
+    """
+
+    def update(
+        self,
+        index: int,
+        gradient: tf.Tensor,
+        factor: tf.Tensor,
+        step: tf.Tensor,
+        rate: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the new values of a variable and its slots."""
+        variable = self._variables[index]
+        number = tf.cast(step, tf.float32)
+        rule = self.rules[index]
+        # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
+        corrections = [-tf.math.expm1(number * math.log(b)) for b in (rule.beta_1, rule.beta_2)]
+        slots = self.m[index], self.v[index]
+        update, m, v = _lamb_update(variable, *slots, gradient, factor, corrections, rule)
+        if not NOT_DECAYED.search(variable.name):
+            old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
+            has_ratio = tf.logical_and(old > 0, moved > 0)
+            rate *= tf.sqrt(tf.where(has_ratio, old / tf.where(has_ratio, moved, 1.0), 1.0))
+        return variable - rate * update, m, v
+
+
+@functools.partial(tf.function, jit_compile=True, autograph=False)
+def _lamb_update(
+    variable: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    gradient: tf.Tensor,
+    factor: tf.Tensor,
+    corrections: Sequence[tf.Tensor],
+    rule: UpdateRule,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the update before the rate and the trust ratio, and the new slots."""
+    m, v = moments(m, v, gradient * factor, rule)
+    update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
+    if rule.weight_decay:
+        update += rule.weight_decay * variable
+    return update, m, v
+
+
+OPTIMIZER = Lamb
