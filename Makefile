@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
-.PHONY: help demo test cluster interop check bench clean
+.PHONY: help demo test cluster interop check bench docs clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make interop conversions against transformers and torch"
 	@echo "make check   lint and types"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
+	@echo "make docs    the reference page of all settings, docs/settings.md"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/bin/python:
@@ -63,6 +64,9 @@ check: $(VENV)/installed-check
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_finetune.py
+
+docs: $(VENV)/installed
+	$(BIN)/electra-zh configs --reference > docs/settings.md
 
 clean:
 	rm -rf $(VENV) demo build .coverage *.egg-info .pytest_cache .mypy_cache .ruff_cache

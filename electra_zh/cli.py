@@ -1,7 +1,13 @@
 """The command line: parsing, dispatch, and errors as one line.
 
 TensorFlow is imported inside the commands that need it, so `--help` and wrong usage answer at once.
-Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+Exit codes:
+  0: done.
+  1: failed.
+  2: wrong usage: an unknown command, flag or setting, or a value that is not allowed.
+  130: interrupted by Ctrl-C or SIGTERM. Training commands have saved a checkpoint: the same command
+    resumes.
 """
 
 from __future__ import annotations
@@ -9,133 +15,142 @@ from __future__ import annotations
 import argparse
 import logging as python_logging
 import os
-import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
-from absl import app, logging
-from absl.flags import argparse_flags
+from absl import logging
 
 from electra_zh import __version__
-from electra_zh.commands import cleaning, data, exporting, finetuning, pretraining
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.commands import COMMANDS, load_command
+from electra_zh.commands.command import INTERRUPTED, Command, Parsed
+from electra_zh.errors import InterruptError, UsageError, UserError, did_you_mean
 
-_OVERRIDE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*=")
 _DESCRIPTION = (
     "Pretrain and fine-tune ELECTRA for Chinese: vocabulary, data, pretraining, evaluation, CLUE."
 )
-_EPILOG = "`electra-zh COMMAND --help` explains a command."
-
-
-class _Parser(argparse_flags.ArgumentParser):
-    """A parser whose errors are one line that names the nearest flag or command."""
-
-    def error(self, message: str) -> NoReturn:
-        message = message.rstrip(".")
-        end = "" if message.endswith("?") else "."
-        self.exit(2, f"{self.prog}: error: {message}{end} See `{self.prog} --help`.\n")
-        raise AssertionError("exit returned")
+_EPILOG = "Each setting may be written as --name VALUE or as name=VALUE."
+_ALIASES = {"build_tfrecords": "build-data"}
+_GLOBAL_FLAGS = ("-h", "--help", "--version")
 
 
 def main() -> None:
     """Runs the command line; the console script's entry point."""
-    app.run(_run, flags_parser=_parse)
+    sys.exit(run(sys.argv[1:]))
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _make_parser()
-    known = next(
-        action.choices
-        for action in parser._actions
-        if isinstance(action, argparse._SubParsersAction)
+def run(words: Sequence[str]) -> int:
+    """Runs the command of the words and returns its exit code."""
+    command, parsed = parse(words)
+    _start_logging()
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        return command.run(parsed.call())
+    except InterruptError as error:
+        return _fail(str(error), INTERRUPTED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except UserError as error:
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        # The reader of a pipe (head) has closed it: nobody reads a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(str(error), 1)
+    except Exception as error:
+        message = device_message(error, command)
+        if message is None:
+            raise
+        return _fail(message, 1)
+
+
+def parse(words: Sequence[str]) -> tuple[Command, Parsed]:
+    """Returns the command and its settings as given; ends the process on help or wrong usage."""
+    if not words:
+        print(_help())
+        sys.exit(2)
+    name = words[0]
+    if name in ("-h", "--help"):
+        print(_help())
+        sys.exit(0)
+    if name == "--version":
+        print(f"electra-zh {__version__}")
+        sys.exit(0)
+    if name.startswith("-"):
+        hint = did_you_mean(name.partition("=")[0], _GLOBAL_FLAGS)
+        _refuse(f"unknown argument {name} before the command.{hint}")
+    name = _ALIASES.get(name, name)
+    if name not in COMMANDS:
+        hint = did_you_mean(name, COMMANDS)
+        _refuse(f'no command "{name}".{hint} Commands: {", ".join(sorted(COMMANDS))}')
+    parser = _Parser(
+        prog=f"electra-zh {name}",
+        description=COMMANDS[name].summary,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
+        epilog=_EPILOG,
+        # No abbreviations: --data must not silently mean --data-something of a later version.
+        allow_abbrev=False,
     )
-    assert isinstance(known, dict)
-    _check_command(parser, argv[1:], known)
-    args, extra = parser.parse_known_args(argv[1:])
-    if args.command is None:
-        parser.print_help()
-        parser.exit(2)
-    # argparse takes only the first group of a list of words; they may stand between flags too.
-    words = getattr(args, "overrides", getattr(args, "text", None))
-    wrong = [word for word in extra if words is None or word.startswith("-")]
-    if hasattr(args, "overrides"):
-        wrong += [word for word in extra if not _OVERRIDE.match(word) and word not in wrong]
-    if wrong:
-        flags = known[args.command]._option_string_actions
-        hint = did_you_mean(wrong[0].partition("=")[0], flags) if wrong[0].startswith("-") else ""
-        known[args.command].error(f"unknown argument {wrong[0]}.{hint}")
-    if words is not None:
-        words += extra
-    return args
+    command = load_command(name)
+    try:
+        return command, Parsed(command, parser, words[1:])
+    except UserError as error:
+        parser.error(str(error))
 
 
-def _check_command(parser: _Parser, words: Sequence[str], known: Iterable[str]) -> None:
-    """Ends with an error unless a known command comes first, or flags that need none."""
-    flags = parser._option_string_actions
-    name = next((word for word in words if not word.startswith("-")), None)
-    for word in words:
-        flag = word.partition("=")[0]
-        if word == name or flag in ("-h", "--help", "--version"):
-            break
-        if flag not in flags:
-            hint = did_you_mean(flag, flags)
-            parser.error(f"unknown argument {word} before the command.{hint}")
-    if name is not None and name not in known:
-        shown = ", ".join(sorted(known))
-        parser.error(f'no command "{name}".{did_you_mean(name, known)} Commands: {shown}.')
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with exit code 2."""
+        _refuse(message, self.prog)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _refuse(message: str, prog: str = "electra-zh") -> NoReturn:
+    message = message.rstrip(".")
+    end = "" if message.endswith("?") else "."
+    print(f"{prog}: error: {message}{end} See `{prog} --help`.", file=sys.stderr)
+    sys.exit(2)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"electra-zh: error: {message}", file=sys.stderr)
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}s}  {entry.summary}" for name, entry in COMMANDS.items()]
+    usage = "usage: electra-zh [--help] [--version] COMMAND [settings]"
+    explain = "`electra-zh COMMAND --help` explains a command."
+    return "\n".join([usage, "", _DESCRIPTION, "", "commands:", *lines, "", explain])
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _start_logging() -> None:
     logging.use_absl_handler()
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     handler.addFilter(lambda record: "/tensorflow/" not in record.pathname)
     logging.set_stderrthreshold("info")
     logging.set_verbosity(logging.INFO)
-    command: Callable[[argparse.Namespace], int] = args.run
-    try:
-        return command(args)
-    except UserError as error:
-        print(f"electra-zh: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:
-        # The reader of a pipe (head) has gone: nothing to tell it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print(f"electra-zh: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("electra-zh: interrupted", file=sys.stderr)
-        return 1
-    except Exception as error:
-        message = _device_message(error)
-        if message is None:
-            raise
-        print(f"electra-zh: error: {message}", file=sys.stderr)
-        return 1
 
 
-def _device_message(error: Exception) -> str | None:
+def device_message(error: Exception, command: Command) -> str | None:
     """Returns one line for an error of TensorFlow's runtime (memory, damaged records), or None."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
     first_line = str(error.message).strip().splitlines()[0]
     if isinstance(error, tensorflow.errors.ResourceExhaustedError):
-        return f"out of memory: {first_line}. Try a smaller train_batch_size."
+        advice = f" Try a smaller {command.batch_size}." if command.batch_size else ""
+        return f"out of memory: {first_line}.{advice}"
     if isinstance(error, tensorflow.errors.DataLossError):
         return f"damaged data: {first_line}. Build the data again."
     return f"{type(error).__name__}: {first_line}"
-
-
-def _make_parser() -> _Parser:
-    parser = _Parser(
-        prog="electra-zh", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"electra-zh {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for group in (cleaning, data, pretraining, finetuning, exporting):
-        group.add(subparsers)
-    return parser

@@ -7,11 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave. Shown as one line, without a traceback; exit code 1."""
+    """A mistake in the user's input. Shown as one line, without a traceback; exit code 1."""
 
 
 class UsageError(UserError):
-    """A mistake in how the command was called: a wrong flag, key or recipe name; exit code 2."""
+    """A mistake in the call of a command: a wrong flag, key or recipe name; exit code 2."""
+
+
+class InterruptError(UserError):
+    """The work was interrupted by Ctrl-C or SIGTERM; exit code 130."""
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from electra_zh import cli, demo
+from electra_zh.commands import COMMANDS, load_command
+from electra_zh.commands.command import Call
 from electra_zh.errors import UserError
-from electra_zh.text.wordpiece import train as learn
 from support.runner import electra
-
-COMMANDS = (
-    *("build-vocab", "build-data", "pretrain", "evaluate", "fill-mask", "detect", "demo"),
-    *("tasks", "finetune", "predict", "submission"),
-)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("build_tfrecords",)])
@@ -45,10 +44,15 @@ def test_help_does_not_load_tensorflow() -> None:
         (["--versoin"], 'before the command. Did you mean "--version"? See `electra-zh --help`.'),
         (["--output", "o", "clean", "x"], "unknown argument --output before the command"),
         (["-", "clean"], "unknown argument - before the command"),
-        (["build-data"], "the following arguments are required: input, --vocab, --output"),
+        (["build-data"], "required settings are missing: INPUT, --output, --vocab. See `electra"),
         (["demo", "--outptu", "x"], 'argument --outptu. Did you mean "--output"? See `electra-zh'),
-        (["demo", "extra"], "unknown argument extra"),
-        (["build-data", "a", "--vocab", "v", "--output", "o", "--seed", "x"], "invalid int value"),
+        (["demo", "extra"], "unknown argument extra: write a setting as key=value"),
+        (["demo", "outptu=x"], 'unknown setting "outptu". Did you mean "output"? See `electra-zh'),
+        (["demo", "--output", "a", "output=b"], "output is given twice, as --output and as output"),
+        (
+            ["build-data", "a", "--vocab", "v", "--output", "o", "--seed", "x"],
+            "seed must be a whole number; received 'x'",
+        ),
         (
             ["pretrain", "--config", "tny", "--data", "d", "--output", "o"],
             'No pretrain recipe is named "tny". Did you mean "tiny"?',
@@ -71,10 +75,69 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 def test_a_flag_of_several_words_may_be_repeated() -> None:
     words = ["clean", "x", "--output", "o", "--decontaminate", "a", "b", "--decontaminate", "c"]
-    assert cli._parse(["electra-zh", *words]).decontaminate == ["a", "b", "c"]
+    assert _call(*words).settings.decontaminate == ("a", "b", "c")
     words = ["finetune", "--model", "m", "--task", "t", "--data", "d", "--output", "o"]
     words += ["--grid", "a=1,2", "--grid", "b=3", "c=4"]
-    assert cli._parse(["electra-zh", *words]).grid == ["a=1,2", "b=3", "c=4"]
+    assert _call(*words).settings.grid == ("a=1,2", "b=3", "c=4")
+
+
+def _call(*words: str) -> Call[Any]:
+    _, parsed = cli.parse(words)
+    return parsed.call()
+
+
+def test_overrides_are_passed_on_under_their_names() -> None:
+    words = ["--model", "m", "--task", "t", "--data", "d", "--output", "o"]
+    call = _call("finetune", *words, "--batch-size", "8", "tnews.seed=1", "training.dropout=0")
+    assert call.overrides == {"train_batch_size": "8", "tnews.seed": "1", "dropout": "0"}
+    call = _call("pretrain", "--data", "d", "--output", "o", "model=tiny", "--hidden-size", "8")
+    assert call.overrides == {"model": "tiny", "hidden_size": "8"}
+
+
+def test_settings_from_a_file_are_overridden_by_flags(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "model: m\ntask: t\ndata: d\noutput: o\ntrials: 3\ntraining: {seed: 5}\n"
+        "tnews.learning_rate: 1e-4\nlearning_rate: 2e-4\n"
+    )
+    call = _call("finetune", "--config", str(path), "--trials", "2", "learning_rate=3e-4")
+    assert (call.settings.model, call.settings.trials) == ("m", 2)
+    assert call.overrides == {"seed": 5, "learning_rate": "3e-4", "tnews.learning_rate": "1e-4"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("outptu: o\n", 'my.yaml: unknown setting "outptu". Did you mean "output"'),
+        ("output: o\nmin_line: x\n", "my.yaml: min_line must be a whole number; received 'x'"),
+        ("output: o\nmin_line: -1\n", "my.yaml: min_line must be at least 0; received -1"),
+    ],
+)
+def test_mistakes_in_a_file_name_the_file(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(text)
+    result = electra("clean", "x", "--config", "my.yaml", cwd=tmp_path)
+    assert result.returncode in (1, 2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_error_of_memory_advises_what_the_command_has() -> None:
+    class ResourceExhaustedError(Exception):
+        message = "OOM"
+
+    errors = SimpleNamespace(
+        OpError=ResourceExhaustedError,
+        ResourceExhaustedError=ResourceExhaustedError,
+        DataLossError=OSError,
+    )
+    sys_modules = {"tensorflow": SimpleNamespace(errors=errors)}
+    with mock.patch.dict(sys.modules, sys_modules):  # type: ignore[arg-type]
+        for name, advice in (
+            ("pretrain", "out of memory: OOM. Try a smaller train_batch_size."),
+            ("predict", "out of memory: OOM. Try a smaller batch_size."),
+            ("evaluate", "out of memory: OOM."),
+        ):
+            assert cli.device_message(ResourceExhaustedError(), load_command(name)) == advice
 
 
 @pytest.mark.parametrize(
@@ -82,8 +145,8 @@ def test_a_flag_of_several_words_may_be_repeated() -> None:
     [
         ("old", "old is a folder; --output names the vocabulary file to write"),
         ("", "--output is empty; it names the vocabulary file to write"),
-        ("corpus.txt/vocab.txt", "corpus.txt is a file, and must be a folder"),
-        ("none/vocab.txt", "--output none/vocab.txt: none does not exist, and must be a folder"),
+        ("corpus.txt/vocab.txt", "corpus.txt is a file; it must be a folder"),
+        ("none/vocab.txt", "--output none/vocab.txt: none does not exist; it must be a folder"),
     ],
 )
 def test_a_vocabulary_s_name_is_checked_before_its_text_is_read(
@@ -92,22 +155,19 @@ def test_a_vocabulary_s_name_is_checked_before_its_text_is_read(
     (tmp_path / "old").mkdir()
     (tmp_path / "corpus.txt").write_text("天地玄黄\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(learn, "build_vocab", None)
     words = ["build-vocab", "corpus.txt", "--output", output, "--overwrite"]
-    args = cli._parse(["electra-zh", *words])
     with pytest.raises(UserError, match=message):
-        args.run(args)
+        _call(*words)
 
 
-def test_a_folder_to_write_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_to_write_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("mine")
     message = r"thesis\.doc is a file; --output names a folder"
     with pytest.raises(UserError, match=message):
         demo.run(str(tmp_path / "thesis.doc"))
     words = ["convert", "m", "--to", "onnx", "--output", str(tmp_path / "thesis.doc" / "new")]
-    args = cli._parse(["electra-zh", *words])
     with pytest.raises(UserError, match=message):
-        args.run(args)
+        load_command("convert").run(_call(*words))
 
 
 def test_no_command_shows_help() -> None:

@@ -1,5 +1,63 @@
-"""The commands: a module a group, the flags of each command beside what it does.
+"""The commands, by name. A command's module is imported when the command is called."""
 
-Everything heavy is imported inside a command. What can be found wrong without TensorFlow is said
-before its seconds of loading.
-"""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from electra_zh.commands.command import Command
+
+
+class Entry(NamedTuple):
+    """A command in the list of commands.
+
+    Attributes:
+      summary: one line, for the help.
+      module: name of its module in this package, whose `COMMANDS` has it.
+    """
+
+    summary: str
+    module: str
+
+
+COMMANDS = {
+    "clean": Entry("Clean a corpus before build-data.", "cleaning"),
+    "build-vocab": Entry(
+        "Learn a WordPiece vocabulary or a SentencePiece model from text.", "vocabulary"
+    ),
+    "build-data": Entry("Build pretraining data (TFRecord shards) from text.", "data"),
+    "inspect": Entry(
+        "Show pretraining data: counts, lengths, words, an example with its masking.", "inspection"
+    ),
+    "pretrain": Entry(
+        "Pretrain a generator and a discriminator. Resumes if --output already holds the run.",
+        "pretraining",
+    ),
+    "evaluate": Entry("Evaluate a pretraining run on held-out data.", "pretraining"),
+    "fill-mask": Entry("Show the generator's predictions for [MASK].", "inspection"),
+    "detect": Entry(
+        "Show each token's probability of being a replacement, by the discriminator.", "inspection"
+    ),
+    "tasks": Entry(
+        "List the fine-tuning tasks and groups, and whether their data is found.", "finetuning"
+    ),
+    "finetune": Entry(
+        "Fine-tune on tasks and score them. Resumes if --output already holds results.",
+        "finetuning",
+    ),
+    "predict": Entry("Label new data with a fine-tuned model.", "finetuning"),
+    "submission": Entry(
+        "Check test predictions and pack them for the CLUE leaderboard.", "finetuning"
+    ),
+    "convert": Entry("Convert a model to the form of another tool.", "conversion"),
+    "configs": Entry("List recipes and settings, with the origin of each value.", "configs"),
+    "demo": Entry("Run every step on the sample corpus that ships with the package.", "demo"),
+}
+
+
+def load_command(name: str) -> Command:
+    """Returns the command of a name, importing its module."""
+    module = importlib.import_module(f"{__name__}.{COMMANDS[name].module}")
+    command: Command = module.COMMANDS[name]
+    return command

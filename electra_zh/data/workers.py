@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from electra_zh import files
-from electra_zh.errors import UserError
+from electra_zh.errors import InterruptError, UserError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -38,6 +38,10 @@ class StoppedError(UserError):
         return f"{self.args[0]}. Finished work is kept; run the same command again to resume."
 
 
+class InterruptedWorkError(StoppedError, InterruptError):
+    """Work that was interrupted by Ctrl-C or SIGTERM."""
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
@@ -54,7 +58,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise StoppedError("Interrupted") from None
+        raise InterruptedWorkError("Interrupted") from None
     except UserError:
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.tasks import TaskConfig
-from electra_zh.settings import load_recipe, recipe_names
+from electra_zh.settings import Resolved, load_recipe, recipe_names
 from electra_zh.settings.resolution import find_spellings, short_key
 
 
@@ -47,7 +47,7 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
     sources: dict[str, str] = {}
     for name in names:
         for each in _members(name, chain=()):
-            task = _load(each, overrides)
+            task = resolve_task(each, overrides).settings
             found.setdefault(task.name, task)
             if sources.setdefault(task.name, each) != each:
                 both = f"{sources[task.name]} and {each}"
@@ -89,7 +89,12 @@ def _task_name(name: str, values: Mapping[str, Any]) -> str:
     return str(values.get("name", re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])))
 
 
-def _load(name: str, overrides: Mapping[str, Any]) -> TaskConfig:
+def resolve_task(name: str, overrides: Mapping[str, Any]) -> Resolved[TaskConfig]:
+    """Resolves one task by name or YAML path, with overrides as `load` takes them.
+
+    Raises:
+      UserError: an unknown task or key, or a value that is not allowed.
+    """
     values = _recipe(name)
     values["name"] = _task_name(name, values)
     for_all: dict[str, Any] = {}
@@ -100,7 +105,7 @@ def _load(name: str, overrides: Mapping[str, Any]) -> TaskConfig:
             _give(for_all, key, value)
         elif name != key:
             _give(own, name, value)
-    return TaskConfig.resolve(values, {**for_all, **own}, where=f"task {values['name']}").settings
+    return TaskConfig.resolve(values, {**for_all, **own}, where=f"task {values['name']}")
 
 
 def _give(overrides: dict[str, Any], spelling: str, value: Any) -> None:

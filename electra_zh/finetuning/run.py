@@ -88,13 +88,39 @@ class Job(NamedTuple):
     folder: str
 
 
-def finetune(request: Request) -> bool:
-    """Trains all trials that are not finished; returns False after a signal.
+class Prepared(NamedTuple):
+    """A request that is checked and ready to be trained.
 
-    Every file of every unfinished task is read and checked before anything is trained.
+    Attributes:
+      pretrained: the pretrained model.
+      plans: the models to train.
+      jobs: name of a model to its trials that are not finished.
+      data: name of a model to the data of its tasks, for models with such trials.
+    """
+
+    pretrained: Pretrained
+    plans: Sequence[ModelPlan]
+    jobs: Mapping[str, Sequence[Job]]
+    data: dict[str, dict[str, TaskData]]
+
+    def lines(self) -> list[str]:
+        """Returns the plan as lines."""
+        lines = []
+        for each in self.plans:
+            number = len(self.jobs[each.name])
+            trials = "1 trial" if number == 1 else f"{number:,} trials"
+            lines.append(f"{each.name}: {trials} to run" if number else f"{each.name}: finished")
+            for task, found in each.found:
+                paths = {split: ", ".join(paths) for split, paths in found.paths.items() if paths}
+                lines += [f"  {task.name} {split}: {path}" for split, path in paths.items()]
+        return lines
+
+
+def prepare(request: Request) -> Prepared:
+    """Checks the settings, the model and every file of every unfinished task; writes nothing.
 
     Raises:
-      UserError: settings, model or data do not fit; nothing has been written then.
+      UserError: settings, model or data do not fit.
     """
     if request.trials < 1:
         raise UserError(f"--trials must be at least 1; received {request.trials}")
@@ -112,6 +138,16 @@ def finetune(request: Request) -> bool:
         for each in plans
         if jobs[each.name]
     }
+    return Prepared(pretrained, plans, jobs, data)
+
+
+def finetune(request: Request) -> bool:
+    """Trains all trials that are not finished; returns False after a signal.
+
+    Raises:
+      UserError: as in `prepare`; nothing has been written then.
+    """
+    pretrained, plans, jobs, data = prepare(request)
     with locks.locked(request.output), Interrupt() as interrupt:
         for each in plans:
             if not jobs[each.name]:

@@ -50,7 +50,47 @@ class Program:
         return StepSums(metrics.training_sums(output, batch["input_mask"]), norm)
 
 
-def pretrain(
+class PreparedRun(NamedTuple):
+    """A run that is checked and ready to be trained.
+
+    Attributes:
+      run: the run.
+      shards: of the training data.
+      eval_shards: of the held-out data; None for none.
+      first_weights: weights of a new run; None for random weights, and to resume.
+    """
+
+    run: Run
+    shards: tuple[pipeline.Shard, ...]
+    eval_shards: tuple[pipeline.Shard, ...] | None
+    first_weights: FirstWeights | None
+
+    def plan(self) -> list[str]:
+        """Returns the plan of the training as lines."""
+        run, config = self.run, self.run.config
+        examples = sum(shard.examples for shard in self.shards)
+        start = "a new run"
+        if not checkpoints.is_empty(run.checkpoints):
+            start = f"resumes from {checkpoints.find(run.checkpoints)}"
+        model = config.model
+        lines = [
+            f"run: {run.folder}, {start}",
+            f"data: {examples:,} examples of length {config.max_seq_length} in "
+            f"{len(self.shards):,} shards, {run.vocabulary.size:,} tokens in the vocabulary",
+            f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
+            f"masking={config.masking}, precision={config.precision}",
+            f"training: {config.num_train_steps:,} steps of {config.train_batch_size:,} sequences, "
+            f"{config.num_train_steps * config.train_batch_size / examples:.2f} epochs",
+        ]
+        if run.init is not None:
+            lines.append(f"first weights: {run.init}")
+        if self.eval_shards is not None:
+            held_out = sum(shard.examples for shard in self.eval_shards)
+            lines.append(f"evaluation: {held_out:,} held-out examples")
+        return lines
+
+
+def prepare(
     *,
     output: str,
     data: str,
@@ -59,10 +99,8 @@ def pretrain(
     eval_data: str | None = None,
     vocab: str | None = None,
     start: Init | None = None,
-) -> bool:
-    """Starts a run, or goes on with it from its newest checkpoint.
-
-    Everything that can be found wrong is found before anything is computed or written.
+) -> PreparedRun:
+    """Checks everything that a new run, or a resumed one, needs; writes nothing.
 
     Args:
       output: the run's folder.
@@ -73,11 +111,8 @@ def pretrain(
       vocab: vocabulary file, for shards without a manifest.
       start: what a new run's first weights come from; random unless given.
 
-    Returns:
-      Whether the run reached its last step; False after SIGINT or SIGTERM.
-
     Raises:
-      UserError: settings, data and run that do not fit each other, or a loss that became NaN.
+      UserError: settings, data and run do not match.
     """
     source = open_data_source(data, vocab=vocab)
     weights = None
@@ -104,16 +139,24 @@ def pretrain(
         eval_source = open_data_source(eval_data, default=run.vocabulary)
         eval_source.check_fits(run.vocabulary, run.tokenizer)
         eval_shards = pipeline.open_shards(eval_data, max_seq_length=length, words=words)
-    with locks.locked(run.folder):
-        return _train(run, shards, eval_shards, first_weights)
+    return PreparedRun(run, shards, eval_shards, first_weights)
 
 
-def _train(
-    run: Run,
-    shards: tuple[pipeline.Shard, ...],
-    eval_shards: tuple[pipeline.Shard, ...] | None,
-    first_weights: FirstWeights | None,
-) -> bool:
+def pretrain(prepared: PreparedRun) -> bool:
+    """Trains a run to its last step, resuming from its newest checkpoint.
+
+    Returns:
+      True if the run reached its last step; False after SIGINT or SIGTERM.
+
+    Raises:
+      UserError: the loss became NaN.
+    """
+    with locks.locked(prepared.run.folder):
+        return _train(prepared)
+
+
+def _train(prepared: PreparedRun) -> bool:
+    run, shards, eval_shards, first_weights = prepared
     config = run.config
     state = TrainState(config, run.vocabulary)
     saver = _Saver(run, state, examples=sum(shard.examples for shard in shards))

@@ -64,7 +64,7 @@ class CommandLine:
             settings = {setting.key: setting for setting in declared(cls)}
             self._settings.update({(group, key): each for key, each in settings.items()})
             for spelling, key in find_spellings(cls).items():
-                if key in settings:
+                if key in settings or key.rpartition(".")[0] in settings:
                     self._spellings.setdefault(spelling, (group, key))
         self._positional = [
             place for place, each in self._settings.items() if each.declaration.positional
@@ -102,7 +102,8 @@ class CommandLine:
         key, _, value = word.partition("=")
         if key in self._spellings:
             group, full = self._spellings[key]
-            is_list = self._settings[group, full].is_list
+            setting = self._settings.get((group, full))
+            is_list = setting is not None and setting.is_list
             return Given(group, full, [value] if is_list else value, word)
         rest = key.partition(".")[2]
         if self._prefixed >= 0 and self._spellings.get(rest, (-1,))[0] == self._prefixed:
@@ -256,6 +257,13 @@ def spelled(setting: Setting) -> str:
     if setting.declaration.positional:
         return positional_name(setting)
     return (setting.declaration.flags or (_flag(setting.name),))[0]
+
+
+def flags_of(setting: Setting) -> tuple[str, ...]:
+    """Returns the spellings of a setting on the command line."""
+    if setting.declaration.positional:
+        return (positional_name(setting),)
+    return (*map(_flag, setting.names), *setting.declaration.off_flags)
 
 
 def positional_name(setting: Setting) -> str:

@@ -41,6 +41,8 @@ class Declaration:
       off_flags: further flags that switch a boolean off, besides `--no-NAME`.
       positional: the value is given on the command line without a flag.
       listed: the setting has a flag, and is shown in the help and on the reference page.
+      plain: for an optional section, its setting that a single value of the section stands for:
+        with `plain="kind"`, `words: jieba` is `words: {kind: jieba}`, and `words: none` is None.
       parse: converts text to the value, for types other than those of `coerce`; raises UserError.
     """
 
@@ -56,6 +58,7 @@ class Declaration:
     off_flags: tuple[str, ...] = ()
     positional: bool = False
     listed: bool = True
+    plain: str = ""
     parse: Callable[[str], Any] | None = None
 
     def allowed(self) -> tuple[str, ...]:
@@ -169,6 +172,12 @@ class Setting:
         return ".".join(self.path)
 
     @property
+    def value_key(self) -> str:
+        """The key of the value: that of the plain value for a section with one."""
+        plain = self.declaration.plain
+        return f"{self.key}.{plain}" if plain else self.key
+
+    @property
     def is_required(self) -> bool:
         """True if it has no default."""
         return self.default is dataclasses.MISSING
@@ -217,7 +226,9 @@ def declared(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
             yield Setting(field.name, section, hint, field.default, declaration)
         inner = section_class(hint)
         if inner is not None:
-            yield from declared(inner, (*section, field.name))
+            plain = declaration.plain if declaration is not None else ""
+            settings = declared(inner, (*section, field.name))
+            yield from (setting for setting in settings if setting.name != plain)
 
 
 def select(cls: type[Settings], names: Sequence[str]) -> type[Settings]:

@@ -73,6 +73,7 @@ def resolve(
             for replaced in [old for old in values if _overlap(old, key)]:
                 del values[replaced], origins[replaced]
             values[key], origins[key] = value, origin
+    _check_plain(cls, values)
     return Resolved(build_settings(cls, _nest(values), where=where), origins)
 
 
@@ -103,10 +104,13 @@ def place(
         key = spellings.get(given)
         if key is None:
             raise UsageError(f"{prefix}{unknown_setting(given, cls)}")
+        setting = settings.get(key)
+        if setting is not None and str(value).lower() != "none":
+            key = setting.value_key
         if key in placed:
             raise UsageError(f"{prefix}{given} is given twice: remove one")
         try:
-            placed[key] = _convert(settings.get(key), hints.get(key), key, value)
+            placed[key] = _convert(setting, hints.get(key), key, value)
         except UserError as error:
             kind = UsageError if origin == COMMAND_LINE else type(error)
             raise kind(f"{prefix}{error}") from None
@@ -120,6 +124,7 @@ def find_spellings(cls: type[Settings]) -> dict[str, str]:
     names = [name for setting in settings if setting.section for name in setting.names]
     for setting in settings:
         found[setting.key] = setting.key
+        found[setting.value_key] = setting.value_key
         for name in setting.names:
             if not setting.section or names.count(name) == 1:
                 found.setdefault(name, setting.key)
@@ -167,12 +172,22 @@ def _convert(setting: Setting | None, hint: Any, key: str, value: Any) -> Any:
         return value if hint is None else coerce(value, hint, key)
     declaration = setting.declaration
     if section_class(setting.type) is not None:
-        return value
+        return None if declaration.plain and str(value).lower() == "none" else value
     if declaration.parse is not None and isinstance(value, str):
         value = declaration.parse(value)
     value = coerce(value, setting.type, setting.name)
     declaration.check(setting.name, value)
     return value
+
+
+def _check_plain(cls: type[Settings], values: Mapping[str, Any]) -> None:
+    """Checks that the settings of a section with a plain value come with that value."""
+    for section in declared(cls):
+        if section.declaration.plain and section.value_key not in values:
+            others = [key for key in values if key.startswith(f"{section.key}.")]
+            if others:
+                name = others[0].rpartition(".")[2]
+                raise UsageError(f"{name} applies only with {section.name}: set {section.name} too")
 
 
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_parts_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
         (["--runner", "dusk"], 'Did you mean "dask"'),
         (["--scheduler", "tcp://here:8786"], "add --runner dask"),
         (["--runner", "dask", "--scheduler", "s", "--processes", "2"], "local workers only"),
-        (["--max-seq-length", "3"], "max_seq_length must be at least 8"),
+        (["--check-words", "0", "--words", "jieba"], "check_every must be at least 1; received 0"),
         (["--processes", "0"], "num_processes must be at least 1"),
     ],
 )
@@ -99,16 +99,15 @@ def test_settings_that_are_not_allowed_are_usage_errors(
         (["build-data", "nowhere.txt", *BUILD[2:], "--output", "x"], "nowhere.txt"),
         ([*BUILD[:3], "corpus.txt", "--output", "x"], "corpus.txt"),
         ([*BUILD[:3], "nowhere.txt", "--output", "x"], "No such vocabulary file: nowhere.txt"),
-        ([*BUILD, "--output", "x", "--words", "jeiba"], 'a file of words. Did you mean "jieba"?'),
+        ([*BUILD, "--output", "x", "--words", "jeiba"], 'or a file. Did you mean "jieba"?'),
         (
             [*BUILD, "--output", "x", "--words", "jieba", "--words-dict", "no.txt"],
-            "No such file: no.txt; it was given as a dictionary of words",
+            "No such file: no.txt; --words-dict must name a dictionary",
         ),
         (
             [*BUILD, "--output", "x", "--words", "jieba", "--words-dict", "corpus.txt"],
             "corpus.txt:",
         ),
-        ([*BUILD, "--output", "x", "--words", "jieba", "--check-words", "0"], "check_every is 0"),
         (["build-vocab", "corpus.txt", "--output", "vocab.txt"], "vocab.txt exists; --overwrite"),
         (["build-vocab", "corpus.txt", "--output", "x", "--size", "50"], "too small"),
         (["build-vocab", "nowhere", "--output", "x"], "nowhere"),
@@ -121,18 +120,20 @@ def test_refused_in_one_line_and_nothing_lost(job: Job, words: list[str], messag
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "message"),
     [
-        ["--words-dict", "vocab.txt"],
-        ["--no-hmm"],
-        ["--check-words", "5"],
-        ["--words", "spaces", "--check-words", "5"],
+        (["--words-dict", "vocab.txt"], "dictionaries applies only with words: set words too"),
+        (["--no-hmm"], "hmm applies only with words: set words too"),
+        (["--check-words", "5"], "check_every applies only with words: set words too"),
+        (
+            ["--words", "spaces", "--check-words", "5"],
+            "--check-words applies to --words jieba only; --words is spaces",
+        ),
     ],
 )
-def test_flags_of_jieba_need_jieba(job: Job, words: list[str]) -> None:
+def test_flags_of_jieba_need_jieba(job: Job, words: list[str], message: str) -> None:
     result = electra(*BUILD, "--output", "x", *words, cwd=job.folder)
-    kind = words[1] if words[0] == "--words" else "none"
-    assert f"is for --words jieba only; --words is {kind}" in refused(result, code=2)
+    assert message in refused(result, code=2)
 
 
 def test_words_are_cut_and_counted(job: Job, tmp_path: Path) -> None:

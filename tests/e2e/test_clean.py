@@ -73,7 +73,7 @@ CLEAN = ("clean", "corpus", "--output", "x")
         (["clean", "nowhere", "--output", "x"], 1, "No such file or folder: nowhere"),
         (["clean", "corpus"], 2, "--output"),
         ([*CLEAN, "--unicode", "nfd"], 2, 'unicode is "nfd"; allowed: nfc, nfkc, none'),
-        ([*CLEAN, "--min-line", "many"], 2, "--min-line"),
+        ([*CLEAN, "--min-line", "many"], 2, "min_line must be a whole number"),
         ([*CLEAN, "--min-line", "-3"], 2, "min_line must be at least 0; received -3"),
         (
             [*CLEAN, "--max-line-symbols", "50"],
@@ -90,7 +90,7 @@ CLEAN = ("clean", "corpus", "--output", "x")
         ([*CLEAN, "--processes", "0"], 2, "num_processes must be at least 1; received 0"),
         ([*CLEAN, "--min-docment", "3"], 2, "--min-document"),
         ([*CLEAN, "--decontaminate", "gone.json"], 1, "No such file: gone.json"),
-        ([*CLEAN, "--decontaminate", "corpus"], 1, "corpus is a folder; a file is needed"),
+        ([*CLEAN, "--decontaminate", "corpus"], 1, "corpus is a folder; name a file"),
         ([*CLEAN, "--min-document", "100000"], 1, "The rules remove all 64 documents"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_stopped_run_changes_nothing(
         time.sleep(0.01)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert (
         errors.decode().strip().endswith("error: Interrupted. Nothing was written; start it again.")
     )

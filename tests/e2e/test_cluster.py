@@ -124,7 +124,7 @@ def test_deaths_lose_nothing_and_double_nothing(vocab: str, tmp_path: Path, star
     _wait_for_units(output, 2, driver)
     os.killpg(driver.pid, signal.SIGINT)
     _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 1
+    assert driver.returncode == 130
     assert _error(errors).startswith("electra-zh: error: Interrupted. Finished work is kept")
     _wait_for_quiet(output)
     # The scheduler dies, and all is started again.

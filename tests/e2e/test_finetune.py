@@ -292,7 +292,7 @@ def test_a_stopped_group_goes_on_with_what_is_not_finished(
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
-    assert process.returncode == 1, errors.decode()
+    assert process.returncode == 130, errors.decode()
     assert "SIGTERM: saved" in errors.decode()
     assert (output / "afqmc/trial-0/result.json").exists()
     assert not (output / "csl/trial-0/result.json").exists()

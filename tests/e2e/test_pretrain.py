@@ -65,7 +65,7 @@ def _interrupted(job: Job, run: str) -> int:
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    if process.returncode == 1:
+    if process.returncode == 130:
         assert "SIGTERM: saved at step" in errors
     return process.returncode
 

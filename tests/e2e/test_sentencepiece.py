@@ -38,8 +38,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     documents = ("\n".join(lines[start : start + 4]) for start in range(0, len(lines), 4))
     (folder / "corpus.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
     shown = electra(*LEARN, "--output", "pieces.model", cwd=folder)
-    assert "150 pieces in pieces.model" in done(shown)
-    assert "learning 150 pieces (unigram) from 300 of 300 sentences" in shown.stderr
+    assert "pieces.model: 150 pieces" in done(shown)
+    assert "training 150 pieces (unigram) on 300 of 300 sentences" in shown.stderr
     build = ["--vocab", "pieces.model", "--output", "data", "--max-seq-length", "64"]
     done(electra("build-data", "corpus.txt", *build, "--holdout-every", "10", cwd=folder))
     return folder
@@ -106,14 +106,18 @@ def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) ->
     [
         ([*LEARN, "--output", "pieces.model"], 1, "pieces.model exists; --overwrite"),
         ([*LEARN[:-3], "20", "--output", "x"], 1, "A model of 20 pieces is too small"),
-        ([*LEARN[:-1], "0.5", "--output", "x"], 1, "must lie between 0.98 and 1"),
-        ([*LEARN, "--sentences", "0", "--output", "x"], 1, "sentences is 0"),
-        ([*LEARN, "--model-type", "word", "--output", "x"], 2, "invalid choice: 'word'"),
+        ([*LEARN[:-1], "0.5", "--output", "x"], 2, "must be at least 0.98 and at most 1"),
+        (
+            [*LEARN, "--sentences", "0", "--output", "x"],
+            2,
+            "sentences must be at least 1; received 0",
+        ),
+        ([*LEARN, "--model-type", "word", "--output", "x"], 2, 'model_type is "word"; allowed'),
         (["build-vocab", "corpus.txt", "--kind", "pieces", "--output", "x"], 2, "sentencepiece"),
         (
             ["build-vocab", "corpus.txt", "--byte-fallback", "--output", "x"],
             2,
-            "--byte-fallback is for --kind sentencepiece; received --kind wordpiece",
+            "byte_fallback applies to kind sentencepiece only; kind is wordpiece",
         ),
         (
             [*BUILD, "pieces.model", "--map-punctuation", "--output", "x"],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.pretraining import folder
-from electra_zh.pretraining.run import pretrain
+from electra_zh.pretraining.run import prepare, pretrain
 from electra_zh.pretraining.state import TrainState
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
@@ -19,7 +19,8 @@ OLD = GOLDEN / "old_run"
 
 
 def _resume(run: Path) -> Checkpoint:
-    assert pretrain(output=str(run), data=str(OLD / "data"), recipe=None, overrides={})
+    prepared = prepare(output=str(run), data=str(OLD / "data"), recipe=None, overrides={})
+    assert pretrain(prepared)
     return checkpoints.read(checkpoints.find(str(run / "checkpoints")))
 
 

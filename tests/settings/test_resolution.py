@@ -33,7 +33,7 @@ class Size(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Words(Settings):
-    words: str = setting("jieba", "word segmenter")
+    kind: str = setting("jieba", "word segmenter")
     hmm: bool = setting(True, "use the model")
 
 
@@ -43,7 +43,7 @@ class Run(Settings):
     rate: float = setting(0.1, "peak rate", above=0, flags=("--lr",))
     limit: int | None = setting(None, "steps", at_least=1)
     part: Part | None = setting(None, "share", parse=_part)
-    words: Words | None = None
+    words: Words | None = setting(None, "word boundaries", plain="kind")
     files: tuple[str, ...] = ()
 
 
@@ -72,9 +72,11 @@ def test_built_settings_may_be_a_layer_s_value() -> None:
     ("values", "words"),
     [
         ([{"words": "spaces"}], Words("spaces")),
-        ([{"words": {"words": "spaces", "hmm": False}}], Words("spaces", hmm=False)),
+        ([{"words": {"kind": "spaces", "hmm": False}}], Words("spaces", hmm=False)),
         ([{"words": "jieba"}, {"hmm": "false"}], Words(hmm=False)),
-        ([{"hmm": False}, {"words.words": "spaces"}], Words("spaces", hmm=False)),
+        ([{"hmm": False}, {"words.kind": "spaces"}], Words("spaces", hmm=False)),
+        ([{"words": "jieba", "hmm": False}, {"words": "none"}], None),
+        ([{"words": "none"}, {"words": "jieba"}], Words()),
         ([{}], None),
     ],
 )
@@ -94,6 +96,7 @@ def test_an_optional_section_is_there_if_one_of_its_values_is(
         ({"rate": 0}, "my.yaml", UsageError, "my.yaml: rate must be above 0; received 0.0"),
         ({"lr": 1, "rate": 2}, "my.yaml", UsageError, "my.yaml: rate is given twice: remove one"),
         ({"heads": 3}, COMMAND_LINE, UserError, "hidden_size 8 is not a multiple of 3"),
+        ({"hmm": "false"}, COMMAND_LINE, UsageError, "hmm applies only with words: set words too"),
         ({"part": "x"}, "my.yaml", UserError, "my.yaml: part x: give a number"),
     ],
 )
@@ -113,5 +116,5 @@ def test_values_are_placed_under_their_full_keys() -> None:
     assert place(Run, {"lr": "1", "hidden_size": "2", "words": "jieba"}) == {
         "rate": 1.0,
         "model.hidden_size": 2,
-        "words.words": "jieba",
+        "words.kind": "jieba",
     }

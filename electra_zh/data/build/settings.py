@@ -96,6 +96,7 @@ class BuildSettings(Settings):
         None,
         "store where words begin, for whole word masking: cut by jieba, at the spaces of the text, "
         "or by a file of words, one per line",
+        plain="kind",
         metavar="jieba|none|spaces|FILE",
     )
     unit_bytes: int | None = setting(

@@ -38,7 +38,7 @@ from electra_zh.data.cleaning.report import (
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, WriteTask, filter_unit, write_unit
 from electra_zh.data.workers import StoppedError, interruptible, run_tasks
-from electra_zh.errors import UserError
+from electra_zh.errors import InterruptError, UserError
 
 _WORK = ".work"
 _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
@@ -63,7 +63,23 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
             with files.new_folder(settings.output, replace=True) as folder:
                 return _clean(settings, inputs, evaluation, folder=folder, show=show)
     except StoppedError as error:
-        raise UserError(f"{error.args[0]}. Nothing was written; start it again.") from None
+        kind = InterruptError if isinstance(error, InterruptError) else UserError
+        raise kind(f"{error.args[0]}. Nothing was written; start it again.") from None
+
+
+def plan(settings: CleanSettings) -> list[str]:
+    """Checks everything that a cleaning needs, and returns its plan as lines; writes nothing.
+
+    Raises:
+      UserError: as in `clean`.
+    """
+    inputs = input_files.find_inputs(settings.inputs)
+    _check_folder(settings, inputs)
+    _prepare(settings)
+    size = sum(file.size for file in inputs)
+    lines = [f"input: {len(inputs):,} files, {size:,} bytes", f"output: {settings.output}"]
+    lines += [f"remove: {settings.describe(rule)}" for _, rule in settings.active_rules()]
+    return lines
 
 
 def _prepare(settings: CleanSettings) -> overlap.EvaluationData | None:

@@ -1,0 +1,52 @@
+"""The command that converts a model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from electra_zh.commands.command import Call, Command
+from electra_zh.commands.loading import load_tensorflow
+from electra_zh.convert.forms import writers
+from electra_zh.errors import UserError
+from electra_zh.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert(Settings):
+    """Settings of `electra-zh convert`."""
+
+    source: str = setting(
+        meaning="a run, a fine-tuned model, a Hugging Face folder (ELECTRA or BERT), or a TF1 "
+        "checkpoint of Google's code (folder or prefix)",
+        positional=True,
+    )
+    to: str = setting(
+        meaning="; ".join(f"{each.name}: {each.summary}" for each in writers().values()),
+        choices=tuple(writers()),
+    )
+    output: str = setting(meaning="folder to write; must not exist", metavar="DIR")
+    checkpoint: int | None = setting(
+        None, "step of the checkpoint; the newest by default", metavar="STEP"
+    )
+
+
+def convert(call: Call[Convert]) -> int:
+    """Converts a model."""
+    from electra_zh import files
+
+    settings = call.settings
+    if files.exists(settings.output):
+        raise UserError(f"{settings.output} exists; choose another --output")
+    files.check_output(settings.output)
+    load_tensorflow()
+    from electra_zh.convert.source import open_source
+
+    weights = open_source(settings.source, checkpoint=settings.checkpoint)
+    for line in weights.lines():
+        print(line)
+    for line in writers()[settings.to].write(weights, settings.output):
+        print(line)
+    return 0
+
+
+COMMANDS = {"convert": Command(Convert, convert)}

@@ -1,0 +1,168 @@
+"""Commands that show data, and the predictions of a pretraining run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+from electra_zh import progress
+from electra_zh.commands.command import Call, Command
+from electra_zh.commands.loading import load_tensorflow
+from electra_zh.errors import UsageError, UserError
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.settings import Settings, setting
+from electra_zh.settings.declaration import select
+
+_MASKING = ("masking", "mask_prob", "mask_keep_prob", "mask_random_prob", "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspect(Settings):
+    """Settings of `electra-zh inspect`."""
+
+    data: str = setting(
+        meaning="folder of build-data, or of shards", positional=True, metavar="DATA"
+    )
+    vocab: str | None = setting(
+        None, "vocabulary file, for shards without a manifest", metavar="FILE"
+    )
+    example: int | None = setting(None, "show one example, by its number from 0")
+    json: bool = setting(False, "print JSON")
+
+
+def inspect(call: Call[Inspect]) -> int:
+    """Shows counts of pretraining data, or one example as a run would mask it."""
+    settings = call.settings
+    if call.overrides and settings.example is None:
+        raise UsageError(f"{next(iter(call.overrides))} applies to an example: add --example N")
+    load_tensorflow()
+    from electra_zh.pretraining import inspect as inspection
+
+    data = inspection.open_data(settings.data, vocab=settings.vocab)
+    if settings.example is None:
+        counts = inspection.count(data, show=progress.show)
+        if settings.json:
+            print(json.dumps(inspection.counts_json(counts)))
+        else:
+            print("\n".join(inspection.report(data, counts)))
+        return 0
+    shown = inspection.show_example(data, settings.example, settings=call.overrides)
+    if settings.json:
+        print(json.dumps(shown._asdict(), ensure_ascii=False))
+    else:
+        print("\n".join(inspection.example_lines(shown, colour=_has_colour())))
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FillMask(Settings):
+    """Settings of `electra-zh fill-mask`."""
+
+    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
+    text: tuple[str, ...] = setting(
+        (), "sentences with [MASK]; standard input by default", positional=True, metavar="TEXT"
+    )
+    top: int = setting(5, "predictions to show per [MASK]", at_least=1)
+    checkpoint: int | None = setting(
+        None, "step of the checkpoint; the newest by default", metavar="STEP"
+    )
+    json: bool = setting(False, "print JSON")
+
+
+def fill_mask(call: Call[FillMask]) -> int:
+    """Shows the generator's predictions for [MASK]."""
+    from electra_zh.pretraining import folder
+
+    settings = call.settings
+    run = folder.load(settings.model)
+    load_tensorflow()
+    from electra_zh.pretraining import inference
+
+    sentences = _sentences(settings.text)
+    for filled in inference.fill_mask(
+        run, sentences, top=settings.top, checkpoint=settings.checkpoint
+    ):
+        if settings.json:
+            fills = [[fill._asdict() for fill in slot] for slot in filled.fills]
+            print(json.dumps({"text": filled.text, "fills": fills}, ensure_ascii=False))
+            continue
+        print(filled.text)
+        for slot in filled.fills:
+            print("   ", "  ".join(f"{fill.token} {fill.probability:.1%}" for fill in slot))
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Detect(Settings):
+    """Settings of `electra-zh detect`."""
+
+    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
+    text: tuple[str, ...] = setting(
+        (), "sentences; standard input by default", positional=True, metavar="TEXT"
+    )
+    checkpoint: int | None = setting(
+        None, "step of the checkpoint; the newest by default", metavar="STEP"
+    )
+    json: bool = setting(False, "print JSON")
+
+
+def detect(call: Call[Detect]) -> int:
+    """Shows each token's probability of being a replacement."""
+    from electra_zh.pretraining import folder
+
+    settings = call.settings
+    run = folder.load(settings.model)
+    load_tensorflow()
+    from electra_zh.pretraining import inference
+
+    colour = _has_colour()
+    for detected in inference.detect(
+        run, _sentences(settings.text), checkpoint=settings.checkpoint
+    ):
+        if settings.json:
+            print(json.dumps(detected._asdict(), ensure_ascii=False))
+            continue
+        pairs = list(zip(detected.tokens, detected.probabilities, strict=True))
+        if colour:
+            print(" ".join(_coloured(token, probability) for token, probability in pairs))
+        else:
+            print(" ".join(f"{token}:{probability:.2f}" for token, probability in pairs))
+    return 0
+
+
+def _has_colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def _coloured(token: str, probability: float) -> str:
+    """Returns a token on a background from none over yellow to red."""
+    if probability < 0.1:
+        return token
+    code = "30;43" if probability < 0.5 else "97;41"
+    return f"\x1b[{code}m{token}\x1b[0m\x1b[2m{probability:.0%}\x1b[0m"
+
+
+def _sentences(texts: tuple[str, ...]) -> Iterator[str]:
+    """Yields the sentences of the command line, or the lines of standard input."""
+    if texts:
+        yield from texts
+        return
+    if sys.stdin.isatty():
+        print("Type one sentence per line; Ctrl-D ends.", file=sys.stderr)
+    for line in sys.stdin.buffer:
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise UserError("standard input is not UTF-8 text") from None
+        if text:
+            yield text
+
+
+COMMANDS = {
+    "inspect": Command(Inspect, inspect, overrides=select(PretrainConfig, _MASKING)),
+    "fill-mask": Command(FillMask, fill_mask),
+    "detect": Command(Detect, detect),
+}

@@ -1,0 +1,89 @@
+"""The command that trains a vocabulary."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+
+from electra_zh import files, progress
+from electra_zh.commands.command import Call, Command
+from electra_zh.commands.loading import load_tensorflow
+from electra_zh.errors import UserError
+from electra_zh.settings import Settings, setting
+from electra_zh.text.training import VocabularySettings, train_vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildVocab(Settings):
+    """Settings of `electra-zh build-vocab`."""
+
+    inputs: tuple[str, ...] = setting(
+        meaning="text files (.txt, .jsonl, also .gz, .xz, .zst), folders or globs; one sentence or "
+        "paragraph per line, a blank line between documents",
+        positional=True,
+        metavar="INPUT",
+    )
+    output: str = setting(meaning="vocabulary file to write", metavar="FILE")
+    vocabulary: VocabularySettings = VocabularySettings()
+    text_field: str = setting("text", "field of .jsonl records that contains the text")
+    strict: bool = setting(False, "stop at the first bad line instead of skipping it")
+    overwrite: bool = setting(False, "replace an existing file")
+
+    def check_together(self) -> None:
+        """Checks, before all the text is read, that the vocabulary can be written.
+
+        Raises:
+          UserError: the output is not the name of a file, or the file exists.
+        """
+        output = self.output
+        if not output:
+            raise UserError("--output is empty; it names the vocabulary file to write")
+        if files.is_dir(output):
+            raise UserError(f"{output} is a folder; --output names the vocabulary file to write")
+        if files.exists(output) and not self.overwrite:
+            raise UserError(f"{output} exists; --overwrite replaces it")
+        parent = os.path.dirname(output) or "."
+        if not files.is_remote(output) and not files.is_dir(parent):
+            what = "is a file" if files.exists(parent) else "does not exist"
+            raise UserError(f"--output {output}: {parent} {what}; it must be a folder")
+
+
+def build_vocab(call: Call[BuildVocab]) -> int:
+    """Trains a vocabulary."""
+    from electra_zh.data import documents, input_files
+    from electra_zh.data.bad_lines import report_bad_lines
+
+    settings = call.settings
+    inputs = input_files.find_inputs(settings.inputs)
+    units = documents.plan_units(inputs)
+    readers = [
+        documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
+        for unit in units
+    ]
+    total = sum(unit.size for unit in units)
+    with progress.show("build-vocab", total=total, unit=progress.BYTES) as bar:
+
+        def blocks() -> Iterator[str]:
+            for reader in readers:
+                for block in reader:
+                    yield block.text
+                    bar.update(block.stored_bytes)
+
+        if settings.vocabulary.kind == "wordpiece-words":
+            load_tensorflow()
+        trained = train_vocabulary(blocks(), settings.vocabulary, say=_say)
+    trained.vocabulary.save(settings.output)
+    print(f"{settings.output}: {trained.summary()}")
+    logs = [reader.bad_lines for reader in readers]
+    for bad in report_bad_lines(logs, [file.path for file in inputs]):
+        print(f"skipped: {bad.count:,} lines, {bad.reason}, first {bad.first[0]}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"build-vocab: {line}", file=sys.stderr, flush=True)
+
+
+COMMANDS = {"build-vocab": Command(BuildVocab, build_vocab, config_file=True)}
