@@ -63,3 +63,9 @@ def test_public_files(folder: str, name: str, sizes: tuple[int, ...]) -> None:
         assert len(examples) == size
         assert len({str(example.id) for example in examples}) == size
     assert bad.counts == BAD.get(name, {})
+
+
+def test_all_files_are_read_by_a_task() -> None:
+    # No task reads the diagnostics: the model of an inference task labels them.
+    read = {folder.partition("/")[0] for folder, _, _ in PUBLIC} | {"clue_diagnostics"}
+    assert {path.name for path in TASKS.iterdir()} == read
