@@ -133,9 +133,6 @@ def read_head(task: Mapping[str, Any], weights: Collection[str], *, where: str) 
       task: the task's settings as plain values.
       weights: names of the model's weights, which show the layers of the head.
       where: the file of the settings, for error messages.
-
-    Raises:
-      UserError: the kind of task is unknown.
     """
     if task["kind"] not in KINDS:
         raise UserError(f'{where}: kind is "{task["kind"]}"; allowed: {", ".join(KINDS)}')

@@ -21,21 +21,14 @@ from electra_zh.text.vocabulary import Vocabulary
 
 # Up to this many rows of the word embeddings after the vocabulary are padding, not an error.
 _MAX_FILLER = 127
-_INTERMEDIATE = "layers/0/intermediate/kernel"
 
 
 class Trained(NamedTuple):
-    """The settings that a model was pretrained with.
+    """The settings that a model was pretrained with."""
 
-    Attributes:
-      length: number of positions that have been trained.
-      batch: sequences per step.
-      learning_rate: the peak.
-    """
-
-    length: int
-    batch: int
-    learning_rate: float
+    length: int  # number of positions that have been trained
+    batch: int  # sequences per step
+    learning_rate: float  # the peak
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,22 +175,23 @@ def model_config(settings: Mapping[str, Any], *, where: str) -> ModelConfig:
     return build_settings(ModelConfig, values, where=where)
 
 
-def infer_sizes(
-    tensors: Mapping[str, np.ndarray], part: str, *, embeddings: str, where: str
-) -> dict[str, int]:
+def infer_sizes(tensors: Mapping[str, np.ndarray], part: str, *, where: str) -> dict[str, int]:
     """Returns the settings of `ModelConfig` that shapes show: all but the number of heads.
 
     Args:
       tensors: by our names.
       part: the network, `encoder` or `generator`.
-      embeddings: the network that has the embeddings.
       where: the file, for error messages.
     """
+    own = f"{part}/embeddings/word_embeddings" in tensors
+    shown = {
+        w.ours: w.shape for w in NETWORK if w.ours.endswith(("_embeddings", "intermediate/kernel"))
+    }
     numbers = [int(name.split("/")[2]) for name in tensors if name.startswith(f"{part}/layers/")]
     sizes = {"num_hidden_layers": max(numbers, default=0) + 1}
-    tables = {w.ours: (embeddings, w.shape) for w in NETWORK if w.ours.endswith("_embeddings")}
-    for weight, (network, letters) in {**tables, _INTERMEDIATE: (part, "DI")}.items():
-        name = f"{network}/{weight}"
+    for weight, letters in shown.items():
+        network = "encoder" if weight.startswith("embeddings/") and not own else part
+        name = f"{network}/{weight}".replace("{layer}", "0")
         if name not in tensors:
             raise UserError(f"{where} is not an ELECTRA or BERT model: {name} is missing")
         shape = tensors[name].shape

@@ -100,10 +100,21 @@ def _hidden(encoder: Encoder, batch: dict[str, tf.Tensor]) -> Hidden:
     return Hidden(sequence, rows, length, None)
 
 
+def _states(encoder: Encoder, batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the input of the first layer and the output of each layer."""
+    ids, mask, segments = batch.values()
+    x = encoder.embeddings(ids, segments, dtype=tf.float32, key=None, stream="")
+    states = [x if encoder.projection is None else encoder.projection(x)]
+    bias = (1.0 - tf.cast(mask, tf.float32)[:, None, None, :]) * -10000.0
+    for layer in encoder.layers:
+        states.append(layer(states[-1], bias, key=None, stream=""))
+    return states
+
+
 def _same_states(encoder: Encoder, output: Any, batch: dict[str, tf.Tensor]) -> None:
-    ours = encoder(*batch.values())
-    for state, expected in zip(output.hidden_states, (ours.embeddings, *ours.layers), strict=True):
+    for state, expected in zip(output.hidden_states, _states(encoder, batch), strict=True):
         _close(state, expected, batch)
+    _close(output.hidden_states[-1], encoder(*batch.values()), batch)
 
 
 RUNS: dict[str, dict[str, object]] = {

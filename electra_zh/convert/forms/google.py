@@ -88,9 +88,7 @@ def _size(
     prefix: str, part: str, tensors: Mapping[str, np.ndarray], notes: list[str]
 ) -> ModelConfig:
     """Returns a network's size: from the settings next to the checkpoint, then from the shapes."""
-    own = f"{part}/embeddings/word_embeddings" in tensors
-    embeddings = part if own else "encoder"
-    values: dict[str, Any] = infer_sizes(tensors, part, embeddings=embeddings, where=prefix)
+    values: dict[str, Any] = infer_sizes(tensors, part, where=prefix)
     paths = [files.join(prefix.rpartition("/")[0] or ".", name) for name in _SETTINGS[part]]
     path = next(filter(files.exists, paths), None)
     values |= tensor_files.read_settings(path) if path else {}
