@@ -255,36 +255,6 @@ def _move_folder(source: str, target: str) -> None:
     remove_tree(old)
 
 
-def create(path: str, data: bytes) -> bool:
-    """Writes a file that does not exist yet; only one of several concurrent writers succeeds.
-
-    On remote file systems, which cannot tell writers apart, the last one wins.
-
-    Returns:
-      Whether this call wrote the file.
-    """
-    if exists(path):
-        return False
-    if is_remote(path):
-        with atomic_write(path) as file:
-            file.write(data)
-        return True
-    partial = _partial_name(path)
-    with open(partial, "wb") as file:
-        file.write(data)
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # A file system without hard links.
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(partial)
-    return True
-
-
 def describe_error(error: Exception) -> str | None:
     """Returns one line for an error of a local or remote file system; None for other errors."""
     if isinstance(error, OSError):

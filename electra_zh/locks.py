@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 from collections.abc import Iterator
 
 from electra_zh import files
@@ -17,28 +16,8 @@ LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
-class Lock:
-    """A locked folder, from `locked`."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
-
-    def make_exclusive(self, *, seconds: float) -> bool:
-        """Makes a shared lock exclusive; False, and not locked, if others keep theirs.
-
-        Args:
-          seconds: the time to wait for them.
-        """
-        end = time.monotonic() + seconds
-        while self._descriptor is not None and not _take(self._descriptor, shared=False):
-            if time.monotonic() >= end:
-                return False
-            time.sleep(0.05)
-        return True
-
-
 @contextlib.contextmanager
-def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
+def locked(folder: str, *, shared: bool = False) -> Iterator[None]:
     """Locks a folder, created if missing, so that two processes never write to the same run.
 
     Remote folders are not locked, and neither are those of file systems without locks.
@@ -51,7 +30,7 @@ def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
       UserError: another process has locked it.
     """
     if files.is_remote(folder):
-        yield Lock(None)
+        yield
         return
     path = files.join(folder, LOCK)
     while True:
@@ -61,7 +40,7 @@ def locked(folder: str, *, shared: bool = False) -> Iterator[Lock]:
                 raise UserError(f"Another process is writing to {folder}. Wait for it or stop it")
             # A process that has ended may have removed the file in the meantime.
             if _is_at(file.fileno(), path):
-                yield Lock(file.fileno())
+                yield
                 return
 
 
@@ -73,7 +52,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _take(descriptor: int, *, shared: bool) -> bool:
-    """Takes a lock, or changes the one that this process has; False if others have it."""
+    """Takes a lock; False if others have it."""
     import fcntl
 
     try:

@@ -148,14 +148,19 @@ class Tokenizer(abc.ABC):
         found = [TokenizedTexts(none, np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))]
         tokens = 0
         for first, end in _blocks(texts):
-            block = self._encode_block(texts[first:end], flags[first:end])
-            found.append(block._replace(text_ends=block.text_ends + tokens))
-            tokens += len(block.ids)
+            block = texts[first:end]
+            ids, text_ends, covered = self._encode_block(block, flags[first:end])
+            begin = np.repeat(joined_starts(block), np.diff(text_ends, prepend=0)).astype(np.int32)
+            starts, ends = covered.starts - begin, covered.ends - begin
+            found.append(TokenizedTexts(ids, text_ends + tokens, starts, ends, covered.continues))
+            tokens += len(ids)
         return TokenizedTexts(*map(np.concatenate, zip(*found, strict=True)))
 
     @abc.abstractmethod
-    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
-        """Returns the tokens of some texts, as `encode_batch`."""
+    def _encode_block(
+        self, texts: Sequence[str], inside: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray, Covered]:
+        """Returns ids and text ends, as `encode_batch`, and the offsets in the joined texts."""
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

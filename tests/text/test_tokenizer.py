@@ -24,7 +24,7 @@ from collections import Counter
 import numpy as np
 
 from electra_zh.text.characters import TokenizerSettings, to_codepoints
-from electra_zh.text.tokenizer import Covered, TokenizedText, TokenizedTexts, Tokenizer
+from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 
 
@@ -61,9 +61,9 @@ class CharacterTokenizer(Tokenizer):
 
     def _encode_block(self, texts, inside):
         ids = np.array([i for text in texts for i in self.encode(text)], np.int32)
-        starts = np.array([i for text in texts for i in range(len(text))], np.int32)
-        ends = np.cumsum([len(text) for text in texts])
-        return TokenizedTexts(ids, ends, starts, starts + 1, np.zeros(len(ids), np.bool_))
+        text = "\\n".join(texts)
+        covered = self.find_covered(text, self.tokenize_text(text))
+        return ids, np.cumsum([len(text) for text in texts]), covered
 
 
 TOKENIZER = CharacterTokenizer
@@ -128,6 +128,7 @@ def test_a_folder_adds_a_tokenizer(tmp_path: Path) -> None:
     found = tokenizer.encode_batch(["天地", "", "黄"])
     assert found.ids.tolist() == [6, 5, 8]
     assert found.text_ends.tolist() == [2, 2, 3]
+    assert found.starts.tolist() == [0, 1, 0]
 
 
 def test_the_tokenizers_and_trainers_are_those_of_the_folders() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh.data.build.settings import Packing
+from electra_zh.text.characters import CODE_POINTS
 from electra_zh.text.tokenizer import TokenizedText
 
 # The bit of a stream's id for a token that does not begin a word. Packing only slices and joins
@@ -89,7 +90,7 @@ def _distinct(positions: np.ndarray, *, keep_zero: bool = False) -> np.ndarray:
 @functools.cache
 def _character_classes() -> np.ndarray:
     """Returns uint8 [0x110000]: the class of each character for finding the ends of sentences."""
-    classes = np.full(0x110000, _NONE, np.uint8)
+    classes = np.full(CODE_POINTS, _NONE, np.uint8)
     for characters, value in (
         (_CLOSERS, _CLOSER),
         (_CLAUSE_ENDS, _CLAUSE),

@@ -18,7 +18,7 @@ import numpy as np
 
 from electra_zh.finetuning.encoding.tags import entity_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
-from electra_zh.text.characters import to_codepoints
+from electra_zh.text.characters import CODE_POINTS, joined_starts, to_codepoints
 from electra_zh.text.tokenizer import TokenizedTexts
 
 # Scripts below Thai, and these, put spaces between words.
@@ -85,8 +85,7 @@ def _words_of_file(
 
 def text_origins(examples: Sequence[TaggedExample]) -> np.ndarray:
     """Returns int64 [N], where each text begins if one character separates the texts."""
-    lengths = np.fromiter((len(example.text) for example in examples), np.int64, len(examples))
-    return np.cumsum(lengths + 1) - lengths - 1
+    return joined_starts([example.text for example in examples])
 
 
 def _begins_word(
@@ -115,7 +114,7 @@ def _begins_word(
 @functools.cache
 def _kinds() -> np.ndarray:
     """Returns int8 [0x110000]: 1 for a letter of a script with spaces, 2 for a digit, or 0."""
-    kinds = np.zeros(0x110000, np.int8)
+    kinds = np.zeros(CODE_POINTS, np.int8)
     for first, end in _SPACED:
         for point in range(first, end):
             kinds[point] = {"L": 1, "M": 1, "N": 2}.get(unicodedata.category(chr(point))[0], 0)

@@ -10,6 +10,11 @@ where WordPiece has one token per character: with as many entries, a text has ab
 the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does what whole
 word masking does for single characters, and whole word masking in addition joins pieces only if a
 word has several. Tags and spans that begin or end inside a piece cannot be represented.
+
+Offsets. A piece covers the characters that it was made of, and those after them that normalising
+removes (stripped accents, characters that vanish), but not the space before it. A piece that is
+only the mark of a space covers the space, or nothing if the mark was put before a text. If one
+character became several, or bytes, each of their pieces covers it.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ import numpy as np
 
 from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
-from electra_zh.text.tokenizer import Covered, TokenizedText, TokenizedTexts, Tokenizer
+from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.wordpiece.offsets import character_classes
 from electra_zh.text.wordpiece.splitting import SPACE
 
@@ -35,17 +40,11 @@ _MAX_SHOWN = 40
 _FEW = 16
 
 
-class Pieces(NamedTuple):
-    """Pieces of many texts with their offsets, as in `TokenizedTexts`.
-
-    A piece covers the characters that it was made of, and those after them that normalising removes
-    (stripped accents, characters that vanish), but not the space before it. A piece that is only
-    the mark of a space covers the space, or nothing if the mark was put before a text. If one
-    character became several, or bytes, each of their pieces covers it.
-    """
+class _Pieces(NamedTuple):
+    """Pieces of many texts: ids, the number per text, and offsets in the joined texts."""
 
     ids: np.ndarray
-    text_ends: np.ndarray
+    counts: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
 
@@ -87,14 +86,11 @@ class SentencePieceTokenizer(Tokenizer):
         return list(self._processor_for(line, inside).Encode(line, out_type=int))
 
     def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
-        lines = text.split("\n")
-        found = self._encode_pieces(lines)
-        begins = _begin_of_each(lines, found.text_ends)
-        starts, ends = found.starts + begins, found.ends + begins
+        ids, counts, starts, ends = self._encode_pieces(text.split("\n"))
         codepoints = to_codepoints(text)
         # A piece that covers nothing, before a line, is counted at the line's first character.
         at = np.bincount(np.maximum(ends - 1, starts), minlength=len(codepoints))
-        return TokenizedText(found.ids, found.text_ends, codepoints, np.cumsum(at), starts, ends)
+        return TokenizedText(ids, np.cumsum(counts), codepoints, np.cumsum(at), starts, ends)
 
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
         del text
@@ -103,28 +99,30 @@ class SentencePieceTokenizer(Tokenizer):
         assert ends is not None
         return Covered(starts, ends, _continues(tokenized.codepoints, starts, ends))
 
-    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
-        found = self._encode_pieces(texts, inside)
-        begins = _begin_of_each(texts, found.text_ends)
-        codepoints = to_codepoints("\n".join(texts))
-        continues = _continues(codepoints, found.starts + begins, found.ends + begins)
-        return TokenizedTexts(*found, continues)
+    def _encode_block(
+        self, texts: Sequence[str], inside: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray, Covered]:
+        ids, counts, starts, ends = self._encode_pieces(texts, inside)
+        continues = _continues(to_codepoints("\n".join(texts)), starts, ends)
+        return ids, np.cumsum(counts), Covered(starts, ends, continues)
 
-    def _encode_pieces(self, texts: Sequence[str], inside: Sequence[bool] = ()) -> Pieces:
+    def _encode_pieces(self, texts: Sequence[str], inside: Sequence[bool] = ()) -> _Pieces:
         """Returns the pieces of texts; `inside` is False for all of them if it is empty."""
-        texts = _without_surrogates(texts)
+        texts, begins = _without_surrogates(texts), joined_starts(texts)
         if not any(inside):
-            return self._pieces(self._processor, texts)
+            return self._pieces(self._processor, texts, begins)
         chosen = [self._processor_for(*each) for each in zip(texts, inside, strict=True)]
-        groups = [
-            np.flatnonzero([each is processor for each in chosen])
-            for processor in self._processors.values()
-        ]
-        found = [
-            self._pieces(processor, [texts[index] for index in group.tolist()])
-            for processor, group in zip(self._processors.values(), groups, strict=True)
-        ]
-        return _merged(found, groups)
+        found, order = [], []
+        for processor in self._processors.values():
+            group = np.flatnonzero([each is processor for each in chosen])
+            some = [texts[index] for index in group.tolist()]
+            found.append(self._pieces(processor, some, begins[group]))
+            order.append(np.repeat(group, found[-1].counts))
+        text_of = np.concatenate(order)
+        by_text = np.argsort(text_of, kind="stable")
+        ids, _, starts, ends = (np.concatenate(each) for each in zip(*found, strict=True))
+        counts = np.bincount(text_of, minlength=len(texts))
+        return _Pieces(ids[by_text], counts, starts[by_text], ends[by_text])
 
     def _processor_for(self, text: str, inside: bool) -> Any:
         if not inside:
@@ -135,25 +133,25 @@ class SentencePieceTokenizer(Tokenizer):
             self._processors[prefix] = load_processor(self.vocabulary.model, dummy_prefix=prefix)
         return self._processors[prefix]
 
-    def _pieces(self, processor: Any, texts: list[str]) -> Pieces:
+    def _pieces(self, processor: Any, texts: list[str], begins: np.ndarray) -> _Pieces:
+        """Returns the pieces of texts that begin at some places of the joined texts."""
         encoded = _encoded(processor, texts, "numpy")
         counts = np.fromiter(map(len, encoded), np.int64, len(texts))
-        text_ends = np.cumsum(counts)
-        none = np.zeros(0, np.int32)
-        if not len(texts) or not text_ends[-1]:
-            return Pieces(none, text_ends, none, none)
+        if not counts.any():
+            none = np.zeros(0, np.int32)
+            return _Pieces(none, counts, none, none)
         ids = np.concatenate(encoded)
         widths = self._widths[ids]
         self._find_unknown(processor, texts, ids, widths, counts)
         has_prefix = processor is self._processors.get(True)
-        sources = _sources(processor, texts, prefix=has_prefix)
+        starts, ends = _sources(processor, texts, begins, prefix=has_prefix)
         after = np.cumsum(widths)  # ends in the normalised text
-        assert after[-1] == len(sources.starts), "the pieces are not the normalised text"
+        assert after[-1] == len(starts), "the pieces are not the normalised text"
         first = after - np.maximum(widths, 1)  # later bytes belong to the character of the first
         first += self._has_mark[ids]
-        begins = np.repeat(joined_starts(texts), counts)
-        starts, ends = sources.starts[first] - begins, sources.ends[after - 1] - begins
-        return Pieces(ids, text_ends, starts.astype(np.int32), ends.astype(np.int32))
+        return _Pieces(
+            ids, counts, starts[first].astype(np.int32), ends[after - 1].astype(np.int32)
+        )
 
     def _find_unknown(
         self,
@@ -198,11 +196,6 @@ def _without_surrogates(texts: Sequence[str]) -> list[str]:
     return [_SURROGATES.sub(_REPLACEMENT, text) for text in texts]
 
 
-def _begin_of_each(texts: Sequence[str], text_ends: np.ndarray) -> np.ndarray:
-    """Returns int32 [T]: where the text of each token begins in the joined texts."""
-    return np.repeat(joined_starts(texts), np.diff(text_ends, prepend=0)).astype(np.int32)
-
-
 def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Returns bool [T]: whether a piece of a block begins inside a word, or inside a character."""
     # With a space before the block, which begins with a word.
@@ -213,14 +206,10 @@ def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> 
     return continues
 
 
-class _Sources(NamedTuple):
-    """The source, in the joined texts, of each character of the normalised texts."""
-
-    starts: np.ndarray
-    ends: np.ndarray
-
-
-def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
+def _sources(
+    processor: Any, texts: list[str], begins: np.ndarray, *, prefix: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns start and end, in the joined texts, of each character of the normalised texts."""
     normal = processor.Normalize(texts)
     mark = SPACE_MARK if prefix else ""
     # Most texts only lose spaces at their ends and capitals: there the places are plain.
@@ -232,7 +221,6 @@ def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
     is_plain = np.array(plain, np.bool_)
     stripped = [len(text) - len(text.lstrip()) for text in texts]
     lengths = np.fromiter(map(len, normal), np.int64, len(texts))
-    begins = joined_starts(texts)
     offsets = begins + stripped - (np.cumsum(lengths) - lengths) - len(mark)
     starts = np.arange(int(lengths.sum())) + np.repeat(offsets, lengths)
     ends = starts + 1
@@ -247,7 +235,7 @@ def _sources(processor: Any, texts: list[str], *, prefix: bool) -> _Sources:
     if prefix:
         # The space put before a text covers nothing.
         ends[first] = starts[first]
-    return _Sources(starts, ends)
+    return starts, ends
 
 
 def _moved(processor: Any, texts: list[str], begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -265,20 +253,6 @@ def _moved(processor: Any, texts: list[str], begins: np.ndarray) -> tuple[np.nda
     inner = np.ones(len(flat), np.bool_)
     inner[last] = False
     return flat[inner], ends[inner]
-
-
-def _merged(found: Sequence[Pieces], groups: Sequence[np.ndarray]) -> Pieces:
-    """Returns the pieces of groups of texts in the order of the texts' numbers."""
-    order = np.concatenate(groups)
-    counts = np.concatenate([np.diff(each.text_ends, prepend=0) for each in found])
-    of = np.repeat(order, counts)
-    places = np.argsort(of, kind="stable")
-    text_ends = np.cumsum(counts[np.argsort(order, kind="stable")])
-    ids, starts, ends = (
-        np.concatenate(parts)[places]
-        for parts in zip(*((each.ids, each.starts, each.ends) for each in found), strict=True)
-    )
-    return Pieces(ids, text_ends, starts, ends)
 
 
 TOKENIZER = SentencePieceTokenizer

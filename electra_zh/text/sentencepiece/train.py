@@ -69,7 +69,7 @@ class TrainedPieces(NamedTuple):
 def build_pieces(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
 ) -> TrainedPieces:
-    """Trains a SentencePiece model; see `training.Trainer`.
+    """Trains a SentencePiece model; see `train_vocabulary`.
 
     Pieces 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]. No piece crosses a space or a change of
     script, so Chinese punctuation and digits are separate from words. A corpus with too little text

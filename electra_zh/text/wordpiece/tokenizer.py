@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
-from electra_zh.text.tokenizer import Covered, TokenizedText, TokenizedTexts, Tokenizer
+from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.offsets import OffsetFinder
 from electra_zh.text.wordpiece.splitting import (
@@ -121,23 +121,17 @@ class WordPieceTokenizer(Tokenizer):
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
         return self._offsets.find(text, tokenized)
 
-    def _encode_block(self, texts: Sequence[str], inside: Sequence[bool]) -> TokenizedTexts:
+    def _encode_block(
+        self, texts: Sequence[str], inside: Sequence[bool]
+    ) -> tuple[np.ndarray, np.ndarray, Covered]:
         del inside
         # A "\n" within a text is a space to the tokenizer as well as one between two texts, so
         # texts are separated by their lengths, and none needs a change.
         text = "\n".join(texts)
         tokenized = self.tokenize_text(text)
-        covered = self.find_covered(text, tokenized)
-        starts = joined_starts(texts)
-        text_ends = np.append(tokenized.token_ends[starts[1:] - 1], len(tokenized.ids))
-        begin = np.repeat(starts, np.diff(text_ends, prepend=0)).astype(np.int32)
-        return TokenizedTexts(
-            tokenized.ids,
-            text_ends,
-            covered.starts - begin,
-            covered.ends - begin,
-            covered.continues,
-        )
+        ends = tokenized.token_ends[joined_starts(texts)[1:] - 1]
+        text_ends = np.append(ends, len(tokenized.ids))
+        return tokenized.ids, text_ends, self.find_covered(text, tokenized)
 
     def _fill_words(self, text: str, codepoints: np.ndarray, codes: np.ndarray) -> _Overflow | None:
         """Writes the tokens of each word run over its last characters in `codes`.
