@@ -54,8 +54,8 @@ BANNED = {
     r"\b(must|may|to) lie\b|\blies? (in|between)\b": "must be",
     (
         r"\b(one|characters?|tokens?|steps?|examples?|lines?|sentences?|words?|sequences?|"
-        r"questions?|predictions?|seconds?|times|bytes|documents?) an? (line|token|step|call|second|"
-        r"task|sequence|document|batch|row|example|word|sentence|file|shard|process|core|hour)"
+        r"questions?|predictions?|seconds?|times|bytes|documents?) an? "
+        r"(line|token|step|call|second|task|sequence|document|batch|row|example|word|sentence|file|shard|process|core|hour)"
     ): "per",
     r"\bonce (?:it is )?there\b": "once it exists",
     r"\badvice, nothing\b": "Suggested (not applied)",
@@ -107,7 +107,8 @@ def _python_texts(source: str) -> Iterator[tuple[int, str]]:
 
 def _line_texts(source: str, *, comments_only: bool) -> Iterator[tuple[int, str]]:
     """Yields line number and text of paragraphs, or of blocks of comments; code blocks are not."""
-    first, block, in_code = 1, [], False
+    first, in_code = 1, False
+    block: list[str] = []
     for number, line in enumerate([*source.splitlines(), ""], 1):
         if line.lstrip().startswith("```"):
             in_code = not in_code

@@ -38,6 +38,7 @@ def _made(*, depth: int = 4, generator_depth: int = 4, filler: int = 0) -> Weigh
 def test_layers_are_taken_in_the_order_given() -> None:
     old = _made()
     new = check(adapt.select_layers(old, [3, 0, 3]))
+    assert new.generator is not None
     assert (new.model.num_hidden_layers, new.generator.num_hidden_layers) == (3, 3)
     for part in ("encoder", "generator"):
         for to, origin in enumerate([3, 0, 3]):
@@ -49,6 +50,7 @@ def test_layers_are_taken_in_the_order_given() -> None:
 def test_a_generator_of_another_depth_keeps_its_layers() -> None:
     old = _made(generator_depth=2)
     new = check(adapt.select_layers(old, [0]))
+    assert new.generator is not None
     assert (new.model.num_hidden_layers, new.generator.num_hidden_layers) == (1, 2)
     assert new.part("generator").keys() == old.part("generator").keys()
 

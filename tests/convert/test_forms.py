@@ -6,11 +6,13 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from electra_zh.convert import forms
 from electra_zh.convert.source import open_source
+from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 
 PACKAGE = Path(__file__).parents[2] / "electra_zh"
@@ -52,7 +54,7 @@ def test_a_new_module_is_a_new_form(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "another.py").write_text(ANOTHER, encoding="utf-8")
     monkeypatch.setattr(forms, "__path__", [*forms.__path__, str(tmp_path)])
     assert open_source("model.other") == "read model.other"
-    assert forms.writers()["another"].write(None, "out") == ["out: written"]
+    assert forms.writers()["another"].write(cast(Weights, None), "out") == ["out: written"]
     with pytest.raises(UserError, match=r"does not exist.* a file of another tool"):
         open_source("nowhere")
     with pytest.raises(UserError, match=r"--checkpoint 1 is for runs of this tool"):

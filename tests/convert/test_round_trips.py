@@ -45,7 +45,7 @@ def _same(one: Weights, other: Weights) -> None:
 
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_run_through_all_forms(kind: str, tmp_path: Path) -> None:
-    run, state = make_run(tmp_path / "run", **RUNS[kind])  # type: ignore[arg-type]
+    run, state = make_run(tmp_path / "run", **RUNS[kind])
     source = open_source(run.folder)
     assert source.step == 7
     ours = {variable_name(v.name): v.numpy() for v in state.objective.trainable_variables}
@@ -78,7 +78,7 @@ def test_a_run_through_all_forms(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_masked_lm_of_bert_s_form_is_written_as_bert(tmp_path: Path) -> None:
-    run, _ = make_run(tmp_path / "run", **RUNS["BERT"])  # type: ignore[arg-type]
+    run, _ = make_run(tmp_path / "run", **RUNS["BERT"])
     source = open_source(run.folder)
     assert huggingface.write(source, str(tmp_path / "hf")) == [f"{tmp_path}/hf: BertForMaskedLM"]
     saved = json.loads((tmp_path / "hf" / "config.json").read_text())

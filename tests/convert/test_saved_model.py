@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def _serve(
     """Asks signatures of saved models, in a new process."""
     folder.mkdir(exist_ok=True)
     for number, (model, signature, fed) in enumerate(calls):
-        arrays = {key: np.asarray(value) for key, value in fed.items()}
+        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in fed.items()}
         np.savez(folder / f"in{number}.npz", folder=str(model), signature=signature, **arrays)
     words = ("text" if text else "ids", str(len(calls)))
     result = subprocess.run(
@@ -88,7 +89,8 @@ BATCHES = (_batch(1, 1), _batch(3, 17), _batch(4, 64))
 
 def _hidden(encoder: Encoder, batch: Mapping[str, np.ndarray]) -> Hidden:
     sequence = encoder(*(tf.constant(batch[name]) for name in IDS))
-    return Hidden(sequence, *batch["input_ids"].shape, None)
+    batch_size, length = batch["input_ids"].shape
+    return Hidden(sequence, batch_size, length, None)
 
 
 def _close(found: np.ndarray, expected: object) -> None:
@@ -106,7 +108,10 @@ def test_a_run(tmp_path: Path) -> None:
     assert sorted(path.name for path in (served / "assets").iterdir()) == ["vocab.txt"]
     texts = {"texts": [*SENTENCES, ""]}
     batches = [_batch(1, 1), _batch(3, 17), _batch(4, 32)]
-    calls = [*((served, "ids", batch) for batch in batches), (served, "texts", texts)]
+    calls: list[tuple[Path, str, Mapping[str, object]]] = [
+        *((served, "ids", batch) for batch in batches),
+        (served, "texts", texts),
+    ]
     *found, from_texts = _serve(tmp_path / "asked", *calls, text=True)
     tokenizer = run.make_tokenizer()
     for row, mask, text in zip(

@@ -61,6 +61,8 @@ def test_what_is_said(place: Path) -> None:
 
 def test_the_run_starts_with_the_source_s_weights(place: Path) -> None:
     old, new = open_source(str(place / "old")), open_source(str(place / "new"), checkpoint=0)
+    assert old.vocabulary is not None
+    assert new.vocabulary is not None
     name = "encoder/layers/0/attention/query/kernel"
     assert np.array_equal(old.tensors[name], new.tensors[name])
     shared = [token for token in make_vocabulary().tokens if token in new.vocabulary.ids]

@@ -57,12 +57,14 @@ def test_entities_at_pieces_have_tags(
 
 def test_an_entity_inside_a_piece_cannot_be_shown() -> None:
     example = _tagged("我们在北京大学学习", (3, 5))
+    assert example.entities is not None
     words = find_words([example], OWN.encode_batch([example.text]))
     assert gold_tags([example], words, {"ORG": 0}).unfit == [(0, example.entities[0])]
 
 
 def test_an_entity_of_an_unknown_type_cannot_be_shown() -> None:
     example = _tagged("天地玄黄", (0, 2))
+    assert example.entities is not None
     words = find_words([example], OWN.encode_batch([example.text]))
     assert not gold_tags([example], words, {"ORG": 0}).unfit
     assert gold_tags([example], words, {"LOC": 0}).unfit == [(0, example.entities[0])]

@@ -14,7 +14,7 @@ from support.tuning import make_start
 
 def write_trials(folder: Path, scores: dict[str, float]) -> None:
     """Writes a task's folder with trials of these dev scores; names as `SETTING/trial-0`."""
-    unit = {
+    unit: dict[str, Any] = {
         "tasks": {"texts": {"metric": "accuracy", "title": "", "kind": "classification"}},
         "files": {"texts": {"test": []}},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from support.piece_models import make_foreign, make_pieces, make_text
 pytestmark = pytest.mark.interop
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-MODELS = {
+MODELS: dict[str, Callable[[], SentencePieceVocabulary]] = {
     "unigram": make_pieces,
     "bpe": lambda: make_pieces("bpe"),
     "bytes": lambda: make_pieces(byte_fallback=True),

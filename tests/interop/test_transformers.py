@@ -128,7 +128,7 @@ RUNS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("through", ["run", "google"])
 @pytest.mark.parametrize("kind", RUNS)
 def test_both_networks_of_a_run(kind: str, through: str, tmp_path: Path) -> None:
-    run, state = make_run(tmp_path / "run", **RUNS[kind])  # type: ignore[arg-type]
+    run, state = make_run(tmp_path / "run", **RUNS[kind])
     if through == "google":
         google.write(open_source(run.folder), str(tmp_path / "google"))
     huggingface.write(open_source(str(tmp_path / through)), str(tmp_path / "hf"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,6 @@ def test_a_generator_width_that_its_heads_do_not_divide_is_refused() -> None:
         ("type_vocab_size", 0, "type_vocab_size must be at least 1; received 0"),
     ],
 )
-def test_refused_values(field: str, value: float, message: str) -> None:
+def test_refused_values(field: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(SMALL, **{field: value})

@@ -40,7 +40,7 @@ SCOPES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_variable_has_one_name_each_way(kind: str) -> None:
-    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
+    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)
     ours = [weight_names.variable_name(variable.name) for variable in objective.trainable_variables]
     google = [
         weight_names.GOOGLE_ELECTRA.theirs(variable.name)
@@ -55,7 +55,7 @@ def test_every_variable_has_one_name_each_way(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_is_the_path_in_the_objective(kind: str) -> None:
-    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)  # type: ignore[arg-type]
+    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)
     for variable in objective.trainable_variables:
         place = objective
         for part in weight_names.variable_name(variable.name).split("/"):

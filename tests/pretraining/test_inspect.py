@@ -96,6 +96,7 @@ def test_the_report_says_all_of_it(folders: dict[str, Path]) -> None:
     text = "\n".join(lines)
     assert MISSING in text  # the manifest's unknown characters
     assert f"{counts.examples:,} examples of length {LENGTH}" in text
+    assert counts.word_starts is not None
     assert f"{counts.word_starts / counts.tokens:.1%} of the tokens begin one" in text
     bars = lines[lines.index("length  examples") + 1 :]
     assert sum(int(bar.split()[1].replace(",", "")) for bar in bars) == counts.examples

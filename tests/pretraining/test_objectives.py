@@ -157,8 +157,10 @@ def test_unused_slots_do_not_count() -> None:
     assert weights.min() == 0.0
     garbage = tf.where(weights > 0, masked.ids, VOCAB_SIZE - 1)
     sampled = tf.fill(masked.ids.shape, 11)
+    objective = _objective()
+    assert isinstance(objective, Electra)
     outputs = [
-        _objective()(
+        objective(
             batch, step=3, training=False, masked=masked._replace(ids=ids), sampled_ids=sampled
         )
         for ids in (masked.ids, garbage)
@@ -342,7 +344,10 @@ def test_every_draw_of_a_step_has_a_stream_of_its_own(
 
 
 def test_without_dropout_training_is_evaluation() -> None:
-    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    none: dict[str, object] = {
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
     objective = build_objective(tiny(model=none), SPECIAL)
     losses = [objective(make_batch(), step=3, training=on).loss for on in (False, True)]
     assert float(losses[0]) == float(losses[1])

@@ -24,7 +24,7 @@ KINDS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(scope="module", params=list(KINDS.values()), ids=list(KINDS))
 def step(request: pytest.FixtureRequest) -> tf.types.experimental.PolymorphicFunction:
     """A whole training step that gives back its gradients and weights."""
     objective = build_objective(networks.tiny(**request.param), networks.SPECIAL)

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ KINDS = [
 ]
 
 
-def _config(model: dict[str, object] | None = None, **changes: object) -> PretrainConfig:
+def _config(model: Any = None, **changes: object) -> PretrainConfig:
     return tiny(model={"vocab_size": VOCABULARY.size, **(model or {})}, **changes)
 
 
@@ -266,6 +267,7 @@ def test_a_run_goes_on_only_from_its_own_start(tmp_path: Path) -> None:
     described = Init("old", (0, 5), kind="a run", step=7, positions=64, sha256="12")
     _open(tmp_path / "run", described).save()
     saved = folder.load(str(tmp_path / "run"))
+    assert saved.init is not None
     assert dataclasses.astuple(saved.init) == dataclasses.astuple(described)
     assert _open(tmp_path / "run", Init("old", (0, 5))) == saved
     assert _open(tmp_path / "run", None) == saved
@@ -305,7 +307,9 @@ def test_a_source_that_has_saved_nothing(tmp_path: Path) -> None:
 def test_positions_that_a_start_had_trained_count(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "old")
     dataclasses.replace(run, init=Init("older", positions=32)).save()
-    assert open_source(run.folder).trained.length == 32
+    trained = open_source(run.folder).trained
+    assert trained is not None
+    assert trained.length == 32
 
 
 @pytest.mark.parametrize(

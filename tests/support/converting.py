@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -48,9 +50,7 @@ def _spread(module: tf.Module) -> None:
         variable.assign(noise.astype(np.float32))
 
 
-def make_run(
-    folder: Path, *, model: dict[str, object] | None = None, **changes: object
-) -> tuple[Run, TrainState]:
+def make_run(folder: Path, *, model: Any = None, **changes: object) -> tuple[Run, TrainState]:
     """Writes a run with one checkpoint, of step 7."""
     vocabulary = make_vocabulary()
     size = {"vocab_size": vocabulary.size, **(model or {})}
@@ -71,7 +71,7 @@ def make_start(**changes: object) -> Pretrained:
     return Pretrained("made", size, vocabulary, TokenizerSettings())
 
 
-def make_fine_tuned(folder: Path, *tasks: dict[str, object]) -> models.FineTuned:
+def make_fine_tuned(folder: Path, *tasks: Mapping[str, object]) -> models.FineTuned:
     """Writes a fine-tuned model with random weights."""
     start = make_start()
     read = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -24,10 +24,10 @@ VOCAB_SIZE = 150
 LENGTH = 16
 
 
-def tiny(*, model: dict[str, object] | None = None, **changes: object) -> PretrainConfig:
+def tiny(*, model: Any = None, **changes: object) -> PretrainConfig:
     """Settings whose networks compute in milliseconds."""
     size = ModelConfig(VOCAB_SIZE, 8, 16, 2, 2, 24, max_position_embeddings=32)
-    size = dataclasses.replace(size, **(model or {}))  # type: ignore[arg-type]
+    size = dataclasses.replace(size, **cast(Any, model or {}))
     base = PretrainConfig(
         size,
         generator_layers=0.5,

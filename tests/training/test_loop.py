@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -38,7 +38,9 @@ class Counter(tf.Module):
         return Sums(tf.ones([]), tf.where(bad, np.float32("nan"), np.float32(1)))
 
 
-def _run(program: Counter, *, last_step: int = 20, **settings: int) -> tuple[list, list, int]:
+def _run(
+    program: Counter, *, last_step: int = 20, **settings: int
+) -> tuple[list[Any], list[int], int]:
     calls, acted = [], []
     inner = loop.make_inner_loop(program, tf.data.Dataset.range(10**6))
     actions = [loop.Action(6, lambda step: acted.append(step))]

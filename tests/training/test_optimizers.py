@@ -75,7 +75,7 @@ class PlainLamb(Plain):
             update, ratio = m_hat / (np.sqrt(v_hat) + 1e-6), 1.0
             if decayed:
                 update = update + 0.01 * self.values[index]
-                ratio = np.linalg.norm(self.values[index]) / np.linalg.norm(update)
+                ratio = float(np.linalg.norm(self.values[index]) / np.linalg.norm(update))
             self.values[index] = self.values[index] - rate * ratio * update
         return float(norm)
 

@@ -14,6 +14,7 @@ import time
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def stamp(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[distributed.Client]:
+def client() -> Iterator[Any]:
     """A cluster of one worker with two threads, in this process."""
     with distributed.Client(
         processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"
@@ -110,7 +111,7 @@ def _fail(task: int, report: OnProgress, *, stamp: str = "") -> int:
     return task
 
 
-def test_all_results_come_with_progress(client: distributed.Client, stamp: str) -> None:
+def test_all_results_come_with_progress(client: Any, stamp: str) -> None:
     from electra_zh.data.build.distributed import DaskRunner
 
     runner = DaskRunner(client, "here", stamp)
@@ -132,7 +133,7 @@ def test_all_results_come_with_progress(client: distributed.Client, stamp: str) 
     ],
 )
 def test_errors_in_tasks_end_the_work(
-    client: distributed.Client, stamp: str, tasks: list[int], error: type[Exception], message: str
+    client: Any, stamp: str, tasks: list[int], error: type[Exception], message: str
 ) -> None:
     from electra_zh.data.build.distributed import DaskRunner
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from electra_zh.data.cleaning.settings import CleanSettings
 HASHES = st.lists(st.sampled_from([index * (2**64 // 7) + 5 for index in range(7)]), max_size=40)
 # A document is the hashes of its lines, and whether earlier rules kept it.
 UNITS = st.lists(st.lists(st.tuples(HASHES, st.booleans()), max_size=4), min_size=1, max_size=4)
-SETTINGS = CleanSettings(("in",), "out", boilerplate=2, duplicate_lines=10)
+VALUES: dict[str, Any] = {"boilerplate": 2, "duplicate_lines": 10}
+SETTINGS = CleanSettings(("in",), "out", **VALUES)
 RULES = [
     (verdict, rule)
     for verdict, rule in SETTINGS.active_rules()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_a_new_rule_is_one_object(tmp_path: Path) -> None:
     assert "--max-wide" in parser.format_help()
     assert "drop lines that are wider (0 switches it off)" in parser.format_help()
     (tmp_path / "in.txt").write_text(f"{GOOD}\n他笑了笑。\n")
-    values = {"inputs": (str(tmp_path / "in.txt"),), "min_document": 0}
+    values: dict[str, Any] = {"inputs": (str(tmp_path / "in.txt"),), "min_document": 0}
     report = run.clean(extended(output=str(tmp_path / "out"), **values))
     assert report.settings["max_wide"] == 9
     removed = {each.rule: each for each in report.removed}["line_wide"]
@@ -172,7 +173,7 @@ def test_a_new_rule_is_one_object(tmp_path: Path) -> None:
         1,
     )
     assert (tmp_path / "out" / "cleaned-00000-of-00001.txt").read_text() == "他笑了笑。\n"
-    report = run.clean(extended(output=str(tmp_path / "off"), max_wide=0, **values))
+    report = run.clean(extended(output=str(tmp_path / "off"), **(values | {"max_wide": 0})))
     assert "line_wide" not in [each.rule for each in report.removed]
 
 

@@ -134,7 +134,7 @@ def make_outputs(head: SpanHead, hidden: Hidden) -> SpanOutputs:
 def legal_pairs(row: int, longest: int) -> list[tuple[int, int]]:
     """Starts with the most context in this window, ends in the context."""
     first, end = MAX_CONTEXT["max_context"][row]
-    in_context = np.flatnonzero(LOSS_FEATURES["context_mask"][row])
+    in_context = np.flatnonzero(LOSS_FEATURES["context_mask"][row]).tolist()
     return [(i, j) for i in range(first, end) for j in in_context if i <= j < i + longest]
 
 
@@ -189,6 +189,8 @@ def test_best_spans_of_the_joint_head() -> None:
 def test_heads_for_other_answers_are_among_the_outputs() -> None:
     head, _ = make_head(answer_types=4, answerability=True)
     found = make_outputs(head, random_hidden(2, 8))
+    assert found.unanswerable is not None
+    assert found.answer_types is not None
     assert found.unanswerable.shape == (2,)
     np.testing.assert_allclose(np.exp(found.answer_types.numpy()).sum(-1), 1.0, rtol=1e-5)
 
@@ -201,6 +203,7 @@ def test_bfloat16_hidden_states_give_float32(joint: bool) -> None:
     features = {name: tf.constant(value) for name, value in LOSS_FEATURES.items()}
     assert head.losses(hidden, features).dtype == tf.float32
     found = make_outputs(head, hidden)
+    assert found.unanswerable is not None
     assert {part.dtype for part in (found.spans.scores, found.null, found.unanswerable)} == {
         tf.float32
     }

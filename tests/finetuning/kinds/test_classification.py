@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def example(label: str | None, *, text_a: str = "天地", text_b: str | None = N
     return TextExample(7, text_a, text_b, label, "dev.json, line 3")
 
 
-def decode(ids: Sequence[int]) -> str:
+def decode(ids: Iterable[int]) -> str:
     return "".join(TOKENIZER.vocabulary.tokens[index] for index in ids)
 
 

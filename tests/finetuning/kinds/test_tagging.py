@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -279,7 +280,9 @@ def test_scores_are_strict_but_for_the_mentions() -> None:
 # --- Network ---------------------------------------------------------------------------------
 
 
-def hidden_of(kind: Tagging, example: TaggedExample, vectors: np.ndarray) -> tuple[Hidden, dict]:
+def hidden_of(
+    kind: Tagging, example: TaggedExample, vectors: np.ndarray
+) -> tuple[Hidden, dict[str, Any]]:
     rows = kind.encode([example], TOKENIZER, training=True)
     batch = make_batch(rows, np.array([0]), batch_size=1, max_seq_length=kind.max_seq_length)
     features = {name: tf.constant(value) for name, value in batch.features.items()}

@@ -26,8 +26,9 @@ def write(path: Path, value: Any) -> str:
 def read(
     reader: str, path: str | Path, split: str = "train", problems: BadExamples | None = None
 ) -> list[Any]:
-    kind = "choice" if reader == "c3" else "cloze"
-    task = TaskConfig(name="made", kind=kind, reader=reader, metric="accuracy")
+    task = TaskConfig(
+        name="made", kind="choice" if reader == "c3" else "cloze", reader=reader, metric="accuracy"
+    )
     bad = problems or BadExamples(skip=False)
     return list(readers.read(str(path), task, split=split, bad=bad))
 

@@ -217,8 +217,10 @@ PASSAGE = "[TLE] Cobra [PAR] The King  Cobra lives in India ."
 
 
 def mrqa_lines(*questions: dict[str, Any]) -> str:
-    lines = [{"header": {"dataset": "NewsQA", "split": "train"}}]
-    lines += [{"id": "", "context": PASSAGE, "context_tokens": [], "qas": list(questions)}]
+    lines: list[dict[str, Any]] = [
+        {"header": {"dataset": "NewsQA", "split": "train"}},
+        {"id": "", "context": PASSAGE, "context_tokens": [], "qas": list(questions)},
+    ]
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 

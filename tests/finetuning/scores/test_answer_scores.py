@@ -168,8 +168,8 @@ def _answered(**options: float) -> Squad2Scores:
 def test_squad2_splits_by_answerability() -> None:
     score = _answered()
     # Exact a, e; F1 a 1, b 2 * 1 / (2 + 1), e 1.
-    assert score.overall == AnswerScore(40.0, pytest.approx(100 * (8 / 3) / 5))
-    assert score.has_answer == AnswerScore(pytest.approx(100 / 3), pytest.approx(100 * (5 / 3) / 3))
+    assert score.overall == pytest.approx((40.0, 100 * (8 / 3) / 5))
+    assert score.has_answer == pytest.approx((100 / 3, 100 * (5 / 3) / 3))
     assert score.no_answer == AnswerScore(50.0, 50.0)
 
 
