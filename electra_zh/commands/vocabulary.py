@@ -75,7 +75,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
             load_tensorflow()
         trained = train_vocabulary(blocks(), settings.vocabulary, say=_say)
     trained.vocabulary.save(settings.output)
-    print(f"{settings.output}: {trained.summary()}")
+    print(f"{settings.output}: {trained.summary}")
     logs = [reader.bad_lines for reader in readers]
     for bad in report_bad_lines(logs, [file.path for file in inputs]):
         print(f"skipped: {bad.count:,} lines, {bad.reason}, first {bad.first[0]}")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import electra_zh.text as package
 from electra_zh.errors import UsageError, UserError
@@ -21,17 +21,18 @@ from electra_zh.text.vocabulary import Vocabulary
 
 ModelType = Literal["unigram", "bpe"]
 Say = Callable[[str], None]
+V = TypeVar("V", bound=Vocabulary, covariant=True)
 
 SENTENCEPIECE = "sentencepiece"
 _FOR_SENTENCEPIECE = f"for --kind {SENTENCEPIECE}"
 
 
-class Trained(Protocol):
-    """A trained vocabulary; `summary` is one line on its size and content."""
+class Trained(NamedTuple, Generic[V]):
+    """A trained vocabulary, numbers on its content, and one line on them for the user."""
 
-    @property
-    def vocabulary(self) -> Vocabulary: ...  # noqa: D102
-    def summary(self) -> str: ...  # noqa: D102
+    vocabulary: V
+    figures: Mapping[str, float]
+    summary: str
 
 
 class Trainer(Protocol):
@@ -39,7 +40,7 @@ class Trainer(Protocol):
 
     def __call__(  # noqa: D102
         self, blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-    ) -> Trained: ...
+    ) -> Trained[Vocabulary]: ...
 
 
 @functools.cache
@@ -113,7 +114,7 @@ class VocabularySettings(Settings):
 
 def train_vocabulary(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> Trained:
+) -> Trained[Vocabulary]:
     r"""Trains a vocabulary; the same text and settings give the same bytes.
 
     Args:

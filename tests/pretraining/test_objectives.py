@@ -210,7 +210,7 @@ def test_words_are_masked_whole_and_within_the_slots(masking: str) -> None:
 
 def test_what_is_drawn_right_is_not_replaced() -> None:
     batch, masked = make_batch(), _run().mlm.masked
-    output = _objective()(batch, step=3, training=False, masked=masked, sampled_ids=masked.ids)  # type: ignore[call-arg]
+    output = _objective()(batch, step=3, training=False, masked=masked, sampled_ids=masked.ids)
     assert output.disc is not None
     assert np.array_equal(output.disc.input_ids, batch["input_ids"])
     assert not np.any(output.disc.is_replaced)

@@ -19,15 +19,10 @@ def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> St
     """Sums in which all replaced tokens have bucket `positives`, all others `negatives`."""
     one_at = np.eye(metrics.zero_training_sums().disc_positives.shape[0], dtype=np.float32) * 100
     objective = metrics.TrainingSums(
-<<<<<<< HEAD
-        *(np.float32(value) for value in (steps, 26.0 * steps, 6.0 * steps, 0.4 * steps)),
-=======
         np.float32(steps),
         np.float32(26.0 * steps),
         np.float32(6.0 * steps),
         np.float32(0.4 * steps),
-        replaced=np.float32(100),
->>>>>>> 59000cf (Check the types of the tests)
         predicted_replaced=np.float32(predicted),
         disc_positives=one_at[positives],
         disc_negatives=one_at[negatives],

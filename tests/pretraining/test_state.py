@@ -58,10 +58,10 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path:
         variable.assign(tf.ones_like(variable) * 7)
     other = TrainState(tiny(**changes, seed=9), VOCABULARY)
     assert state.restore(store) == other.restore(store) == 5
-    for found in (_values(state), _values(other)):
-        assert found.keys() == saved.keys()
+    for restored in (_values(state), _values(other)):
+        assert restored.keys() == saved.keys()
         for name, value in saved.items():
-            assert value.tobytes() == found[name].tobytes(), name
+            assert value.tobytes() == restored[name].tobytes(), name
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])

@@ -69,21 +69,15 @@ class CharacterTokenizer(Tokenizer):
 TOKENIZER = CharacterTokenizer
 """
 TRAINER = """
-from typing import NamedTuple
-
 from electra_zh.text.characters_only.tokenizer import CharacterVocabulary
+from electra_zh.text.training import Trained
 from electra_zh.text.vocabulary import SPECIAL_TOKENS
 
 
-class Trained(NamedTuple):
-    vocabulary: CharacterVocabulary
-
-    def summary(self):
-        return f"{self.vocabulary.size} characters"
-
-
 def train(blocks, settings, *, say=None):
-    return Trained(CharacterVocabulary([*SPECIAL_TOKENS, *sorted(set("".join(blocks)) - {"\\n"})]))
+    characters = sorted(set("".join(blocks)) - {"\\n"})
+    vocabulary = CharacterVocabulary([*SPECIAL_TOKENS, *characters])
+    return Trained(vocabulary, {}, f"{vocabulary.size} characters")
 
 
 TRAINERS = {"characters": train}
@@ -115,7 +109,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_folder")
 def test_a_folder_adds_a_tokenizer(tmp_path: Path) -> None:
     trained = train_vocabulary(["天地\n玄黄"], VocabularySettings("characters", size=9))
-    assert trained.summary() == "9 characters"
+    assert trained.summary == "9 characters"
     path = str(tmp_path / trained.vocabulary.file_name)
     trained.vocabulary.save(path)
     vocabulary = tokenizers.vocabulary_of(str(tmp_path))

@@ -26,7 +26,7 @@ def test_the_same_text_gives_the_same_bytes(model_type: ModelType) -> None:
     blocks = [make_text()[:half], make_text()[half + 1 :]]
     first, second = (build_pieces(some, settings) for some in ([make_text()], blocks))
     assert first.vocabulary == second.vocabulary
-    assert (first.seen, first.used) == (300, 200)
+    assert (first.figures["seen"], first.figures["used"]) == (300, 200)
     assert tempfile.gettempdir().encode() not in first.vocabulary.model
 
 
@@ -78,9 +78,9 @@ def test_bytes_take_256_of_the_pieces() -> None:
 
 def test_figures_of_the_model() -> None:
     learned = build_pieces([make_text()], SETTINGS)
-    assert learned.longer > 30
-    assert learned.characters_per_token > 1.5
-    assert learned.unknown == 0
+    assert learned.figures["longer"] > 30
+    assert learned.figures["characters_per_token"] > 1.5
+    assert learned.figures["unknown"] == 0
 
 
 @pytest.mark.parametrize(

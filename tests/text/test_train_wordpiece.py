@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.training import VocabularySettings
+from electra_zh.text.training import Trained, VocabularySettings
+from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import train
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from electra_zh.text.wordpiece.train import TrainedVocabulary
 
 # Special tokens, 99 free slots, ASCII punctuation, ASCII letters and digits with and without ##.
 LEAST = 104 + 32 + 2 * 36
@@ -32,7 +32,7 @@ def _build(
     size: int,
     settings: TokenizerSettings = TokenizerSettings(),
     **options: Any,
-) -> TrainedVocabulary:
+) -> Trained[Vocabulary]:
     return train.build_vocab(blocks, VocabularySettings(size=size, tokenizer=settings), **options)
 
 
@@ -58,7 +58,7 @@ def test_layout() -> None:
 def test_text_is_normalised_as_the_tokenizer_does_it() -> None:
     learned = _build([TEXT], size=600, min_frequency=1)
     ids = learned.vocabulary.ids
-    assert learned.covered == 1
+    assert learned.figures["covered"] == 1
     assert "e" in ids
     assert "é" not in ids
     assert "Ａ" not in ids
@@ -80,18 +80,22 @@ def test_frequent_words_become_pieces() -> None:
     tokenizer = WordPieceTokenizer(learned.vocabulary)
     assert tokenizer.tokens("Learning walked 2019") == ["learning", "walked", "2019"]
     assert tokenizer.tokens("relearn")[-1] in ("##learn", "##earn", "##rn", "##n")
-    assert learned.pieces > 20
+    assert learned.figures["pieces"] > 20
 
 
 def test_a_small_size_is_shared_by_frequency() -> None:
     chars = "".join(chr(0x4E00 + number) * (200 - number) for number in range(150))
     words = " ".join(f"word{number:02} " * 3 for number in range(99))
     learned = _build([f"{chars}\n{words}"], size=LEAST + 100, piece_share=0.2)
-    assert (learned.ideographs, learned.pieces, learned.unused) == (80, 20, 99)
+    assert (
+        learned.figures["ideographs"],
+        learned.figures["pieces"],
+        learned.figures["unused"],
+    ) == (80, 20, 99)
     assert learned.vocabulary.tokens[104:184] == tuple(map(chr, range(0x4E00, 0x4E50)))
     # Without pieces to learn, the characters have their share, and the reverse.
-    assert _build([chars], size=LEAST + 100).ideographs == 100
-    assert _build([words], size=LEAST + 100).pieces == 100
+    assert _build([chars], size=LEAST + 100).figures["ideographs"] == 100
+    assert _build([words], size=LEAST + 100).figures["pieces"] == 100
 
 
 def test_rare_and_too_many_letters_are_left_out() -> None:
@@ -102,14 +106,14 @@ def test_rare_and_too_many_letters_are_left_out() -> None:
     assert "国" not in ids
     assert {"ф", "##ф", "ж", "##ж"} <= ids.keys()
     assert "щ" not in ids
-    assert learned.letters == 36 + 2
-    assert learned.covered == pytest.approx(11 / 15)
+    assert learned.figures["letters"] == 36 + 2
+    assert learned.figures["covered"] == pytest.approx(11 / 15)
 
 
 def test_a_small_corpus_is_padded_to_the_size() -> None:
     learned = _build(["中中"], size=300)
     padding = 300 - LEAST - 1
-    assert learned.unused == 99 + padding
+    assert learned.figures["unused"] == 99 + padding
     assert learned.vocabulary.tokens[-1] == f"[unused{99 + padding}]"
 
 
@@ -154,8 +158,13 @@ def test_a_size_without_room_is_rejected() -> None:
 def test_any_text_gives_a_vocabulary_of_the_size(text: str, size: int) -> None:
     learned = _build([f"中 {text}"], size=size, min_frequency=1)
     assert learned.vocabulary.size == size
-    counted = learned.ideographs + learned.punctuation + 2 * learned.letters + learned.pieces
-    assert counted + learned.unused + 5 == size
+    counted = (
+        learned.figures["ideographs"]
+        + learned.figures["punctuation"]
+        + 2 * learned.figures["letters"]
+        + learned.figures["pieces"]
+    )
+    assert counted + learned.figures["unused"] + 5 == size
 
 
 def test_pieces_by_longest_match() -> None:
@@ -166,11 +175,11 @@ def test_pieces_by_longest_match() -> None:
     assert learned.vocabulary.size == LEAST + 40
     pieces = learned.vocabulary.tokens[learned.vocabulary.tokens.index("##z") + 1 :]
     assert {"walking", "talker"} <= set(pieces)
-    assert learned.pieces == sum(not piece.startswith("[unused") for piece in pieces)
+    assert learned.figures["pieces"] == sum(not piece.startswith("[unused") for piece in pieces)
     tokenizer = WordPieceTokenizer(learned.vocabulary)
     assert learned.vocabulary.unk_id not in tokenizer.encode(text)
 
 
 def test_longest_match_of_text_without_words() -> None:
     learned = _build(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learner="longest-match")
-    assert learned.pieces == 0
+    assert learned.figures["pieces"] == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import tensorflow as tf
 
@@ -67,7 +69,11 @@ def test_steps_beyond_float32_integers() -> None:
 
 
 def test_a_constant_rate_has_the_warm_up_alone() -> None:
-    settings = {"num_train_steps": 100, "num_warmup_steps": 10, "schedule": "constant"}
+    settings: dict[str, Any] = {
+        "num_train_steps": 100,
+        "num_warmup_steps": 10,
+        "schedule": "constant",
+    }
     rates = [float(learning_rate(tf.constant(step), 2.0, **settings)) for step in (1, 10, 50, 100)]
     assert rates == pytest.approx([0.2, 2.0, 2.0, 2.0])
     settings["num_warmup_steps"] = 0

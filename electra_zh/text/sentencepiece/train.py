@@ -17,7 +17,6 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings, is_dropped, normalize
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, without_paths
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.training import SENTENCEPIECE, Say, VocabularySettings
+from electra_zh.text.training import SENTENCEPIECE, Say, Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 
 # Longer lines are cut: memory is bounded by the number of sentences only if they are.
@@ -39,36 +38,9 @@ _THREADS = 4
 _SHOWN_SAMPLE = 20_000
 
 
-class TrainedPieces(NamedTuple):
-    """A model and figures on its content.
-
-    Attributes:
-      vocabulary: the model.
-      longer: pieces of more than one character, the mark of a space not counted.
-      seen: sentences of the corpus.
-      used: sentences that it was trained on.
-      characters_per_token: in a part of these.
-      unknown: fraction of [UNK] among their tokens.
-    """
-
-    vocabulary: SentencePieceVocabulary
-    longer: int
-    seen: int
-    used: int
-    characters_per_token: float
-    unknown: float
-
-    def summary(self) -> str:  # noqa: D102
-        return (
-            f"{self.vocabulary.size:,} pieces, {self.longer:,} of several characters, trained on "
-            f"{self.used:,} of {self.seen:,} sentences; {self.characters_per_token:.2f} characters "
-            f"per token, {self.unknown:.2%} of tokens [UNK]"
-        )
-
-
 def build_pieces(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> TrainedPieces:
+) -> Trained[SentencePieceVocabulary]:
     """Trains a SentencePiece model; see `train_vocabulary`.
 
     Pieces 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]. No piece crosses a space or a change of
@@ -86,20 +58,26 @@ def build_pieces(
             f"of {sample.seen:,} sentences; unigram takes minutes for many"
         )
     model = SentencePieceVocabulary(without_paths(_train(sample.kept, settings)))
-    tokens, characters, unknown = _measure(
-        model, sample.kept[:: -(-len(sample.kept) // _SHOWN_SAMPLE)]
-    )
-    return TrainedPieces(
-        vocabulary=model,
-        longer=sum(
+    shown = sample.kept[:: -(-len(sample.kept) // _SHOWN_SAMPLE)]
+    found = SentencePieceTokenizer(model).encode_batch(shown)
+    tokens = max(len(found.ids), 1)
+    figures = {
+        "longer": sum(
             kind == "normal" and len(piece.removeprefix(SPACE_MARK)) > 1
             for piece, kind in zip(model.parts.pieces, model.parts.kinds, strict=True)
         ),
-        seen=sample.seen,
-        used=len(sample.kept),
-        characters_per_token=characters / max(tokens, 1),
-        unknown=unknown / max(tokens, 1),
+        "seen": sample.seen,
+        "used": len(sample.kept),
+        "characters_per_token": int((found.ends - found.starts).sum()) / tokens,
+        "unknown": int(np.count_nonzero(found.ids == model.unk_id)) / tokens,
+    }
+    summary = (
+        f"{model.size:,} pieces, {figures['longer']:,} of several characters, trained on "
+        f"{figures['used']:,} of {figures['seen']:,} sentences; "
+        f"{figures['characters_per_token']:.2f} characters per token, "
+        f"{figures['unknown']:.2%} of tokens [UNK]"
     )
+    return Trained(model, figures, summary)
 
 
 class _Sample:
@@ -192,16 +170,6 @@ def _clean(sentences: Iterable[str]) -> Iterator[str]:
     """Yields the sentences without characters that UTF-8 or the library rejects (U+0000)."""
     for sentence in sentences:
         yield sentence.replace("\0", "").encode("utf-8", "ignore").decode()
-
-
-def _measure(model: SentencePieceVocabulary, sentences: list[str]) -> tuple[int, int, int]:
-    """Returns tokens, the characters that they cover, and how many tokens are [UNK]."""
-    found = SentencePieceTokenizer(model).encode_batch(sentences)
-    return (
-        len(found.ids),
-        int((found.ends - found.starts).sum()),
-        int(np.count_nonzero(found.ids == model.unk_id)),
-    )
 
 
 def normalization_rules(settings: TokenizerSettings) -> str:

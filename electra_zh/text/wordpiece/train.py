@@ -16,13 +16,13 @@ import io
 import string
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation, to_codepoints
-from electra_zh.text.training import Say, Trainer, VocabularySettings
+from electra_zh.text.training import Say, Trained, Trainer, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import (
     character_forms,
@@ -47,34 +47,6 @@ _MAX_RUN_CHARACTERS = 2 * MAX_WORD_CHARACTERS
 _MAX_MATCHED_WORDS = 200_000
 
 
-class TrainedVocabulary(NamedTuple):
-    """A vocabulary and figures on its content.
-
-    Attributes:
-      vocabulary: exactly as many entries as the settings ask for.
-      ideographs, punctuation: single characters that are always words of their own.
-      letters: other single characters; each has an entry for a word's start and one with ##.
-      pieces: longer pieces, with and without ##.
-      unused: `[unusedN]` slots, the 99 at the front and the padding at the end.
-      covered: fraction of the corpus's characters, except white space, that the vocabulary has.
-    """
-
-    vocabulary: Vocabulary
-    ideographs: int
-    punctuation: int
-    letters: int
-    pieces: int
-    unused: int
-    covered: float
-
-    def summary(self) -> str:  # noqa: D102
-        return (
-            f"{self.vocabulary.size:,} tokens: {self.ideographs:,} ideographs, "
-            f"{self.punctuation:,} punctuation, {self.letters:,} letters, {self.pieces:,} pieces, "
-            f"{self.unused:,} unused; they cover {self.covered:.2%} of the characters"
-        )
-
-
 def build_vocab(
     blocks: Iterable[str],
     settings: VocabularySettings,
@@ -84,7 +56,7 @@ def build_vocab(
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
     learner: Learner = "bpe",
-) -> TrainedVocabulary:
+) -> Trained[Vocabulary]:
     """Trains a WordPiece vocabulary of exactly `settings.size` entries; see `train_vocabulary`.
 
     The entries, in this order: [PAD], [unused1] to [unused99], [UNK] [CLS] [SEP] [MASK] (ids 100
@@ -274,7 +246,7 @@ def _train(rows: list[str], size: int) -> list[str]:
 
 def _assemble(
     size: int, kept: list[str], ascii_letters: str, pieces: list[str], characters: dict[str, int]
-) -> TrainedVocabulary:
+) -> Trained[Vocabulary]:
     ideographs = [char for char in kept if is_cjk(ord(char))]
     marks = [char for char in kept if _is_single(char) and not is_cjk(ord(char))]
     letters = [*ascii_letters, *(char for char in kept if not _is_single(char))]
@@ -285,15 +257,17 @@ def _assemble(
     tokens += [f"[unused{_FREE_SLOTS + number}]" for number in range(1, padding + 1)]
     known = {*ideographs, *string.punctuation, *marks, *letters}
     covered = sum(count for char, count in characters.items() if char in known)
-    return TrainedVocabulary(
-        vocabulary=Vocabulary(tokens),
-        ideographs=len(ideographs),
-        punctuation=len(string.punctuation) + len(marks),
-        letters=len(letters),
-        pieces=len(pieces),
-        unused=_FREE_SLOTS + padding,
-        covered=covered / sum(characters.values()),
-    )
+    figures = {
+        "ideographs": len(ideographs),
+        "punctuation": len(string.punctuation) + len(marks),
+        "letters": len(letters),
+        "pieces": len(pieces),
+        "unused": _FREE_SLOTS + padding,
+        "covered": covered / sum(characters.values()),
+    }
+    counts = ", ".join(f"{count:,} {name}" for name, count in list(figures.items())[:-1])
+    summary = f"{size:,} tokens: {counts}; they cover {figures['covered']:.2%} of the characters"
+    return Trained(Vocabulary(tokens), figures, summary)
 
 
 TRAINERS: dict[str, Trainer] = {

@@ -6,6 +6,7 @@ import pytest
 
 from electra_zh.finetuning import locate, readers, registry
 from electra_zh.finetuning.examples import BadExamples
+from electra_zh.finetuning.tasks import Split
 from support.task_files import TASKS
 
 # Folder of files, task, number of examples of the three splits.
@@ -54,7 +55,8 @@ def test_public_files(folder: str, name: str, sizes: tuple[int, ...]) -> None:
     found = locate.find(task, locate.folders_below(str(TASKS / folder)))
     assert found is not None
     bad = BadExamples(skip=True)
-    for split, size in zip(("train", "dev", "test"), sizes, strict=True):
+    splits: tuple[Split, ...] = ("train", "dev", "test")
+    for split, size in zip(splits, sizes, strict=True):
         examples = [
             example
             for path in found.paths.get(split, ())
