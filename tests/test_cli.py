@@ -131,7 +131,7 @@ def test_an_error_of_memory_advises_what_the_command_has() -> None:
         DataLossError=OSError,
     )
     sys_modules = {"tensorflow": SimpleNamespace(errors=errors)}
-    with mock.patch.dict(sys.modules, sys_modules):  # type: ignore[arg-type]
+    with mock.patch.dict(sys.modules, sys_modules):
         for name, advice in (
             ("pretrain", "out of memory: OOM. Try a smaller train_batch_size."),
             ("predict", "out of memory: OOM. Try a smaller batch_size."),
