@@ -19,7 +19,6 @@ from electra_zh import files
 from electra_zh.errors import InterruptError, UserError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
     from multiprocessing.process import BaseProcess
 
 Task = TypeVar("Task")
@@ -103,18 +102,30 @@ def run_tasks(
         for task in tasks:
             yield work(task, report)
         return
-    from concurrent.futures import as_completed
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
-    workers: list[BaseProcess] = []
+    others = multiprocessing.active_children()
+    # No process starts with the signals unblocked, so none reacts to them as its parent would.
+    with signals_blocked(*_STOP_SIGNALS):
+        pool = ProcessPoolExecutor(processes, _context(), _start_worker, (work,))
+        futures = {pool.submit(_do, task) for task in tasks}
+        workers = [each for each in multiprocessing.active_children() if each not in others]
     try:
-        with _pool(work, tasks, processes, workers) as futures:
-            for future in as_completed(futures):
-                result, amount = future.result()
-                report(amount)
-                yield result
+        for future in as_completed(futures):
+            result, amount = future.result()
+            report(amount)
+            yield result
     except BrokenProcessPool:
+        pool.shutdown()
         raise StoppedError(_cause_of_death(workers)) from None
+    except BaseException:
+        for worker in workers:
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def run_counted(work: Callable[[Task, OnProgress], Result], task: Task) -> tuple[Result, int]:
@@ -133,46 +144,21 @@ def signals_blocked(*signals: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def _pool(
-    work: Callable[..., Any], tasks: Sequence[Any], processes: int, workers: list[BaseProcess]
-) -> Iterator[set[Future[Any]]]:
-    """Starts a pool and gives the futures of the tasks; ends its processes with the block.
-
-    Args:
-      work: as in `run_tasks`.
-      tasks: the tasks.
-      processes: number of worker processes.
-      workers: receives the processes.
-    """
+def _context() -> Any:
     import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import resource_tracker
 
     # Forking is fast and shares the parent's memory. TensorFlow's threads do not survive it, so
     # with TensorFlow imported the workers start afresh.
-    forks = sys.platform == "linux" and "tensorflow" not in sys.modules
-    if not forks:
-        # It unblocks the signals when it starts.
-        resource_tracker.ensure_running()
-    others = multiprocessing.active_children()
-    with signals_blocked(*_STOP_SIGNALS):
-        executor = ProcessPoolExecutor(
-            processes,
-            mp_context=multiprocessing.get_context("fork" if forks else "spawn"),
-            initializer=_start_worker,
-            initargs=(work,),
-        )
-        futures = {executor.submit(_do, task) for task in tasks}
-        workers += [each for each in multiprocessing.active_children() if each not in others]
-    try:
-        yield futures
-    except BaseException:
-        for worker in workers:
-            worker.terminate()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+    if sys.platform == "linux" and "tensorflow" not in sys.modules:
+        return multiprocessing.get_context("fork")
+    # It unblocks the signals when it starts.
+    resource_tracker.ensure_running()
+    return multiprocessing.get_context("spawn")
+
+
+# The work of this worker process: sent once, not with each task.
+_work: Callable[..., Any] | None = None
 
 
 def _start_worker(work: Callable[..., Any]) -> None:
@@ -193,10 +179,6 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-# The work of this worker process: sent once, not with each task.
-_work: Callable[..., Any] | None = None
 
 
 def _do(task: Any) -> tuple[Any, int]:

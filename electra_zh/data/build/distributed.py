@@ -10,6 +10,7 @@ worker once, and refuses workers that would not write the same bytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging as python_logging
 import signal
 import socket
@@ -28,14 +29,9 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from electra_zh import __version__, files
-from electra_zh.data.workers import (
-    OnProgress,
-    Result,
-    StoppedError,
-    Task,
-    run_counted,
-    signals_blocked,
-)
+from electra_zh.data import workers
+from electra_zh.data.build.runners import Runner
+from electra_zh.data.workers import OnProgress, Result, StoppedError, Task
 from electra_zh.errors import UserError
 from electra_zh.text.characters import UNICODE_VERSION
 
@@ -51,15 +47,13 @@ _ONE_TASK = threading.Lock()
 
 
 @contextlib.contextmanager
-def open_cluster(
-    scheduler: str | None, processes: int, fingerprint_path: str
-) -> Iterator[DaskRunner]:
-    """Connects to a scheduler, or starts a cluster on this machine.
+def open_cluster(scheduler: str | None, processes: int, fingerprint_path: str) -> Iterator[Runner]:
+    """Gives the runner of a scheduler, or of a cluster that is started on this machine.
 
     Args:
       scheduler: its address or scheduler file; None for this machine.
       processes: number of workers on this machine.
-      fingerprint_path: absolute path of the build's fingerprint.
+      fingerprint_path: absolute path of a file by which workers recognize the build.
 
     Raises:
       UserError: the scheduler does not answer.
@@ -83,7 +77,7 @@ def _local_client(processes: int) -> Iterator[distributed.Client]:
         # Ctrl-C reaches the whole process group, but this process ends its workers. They inherit
         # the blocked signal from the threads started here; the resource tracker would unblock it.
         resource_tracker.ensure_running()
-        with signals_blocked(signal.SIGINT):
+        with workers.signals_blocked(signal.SIGINT):
             cluster = distributed.LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
@@ -98,13 +92,9 @@ def _local_client(processes: int) -> Iterator[distributed.Client]:
 
 @contextlib.contextmanager
 def _client(scheduler: str) -> Iterator[distributed.Client]:
-    """Connects to a scheduler by its address or its scheduler file."""
-    is_file = scheduler.endswith(".json")
-    if is_file:
-        _check_scheduler_file(scheduler)
-    where = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
+    address = _read_address(scheduler) if scheduler.endswith(".json") else scheduler
     try:
-        client = distributed.Client(**where, timeout=_CONNECT_SECONDS)
+        client = distributed.Client(address, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"No Dask scheduler answers at {scheduler}: {reason}") from None
@@ -115,14 +105,15 @@ def _client(scheduler: str) -> Iterator[distributed.Client]:
             client.close(timeout=_CONNECT_SECONDS)
 
 
-def _check_scheduler_file(path: str) -> None:
-    """Raises a UserError unless a file contains a scheduler's address; Dask's error is unclear."""
+def _read_address(path: str) -> str:
     writer = "Write it with `dask scheduler --scheduler-file`"
     if not files.exists(path):
         raise UserError(f"No such scheduler file: {path}. {writer}")
     content = files.read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("address"), str):
+    address = content.get("address") if isinstance(content, dict) else None
+    if not isinstance(address, str):
         raise UserError(f"{path} is not a scheduler file: `address` is missing. {writer}")
+    return address
 
 
 class _WorkPlugin(distributed.WorkerPlugin):
@@ -131,7 +122,7 @@ class _WorkPlugin(distributed.WorkerPlugin):
     def __init__(self, work: Callable[[Any, OnProgress], Any], fingerprint_path: str) -> None:
         self._work = work
         self._path = fingerprint_path
-        self._fingerprint = files.sha256(files.read_bytes(fingerprint_path))
+        self._fingerprint = files.read_bytes(fingerprint_path)
         self._versions = _list_versions()
 
     def setup(self, worker: distributed.Worker) -> None:
@@ -146,7 +137,7 @@ class _WorkPlugin(distributed.WorkerPlugin):
         with _ONE_TASK:
             # Another build may have started in the folder since this task was assigned.
             self._check_folder()
-            return run_counted(self._work, task)
+            return workers.run_counted(self._work, task)
 
     def _check_folder(self) -> None:
         worker = f"worker on {socket.gethostname()}"
@@ -155,7 +146,7 @@ class _WorkPlugin(distributed.WorkerPlugin):
                 f"{worker} does not see {self._path}: the output must be a folder that all "
                 "machines share, under the same path"
             )
-        if files.sha256(files.read_bytes(self._path)) != self._fingerprint:
+        if files.read_bytes(self._path) != self._fingerprint:
             raise UserError(f"{worker} sees another build in {self._path}")
 
 
@@ -170,22 +161,15 @@ def _list_versions() -> str:
     return ", ".join(shown)
 
 
-def _do(name: str, task: Any) -> tuple[Any, int]:
-    plugin: _WorkPlugin = distributed.get_worker().plugins[name]
-    return plugin.do(task)
+def _do(task: Any, *, plugin: str) -> tuple[Any, int]:
+    own: _WorkPlugin = distributed.get_worker().plugins[plugin]
+    return own.do(task)
 
 
 class DaskRunner:
-    """A `Runner` over the workers of a Dask cluster."""
+    """A `Runner` over the workers of a Dask cluster; `where` is its name in messages."""
 
     def __init__(self, client: distributed.Client, where: str, fingerprint_path: str) -> None:
-        """Prepares.
-
-        Args:
-          client: a client of the cluster.
-          where: the name of the cluster in messages.
-          fingerprint_path: a file in the output folder by which workers recognize the build.
-        """
         self._client = client
         self._where = where
         self._fingerprint_path = fingerprint_path
@@ -202,28 +186,19 @@ class DaskRunner:
         if not tasks:
             return
         plugin = f"electra-zh-{uuid.uuid4().hex}"
-        while not self._has_workers():
-            self._check_cluster()
-            time.sleep(_POLL_SECONDS)
-        try:
-            self._client.register_plugin(_WorkPlugin(work, self._fingerprint_path), name=plugin)
-        except UserError:
-            raise
-        except Exception as error:
-            raise self._failed(error) from None
-        futures = self._client.map(_do, [plugin] * len(tasks), tasks, pure=False)
+        self._register(_WorkPlugin(work, self._fingerprint_path), plugin)
+        futures = self._client.map(functools.partial(_do, plugin=plugin), tasks, pure=False)
         pending = {future.key: future for future in futures}
         completed = distributed.as_completed(futures, with_results=True)
         del futures
         try:
             while not completed.is_empty():
                 if not completed.has_ready():
-                    self._check_cluster()
-                    time.sleep(_POLL_SECONDS)
+                    self._wait()
                     continue
-                future, result, amount = self._next(completed)
+                key, result, amount = self._next(completed)
                 # Release it: a worker that dies then takes only unfetched results along.
-                del pending[future.key], future
+                del pending[key]
                 report(amount)
                 yield result
         finally:
@@ -233,7 +208,22 @@ class DaskRunner:
                     self._client.cancel(list(pending.values()), force=True)
                 self._client.unregister_worker_plugin(plugin)
 
-    def _next(self, completed: Any) -> tuple[distributed.Future, Any, int]:
+    def _register(self, plugin: _WorkPlugin, name: str) -> None:
+        while not self._has_workers():
+            self._wait()
+        try:
+            self._client.register_plugin(plugin, name=name)
+        except UserError:
+            raise
+        except (CommClosedError, distributed.CancelledError):
+            raise self._gone() from None
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            if "No module named" in reason:
+                reason += " (all machines need the same installation)"
+            raise StoppedError(f"The Dask cluster at {self._where} failed: {reason}") from None
+
+    def _next(self, completed: Any) -> tuple[str, Any, int]:
         try:
             future, outcome = next(completed)
         except KilledWorker as error:
@@ -242,33 +232,28 @@ class DaskRunner:
                 "usually because memory ran out"
             ) from None
         if future.status != "finished":
-            raise StoppedError(f"The Dask scheduler at {self._where} is gone")
-        return future, *outcome
+            raise self._gone()
+        return future.key, *outcome
 
     def _has_workers(self) -> bool:
         # The answer is empty while the client reconnects.
         return bool(self._client.scheduler_info().get("workers"))
 
-    def _check_cluster(self) -> None:
-        """Raises StoppedError when the cluster cannot finish the work."""
+    def _wait(self) -> None:
+        """Waits a little; raises StoppedError when the cluster cannot finish the work."""
         if self._client.status not in ("running", "connecting"):
-            raise StoppedError(f"The Dask scheduler at {self._where} is gone")
+            raise self._gone()
         if self._has_workers():
             self._lonely_since = None
-            return
-        if self._lonely_since is None:
+        elif self._lonely_since is None:
             self._lonely_since = time.monotonic()
             logging.info("No workers at %s; waiting for some.", self._where)
-        if time.monotonic() - self._lonely_since > _LONELY_SECONDS:
+        elif time.monotonic() - self._lonely_since > _LONELY_SECONDS:
             raise StoppedError(
                 f"No workers at {self._where} for {_LONELY_SECONDS / 60:.0f} minutes; see their "
                 "logs for the reason"
             )
+        time.sleep(_POLL_SECONDS)
 
-    def _failed(self, error: Exception) -> StoppedError:
-        if isinstance(error, (CommClosedError, distributed.CancelledError)):
-            return StoppedError(f"The Dask scheduler at {self._where} is gone")
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        if "No module named" in reason:
-            reason += " (all machines need the same installation)"
-        return StoppedError(f"The Dask cluster at {self._where} failed: {reason}")
+    def _gone(self) -> StoppedError:
+        return StoppedError(f"The Dask scheduler at {self._where} is gone")
