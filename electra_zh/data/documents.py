@@ -225,7 +225,7 @@ class UnitReader:
             try:
                 yield number, line.decode()
             except UnicodeDecodeError:
-                self._add_bad(NOT_UTF8, LinePosition(part.path, part.start, number))
+                self._add_bad(NOT_UTF8, part, number)
 
     def _json_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         documents: list[str] = []
@@ -237,19 +237,19 @@ class UnitReader:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                self._add_bad(NOT_JSON, LinePosition(part.path, part.start, number))
+                self._add_bad(NOT_JSON, part, number)
                 continue
             text = record.get(self._text_field)
             if not isinstance(text, str):
-                reason = f'no text in field "{self._text_field}"'
-                self._add_bad(reason, LinePosition(part.path, part.start, number))
+                self._add_bad(f'no text in field "{self._text_field}"', part, number)
                 continue
             # A record is one document: blank lines inside do not end it.
             lines = text.replace("\r", "").split("\n")
             documents.append("\n".join([each for each in lines if each and not each.isspace()]))
         return "\n\n".join(documents) + "\n" if documents else None
 
-    def _add_bad(self, reason: str, position: LinePosition) -> None:
+    def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
+        position = LinePosition(part.path, part.start, line)
         if self._strict:
             raise UserError(f"{position.show()}: {reason} (--strict stops at bad lines)")
         self.bad_lines.add(reason, position)
@@ -265,9 +265,8 @@ def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
             file.seek(part.start)
         read = archives.open_reader(file, part.path)
         while left is None or left > 0:
-            data = archives.read_text(
-                read, BLOCK_BYTES if left is None else min(left, BLOCK_BYTES), part.path
-            )
+            size = BLOCK_BYTES if left is None else min(left, BLOCK_BYTES)
+            data = archives.read_text(read, size, part.path)
             if not data:
                 break
             if left is not None:
@@ -279,14 +278,10 @@ def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
             if cut + 1 < len(data):
                 held.append(data[cut + 1 :])
                 held_bytes += len(held[-1])
-                _check_line_length(held_bytes, part.path)
+                if held_bytes > _MAX_LINE_BYTES:
+                    raise UserError(
+                        f"{part.path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text with "
+                        "one sentence or paragraph per line"
+                    )
         if held:
             yield b"".join(held), file.tell()
-
-
-def _check_line_length(length: int, path: str) -> None:
-    if length > _MAX_LINE_BYTES:
-        raise UserError(
-            f"{path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text with one sentence or "
-            "paragraph per line"
-        )

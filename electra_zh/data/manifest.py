@@ -45,14 +45,7 @@ def is_shard_name(name: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """One TFRecord file.
-
-    Attributes:
-      name: its name in the folder.
-      examples: number of records.
-      bytes: size of the file.
-      sha256: of the file's bytes.
-    """
+    """One TFRecord file: its name in the folder, number of records, size and checksum."""
 
     name: str
     examples: int
@@ -62,13 +55,7 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyInfo:
-    """The vocabulary of the ids.
-
-    Attributes:
-      file: its copy in the folder.
-      size: number of tokens.
-      sha256: of the copy.
-    """
+    """The vocabulary of the ids: its copy in the folder, number of tokens, and checksum."""
 
     file: str
     size: int

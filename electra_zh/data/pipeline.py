@@ -31,21 +31,16 @@ class Shard:
     Attributes:
       path: its path.
       examples: number of records.
-      compressed: whether it is a GZIP file.
+      compression: "GZIP" or "", as TensorFlow names it.
     """
 
     path: str
     examples: int
-    compressed: bool
+    compression: str
 
 
 class RecordFormat(NamedTuple):
-    """Format of the records of a folder.
-
-    Attributes:
-      max_seq_length: L.
-      words: whether they have `word_starts`.
-    """
+    """Format of the records of a folder: their L, and whether they have `word_starts`."""
 
     max_seq_length: int
     words: bool
@@ -173,8 +168,8 @@ def one_pass(
     Returns:
       Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
-    compression = "GZIP" if shards[0].compressed else ""
-    rows = tf.data.TFRecordDataset([shard.path for shard in shards], compression).skip(skip)
+    paths = [shard.path for shard in shards]
+    rows = tf.data.TFRecordDataset(paths, shards[0].compression).skip(skip)
     return _decoded(rows, batch_size, max_seq_length, words, drop_remainder=drop_remainder)
 
 
@@ -206,8 +201,7 @@ def _schedule(
             if skip >= shard.examples:
                 skip -= shard.examples
                 continue
-            compression = "GZIP" if shard.compressed else ""
-            yield shard.path, compression, shard.examples, shuffle_seed, skip
+            yield shard.path, shard.compression, shard.examples, shuffle_seed, skip
             skip = 0
         epoch += 1
 
@@ -222,9 +216,9 @@ def _load_shuffled(
     return tf.gather(rows, order[tf.cast(skip, tf.int32) :])
 
 
-def _is_gzip(path: str) -> bool:
+def _compression(path: str) -> str:
     with files.open_read(path) as file:
-        return file.read(2) == b"\x1f\x8b"
+        return "GZIP" if file.read(2) == b"\x1f\x8b" else ""
 
 
 def _checked(path: str, examples: int, size: int) -> Shard:
@@ -235,22 +229,22 @@ def _checked(path: str, examples: int, size: int) -> Shard:
             f"Shard {path} has {files.size(path):,} bytes, but {size:,} in its manifest: it was "
             "truncated or replaced. Build the data again"
         )
-    return Shard(path, examples, _is_gzip(path))
+    return Shard(path, examples, _compression(path))
 
 
 def _count(path: str) -> Shard:
-    compressed = _is_gzip(path)
-    dataset = tf.data.TFRecordDataset(path, "GZIP" if compressed else "")
+    compression = _compression(path)
+    dataset = tf.data.TFRecordDataset(path, compression)
     try:
         count = int(dataset.batch(1024).reduce(np.int64(0), lambda n, x: n + tf.size(x, tf.int64)))
     except tf.errors.DataLossError as error:
         raise UserError(f"Shard {path} is damaged: {error.message}") from None
-    return Shard(path, count, compressed)
+    return Shard(path, count, compression)
 
 
 def _first_features(shard: Shard) -> dict[str, int]:
     """Returns the features of the first record: name to number of values."""
-    dataset = tf.data.TFRecordDataset(shard.path, "GZIP" if shard.compressed else "")
+    dataset = tf.data.TFRecordDataset(shard.path, shard.compression)
     example = tf.train.Example.FromString(next(iter(dataset)).numpy())
     features = example.features.feature
     missing = [name for name in records.FEATURES if name not in features]

@@ -48,3 +48,35 @@ def test_summaries_read_well(corpus: Path, vocabulary: str, tmp_path: Path) -> N
     kept = manifest.tokens_kept / manifest.tokens_read
     assert lines[2].startswith(f"tokens kept {kept:.1%}, padding {manifest.padding_share:.1%}")
     assert any(line.startswith("dropped: ") for line in lines)
+
+
+def test_manifests_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """The form of version 0.1.0, with words and without."""
+    bad = {"reason": "not UTF-8", "count": 2, "first": ["a.txt:3"]}
+    corpus = {
+        **{"files": 1, "names": ["a.txt"], "bytes": 90, "characters": 30, "lines": 3},
+        **{"documents": 2, "bad_lines": [bad], "unknown_characters": {"“": 4}},
+    }
+    shard = {"name": "pretrain_data.tfrecord-00000-of-00001", "examples": 2, "bytes": 9}
+    old = {
+        **{"format": 1, "version": "0.1.0", "split": "train"},
+        "settings": {"max_seq_length": 64, "packing": "full", "num_shards": None, "seed": 0},
+        "vocabulary": {"file": "vocab.txt", "size": 21128, "sha256": "ab"},
+        **{"unicode_version": "14.0.0", "corpus": corpus, "documents": 2, "tokens_read": 30},
+        **{"tokens_kept": 30, "tokens_dropped": {}, "examples": 2, "one_segment_share": 0.5},
+        **{"short_share": 0.5, "padding_share": 0.25, "unknown_share": 0.1},
+        "shards": [{**shard, "sha256": "cd"}],
+    }
+    words = {
+        **{"count": 20, "recut_stretches": 1, "checked_lines": 0, "different_lines": 0},
+        "differences": [],
+    }
+    for values in (old, {**old, "words": words}):
+        (tmp_path / MANIFEST).write_text(json.dumps(values), encoding="utf-8")
+        manifest = load_manifest(str(tmp_path))
+        assert manifest is not None
+        assert manifest.corpus.bad_lines[0].first == ("a.txt:3",)
+        assert manifest.max_seq_length == 64
+        assert (manifest.words is None) == ("words" not in values)
+        manifest.save(str(tmp_path))
+        assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == values

@@ -10,6 +10,7 @@ import numpy as np
 from electra_zh import files
 from electra_zh.data.build import rows
 from electra_zh.data.build.settings import BuildSettings
+from electra_zh.data.input_files import InputFile
 from electra_zh.text.vocabulary import Vocabulary
 
 
@@ -19,12 +20,14 @@ class BuildContext:
 
     Attributes:
       settings: the settings.
+      inputs: the input files.
       vocabulary: the vocabulary.
       fingerprint: SHA-256 of everything that the bytes depend on. Finished tasks record it, so that
         tasks of another build are never mixed in.
     """
 
     settings: BuildSettings
+    inputs: tuple[InputFile, ...]
     vocabulary: Vocabulary
     fingerprint: str
 

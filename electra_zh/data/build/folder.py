@@ -17,13 +17,13 @@ from electra_zh.data import input_files
 from electra_zh.data.build.settings import BuildSettings
 from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
 from electra_zh.errors import UserError
+from electra_zh.files import is_partial
 from electra_zh.text.characters import UNICODE_VERSION
 from electra_zh.text.tokenizer import vocabulary_files
 from electra_zh.text.vocabulary import Vocabulary
 
 _FINGERPRINT = "build.json"
 _REMOVALS = 5
-_REMOVAL_SECONDS = 0.2
 # Settings whose values are short enough to be shown where they differ.
 _SHOWN = ("version", "max_seq_length", "packing", "seed", "num_shards", "holdout_every", "words")
 
@@ -115,12 +115,8 @@ def _difference(path: str, fingerprint: Mapping[str, Any]) -> str:
     # Some settings are recorded only where they are used.
     names = {**fingerprint, **found}
     different = [name for name in names if found.get(name) != fingerprint.get(name)]
-    return ", ".join(
-        f"{name} ({found.get(name)} there, {fingerprint.get(name)} here)"
-        if name in _SHOWN
-        else name
-        for name in different
-    )
+    values = {name: f" ({found.get(name)} there, {fingerprint.get(name)} here)" for name in _SHOWN}
+    return ", ".join(name + values.get(name, "") for name in different)
 
 
 def remove_work(settings: BuildSettings) -> None:
@@ -133,7 +129,7 @@ def remove_work(settings: BuildSettings) -> None:
             # A worker of a cluster that still does an abandoned task adds files.
             if not left:
                 raise
-            time.sleep(_REMOVAL_SECONDS)
+            time.sleep(0.2)
     _remove_if_empty(settings.output)
 
 
@@ -187,9 +183,7 @@ def _refuse_foreign(settings: BuildSettings) -> None:
         known = {MANIFEST, *vocabulary_files()}
         known |= {HELDOUT, WORK} if folder == output else set()
         foreign = [
-            name
-            for name in names
-            if name not in known and not is_shard_name(name) and not files.is_partial(name)
+            name for name in names if not (name in known or is_shard_name(name) or is_partial(name))
         ]
         if folder == output and not {MANIFEST, WORK} & set(names):
             # No file here shows that a build wrote the others.

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from electra_zh import __version__, files
-from electra_zh.data import input_files
 from electra_zh.data.bad_lines import report_bad_lines
 from electra_zh.data.build import units
 from electra_zh.data.build.context import BuildContext
@@ -86,9 +85,7 @@ def _describe_words(count: int, counts: Sequence[units.UnitCounts]) -> WordsInfo
     )
 
 
-def describe_corpus(
-    inputs: Sequence[input_files.InputFile], counts: Sequence[units.UnitCounts]
-) -> CorpusInfo:
+def describe_corpus(context: BuildContext, counts: Sequence[units.UnitCounts]) -> CorpusInfo:
     """Returns the corpus, for the manifests of all splits."""
     numbers: Counter[str] = Counter()
     unknowns: Counter[str] = Counter()
@@ -96,14 +93,14 @@ def describe_corpus(
         numbers.update(each.numbers)
         unknowns.update(each.unknowns)
         numbers["documents"] += sum(split.numbers["documents"] for split in each.splits.values())
-    paths = [file.path for file in inputs]
+    paths = [file.path for file in context.inputs]
     return CorpusInfo(
-        files=len(inputs),
+        files=len(paths),
         names=tuple(map(files.short_names(paths), paths[:_MAX_SHOWN_NAMES])),
         bytes=numbers["bytes"],
         characters=numbers["characters"],
         lines=numbers["lines"],
         documents=numbers["documents"],
         bad_lines=report_bad_lines([each.bad_lines for each in counts], paths),
-        unknown_characters=dict(units.most_common(unknowns, TOP_UNKNOWNS)),
+        unknown_characters=units.most_common(unknowns, TOP_UNKNOWNS),
     )

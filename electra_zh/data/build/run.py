@@ -21,7 +21,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, NamedTuple
+from typing import Generic
 
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files
@@ -44,13 +44,6 @@ from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 
 
-class _Inputs(NamedTuple):
-    """The input files, and the build to do with them."""
-
-    files: Sequence[input_files.InputFile]
-    context: BuildContext
-
-
 def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
     """Builds a data folder, or resumes its build.
 
@@ -66,13 +59,12 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
         After the last two, the same call resumes.
     """
     assert settings.part is None
-    with _opened(settings) as inputs:
-        settings = inputs.context.settings
+    with _opened(settings) as context:
         try:
-            with open_runner(settings) as runner:
-                counts = _build_units(inputs, runner, show)
-                tasks, written = _write_shards(inputs.context, _complete(counts), runner, show)
-            return _finish(inputs, _complete(counts), tasks, _complete(written))
+            with open_runner(context.settings) as runner:
+                counts = _complete(_build_units(context, runner, show))
+                tasks, written = _write_shards(context, counts, runner, show)
+            return _finish(context, counts, tasks, _complete(written))
         except StoppedError:
             raise
         except UserError:
@@ -96,14 +88,14 @@ def build_part(settings: BuildSettings, *, show: progress.Show = progress.silent
     """
     part = settings.part
     assert part is not None
-    with _opened(settings) as inputs, open_runner(settings) as runner:
-        counts = _build_units(inputs, runner, show)
+    with _opened(settings) as context, open_runner(settings) as runner:
+        counts = _build_units(context, runner, show)
         if None in counts:
             return _missing_line(part, "units", counts) + (
                 "Run these parts, then all parts again for the shards, or the command without "
                 "--part to do all the rest here"
             )
-        _, written = _write_shards(inputs.context, _complete(counts), runner, show)
+        _, written = _write_shards(context, _complete(counts), runner, show)
         if None in written:
             return _missing_line(part, "shards", written) + (
                 "Run these parts again, then the command without --part to finish"
@@ -147,16 +139,12 @@ def _read_inputs(
     files.check_output(settings.output)
     vocabulary = load_vocabulary(settings.vocabulary)
     tokenizer = settings_of(vocabulary, settings.tokenizer)
-    settings = dataclasses.replace(settings, tokenizer=tokenizer)
-    return (
-        settings,
-        vocabulary,
-        input_files.find_inputs(settings.inputs, exclude=settings.output),
-    )
+    found = input_files.find_inputs(settings.inputs, exclude=settings.output)
+    return dataclasses.replace(settings, tokenizer=tokenizer), vocabulary, found
 
 
 @contextlib.contextmanager
-def _opened(settings: BuildSettings) -> Iterator[_Inputs]:
+def _opened(settings: BuildSettings) -> Iterator[BuildContext]:
     """Checks the inputs, and prepares and locks the output folder."""
     settings, vocabulary, found = _read_inputs(settings)
     fingerprint = make_fingerprint(settings, found, vocabulary)
@@ -167,7 +155,7 @@ def _opened(settings: BuildSettings) -> Iterator[_Inputs]:
             words = settings.words and settings.words.with_paths(_absolute)
             settings = dataclasses.replace(settings, output=_absolute(settings.output), words=words)
             found = tuple(file._replace(path=_absolute(file.path)) for file in found)
-        yield _Inputs(found, BuildContext(settings, vocabulary, digest))
+        yield BuildContext(settings, found, vocabulary, digest)
 
 
 def _absolute(path: str) -> str:
@@ -204,12 +192,10 @@ class _Half(Generic[Task, Result]):
         """
         found = [self.load(task) for task in tasks]
         own = [index for index in range(len(tasks)) if settings.owns(index)]
+        left = [index for index in own if found[index] is None]
         # The largest first, so that no process is left with one at the end.
-        left = sorted(
-            (index for index in own if found[index] is None), key=lambda i: -self.size(tasks[i])
-        )
-        total = sum(self.size(tasks[index]) for index in own)
-        todo = sum(self.size(tasks[index]) for index in left)
+        left.sort(key=lambda index: -self.size(tasks[index]))
+        total, todo = (sum(self.size(tasks[index]) for index in each) for each in (own, left))
         if left and self.prepare is not None:
             self.prepare()
         work = functools.partial(_numbered, work=self.work)
@@ -217,10 +203,7 @@ class _Half(Generic[Task, Result]):
             numbered = [(index, tasks[index]) for index in left]
             for index, result in runner(work, numbered, report=bar.update):
                 found[index] = result
-        return [
-            self.load(task) if each is None else each
-            for task, each in zip(tasks, found, strict=True)
-        ]
+        return [each or self.load(task) for task, each in zip(tasks, found, strict=True)]
 
 
 def _numbered(
@@ -236,10 +219,9 @@ def _complete(found: Sequence[Result | None]) -> list[Result]:
 
 
 def _build_units(
-    inputs: _Inputs, runner: Runner, show: progress.Show
+    context: BuildContext, runner: Runner, show: progress.Show
 ) -> list[units.UnitCounts | None]:
-    context = inputs.context
-    plan = documents.plan_units(inputs.files, unit_bytes=context.settings.unit_bytes)
+    plan = documents.plan_units(context.inputs, unit_bytes=context.settings.unit_bytes)
     half: _Half[documents.TextUnit, units.UnitCounts] = _Half(
         "reading",
         progress.BYTES,
@@ -270,15 +252,14 @@ def _write_shards(
 
 
 def _finish(
-    inputs: _Inputs,
+    context: BuildContext,
     counts: Sequence[units.UnitCounts],
     tasks: Sequence[shards.ShardTask],
     written: Sequence[ShardInfo],
 ) -> Manifest:
     """Moves the shards to their folders and writes the manifests."""
-    context = inputs.context
     settings, vocabulary = context.settings, context.vocabulary
-    corpus = manifests.describe_corpus(inputs.files, counts)
+    corpus = manifests.describe_corpus(context, counts)
     made: dict[str, Manifest] = {}
     for split in settings.splits:
         own = [shard for task, shard in zip(tasks, written, strict=True) if task.split == split]

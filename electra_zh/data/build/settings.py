@@ -20,12 +20,7 @@ _RECORDED = ("max_seq_length", "packing", "num_shards", "gzip", "seed", "text_fi
 
 
 class Part(NamedTuple):
-    """One of several parts of a build, done by one machine each.
-
-    Attributes:
-      number: its number, from 1.
-      total: number of parts.
-    """
+    """Part `number` (from 1) of `total` parts of a build, each done by one machine."""
 
     number: int
     total: int

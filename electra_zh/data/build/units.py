@@ -142,7 +142,7 @@ def build_unit(
         build=context.fingerprint,
         unit=unit.index,
         numbers={**numbers, "bytes": reader.text_bytes},
-        unknowns=dict(most_common(tokenizer.unknowns, _UNKNOWNS)),
+        unknowns=most_common(tokenizer.unknowns, _UNKNOWNS),
         bad_lines=reader.bad_lines,
         splits=splits,
         words={} if segmenter is None else dict(segmenter.counts),
@@ -165,9 +165,9 @@ def load_counts(unit: documents.TextUnit, *, context: BuildContext) -> UnitCount
     return counts
 
 
-def most_common(counts: Mapping[str, int], number: int) -> list[tuple[str, int]]:
+def most_common(counts: Mapping[str, int], number: int) -> dict[str, int]:
     """Returns the most frequent entries; equal counts in the order of their text."""
-    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:number]
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:number])
 
 
 def _tokenize(
@@ -208,13 +208,10 @@ def _open_spill(context: BuildContext, split: str, unit: int) -> Iterator[_Spill
     settings = context.settings
     # Parity: the first unit packs as the reference does after random.seed(seed).
     is_first = unit == 0 and split == TRAIN
+    generator = context.make_generator(f"{split} pack", unit)
+    generator = random.Random(settings.seed) if is_first else generator
     packer = packing.PACKERS[settings.packing](
-        max_length=settings.max_seq_length,
-        generator=(
-            random.Random(settings.seed)
-            if is_first
-            else context.make_generator(f"{split} pack", unit)
-        ),
+        max_length=settings.max_seq_length, generator=generator
     )
     order_generator = context.make_generator(f"{split} rows", unit)
     with files.atomic_write(rows_path(context, unit, split), durable=False) as file:

@@ -36,7 +36,7 @@ def test_a_finished_folder_is_replaced_only_when_asked(
         patch.setattr(shards, "plan_shards", stop)
         with pytest.raises(StoppedError):
             build(other)
-    # The old data is whole until the new is.
+    # The old data is complete until the new data is.
     assert {name: data for name, data in contents(output).items() if WORK not in name} == before
     build(other)
     build(dataclasses.replace(other, output=str(fresh)))

@@ -239,7 +239,7 @@ def test_a_blank_line_ends_a_document_of_the_block_before(tokenizer: WordPieceTo
 
 
 def test_full_packing_has_the_statistics_of_the_reference(tokenizer: WordPieceTokenizer) -> None:
-    """One sentence a line, documents of 40: shares within 2.5 points, length within 3 %."""
+    """One sentence per line, documents of 40: shares within 2.5 points, length within 3 %."""
     generator = random.Random(1)
     text = "\n\n".join("\n".join(_line(generator) for _ in range(40)) for _ in range(400))
     tokenized = tokenizer.tokenize_text(text)

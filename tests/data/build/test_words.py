@@ -91,7 +91,7 @@ def test_word_starts_are_those_of_the_text(
             text = "".join(tokens[index] for index in ids[own])
             agreed += int((np.array(_cut(text), int) == starts[own]).sum())
             total += len(own)
-    # Where packing has cut a word the words behind it may be others for a while.
+    # Where packing has cut a word the words after it may be others for a while.
     assert agreed > 0.96 * total
     assert manifest.words is not None
     assert manifest.words.count < 0.75 * manifest.tokens_read
