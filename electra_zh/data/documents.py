@@ -280,8 +280,8 @@ def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
                 held_bytes += len(held[-1])
                 if held_bytes > _MAX_LINE_BYTES:
                     raise UserError(
-                        f"{part.path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text with "
-                        "one sentence or paragraph per line"
+                        f"{part.path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text "
+                        "with one sentence or paragraph per line"
                     )
         if held:
             yield b"".join(held), file.tell()

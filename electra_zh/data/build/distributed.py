@@ -231,7 +231,8 @@ class DaskRunner:
                 f"A task killed every worker that did it, the last at {error.last_worker.address}, "
                 "usually because memory ran out"
             ) from None
-        if future.status != "finished":
+        # Of a cancelled task. Its status says less: a worker that dies later makes it "lost".
+        if isinstance(outcome, BaseException):
             raise self._gone()
         return future.key, *outcome
 
