@@ -44,7 +44,7 @@ class Columns(Reader[TaggedExample], name="columns"):
     """One word and its tag per line, in columns between tabs or spaces; blank lines end sentences.
 
     Most sets for named entities and chunks have this form. Tags may follow any scheme of
-    `tag_schemes`. Lines that begin with `-DOCSTART-` are skipped. The text of a sentence is its
+    `encoding.tags`. Lines that begin with `-DOCSTART-` are skipped. The text of a sentence is its
     words, joined by a space unless one of the two neighbours is Chinese.
     """
 
@@ -68,27 +68,22 @@ class Columns(Reader[TaggedExample], name="columns"):
             yield Record(lines, lines[0].place)
 
     def _example(self, record: Record, number: int) -> TaggedExample:
-        words: list[str] = []
-        tags: list[str] = []
-        bare: Record | None = None
-        for line in record.value:
+        words, tags = [], []
+        for line, place in record.value:
             try:
-                word, tag = self._word_and_tag(line.value)
+                word, tag = self._word_and_tag(line)
             except BadExampleError as error:
-                raise BadExampleError(error.reason, error.detail, place=line.place) from None
+                raise BadExampleError(error.reason, error.detail, place=place) from None
             words.append(word)
-            if tag:
-                tags.append(tag)
-            else:
-                bare = bare or line
-        if tags and bare:
-            detail = f'the line is "{bare.value[:40]}"'
-            raise BadExampleError(
-                "a line without a tag in a sentence with tags", detail, place=bare.place
-            )
+            tags.append(tag)
+        tagged = any(tags)
+        if tagged and "" in tags:
+            line, place = record.value[tags.index("")]
+            reason = "a line without a tag in a sentence with tags"
+            raise BadExampleError(reason, f'the line is "{line[:40]}"', place=place)
         text, spans = _join(words)
         check_text(text)
-        entities = _tagged_entities(tags, spans) if tags else None
+        entities = _tagged_entities(tags, spans) if tagged else None
         return TaggedExample(number, text, spans, entities, record.place)
 
     def _word_and_tag(self, line: str) -> tuple[str, str]:

@@ -1,15 +1,16 @@
 """The settings `fields` of a task of texts, and its labels as text.
 
-fields:
-text_a: [sentence1, question1]       # the first name that the file has counts
-text_b: [sentence2, question2]
-columns: [[text_a, text_b, label]]   # of a table without a header
+A task file gives them as
+
+    fields:
+      text_a: [sentence1, question1]       # the first name that the file has counts
+      text_b: [sentence2, question2]
+      columns: [[text_a, text_b, label]]   # of a table without a header
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -48,15 +49,25 @@ class Fields(Settings):
         Raises:
           UserError: an unknown key, another type, or no first text.
         """
-        where = f"task {task.name}: fields"
-        found = build_settings(cls, _as_lists(task.fields), where=where)
-        if not found._has("text_a"):
-            raise UserError(f"{where}: text_a is missing; give the name of the text's field")
-        for name in itertools.chain(*found.columns):
-            if name not in (*cls.NAMED, "_"):
-                allowed = ", ".join((*cls.NAMED, "_"))
-                raise UserError(f'{where}: columns contains "{name}"; allowed: {allowed}')
-        return found
+        return build_settings(cls, _as_lists(task.fields), where=f"task {task.name}: fields")
+
+    def check_together(self) -> None:
+        """Checks that the texts are given, and the columns.
+
+        Raises:
+          UserError: a text is missing, or a column is unknown.
+        """
+        if not self._has("text_a"):
+            raise UserError("text_a is missing; give the name of the text's field")
+        if len(self.only) > 1:
+            raise UserError(f"only has {len(self.only)} columns; give one")
+        allowed = (*self.NAMED, "_")
+        for layout in self.columns:
+            for name in (*layout, *self.texts()):
+                if name not in allowed:
+                    raise UserError(f'columns contains "{name}"; allowed: {", ".join(allowed)}')
+                if name not in layout:
+                    raise UserError(f"columns: [{', '.join(layout)}] does not contain {name}")
 
     def names(self, field: str) -> tuple[str, ...]:
         """Returns the names that a field, or the column of `only`, may have in the file."""

@@ -43,9 +43,8 @@ def read_lines(path: str) -> Iterator[Record]:
     """
     number = 0
     for number, raw in enumerate(_raw_lines(path), 1):
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
-        text = raw.decode(encoding, "surrogateescape").rstrip("\n").rstrip("\r")
-        yield Record(text, f"{path}, line {number}")
+        line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        yield Record(line.removeprefix("\ufeff") if number == 1 else line, f"{path}, line {number}")
     if not number:
         raise UserError(f"{path} is empty")
 

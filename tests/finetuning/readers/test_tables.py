@@ -415,9 +415,19 @@ def test_fields_as_words_between_bars_are_still_read() -> None:
     assert Fields.of(single(fields=old)) == Fields.of(single(fields=new))
 
 
-def test_columns_have_the_names_of_fields() -> None:
-    with pytest.raises(UserError, match='fields: columns contains "text"; allowed: text_a, text_b'):
-        Fields.of(single(fields={"columns": [["text", "label"]], "text_a": "text"}))
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"columns": [["text", "label"]]}, 'columns contains "text"; allowed: text_a, text_b'),
+        ({"columns": [["label", "_"]]}, r"columns: \[label, _\] does not contain text_a"),
+        ({"only": {"a": "x", "b": "y"}}, "only has 2 columns; give one"),
+        ({"only": ["a"]}, "only must be a mapping"),
+        ({"columns": ["label"]}, "columns must be a list"),
+    ],
+)
+def test_wrong_fields_are_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"task own: fields: {message}"):
+        Fields.of(single(fields={"text_a": "text", **fields}))
 
 
 # Files of labels.
