@@ -136,7 +136,7 @@ def test_both_networks_of_a_run(kind: str, through: str, tmp_path: Path) -> None
 
     output = _ask(_load("ElectraForPreTraining", tmp_path / "hf" / "discriminator"), batch)
     _same_states(objective.encoder, output, batch)
-    _close(output.logits, objective.rtd_head(_hidden(objective.encoder, batch)), batch)
+    _close(output.logits, objective.rtd_head(objective.encoder(*batch.values())), batch)
 
     output = _ask(_load("ElectraForMaskedLM", tmp_path / "hf" / "generator"), batch)
     _same_states(objective.generator or objective.encoder, output, batch)
