@@ -114,7 +114,16 @@ class TaskHead(NamedTuple):
 
     @property
     def form(self) -> HeadForm:
-        """The facts that depend on the kind of task."""
+        """The facts that depend on the kind of task.
+
+        Raises:
+          UserError: models of this kind of task have no exported form.
+        """
+        if self.kind not in KINDS:
+            raise UserError(
+                f'task {self.name}: kind "{self.kind}" has no exported form; '
+                f"allowed: {', '.join(KINDS)}"
+            )
         return KINDS[self.kind]
 
     def naming(self) -> Naming:
@@ -126,17 +135,16 @@ class TaskHead(NamedTuple):
         return Naming(pairs, transposes=True)
 
 
-def read_head(task: Mapping[str, Any], weights: Collection[str], *, where: str) -> TaskHead:
+def read_head(task: Mapping[str, Any], weights: Collection[str]) -> TaskHead:
     """Returns the head of a task.
 
     Args:
       task: the task's settings as plain values.
       weights: names of the model's weights, which show the layers of the head.
-      where: the file of the settings, for error messages.
     """
-    if task["kind"] not in KINDS:
-        raise UserError(f'{where}: kind is "{task["kind"]}"; allowed: {", ".join(KINDS)}')
-    form = KINDS[task["kind"]]
+    form = KINDS.get(task["kind"])
+    if form is None:
+        return TaskHead(task["name"], task["kind"], max_seq_length=task.get("max_seq_length"))
 
     def has(layer: str) -> bool:
         return f"heads/{task['name']}/{layer}/kernel" in weights

@@ -6,10 +6,10 @@ They are its kind, the form of its files, its score, and the training of the pub
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from electra_zh.errors import UserError
@@ -24,7 +24,9 @@ MAX_SEED = 1 << (63 - SEED_SHIFT)
 
 def kind_names() -> tuple[str, ...]:
     """Returns the names of all kinds of task: those of the modules in `kinds/`, sorted."""
-    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "kinds")])]
+    package = importlib.util.find_spec("electra_zh.finetuning.kinds")
+    assert package is not None
+    names = [module.name for module in pkgutil.iter_modules(package.submodule_search_locations)]
     return tuple(sorted(name for name in names if name != "base"))
 
 

@@ -25,7 +25,7 @@ def test_the_layers_of_a_plain_head_are_those_of_the_table(kind: str, tmp_path: 
     names = [variable_name(v.name) for v in tuned.model.heads["t"].trainable_variables]
     layers = {name.split("/")[2] for name in names}
     assert layers == set(KINDS[kind].layers)
-    head = read_head(tuned.kinds["t"].task.to_dict(), names, where="config.json")
+    head = read_head(tuned.kinds["t"].task.to_dict(), names)
     assert (head.reference, head.variants) == (False, ())
     if head.form.softmax:
         outputs = tuned.model.heads["t"].output.bias.shape[0]
@@ -45,10 +45,11 @@ def test_variants_are_read_from_the_layers(
 ) -> None:
     tuned = make_fine_tuned(tmp_path / "model", {"name": "t", **task})
     names = [variable_name(v.name) for v in tuned.model.trainable_variables]
-    head = read_head(tuned.kinds["t"].task.to_dict(), names, where="config.json")
+    head = read_head(tuned.kinds["t"].task.to_dict(), names)
     assert (head.reference, head.variants) == (False, expected)
 
 
-def test_an_unknown_kind_names_the_allowed_ones() -> None:
-    with pytest.raises(UserError, match=r'config\.json: kind is "poem"; allowed: classification'):
-        read_head({"name": "t", "kind": "poem"}, [], where="config.json")
+def test_a_kind_without_exported_form_is_refused() -> None:
+    head = read_head({"name": "t", "kind": "poem"}, [])
+    with pytest.raises(UserError, match=r'kind "poem" has no exported form; allowed: classif'):
+        head.naming()

@@ -35,7 +35,7 @@ def read(folder: str, step: int | None = None) -> Weights:
             generator=saved.generator(model) if has_generator else None,
             vocabulary=saved.vocabulary,
             tokenizer=saved.tokenizer,
-            tasks=tuple(read_head(task, tensors, where=where) for task in saved.tasks),
+            tasks=tuple(read_head(task, tensors) for task in saved.tasks),
             checkpoint=path,
             step=None if saved.fine_tuned else checkpoints.step_of(path),
             trained=saved.trained,

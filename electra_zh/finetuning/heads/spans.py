@@ -10,7 +10,8 @@ W `_WIDTH`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -49,20 +50,6 @@ class SpanOutputs(NamedTuple):
     null: tf.Tensor
     unanswerable: tf.Tensor | None
     answer_types: tf.Tensor | None
-
-
-class _Forks:
-    """Hands out a tensor several times without any tensor being used more than twice.
-
-    See `Hidden`: TensorFlow adds three or more derivatives in no fixed order.
-    """
-
-    def __init__(self, x: tf.Tensor) -> None:
-        self._rest = x
-
-    def take(self) -> tf.Tensor:
-        taken, self._rest = self._rest, tf.identity(self._rest)
-        return taken
 
 
 class SpanHead(tf.Module):
@@ -112,25 +99,26 @@ class SpanHead(tf.Module):
             `answerable` float32 [G]; with answer types `answer_type` int32 [G].
         """
         allowed = _allowed(features["context_mask"])
-        sequence = _Forks(hidden.sequence)
+        uses = (3 if self.reading.joint_prediction else 1) + 2 * self.reading.answerability
+        uses += self.verdict is not None
+        copies = iter(layers.fan_out(hidden.sequence, uses))
         if self.reading.joint_prediction:
-            start = self._start_scores(sequence.take(), hidden, allowed)
+            start = self._start_scores(next(copies), hidden, allowed)
             places = tf.one_hot(features["start"], hidden.length)
-            chosen = _weighted_sums(places, sequence.take(), hidden)  # [G, D]
-            tokens = self._end_tokens(sequence.take())
+            chosen = _weighted_sums(places, next(copies), hidden)  # [G, D]
+            tokens = self._end_tokens(next(copies))
             end = self._end_scores(self._end_start(chosen), tokens, hidden, allowed)
         else:
-            start, end = self._plain_scores(sequence.take(), hidden, allowed)
-        scores = _Forks(start)
+            start, end = self._plain_scores(next(copies), hidden, allowed)
         losses = (
-            _cross_entropy(scores.take(), features["start"]) + _cross_entropy(end, features["end"])
+            _cross_entropy(start, features["start"]) + _cross_entropy(end, features["end"])
         ) / 2.0
         if self.reading.answerability:
-            logits = self._unanswerable_logits(scores.take(), sequence, hidden)
+            logits = self._unanswerable_logits(start, copies, hidden)
             labels = 1.0 - features["answerable"]
             losses += self.reading.answerable_weight * sigmoid_losses(logits, labels)
         if self.verdict is not None:
-            logits = self._answer_type_logits(sequence.take(), hidden)
+            logits = self._answer_type_logits(next(copies), hidden)
             losses += _cross_entropy(logits, features["answer_type"])
         return losses
 
@@ -159,7 +147,7 @@ class SpanHead(tf.Module):
             spans = best_spans(starts, ends, max_length=longest, count=count)
         unanswerable = answer_types = None
         if self.reading.answerability:
-            unanswerable = self._unanswerable_logits(start, _Forks(sequence), hidden)
+            unanswerable = self._unanswerable_logits(start, itertools.repeat(sequence), hidden)
         if self.verdict is not None:
             answer_types = tf.nn.log_softmax(self._answer_type_logits(sequence, hidden))
         return SpanOutputs(spans, null, unanswerable, answer_types)
@@ -227,10 +215,12 @@ class SpanHead(tf.Module):
         )
         return spans, null
 
-    def _unanswerable_logits(self, start: tf.Tensor, sequence: _Forks, hidden: Hidden) -> tf.Tensor:
+    def _unanswerable_logits(
+        self, start: tf.Tensor, copies: Iterator[tf.Tensor], hidden: Hidden
+    ) -> tf.Tensor:
         """Returns float32 [G], from [CLS] and the mean of all tokens weighted by the start."""
-        first = sequence.take()[:: hidden.length]
-        mean = _weighted_sums(tf.nn.softmax(start), sequence.take(), hidden)
+        first = next(copies)[:: hidden.length]
+        mean = _weighted_sums(tf.nn.softmax(start), next(copies), hidden)
         inner = layers.gelu(self.unanswerable_hidden(tf.concat([first, mean], -1)))
         return tf.cast(tf.squeeze(self.unanswerable(inner), -1), tf.float32)
 

@@ -33,8 +33,8 @@ PredictionT = TypeVar("PredictionT")
 class Hidden(NamedTuple):
     """The encoder's output as a head receives it.
 
-    A tensor with a derivative may be used by at most two operations: TensorFlow adds three or more
-    derivatives in no fixed order, and training would not repeat bit for bit.
+    A tensor with a derivative may be used by at most two operations; for more, `layers.fan_out`
+    gives copies whose derivatives are added in a fixed order.
 
     Attributes:
       sequence: [R * L, D], the last layer's output, in the compute type.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 
@@ -30,3 +31,27 @@ def test_a_kind_declares_its_data(name: str) -> None:
     assert fitting
     assert found.plain_reader in ("", *fitting)
     assert {*found.submission_forms} <= {*WRITERS}
+
+
+# Other meanings of the words: keys of the files of C3 and CLUEWSC, a task type of transformers.
+# The reader of tables recognizes columns of numbers. One table of convert has the exported forms.
+ELSEWHERE = {
+    "convert/task_heads.py": {*NAMES},
+    "convert/forms/huggingface.py": {"regression"},
+    "finetuning/readers/choices.py": {"choice"},
+    "finetuning/readers/tables.py": {"regression"},
+    "finetuning/readers/wsc.py": {"span"},
+    "finetuning/submission_writers.py": {"choice"},
+}
+
+
+def test_nothing_else_names_a_kind() -> None:
+    found: dict[str, set[str]] = {}
+    root = PACKAGE.parent
+    for path in root.rglob("*.py"):
+        if path.parent == PACKAGE / "kinds":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in NAMES:
+                found.setdefault(str(path.relative_to(root)), set()).add(str(node.value))
+    assert found == ELSEWHERE

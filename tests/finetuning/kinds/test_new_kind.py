@@ -1,0 +1,110 @@
+"""A new kind of task is one file: with it in the package, the commands fine-tune and predict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from electra_zh.finetuning import kinds
+from electra_zh.finetuning.predict import predict
+from electra_zh.finetuning.run import Request, finetune
+from electra_zh.finetuning.tasks import kind_names
+from support.converting import SENTENCES, make_run
+
+KIND = '''
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from electra_zh.finetuning.examples import TextExample
+from electra_zh.finetuning.kinds.base import TaskKind
+from electra_zh.finetuning.kinds.classification import PooledHead, text_rows
+
+
+class Length(TaskKind[TextExample, float]):
+    """The number of characters of a text."""
+
+    example_type = TextExample
+    plain_reader = "plain_texts"
+
+    @classmethod
+    def metrics(cls, task):
+        return ("error",)
+
+    def find_problem(self, example):
+        return None
+
+    def encode(self, examples, tokenizer, *, training):
+        rows = text_rows(examples, tokenizer, self.max_seq_length)
+        if not training:
+            return rows
+        lengths = np.array([len(example.text_a) for example in examples], np.float32)
+        return dataclasses.replace(rows, per_group={"length": lengths})
+
+    def make_head(self, model, path, *, seed):
+        return PooledHead(model, path, 1, seed=seed, reference=True)
+
+    def losses(self, head, hidden, features):
+        return tf.square(head(hidden)[:, 0] - features["length"])
+
+    def outputs(self, head, hidden, features):
+        return {"length": head(hidden)[:, 0]}
+
+    def predictions(self, outputs, rows, examples):
+        return outputs["length"].tolist()
+
+    def scores(self, examples, predictions):
+        lengths = [len(example.text_a) for example in examples]
+        return {"error": -float(np.abs(np.subtract(lengths, predictions)).mean())}
+
+    def to_json(self, example, prediction):
+        return {"id": example.id, "length": prediction}
+'''
+TASK = """
+kind: length
+reader: json_lines
+metric: error
+folders: [lengths]
+files: {train: train.json, dev: train.json}
+fields: {text_a: text, label: label}
+training: {train_batch_size: 2, num_train_epochs: 1}
+"""
+
+
+@pytest.fixture
+def length_kind(tmp_path: Path) -> Iterator[None]:
+    """The kind's file in a folder that belongs to the package."""
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    (folder / "length.py").write_text(KIND)
+    kinds.__path__.append(str(folder))
+    yield
+    kinds.__path__.remove(str(folder))
+    sys.modules.pop("electra_zh.finetuning.kinds.length", None)
+
+
+@pytest.mark.usefixtures("length_kind")
+def test_a_file_adds_a_kind(tmp_path: Path) -> None:
+    assert "length" in kind_names()
+    run, _ = make_run(tmp_path / "run")
+    data = tmp_path / "data" / "lengths"
+    data.mkdir(parents=True)
+    lines = [json.dumps({"text": text, "label": "x"}) for text in SENTENCES]
+    (data / "train.json").write_text("\n".join(lines) + "\n")
+    (tmp_path / "lengths.yaml").write_text(TASK)
+    output = str(tmp_path / "out")
+    tasks = [str(tmp_path / "lengths.yaml")]
+    assert finetune(Request(run.folder, tasks, str(tmp_path / "data"), output))
+    (tmp_path / "new.txt").write_text("\n".join(SENTENCES) + "\n")
+    count, _ = predict(output, str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
+    assert count == len(SENTENCES)
+    again = [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()]
+    dev = (tmp_path / "out/lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()
+    assert [each["length"] for each in again] == pytest.approx(
+        [json.loads(line)["length"] for line in dev], abs=1e-5
+    )
