@@ -146,10 +146,10 @@ class Training(Settings):
 class SpanConfig(Settings):
     """Settings of span extraction."""
 
-    doc_stride: int = setting(128, "tokens between the starts of two windows")
-    max_query_length: int = setting(64, "most tokens of a question")
-    max_answer_length: int = setting(50, "most tokens of an answer")
-    n_best: int = setting(20, "answers to keep per question")
+    doc_stride: int = setting(128, "tokens between the starts of two windows", at_least=1)
+    max_query_length: int = setting(64, "most tokens of a question", at_least=1)
+    max_answer_length: int = setting(50, "most tokens of an answer", at_least=1)
+    n_best: int = setting(20, "answers to keep per question", at_least=1)
     joint_prediction: bool = setting(
         False, "the reference's end head, conditioned on the start, with a beam"
     )

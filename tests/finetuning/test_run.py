@@ -1,4 +1,4 @@
-"""What a command is going to train: units, what is left out, what joint training refuses."""
+"""The plan of a command: models, skipped tasks, settings that joint training refuses."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def make_data(folder: Path, *tasks: str) -> Path:
     return folder
 
 
-def units(data: Path, *tasks: str, joint: bool = False, **overrides: str) -> list[str]:
+def plan_names(data: Path, *tasks: str, joint: bool = False, **overrides: str) -> list[str]:
     named = {key.replace("__", "."): value for key, value in overrides.items()}
     request = Request("model", tasks, str(data), "out", overrides=named, joint=joint)
-    return [unit.name for unit in plan(request)]
+    return [each.name for each in plan(request)]
 
 
-def test_tasks_of_a_group_without_files_are_left_out(tmp_path: Path) -> None:
+def test_tasks_of_a_group_without_files_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(OWN)
     data = make_data(tmp_path / "data", "afqmc", "mine")
-    assert units(data, "clue", str(tmp_path / "own.yaml")) == ["afqmc", "own"]
+    assert plan_names(data, "clue", str(tmp_path / "own.yaml")) == ["afqmc", "own"]
 
 
 @pytest.mark.parametrize("name", ["tnews", "own.yaml", "own.yml"])
-def test_a_task_asked_for_itself_is_not(tmp_path: Path, name: str) -> None:
+def test_a_task_given_by_its_name_is_not_skipped(tmp_path: Path, name: str) -> None:
     data = make_data(tmp_path / "data", "afqmc")
     (tmp_path / name).write_text(OWN)
     task = str(tmp_path / name) if "." in name else name
     with pytest.raises(UserError, match="no files below"):
-        units(data, "afqmc", task)
+        plan_names(data, "afqmc", task)
 
 
 def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data", "afqmc", "ocnli")
     joint = {"afqmc__seed": "1", "ocnli__max_seq_length": "64", "ocnli__max_train_examples": "9"}
-    assert units(data, "afqmc", "ocnli", joint=True, **joint) == ["afqmc+ocnli"]
+    assert plan_names(data, "afqmc", "ocnli", joint=True, **joint) == ["afqmc+ocnli"]
     with pytest.raises(UsageError, match=r'"ocnli.seed": tasks trained jointly share'):
-        units(data, "afqmc", "ocnli", joint=True, ocnli__seed="1")
+        plan_names(data, "afqmc", "ocnli", joint=True, ocnli__seed="1")
     with pytest.raises(UsageError, match=r'"ocnli.batch_size": tasks trained jointly share'):
-        units(data, "afqmc", "ocnli", joint=True, ocnli__batch_size="1")
-    assert units(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]
+        plan_names(data, "afqmc", "ocnli", joint=True, ocnli__batch_size="1")
+    assert plan_names(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]

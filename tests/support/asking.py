@@ -1,4 +1,4 @@
-"""What the tests of span extraction share: a tokenizer, a small kind, questions, features."""
+"""Helpers of the span extraction tests: a tokenizer, a small kind, questions, features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of fine-tuning share: the smallest start, and texts whose labels can be learnt."""
+"""Helpers of the fine-tuning tests: a tiny model, and texts whose labels can be learnt."""
 
 from __future__ import annotations
 

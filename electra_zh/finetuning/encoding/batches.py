@@ -1,8 +1,8 @@
-"""Tokenised sequences of a split, and the batches that they are cut into.
+"""Encoded examples of a split, and their batches.
 
-Sequences of like length go into one batch, padded to the next of a few lengths (`LENGTHS`): each
+Sequences of similar length go into one batch, padded to the next of a few lengths (`LENGTHS`): each
 pair of batch size and length is one static shape, compiled once, and short pairs do not pay for
-128 positions. The order is a pure function of (seed, epoch), so a resumed run is the run.
+128 positions. The order is a pure function of (seed, epoch), so a resumed trial repeats it.
 
 Shapes: G groups of a batch (examples), S sequences of a group, R = G * S rows, L length.
 """
@@ -18,21 +18,21 @@ import numpy as np
 
 # Lengths that batches are padded to. Finer steps pad less, but each one is compiled once.
 LENGTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-# So many batches are sorted by length together.
+# Number of batches that are sorted by length together.
 _POOL = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSplit:
-    """Sequences of a split, flat. Rows of one group stand side by side and share a batch.
+    """Sequences of a split, flat. Rows of one group are neighbours and share a batch.
 
     Attributes:
       ids: integers [T], the token ids of all rows, [CLS] and [SEP] included.
       ends: int64 [rows], row i is ids[ends[i - 1]:ends[i]].
       segments: integers [T].
       group: rows of a group: 1, or the number of choices.
-      example: int64 [rows / group], the example that a group was made of; an example may have
-        several groups (windows), one after the other, or none.
+      example: int64 [rows / group], the example of each group; an example may have several groups
+        (windows), one after the other, or none.
       per_token: name to int32 or float32 [T]; padded with 0 in batches, [R, L].
       per_group: name to [rows / group, ...]; in batches [G, ...].
       notes: lines about repaired and skipped answers, for the log and the results.
@@ -74,9 +74,9 @@ class Batch(NamedTuple):
     """One batch of static shape.
 
     Attributes:
-      groups: int64 [real groups], which groups of the rows it holds, in order; filler follows.
+      groups: int64 [real groups], the groups of the batch, in order; filler follows.
       features: `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and
-        0 for filler that makes the batch whole), and the rows' own per_token and per_group.
+        0 for filler at the end), and the rows' own per_token and per_group.
     """
 
     groups: np.ndarray
@@ -116,7 +116,7 @@ def training_plan(
 
 
 def evaluation_plan(rows: EncodedSplit, *, batch_size: int) -> list[np.ndarray]:
-    """Returns the groups of each batch, longest first, so that memory runs out at once or never."""
+    """Returns the groups of each batch, the longest first: memory runs out at once or never."""
     order = np.argsort(-rows.group_lengths, kind="stable")
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 

@@ -1,7 +1,7 @@
 """Rows "[CLS] a [SEP] b [SEP]" of many texts at once, flat, in NumPy.
 
 A split has hundreds of thousands of pairs, so nothing here loops over rows: the lengths that remain
-after the cut follow from a closed form, and one `repeat` says what every position of every row is.
+after the cut follow from a closed form, and one `repeat` marks what every position of every row is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from electra_zh.text.pair_lengths import Cut, cut_pair_lengths
 
 
 class RaggedTokens(NamedTuple):
-    """Tokens of many texts, one text behind the other.
+    """Tokens of many texts, one text after the other.
 
     Attributes:
       ids: int32 [T]; text i is `ids[ends[i - 1]:ends[i]]`.
@@ -30,7 +30,7 @@ class RaggedTokens(NamedTuple):
         return np.diff(self.ends, prepend=0)
 
     def slices(self, texts: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> RaggedTokens:
-        """Returns stretches of texts, in the order given.
+        """Returns stretches of texts, in the given order.
 
         Args:
           texts: int64 [N], which texts; any may come several times.
@@ -49,7 +49,7 @@ class RaggedTokens(NamedTuple):
 
 
 class EncodedPairs(NamedTuple):
-    """Rows as `rows.Rows` has them.
+    """Rows as in `batches.EncodedSplit`.
 
     Attributes:
       ids: int32 [T], with [CLS] and [SEP]; row i is `ids[ends[i - 1]:ends[i]]`.
@@ -91,7 +91,7 @@ def build_pairs(
       cls_id: id of [CLS].
       sep_id: id of [SEP].
       max_seq_length: tokens of a row, special ones counted.
-      cut: which text of a pair that is too long gives up tokens, see `cut_pair_lengths`.
+      cut: which text of a pair that is too long loses tokens, see `cut_pair_lengths`.
     """
     assert max_seq_length >= 5
     of_a = a.lengths()
@@ -118,7 +118,7 @@ def _kept(lengths: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
-    """Returns each text once, and for all texts the number of theirs, int64 [texts]."""
+    """Returns the distinct texts, and the index of each text among them, int64 [texts]."""
     numbers: dict[str, int] = {}
     indices = [numbers.setdefault(text, len(numbers)) for text in texts]
     return list(numbers), np.array(indices, np.int64)

@@ -37,7 +37,7 @@ def kind_class(name: str) -> type[TaskKind[Any, Any]]:
 
 
 def make_kind(task: TaskConfig, *, max_position_embeddings: int) -> TaskKind[Any, Any]:
-    """Returns the kind of a task, for a model with so many positions.
+    """Returns the kind of a task, for a model with this number of positions.
 
     Raises:
       UserError: the task's metric, labels or settings do not fit its kind.

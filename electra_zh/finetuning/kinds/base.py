@@ -28,6 +28,9 @@ from electra_zh.text.tokenizer import Tokenizer
 
 ExampleT = TypeVar("ExampleT")
 PredictionT = TypeVar("PredictionT")
+# Tensors of a batch by name, and outputs of a head by name.
+Features = Mapping[str, tf.Tensor]
+Outputs = Mapping[str, np.ndarray]
 
 
 class Hidden(NamedTuple):
@@ -73,7 +76,7 @@ class ErrorTable(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """The reason why an example cannot be used, and the value with what is allowed."""
+    """The reason why an example cannot be used; the value, and the allowed ones."""
 
     reason: str
     detail: str = ""
@@ -144,7 +147,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
 
     @abc.abstractmethod
     def find_problem(self, example: ExampleT) -> Problem | None:
-        """Returns why a labelled example cannot be trained on or scored, None for a good one.
+        """Returns the reason not to train on or score a labelled example, None for a good one.
 
         Problems are an unknown label, a span outside the text, a sentence without text.
         """
@@ -163,13 +166,11 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
         """Returns the output layers; the names of their variables begin with `path`."""
 
     @abc.abstractmethod
-    def losses(self, head: Any, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def losses(self, head: Any, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns float32 [G], the loss of each group; the caller gives filler the weight 0."""
 
     @abc.abstractmethod
-    def outputs(
-        self, head: Any, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: Any, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns the tensors that predictions are made from, [G, ...] each.
 
         Where an axis is L, the evaluation pads it with 0 to the longest of all batches.
@@ -177,7 +178,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
 
     @abc.abstractmethod
     def predictions(
-        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[ExampleT]
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[ExampleT]
     ) -> list[PredictionT]:
         """Returns one prediction for each example, in their order.
 

@@ -11,7 +11,7 @@ Shapes: G groups of a batch (examples), S choices, R = G * S rows, D hidden widt
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,15 @@ from electra_zh.finetuning.encoding.sequences import (
     distinct,
 )
 from electra_zh.finetuning.examples import ChoiceExample
-from electra_zh.finetuning.kinds.base import ExampleT, Hidden, PredictionT, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import (
+    ExampleT,
+    Features,
+    Hidden,
+    Outputs,
+    PredictionT,
+    Problem,
+    TaskKind,
+)
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
@@ -69,16 +77,12 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
         """Returns the head."""
         return ChoiceHead(model, path, seed=seed)
 
-    def losses(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def losses(self, head: ChoiceHead, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns the cross-entropy over the existing choices, float32 [G]."""
         logits = head(hidden, features["choice_mask"])
         return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], logits)
 
-    def outputs(
-        self, head: ChoiceHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: ChoiceHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `log_probabilities` float32 [G, S]."""
         return {"log_probabilities": tf.nn.log_softmax(head(hidden, features["choice_mask"]))}
 
@@ -127,7 +131,7 @@ def _choice_rows(
 def _questions_and_choices(
     texts: RaggedTokens, questions: np.ndarray, choices: np.ndarray, *, sep_id: int, room: int
 ) -> RaggedTokens:
-    """Returns "question [SEP] choice" of each row, no tokens where there is no choice.
+    """Returns "question [SEP] choice" of each row, no tokens for an absent choice.
 
     The question is cut where both together have more than `room` tokens.
     """
@@ -178,10 +182,7 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
         return with_answers(rows, [example.answer for example in examples])
 
     def predictions(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        rows: EncodedSplit,
-        examples: Sequence[ChoiceExample],
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[ChoiceExample]
     ) -> list[ChoicePrediction]:
         """Returns the most probable choice of each example."""
         assert rows.groups == len(examples)

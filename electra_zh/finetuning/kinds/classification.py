@@ -6,7 +6,7 @@ Shapes: G examples of a batch (one row each), D hidden width, C classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,14 @@ from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
 from electra_zh.finetuning.examples import TextExample
-from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import (
+    ErrorTable,
+    Features,
+    Hidden,
+    Outputs,
+    Problem,
+    TaskKind,
+)
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
@@ -142,21 +149,17 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         classes = len(self.task.labels.names)
         return PooledHead(model, path, classes, seed=seed, reference=reference)
 
-    def losses(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def losses(self, head: PooledHead, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns the cross-entropy, [G]."""
         return tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], head(hidden))
 
-    def outputs(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: PooledHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `probabilities` [G, C]."""
         del features
         return {"probabilities": tf.nn.softmax(head(hidden))}
 
     def predictions(
-        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[TextExample]
     ) -> list[LabelPrediction]:
         """Returns the most probable label of each example."""
         assert rows.groups == len(examples)

@@ -15,7 +15,7 @@ Shapes: G blanks of a batch, S candidates, R = G * S rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from electra_zh.finetuning.encoding.sequences import (
     distinct,
 )
 from electra_zh.finetuning.examples import ClozeExample
-from electra_zh.finetuning.kinds.base import Problem
+from electra_zh.finetuning.kinds.base import Outputs, Problem
 from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
@@ -224,10 +224,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         return with_answers(rows, [blank.answer for blank in blanks])
 
     def predictions(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        rows: EncodedSplit,
-        examples: Sequence[ClozeExample],
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[ClozeExample]
     ) -> list[ClozePrediction]:
         """Returns the candidates that fill the blanks of each example."""
         found, end = [], 0

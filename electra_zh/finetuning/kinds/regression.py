@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import tensorflow as tf
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import TextExample
-from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, Problem, TaskKind
 from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
@@ -82,21 +82,17 @@ class Regression(TaskKind[TextExample, float]):
         """Returns the head, with one output."""
         return PooledHead(model, path, 1, seed=seed, reference=self.task.head == "reference")
 
-    def losses(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def losses(self, head: PooledHead, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns the squared error, [G]."""
         return tf.square(tf.squeeze(head(hidden), -1) - features["target"])
 
-    def outputs(
-        self, head: PooledHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: PooledHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `value` [G], scaled."""
         del features
         return {"value": tf.squeeze(head(hidden), -1)}
 
     def predictions(
-        self, outputs: Mapping[str, np.ndarray], rows: EncodedSplit, examples: Sequence[TextExample]
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[TextExample]
     ) -> list[float]:
         """Returns the number of each example, in the range of the labels or slightly outside."""
         assert rows.groups == len(examples)

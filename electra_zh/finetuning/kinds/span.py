@@ -9,7 +9,7 @@ Shapes: G windows (a row each), Q questions, T tokens of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,14 @@ from electra_zh.finetuning.heads.span_decode import (
     other_answers,
 )
 from electra_zh.finetuning.heads.spans import SpanHead
-from electra_zh.finetuning.kinds.base import Hidden, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, Problem, TaskKind
 from electra_zh.finetuning.scores.answer_scores import (
     METRICS,
     rules_of,
     score_answers,
     score_squad2,
 )
-from electra_zh.finetuning.tasks import SpanConfig, TaskConfig
+from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.tokenizer import Tokenizer
 
@@ -78,7 +78,6 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
                 f"task {task.name}: metric {task.metric} does not score unanswerable questions. "
                 "Remove NONE from labels.names, or use cjrc_em, cjrc_f1, squad2_em or squad2_f1"
             )
-        _check_settings(task.reading, task.name)
 
     @classmethod
     def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
@@ -87,7 +86,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         return tuple(name for names in METRICS.values() for name in names)
 
     def find_problem(self, example: QuestionExample) -> Problem | None:
-        """Returns a problem for missing answers, and for answer types that the task has not."""
+        """Returns a problem for missing answers, and for answer types without a label."""
         if example.answers is None:
             return Problem("no answers: is this a test file?")
         known = {"", *self.task.labels.names} | ({"NONE"} if self._rules == "squad2" else set())
@@ -146,7 +145,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         )
 
     def _notes(self, targets: Targets, is_span: np.ndarray) -> tuple[str, ...]:
-        """Returns how many answers to train on are repaired, skipped or too long."""
+        """Returns the counts of repaired, skipped and too long answers to train on."""
         repaired = int((targets.repaired & is_span).sum())
         missing = int((~targets.found & is_span).sum())
         longest = self.task.reading.max_answer_length
@@ -205,15 +204,11 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         types = len(names) + 1 if names else 0
         return SpanHead(model, path, self.task.reading, answer_types=types, seed=seed)
 
-    def losses(
-        self, head: SpanHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def losses(self, head: SpanHead, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns the loss of each window, [G]."""
         return head.losses(hidden, features)
 
-    def outputs(
-        self, head: SpanHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: SpanHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `scores`, `starts`, `ends` [G, n_best] of the best spans, and `null` [G].
 
         With their heads also `unanswerable` [G] and `answer_types` [G, 1 + len(labels.names)].
@@ -224,10 +219,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         return {**spans, **{name: x for name, x in others.items() if x is not None}}
 
     def predictions(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        rows: EncodedSplit,
-        examples: Sequence[QuestionExample],
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[QuestionExample]
     ) -> list[SpanPrediction]:
         """Returns the best span of each question's windows, or a more probable other answer."""
         candidates = flatten_spans(
@@ -291,13 +283,6 @@ def _characters(
         found[name] = np.zeros_like(mask)
         found[name][mask > 0] = of_context.ids
     return found
-
-
-def _check_settings(reading: SpanConfig, name: str) -> None:
-    for key in ("doc_stride", "max_query_length", "max_answer_length", "n_best"):
-        value = getattr(reading, key)
-        if value < 1:
-            raise UserError(f"task {name}: {key} must be at least 1; received {value}")
 
 
 def _count(number: int, noun: str) -> str:

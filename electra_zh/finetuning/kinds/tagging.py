@@ -23,7 +23,14 @@ from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
 from electra_zh.finetuning.heads.tag_paths import best_tags
-from electra_zh.finetuning.kinds.base import ErrorTable, Hidden, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import (
+    ErrorTable,
+    Features,
+    Hidden,
+    Outputs,
+    Problem,
+    TaskKind,
+)
 from electra_zh.finetuning.scores.entity_scores import TypeScore, entity_scores, mention_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
@@ -167,25 +174,18 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         """Returns the head, with a value for each tag."""
         return TokenHead(model, path, len(self.tags), seed=seed)
 
-    def losses(
-        self, head: TokenHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def losses(self, head: TokenHead, hidden: Hidden, features: Features) -> tf.Tensor:
         """Returns the cross-entropy summed over the words of each window, [G]."""
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(features["label"], head(hidden))
         return tf.reduce_sum(losses * features["label_mask"], 1)
 
-    def outputs(
-        self, head: TokenHead, hidden: Hidden, features: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
+    def outputs(self, head: TokenHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `tag` int32 [G, L], at first pieces the number of the word's tag."""
         is_word = features["word_end"] > 0
         return {"tag": best_tags(head(hidden), is_word, features["inside"], tags=self.tags)}
 
     def predictions(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        rows: EncodedSplit,
-        examples: Sequence[TaggedExample],
+        self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[TaggedExample]
     ) -> list[TagPrediction]:
         """Returns the entities of each sentence.
 

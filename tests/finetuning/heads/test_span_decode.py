@@ -1,4 +1,4 @@
-"""The best spans: against trying all pairs, across windows, and beside other answers."""
+"""The best spans: against trying all pairs, across windows, and with other answers."""
 
 from __future__ import annotations
 

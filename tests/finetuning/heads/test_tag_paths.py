@@ -15,7 +15,7 @@ from electra_zh.finetuning.heads.tag_paths import best_tags
 
 
 def legal(tags: Sequence[str], *, inside: tuple[bool, bool]) -> bool:
-    """Whether the tags are whole entities; at a cut, one may have begun or may go on."""
+    """Tags are complete entities; at a cut, one may have begun or may continue."""
     entity = tags[0][1:] if inside[0] and tags[0][0] in "IE" else None
     for tag in tags:
         if (tag[0] in "IE") != (entity is not None) or (entity is not None and tag[1:] != entity):

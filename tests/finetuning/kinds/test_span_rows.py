@@ -186,7 +186,7 @@ def test_check_keeps_the_answer_types_of_the_task() -> None:
         ),
         ({"labels": ("MAYBE",)}, "are YES, NO, NONE .*; received MAYBE"),
         ({"labels": ("NONE",)}, "metric em does not score unanswerable questions"),
-        ({"doc_stride": 0}, "task reading: doc_stride must be at least 1; received 0"),
+        ({"doc_stride": 0}, "doc_stride must be at least 1; received 0"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, object], message: str) -> None:

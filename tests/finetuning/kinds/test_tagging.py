@@ -63,7 +63,7 @@ def word_texts(example: TaggedExample) -> list[str]:
 
 
 def gold_outputs(rows: EncodedSplit) -> dict[str, np.ndarray]:
-    """What a model that is always right would give."""
+    """Outputs of a model that is always right."""
     tags = np.zeros((rows.groups, int(rows.group_lengths.max(initial=0))), np.int32)
     for row, (start, end) in enumerate(zip(rows.starts, rows.ends, strict=True)):
         tags[row, : end - start] = rows.per_token["label"][start:end]
