@@ -72,7 +72,7 @@ def test_a_file_may_be_given_by_its_path(tmp_path: Path) -> None:
     assert found_paths(task, tmp_path)["dev"] == ["else/where.json"]
 
 
-def test_a_test_set_can_be_left_out(tmp_path: Path) -> None:
+def test_a_test_set_can_be_omitted(tmp_path: Path) -> None:
     make_files(tmp_path, "train.json", "dev.json", "test.json")
     found = found_paths(registry.load(["afqmc"], {"test_file": "none"})[0], tmp_path)
     assert set(found) == {"train", "dev"}

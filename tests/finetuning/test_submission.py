@@ -222,13 +222,13 @@ def test_labels_that_only_a_model_has_are_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("team", ["", "a b", "队", "a/b", "a.b"])
-def test_refuses_a_team_that_is_no_plain_name(tmp_path: Path, team: str) -> None:
+def test_refuses_a_team_with_other_characters(tmp_path: Path, team: str) -> None:
     folder = Folder(tmp_path, "afqmc")
     with pytest.raises(UsageError, match=r'--team ".*": use letters, digits, - and _ only'):
         submission(str(folder.output), team=team)
 
 
-def test_refuses_a_target_that_is_no_zip(tmp_path: Path) -> None:
+def test_refuses_a_target_that_is_not_a_zip(tmp_path: Path) -> None:
     Folder(tmp_path, "afqmc").refused(
         "out.txt is neither a name that ends in .zip nor a folder", target="out.txt"
     )
@@ -257,7 +257,7 @@ def test_refuses_a_task_without_a_leaderboard(tmp_path: Path) -> None:
     folder.refused("has no task of the leaderboard; its tasks: afqmc")
 
 
-def test_refuses_a_task_without_test_predictions_unless_it_is_left_out(tmp_path: Path) -> None:
+def test_refuses_a_task_without_test_predictions_unless_omitted(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc", "csl")
     folder.predictions("csl").unlink()
     folder.refused(

@@ -65,7 +65,7 @@ def test_refuses_a_test_file_with_an_id_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["105", "news_100", 100, None])
-def test_refuses_a_label_that_the_task_has_not(tmp_path: Path, label: Any) -> None:
+def test_refuses_an_unknown_label(tmp_path: Path, label: Any) -> None:
     folder = Folder(tmp_path, "tnews")
     folder.change("tnews", 3, label=label)
     folder.refused(
@@ -75,7 +75,7 @@ def test_refuses_a_label_that_the_task_has_not(tmp_path: Path, label: Any) -> No
 
 
 @pytest.mark.parametrize("index", [-1, 4, True, "0", 1.0, None])
-def test_refuses_an_index_that_is_no_choice(tmp_path: Path, index: Any) -> None:
+def test_refuses_an_index_outside_the_choices(tmp_path: Path, index: Any) -> None:
     folder = Folder(tmp_path, "c3")
     folder.change("c3", 0, label=index)
     folder.refused(
@@ -96,7 +96,7 @@ def test_refuses_questions_with_choices_but_no_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, 3, ["的"]])
-def test_refuses_an_answer_that_is_no_text(tmp_path: Path, answer: Any) -> None:
+def test_refuses_an_answer_that_is_not_text(tmp_path: Path, answer: Any) -> None:
     folder = Folder(tmp_path, "cmrc2018")
     folder.change("cmrc2018", 1, answer=answer)
     shown = re.escape(json.dumps(answer, ensure_ascii=False))
@@ -122,7 +122,7 @@ def test_warns_of_empty_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 10, False, "3", None])
-def test_refuses_an_index_that_is_no_candidate(tmp_path: Path, index: Any) -> None:
+def test_refuses_an_index_outside_the_candidates(tmp_path: Path, index: Any) -> None:
     folder = Folder(tmp_path, "chid")
     answers = read_rows(folder.predictions("chid"))[2]["answers"]
     blank = next(iter(answers))
@@ -153,7 +153,7 @@ def test_refuses_idioms_that_are_no_object(tmp_path: Path) -> None:
     folder.refused(r"task chid: .*line 1: answers \[1\] are not an object of blank to index")
 
 
-def test_refuses_a_blank_that_stands_in_two_items(tmp_path: Path) -> None:
+def test_refuses_a_duplicate_blank(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "chid")
     items = read_rows(folder.test_file("chid"))
     write_json_lines(folder.test_file("chid"), [*items[:5], items[0]])

@@ -39,7 +39,7 @@ SIZES = {"tiny", "small", "small-ex", "base", "large"}
 
 
 @pytest.mark.parametrize("name", registry.task_names())
-def test_a_task_loads_and_is_whole(name: str) -> None:
+def test_a_task_loads_and_is_complete(name: str) -> None:
     task = registry.load([name])[0]
     assert task.name == name
     assert task.title
@@ -75,7 +75,7 @@ def test_labels_that_are_known_beforehand(name: str, labels: int) -> None:
 
 
 @pytest.mark.parametrize("name", REGRESSION)
-def test_similarity_goes_from_0_to_5(name: str) -> None:
+def test_similarity_ranges_from_0_to_5(name: str) -> None:
     task = registry.load([name])[0]
     assert (task.kind, task.labels.names) == ("regression", ("0", "5"))
     assert task.double_unordered

@@ -43,7 +43,7 @@ def words(example: TaggedExample) -> list[str]:
 
 
 @pytest.mark.parametrize("separator", [" ", "\t", "   ", " \t "])
-def test_columns_are_parted_by_spaces_or_tabs(tmp_path: Path, separator: str) -> None:
+def test_spaces_or_tabs_separate_columns(tmp_path: Path, separator: str) -> None:
     lines = ["马 B-PER", "云 I-PER", "在 O", "杭 B-LOC", "州 I-LOC"]
     text = "\n".join(line.replace(" ", separator) for line in lines)
     (example,) = read("columns", tmp_path, text)
@@ -125,7 +125,7 @@ def test_tags_of_half_a_sentence_are_a_problem(tmp_path: Path) -> None:
         read("columns", tmp_path, "甲\n乙 O\n", split="test")
 
 
-def test_what_is_no_tag_is_named(tmp_path: Path) -> None:
+def test_a_wrong_tag_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='line 2: not a tag: "NN"; it must be O, or B-'):
         read("columns", tmp_path, "甲 O\n乙 NN\n")
 
@@ -135,7 +135,7 @@ def test_a_missing_word_column_is_named(tmp_path: Path) -> None:
         read("columns", tmp_path, "甲 O\n", word=3)
 
 
-def test_bad_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_bad_sentences_are_skipped_and_counted(tmp_path: Path) -> None:
     problems = BadExamples(skip=True)
     found = read("columns", tmp_path, "甲 O\n乙\n\n丙 O\n\n丁 Q-X\n戊 O\n", skip=problems)
     assert [(example.id, example.text) for example in found] == [(1, "丙")]

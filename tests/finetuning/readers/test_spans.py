@@ -230,7 +230,7 @@ def detected(*spans: list[int], text: str = "king cobra", **fields: Any) -> dict
     return {**base, "answers": ["king cobra", "Ophiophagus"], **fields}
 
 
-def test_mrqa_takes_the_span_as_it_stands(tmp_path: Path) -> None:
+def test_mrqa_spells_the_answer_as_the_context_does(tmp_path: Path) -> None:
     (found,) = read("mrqa", tmp_path / "train.jsonl", mrqa_lines(detected([22, 32], [6, 10])))
     assert (found.id, found.context) == ("q1", PASSAGE)
     assert found.answers == (

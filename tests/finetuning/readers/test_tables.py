@@ -105,7 +105,7 @@ def test_the_diagnostics_are_new_data_of_inference(tmp_path: Path) -> None:
     assert short(read(path, "cmnli", "new")) == [(4, "甲", "乙", None)]
 
 
-def test_undecided_pairs_are_left_out_of_train_and_dev(tmp_path: Path) -> None:
+def test_undecided_pairs_are_skipped_in_train_and_dev(tmp_path: Path) -> None:
     rows = [{"sentence1": "甲", "sentence2": "乙", "label": label} for label in ("-", "neutral")]
     path = write_json(tmp_path, *rows)
     for split in ("train", "dev"):
@@ -130,7 +130,7 @@ def test_a_missing_field_names_itself_and_what_there_is(tmp_path: Path) -> None:
         read(path, "afqmc")
 
 
-def test_a_field_that_is_no_text(tmp_path: Path) -> None:
+def test_a_field_that_is_not_text(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"sentence": {"a": 1}, "label": "100"})
     with pytest.raises(UserError, match=r'line 1: field "sentence" is not text: received {"a": 1}'):
         read(path, "tnews")
@@ -443,7 +443,7 @@ def test_label_names_one_a_line(tmp_path: Path) -> None:
     assert read_label_names(str(path), "label") == ("体育", "财经")
 
 
-def test_a_label_name_that_stands_there_twice(tmp_path: Path) -> None:
+def test_a_duplicate_label_name(tmp_path: Path) -> None:
     path = write(tmp_path, "class.txt", "体育", "体育")
     with pytest.raises(UserError, match=r'class.txt, line 2: duplicate label "体育"'):
         read_label_names(str(path), "label")
