@@ -136,6 +136,17 @@ class Parsed:
         return Call(settings, self._overrides, dry_run)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings(Settings):
+    """Settings of the commands that show or evaluate a pretraining run."""
+
+    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
+    checkpoint: int | None = setting(
+        None, "step of the checkpoint; the newest by default", metavar="STEP"
+    )
+    json: bool = setting(False, "print JSON")
+
+
 def print_plan(lines: Iterable[str]) -> None:
     """Prints the plan of a command that was called with --dry-run."""
     for line in lines:

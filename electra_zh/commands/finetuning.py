@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.command import INTERRUPTED, Call, Command, print_plan
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UserError
+from electra_zh.finetuning.request import Request
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, setting
-from electra_zh.settings.command_line import parse_overrides
-from electra_zh.settings.resolution import short_key
 
 if TYPE_CHECKING:
     from electra_zh.finetuning.locate import Found
@@ -54,74 +53,18 @@ def _place(found: Found | None) -> str:
     return f"{found.folder} (no {' and no '.join(missing)} file)" if missing else found.folder
 
 
-@dataclasses.dataclass(frozen=True)
-class Finetune(Settings):
-    """Settings of `electra-zh finetune`, in addition to those of the tasks."""
-
-    model: str = setting(
-        meaning="a run, a fine-tuned model, a Hugging Face folder or a TF1 checkpoint, ELECTRA or "
-        "BERT",
-        metavar="SOURCE",
-    )
-    task: str = setting(
-        meaning="comma-separated tasks, groups (clue, hfl, glue, ...) and .yaml files",
-        metavar="NAMES",
-    )
-    data: str = setting(meaning="folder that contains the data sets", metavar="DIR")
-    output: str = setting(meaning="folder of the results", metavar="DIR")
-    trials: int = setting(1, "random seeds per task", at_least=1)
-    grid: tuple[str, ...] = setting(
-        (), "train every combination of these values", metavar="key=v1,v2"
-    )
-    joint: bool = setting(False, "train all tasks in one model, mixed by their size")
-    from_scratch: bool = setting(
-        False, "random weights instead of the pretrained ones, for comparison"
-    )
-    checkpoint: int | None = setting(
-        None, "step of the checkpoint; the newest by default", metavar="STEP"
-    )
-    skip_bad: bool = setting(False, "skip bad examples and count them")
-
-
-def finetune(call: Call[Finetune]) -> int:
+def finetune(call: Call[Request]) -> int:
     """Fine-tunes; the exit code is `INTERRUPTED` if a signal stopped it before its end."""
-    from electra_zh.finetuning import registry
-
-    settings, overrides = call.settings, call.overrides
-    grid: dict[str, list[str]] = {}
-    for key, values in parse_overrides(settings.grid).items():
-        if short_key(TaskConfig, key) in overrides:
-            raise UsageError(f"{key} is set both in --grid and as an override: remove one")
-        if key.rpartition(".")[2] in registry.FILE_KEYS:
-            raise UsageError(f"{key} cannot be in --grid: run the command once for each file")
-        grid[key] = [value for value in values.split(",") if value]
-        if not grid[key]:
-            raise UsageError(f"--grid {key}= is empty: give values, as {key}=1,2")
-    names = [name for name in settings.task.split(",") if name]
-    if not names:
-        raise UsageError(f'--task "{settings.task}" names no task; `electra-zh tasks` lists them')
-    registry.load(names, {**overrides, **{key: values[0] for key, values in grid.items()}})
+    request = dataclasses.replace(call.settings, overrides=call.overrides)
+    list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     load_tensorflow()
     from electra_zh.finetuning import results, run
 
-    request = run.Request(
-        model=settings.model,
-        tasks=names,
-        data=settings.data,
-        output=settings.output,
-        overrides=overrides,
-        grid=grid,
-        trials=settings.trials,
-        joint=settings.joint,
-        from_scratch=settings.from_scratch,
-        checkpoint=settings.checkpoint,
-        skip_bad=settings.skip_bad,
-    )
     if call.dry_run:
         print_plan(run.prepare(request).lines())
         return 0
     finished = run.finetune(request)
-    for line in results.report(settings.output):
+    for line in results.report(request.output):
         print(line)
     return 0 if finished else INTERRUPTED
 
@@ -205,7 +148,7 @@ def submission(call: Call[Submission]) -> int:
 COMMANDS = {
     "tasks": Command(Tasks, tasks),
     "finetune": Command(
-        Finetune,
+        Request,
         finetune,
         overrides=TaskConfig,
         prefixed=True,

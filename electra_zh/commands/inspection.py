@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from electra_zh import progress
-from electra_zh.commands.command import Call, Command
+from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig
@@ -57,19 +57,14 @@ def inspect(call: Call[Inspect]) -> int:
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class FillMask(Settings):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FillMask(RunSettings):
     """Settings of `electra-zh fill-mask`."""
 
-    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
     text: tuple[str, ...] = setting(
         (), "sentences with [MASK]; standard input by default", positional=True, metavar="TEXT"
     )
     top: int = setting(5, "predictions to show per [MASK]", at_least=1)
-    checkpoint: int | None = setting(
-        None, "step of the checkpoint; the newest by default", metavar="STEP"
-    )
-    json: bool = setting(False, "print JSON")
 
 
 def fill_mask(call: Call[FillMask]) -> int:
@@ -95,18 +90,13 @@ def fill_mask(call: Call[FillMask]) -> int:
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Detect(Settings):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Detect(RunSettings):
     """Settings of `electra-zh detect`."""
 
-    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
     text: tuple[str, ...] = setting(
         (), "sentences; standard input by default", positional=True, metavar="TEXT"
     )
-    checkpoint: int | None = setting(
-        None, "step of the checkpoint; the newest by default", metavar="STEP"
-    )
-    json: bool = setting(False, "print JSON")
 
 
 def detect(call: Call[Detect]) -> int:

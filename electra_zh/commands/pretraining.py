@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from electra_zh.commands.command import INTERRUPTED, Call, Command, print_plan
+from electra_zh.commands.command import INTERRUPTED, Call, Command, RunSettings, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.pretraining.config import PretrainConfig, parse_init
 from electra_zh.settings import Settings, load_recipe, setting
@@ -63,17 +63,12 @@ def pretrain(call: Call[Pretrain]) -> int:
     return 0 if run.pretrain(prepared) else INTERRUPTED
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluate(Settings):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(RunSettings):
     """Settings of `electra-zh evaluate`."""
 
-    model: str = setting(meaning="folder of a pretraining run", positional=True, metavar="RUN")
     data: str = setting(meaning="folder of build-data, or of shards", metavar="DIR")
     batches: int = setting(0, "most batches to evaluate; 0: all", at_least=0)
-    checkpoint: int | None = setting(
-        None, "step of the checkpoint; the newest by default", metavar="STEP"
-    )
-    json: bool = setting(False, "print JSON")
 
 
 def evaluate(call: Call[Evaluate]) -> int:

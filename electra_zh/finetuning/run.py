@@ -24,40 +24,10 @@ from electra_zh.finetuning import dataset, locate, registry, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
+from electra_zh.finetuning.request import Request
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.training.loop import Interrupt
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """The arguments of the command.
-
-    Attributes:
-      model: folder of a pretraining run or of a fine-tuned model.
-      tasks: names of tasks and groups, or paths of YAML files.
-      data: folder below which the data sets are.
-      output: folder to write.
-      overrides: `key=value`, and `task.key=value` for one task.
-      grid: key to its values; every combination is trained.
-      trials: number of random seeds per setting.
-      joint: train all tasks in one model.
-      from_scratch: start from random weights.
-      checkpoint: step of the run's checkpoint to start from; None: the latest.
-      skip_bad: skip and count bad examples.
-    """
-
-    model: str
-    tasks: Sequence[str]
-    data: str
-    output: str
-    overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    grid: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    trials: int = 1
-    joint: bool = False
-    from_scratch: bool = False
-    checkpoint: int | None = None
-    skip_bad: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +92,10 @@ def prepare(request: Request) -> Prepared:
     Raises:
       UserError: settings, model or data do not fit.
     """
-    if request.trials < 1:
-        raise UserError(f"--trials must be at least 1; received {request.trials}")
-    settings = list(_settings(request))
+    settings = [
+        Setting(values, {task.name: task for task in tasks})
+        for values, tasks in request.settings_of_tasks()
+    ]
     pretrained = load_pretrained(
         request.model, checkpoint=request.checkpoint, from_scratch=request.from_scratch
     )
@@ -165,13 +136,6 @@ def finetune(request: Request) -> bool:
     return True
 
 
-def _settings(request: Request) -> Iterator[Setting]:
-    for values in itertools.product(*request.grid.values()):
-        setting = dict(zip(request.grid, values, strict=True))
-        tasks = registry.load(request.tasks, {**request.overrides, **setting})
-        yield Setting(setting, {task.name: task for task in tasks})
-
-
 def plan(request: Request) -> list[ModelPlan]:
     """Returns the models of a request; a group's tasks without files are skipped with a warning.
 
@@ -202,7 +166,7 @@ def plan(request: Request) -> list[ModelPlan]:
 
 def _check_joint(request: Request, names: Sequence[str]) -> None:
     """Refuses training settings for any task but the first: there is one training."""
-    for key in (*request.overrides, *request.grid):
+    for key in (*request.overrides, *request.grid_values()):
         task, _, setting = key.rpartition(".")
         if task in names[1:] and setting in registry.JOINT_KEYS:
             raise UsageError(

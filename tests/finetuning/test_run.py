@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning.run import Request, plan
+from electra_zh.finetuning.request import Request
+from electra_zh.finetuning.run import plan
 
 OWN = """
 kind: classification

@@ -1,0 +1,85 @@
+"""The request of a fine-tuning command: model, tasks, data, and the trials to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from electra_zh.errors import UsageError
+from electra_zh.finetuning import registry
+from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.settings import Settings, parse_overrides, setting
+from electra_zh.settings.resolution import short_key
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in text.split(",") if name)
+    if not names:
+        raise UsageError(f'--task "{text}" names no task; `electra-zh tasks` lists them')
+    return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Request(Settings):
+    """Settings of `electra-zh finetune`.
+
+    Attributes:
+      overrides: settings of the tasks: `key` for all of them, `task.key` for one task.
+    """
+
+    model: str = setting(
+        meaning="a run, a fine-tuned model, a Hugging Face folder or a TF1 checkpoint, ELECTRA or "
+        "BERT",
+        metavar="SOURCE",
+    )
+    tasks: tuple[str, ...] = setting(
+        meaning="comma-separated tasks, groups (clue, hfl, glue, ...) and .yaml files",
+        metavar="NAMES",
+        flags=("--task",),
+        parse=_names,
+    )
+    data: str = setting(meaning="folder that contains the data sets", metavar="DIR")
+    output: str = setting(meaning="folder of the results", metavar="DIR")
+    trials: int = setting(1, "random seeds per task", at_least=1)
+    grid: tuple[str, ...] = setting(
+        (), "train every combination of these values", metavar="key=v1,v2"
+    )
+    joint: bool = setting(False, "train all tasks in one model, mixed by their size")
+    from_scratch: bool = setting(
+        False, "random weights instead of the pretrained ones, for comparison"
+    )
+    checkpoint: int | None = setting(
+        None, "step of the checkpoint; the newest by default", metavar="STEP"
+    )
+    skip_bad: bool = setting(False, "skip bad examples and count them")
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def grid_values(self) -> dict[str, list[str]]:
+        """Returns the keys of the grid with their values.
+
+        Raises:
+          UsageError: a key without values, one of a file, or one that is also an override.
+        """
+        grid: dict[str, list[str]] = {}
+        for key, values in parse_overrides(self.grid).items():
+            if short_key(TaskConfig, key) in self.overrides:
+                raise UsageError(f"{key} is set both in --grid and as an override: remove one")
+            if key.rpartition(".")[2] in registry.FILE_KEYS:
+                raise UsageError(f"{key} cannot be in --grid: run the command once for each file")
+            grid[key] = [value for value in values.split(",") if value]
+            if not grid[key]:
+                raise UsageError(f"--grid {key}= is empty: give values, as {key}=1,2")
+        return grid
+
+    def settings_of_tasks(self) -> Iterator[tuple[dict[str, str], list[TaskConfig]]]:
+        """Yields the combinations of the grid's values, and the tasks with each.
+
+        Raises:
+          UserError: an unknown task or key, or a value that is not allowed.
+        """
+        grid = self.grid_values()
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            yield chosen, registry.load(self.tasks, {**self.overrides, **chosen})
