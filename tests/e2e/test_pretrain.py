@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from electra_zh.training import checkpoints
-from support.runner import PRETRAIN, Job, done, electra, refused
+from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
 
 
 def _weights(run: Path) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def _interrupted(job: Job, run: str) -> int:
 
 def test_an_interrupted_run_is_the_run_bit_for_bit(job: Job) -> None:
     codes = [_interrupted(job, "stopped"), _interrupted(job, "stopped")]
-    assert codes[0] == 1
+    assert codes[0] == 130
     result = electra(*PRETRAIN, "--output", "stopped", cwd=job.folder)
     done(result)
     whole, stopped = _weights(job.run), _weights(job.folder / "stopped")
@@ -105,7 +105,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     job: Job, words: list[str], message: str
 ) -> None:
     before = sorted(job.folder.rglob("*"))
-    result = electra(*PRETRAIN, "--output", "refused", *words, cwd=job.folder)
+    command = with_changes([*PRETRAIN, "--output", "refused"], *words)
+    result = electra(*command, cwd=job.folder)
     assert message in refused(result)
     assert sorted(job.folder.rglob("*")) == before
 
@@ -115,7 +116,7 @@ def test_damaged_shards_are_named(job: Job, tmp_path: Path) -> None:
     shard = next((tmp_path / "data").glob("pretrain_data*"))
     shard.write_bytes(shard.read_bytes()[:-100])
     result = electra(*PRETRAIN, "--output", "run", cwd=tmp_path)
-    assert "it was cut short or replaced" in refused(result)
+    assert "it was truncated or replaced" in refused(result)
 
 
 def test_evaluate_repeats_the_run_s_last_evaluation(job: Job) -> None:
@@ -151,13 +152,14 @@ def test_fill_mask_and_detect(job: Job) -> None:
     ("words", "message"),
     [
         (["fill-mask", "run", "没有"], 'there is no [MASK] in "没有"'),
-        (["fill-mask", "run", "--top", "0", "[MASK]"], "--top must lie between 1 and"),
+        (["fill-mask", "run", "--top", "0", "[MASK]"], "top must be at least 1; received 0"),
         (["fill-mask", "data", "[MASK]"], "data is not the folder of a pretraining run"),
         (["detect", "run", "--checkpoint", "7", "一"], "Available: 10, 20, 30"),
         (["detect", "run", "长" * 600], "a sentence has 602 tokens, at most 512 are possible"),
         (["evaluate", "run", "--data", "nowhere"], "No such data folder: nowhere"),
-        (["evaluate", "run", "--data", "data", "--batches", "-1"], "must not be negative"),
+        (["evaluate", "run", "--data", "data", "--batches", "-1"], "batches must be at least 0"),
     ],
 )
 def test_wrong_questions(job: Job, words: list[str], message: str) -> None:
-    assert message in refused(electra(*words, cwd=job.folder))
+    code = 2 if "must be at least" in message else 1
+    assert message in refused(electra(*words, cwd=job.folder), code=code)

@@ -122,7 +122,7 @@ def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) ->
         (
             [*BUILD, "pieces.model", "--map-punctuation", "--output", "x"],
             1,
-            "--map-punctuation is for WordPiece",
+            "The SentencePiece model determines how text is normalised",
         ),
         (
             [*BUILD, "data/manifest.json", "--output", "x"],

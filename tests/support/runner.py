@@ -16,6 +16,18 @@ PRETRAIN = [
 ]
 
 
+def with_changes(words: list[str], *changes: str) -> list[str]:
+    """Returns the words of a command with other values: `--flag value` or `key=value`."""
+    changed = {word.partition("=")[0] for word in changes if word.startswith("--") or "=" in word}
+    kept = []
+    for number, word in enumerate(words):
+        flag = word if word.startswith("--") else words[number - 1]
+        name = word.partition("=")[0] if "=" in word else flag
+        if name not in changed:
+            kept.append(word)
+    return [*kept, *changes]
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """Folders and files of the job."""
