@@ -1,4 +1,4 @@
-"""The tokenizer of a vocabulary of any form, and what a tokenizer does.
+"""The interface of a tokenizer, and the choice of the tokenizer for a vocabulary.
 
 A tokenizer is one folder here with a `tokenizer.py` that names its class `TOKENIZER`; nothing else
 lists the tokenizers. The class names its vocabulary class, which recognizes its files.

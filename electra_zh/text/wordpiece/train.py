@@ -78,12 +78,7 @@ def build_vocab(
     del say
     size, lower_case = settings.size, settings.tokenizer.lower_case
     letters = string.digits + (string.ascii_lowercase if lower_case else string.ascii_letters)
-    least = 4 + 1 + _FREE_SLOTS + len(string.punctuation) + 2 * len(letters)
-    if size <= least:
-        raise UserError(
-            f"A vocabulary of {size} entries is too small: special tokens, {_FREE_SLOTS} free "
-            f"slots and the ASCII characters alone take {least}. Raise --size"
-        )
+    room = _room_after_ascii(size, letters)
     characters, word_counts = _count(blocks, settings.tokenizer)
     if not characters:
         raise UserError("The corpus is empty: a vocabulary needs text. Check the input files")
@@ -92,7 +87,6 @@ def build_vocab(
         for char, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))
         if count >= min_frequency and char not in letters and char not in string.punctuation
     }
-    room = size - least
     kept = _within(frequent, room - int(piece_share * room), limit_alphabet)
     words = _usable(word_counts, {*kept, *letters}, min_frequency)
     learn = _matched_pieces if learner == "longest-match" else _merged_pieces
@@ -101,6 +95,17 @@ def build_vocab(
         # Too few pieces for their part of the room: rarer characters get the rest of it.
         kept = _within(frequent, room - len(pieces), limit_alphabet)
     return _assemble(size, kept, letters, pieces, characters)
+
+
+def _room_after_ascii(size: int, letters: str) -> int:
+    """Returns the number of entries after the special tokens and ASCII."""
+    least = 4 + 1 + _FREE_SLOTS + len(string.punctuation) + 2 * len(letters)
+    if size <= least:
+        raise UserError(
+            f"A vocabulary of {size} entries is too small: special tokens, {_FREE_SLOTS} free "
+            f"slots and the ASCII characters alone take {least}. Raise --size"
+        )
+    return size - least
 
 
 def _is_single(char: str) -> bool:
