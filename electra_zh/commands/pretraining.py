@@ -23,7 +23,9 @@ class Pretrain(Settings):
         metavar="RECIPE",
     )
     eval_data: str | None = setting(
-        None, "held-out data, evaluated at every checkpoint", metavar="DIR"
+        None,
+        "held-out data, evaluated at every checkpoint; a resumed run keeps what it had",
+        metavar="DIR",
     )
     vocab: str | None = setting(
         None, "vocabulary file, for shards without a manifest", metavar="FILE"
@@ -37,6 +39,9 @@ class Pretrain(Settings):
     init_layers: str | None = setting(
         None, "layers to take from it: first:3, or 0,5,11", metavar="LAYERS"
     )
+    keep_optimizer: bool = setting(
+        False, "take the optimizer's moments from --init too; the steps start at 0"
+    )
 
 
 def pretrain(call: Call[Pretrain]) -> int:
@@ -44,7 +49,7 @@ def pretrain(call: Call[Pretrain]) -> int:
     settings = call.settings
     if settings.config is not None:
         load_recipe(settings.config, kind="pretrain")
-    start = parse_init(settings.init, settings.init_layers)
+    start = parse_init(settings.init, settings.init_layers, keep_optimizer=settings.keep_optimizer)
     load_tensorflow()
     from electra_zh.pretraining import run
 

@@ -39,6 +39,7 @@ class ModelFolder:
       fine_tuned: the folder holds a fine-tuned model, not a run.
       data_fingerprint: identifies the data of a run.
       init: source of a run's first weights, as plain values; None for random weights.
+      eval_data: folder of a run's held-out data; None for none.
     """
 
     vocabulary: Vocabulary
@@ -47,6 +48,7 @@ class ModelFolder:
     fine_tuned: bool
     data_fingerprint: str = ""
     init: Mapping[str, Any] | None = None
+    eval_data: str | None = None
 
     def save(self, folder: str) -> None:
         """Writes the vocabulary, then config.json."""
@@ -61,6 +63,8 @@ class ModelFolder:
             saved["data_fingerprint"] = self.data_fingerprint
         if self.init is not None:
             saved["init"] = self.init
+        if self.eval_data is not None:
+            saved["eval_data"] = self.eval_data
         files.write_json(config_path(folder), saved)
 
     @property
@@ -138,5 +142,6 @@ def load(folder: str) -> ModelFolder:
         section=section,
         fine_tuned=_FINE_TUNED in saved,
         data_fingerprint=str(saved.get("data_fingerprint", "")),
+        eval_data=saved.get("eval_data"),
         init=saved.get("init") or None,
     )

@@ -21,7 +21,7 @@ from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
-from electra_zh.finetuning.tasks import SEED_SHIFT, Training
+from electra_zh.finetuning.tasks import Training
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.training import checkpoints, devices, loop, schedules
@@ -187,10 +187,7 @@ class Trainer:
         kind, head = self._kinds[task], self.model.heads[task]
 
         def step(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            number = self.state.optimizer.step + tf.bitwise.left_shift(
-                self._seed, tf.constant(SEED_SHIFT, tf.int64)
-            )
-            key = RandomKey(0, number)
+            key = RandomKey(0, self.state.optimizer.step, trial=self._seed)
             with tf.GradientTape() as tape:
                 hidden = self.model.hidden(features, dtype=self._dtype, key=key)
                 losses = kind.losses(head, hidden, features)

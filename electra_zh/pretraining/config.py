@@ -245,19 +245,21 @@ class PretrainConfig(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Init:
-    """What a run's first weights come from. Two are the same if source and layers are.
+    """Source of a run's first weights. Two are equal if source, layers and optimizer are.
 
     Attributes:
       source: path of the model, as given.
-      layers: which of its layers are taken; all unless given.
-      kind: what the source is, in words.
-      step: its training steps, if it says.
-      positions: positions that it was trained on.
-      sha256: of its weights.
+      layers: layers to take of it; empty for all.
+      keep_optimizer: take the slots of its optimizer, too.
+      kind: kind of model, for people.
+      step: its training steps, if known.
+      positions: number of positions that were trained.
+      sha256: SHA-256 of its weights.
     """
 
     source: str
     layers: tuple[int, ...] = ()
+    keep_optimizer: bool = False
     kind: str = dataclasses.field(default="", compare=False)
     step: int | None = dataclasses.field(default=None, compare=False)
     positions: int = dataclasses.field(default=0, compare=False)
@@ -265,7 +267,8 @@ class Init:
 
     def __str__(self) -> str:
         layers = ",".join(map(str, self.layers))
-        return f"--init {self.source}" + (f" --init-layers {layers}" if layers else "")
+        keep = " --keep-optimizer" if self.keep_optimizer else ""
+        return f"--init {self.source}" + (f" --init-layers {layers}" if layers else "") + keep
 
 
 class SourceSize(NamedTuple):
@@ -280,30 +283,36 @@ class SourceSize(NamedTuple):
     generator: Mapping[str, Any]
 
 
-def parse_init(source: str | None, layers: str | None) -> Init | None:
-    """Reads the flags --init and --init-layers; None without them.
+def parse_init(
+    source: str | None, layers: str | None, *, keep_optimizer: bool = False
+) -> Init | None:
+    """Reads the flags --init, --init-layers and --keep-optimizer; None without them.
 
     Args:
       source: the path.
-      layers: `first:3`, or numbers from 0 with commas between them.
+      layers: `first:3`, or comma-separated numbers from 0.
+      keep_optimizer: whether the flag is given.
 
     Raises:
-      UsageError: layers without a source, or in another form.
+      UsageError: flags that contradict each other, or layers of another form.
     """
     if source is None:
-        if layers is not None:
-            raise UsageError("--init-layers needs --init: of which model?")
+        if layers is not None or keep_optimizer:
+            flag = "--init-layers" if layers is not None else "--keep-optimizer"
+            raise UsageError(f"{flag} has no model to take from. Add --init SOURCE.")
         return None
     source = source.rstrip("/") or source
     if layers is None:
-        return Init(source)
+        return Init(source, keep_optimizer=keep_optimizer)
+    if keep_optimizer:
+        raise UsageError("--keep-optimizer takes all layers. Remove --init-layers.")
     first, colon, count = layers.partition(":")
     if colon and first == "first" and count.isdecimal() and int(count) > 0:
         return Init(source, tuple(range(int(count))))
     words = [word.strip() for word in layers.split(",")]
     if not all(word.isdecimal() for word in words):
         raise UsageError(
-            f'--init-layers is "{layers}"; allowed: first:3, or numbers from 0 on as 0,5,11'
+            f'--init-layers is "{layers}"; allowed: first:3, or numbers from 0, such as 0,5,11'
         )
     return Init(source, tuple(map(int, words)))
 

@@ -1,4 +1,4 @@
-"""A run's folder: its settings, vocabulary and tokenizer, and what may change when it goes on.
+"""A run's folder: its settings, vocabulary and tokenizer, and the settings that may change.
 
 - `RUN/config.json`: the resolved settings, the tokenizer's, and which data it trains on
 - `RUN/vocab.txt` or `RUN/spm.model`: the vocabulary
@@ -16,6 +16,7 @@ from typing import Any
 from electra_zh import files, locks
 from electra_zh.convert import model_folder
 from electra_zh.convert.model_folder import ModelFolder
+from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import build_settings, recipe_names
@@ -23,7 +24,7 @@ from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 
-# Settings that change what is saved or shown but no number of the training: free on going on.
+# Settings that change no number of the training: they may change when a run is resumed.
 _FREE = (
     "eval_batch_size",
     "num_eval_steps",
@@ -36,7 +37,7 @@ _FREE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run's folder says of the run.
+    """A run, as its folder records it.
 
     Attributes:
       folder: where it is.
@@ -44,7 +45,8 @@ class Run:
       vocabulary: the run's own copy.
       tokenizer: how its data was tokenized.
       data_fingerprint: identifies the data that it trains on.
-      init: what its first weights come from; None where they are random.
+      init: source of its first weights; None for random ones.
+      eval_data: folder of its held-out data; None for none.
     """
 
     folder: str
@@ -53,6 +55,7 @@ class Run:
     tokenizer: TokenizerSettings
     data_fingerprint: str
     init: Init | None = None
+    eval_data: str | None = None
 
     @property
     def checkpoints(self) -> str:
@@ -72,6 +75,7 @@ class Run:
             fine_tuned=False,
             data_fingerprint=self.data_fingerprint,
             init=None if self.init is None else dataclasses.asdict(self.init),
+            eval_data=self.eval_data,
         ).save(self.folder)
 
 
@@ -100,62 +104,80 @@ def load(folder: str) -> Run:
         tokenizer=saved.tokenizer,
         data_fingerprint=saved.data_fingerprint,
         init=None if saved.init is None else build_settings(Init, saved.init, where=path),
+        eval_data=saved.eval_data,
     )
 
 
-def open_or_create(
+def create(
     folder: str,
     *,
     recipe: str | None,
-    overrides: Mapping[str, str],
-    vocabulary: Vocabulary,
-    tokenizer: TokenizerSettings,
-    data_fingerprint: str,
+    overrides: Mapping[str, Any],
+    data: DataSource,
     init: Init | None = None,
     source: SourceSize | None = None,
 ) -> Run:
-    """Opens the run in `folder` to go on with it, or creates it; writes nothing.
+    """Returns a new run; writes nothing.
 
-    A run goes on only with the settings, vocabulary and data that it was started with, since
-    anything else would not be that run. The settings that only say what is saved or shown are free.
-    What it started from may be left out, but not be another.
+    Args:
+      folder: the run's folder, which must be empty or missing.
+      recipe: name or path of a recipe.
+      overrides: settings of the command line.
+      data: the training data.
+      init: source of the first weights; None for random ones.
+      source: size of that source.
+
+    Raises:
+      UsageError: there is no recipe.
+      UserError: the folder holds something else, or a setting is not allowed.
+    """
+    files.check_output(folder)
+    if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
+        raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
+    if recipe is None:
+        names = ", ".join(recipe_names("pretrain"))
+        raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
+    size = data.vocabulary.size
+    wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init).settings
+    if wanted.model.vocab_size != size:
+        raise UserError(
+            f"vocab_size is {wanted.model.vocab_size} but the data's vocabulary has {size} tokens. "
+            "Remove vocab_size: it is that of the data."
+        )
+    return Run(folder, wanted, data.vocabulary, data.tokenizer, data.fingerprint, init)
+
+
+def resume(
+    folder: str,
+    *,
+    recipe: str | None,
+    overrides: Mapping[str, Any],
+    data: DataSource,
+    init: Init | None = None,
+) -> Run:
+    """Returns the run in `folder`, to be resumed; writes nothing.
+
+    A run is resumed only with the settings, vocabulary and data that it was started with. The
+    settings that change no number of the training are free.
 
     Args:
       folder: the run's folder.
-      recipe: name or path of a recipe; None only to go on.
-      overrides: `key=value` settings.
-      vocabulary: of the data.
-      tokenizer: of the data.
-      data_fingerprint: of the data.
-      init: what the run's first weights come from.
-      source: the size of that, for a new run.
+      recipe: name or path of a recipe; None takes the run's settings.
+      overrides: settings of the command line.
+      data: the training data.
+      init: source of the first weights; None takes the run's.
 
     Raises:
-      UsageError: a new run without a recipe.
-      UserError: the folder holds something else, or a run of other settings, vocabulary or data.
+      UserError: the run has other settings, vocabulary, data or first weights.
     """
-    if not is_run(folder):
-        files.check_output(folder)
-        if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
-            raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
-        if recipe is None:
-            names = ", ".join(recipe_names("pretrain"))
-            raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
-        size = vocabulary.size
-        wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init).settings
-        _check_vocabulary(wanted, vocabulary)
-        return Run(folder, wanted, vocabulary, tokenizer, data_fingerprint, init)
-    saved = load(folder)
+    saved, vocabulary = load(folder), data.vocabulary
     _check_init(saved, init)
     if recipe is None:
         wanted = override(saved.config, overrides)
     else:
+        size, source = vocabulary.size, _source_size(saved)
         wanted = resolve(
-            recipe,
-            overrides,
-            vocab_size=vocabulary.size,
-            source=_source_size(saved),
-            init=saved.init,
+            recipe, overrides, vocab_size=size, source=source, init=saved.init
         ).settings
     _check_same(saved, wanted)
     if saved.vocabulary != vocabulary:
@@ -164,16 +186,16 @@ def open_or_create(
             f"({saved.vocabulary.size} and {vocabulary.size} tokens): use its own data, or start "
             "a new run in another --output."
         )
-    if data_fingerprint != saved.data_fingerprint:
+    if data.fingerprint != saved.data_fingerprint:
         raise UserError(
-            f"The run in {folder} was started on other data: use the same --data to go on, or "
+            f"The run in {folder} was started on other data: use the same --data to resume, or "
             "start a new run in another --output."
         )
     return dataclasses.replace(saved, config=wanted)
 
 
 def _source_size(saved: Run) -> SourceSize | None:
-    """Returns what `model=source` meant when the run was started: the source need not be there."""
+    """Returns the meaning of `model=source` when the run was started, without its source."""
     if saved.init is None:
         return None
     values = saved.config.to_dict()
@@ -185,15 +207,7 @@ def _check_init(saved: Run, init: Init | None) -> None:
     if init is not None and init != saved.init:
         raise UserError(
             f"The run in {saved.folder} was started with {saved.init or 'random weights'}, not "
-            f"with {init}: leave --init out to go on, or start a new run in another --output."
-        )
-
-
-def _check_vocabulary(wanted: PretrainConfig, vocabulary: Vocabulary) -> None:
-    if wanted.model.vocab_size != vocabulary.size:
-        raise UserError(
-            f"vocab_size is {wanted.model.vocab_size} but the data's vocabulary has "
-            f"{vocabulary.size} tokens: leave vocab_size out, it follows the data."
+            f"with {init}. Remove --init to resume, or start a new run in another --output."
         )
 
 
@@ -204,8 +218,9 @@ def _check_same(saved: Run, wanted: PretrainConfig) -> None:
         shown = ", ".join(f"{key} {old[key]} (now {new[key]})" for key in changed[:4])
         more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
-            f"The run in {saved.folder} was started with {shown}{more}: go on with the same "
-            "settings (--config may be left out), or start a new run in another --output."
+            f"The run in {saved.folder} was started with {shown}{more}. Resume it with the same "
+            "settings (without --config), or start a new run in another --output; "
+            f"--init {saved.folder} --keep-optimizer continues from its weights and optimizer."
         )
 
 

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import time
+import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from electra_zh import locks, progress
+from electra_zh import files, locks, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig
 from electra_zh.pretraining.evaluate import make_evaluation
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.training import checkpoints, devices, loop
 from electra_zh.training.logs import MetricsLog
-
-
-class StepSums(NamedTuple):
-    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
-
-    objective: metrics.TrainingSums
-    gradient_norm: tf.Tensor
 
 
 class Program:
@@ -105,41 +99,66 @@ def prepare(
     Args:
       output: the run's folder.
       data: folder of training shards.
-      recipe: name or path of a recipe; None only to go on.
-      overrides: `key=value` settings.
-      eval_data: folder of shards kept apart, evaluated at every checkpoint and at the end.
+      recipe: name or path of a recipe; None only to resume.
+      overrides: settings of the command line.
+      eval_data: folder of held-out data, evaluated at every checkpoint and at the end; None takes
+        what the run had before.
       vocab: vocabulary file, for shards without a manifest.
-      start: what a new run's first weights come from; random unless given.
+      start: source of a new run's first weights; None for random ones.
 
     Raises:
       UserError: settings, data and run do not match.
     """
     source = open_data_source(data, vocab=vocab)
+    # The order of precedence of a run's weights:
+    # 1. The newest checkpoint in --output. It has the optimizer and the step, too.
+    # 2. The model of --init; with --keep-optimizer its optimizer's slots. The step is 0.
+    # 3. Random weights, by the seed.
     weights = None
-    if start is not None and not folder.is_run(output):
-        weights = warm_start.read(start)
-        start = warm_start.describe(start, weights)
-    run = folder.open_or_create(
-        output,
-        recipe=recipe,
-        overrides=overrides,
-        vocabulary=source.vocabulary,
-        tokenizer=source.tokenizer,
-        data_fingerprint=source.fingerprint,
-        init=start,
-        source=warm_start.size_of(weights) if weights else None,
-    )
+    if folder.is_run(output):
+        run = folder.resume(output, recipe=recipe, overrides=overrides, data=source, init=start)
+    else:
+        if start is not None:
+            weights = warm_start.read(start)
+            start = warm_start.describe(start, weights)
+        run = folder.create(
+            output,
+            recipe=recipe,
+            overrides=overrides,
+            data=source,
+            init=start,
+            source=warm_start.size_of(weights) if weights else None,
+        )
     first_weights = None
     if run.init is not None and checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
     length, words = run.config.max_seq_length, run.config.needs_words
     shards = pipeline.open_shards(data, max_seq_length=length, words=words)
-    eval_shards = None
     if eval_data is not None:
-        eval_source = open_data_source(eval_data, default=run.vocabulary)
-        eval_source.check_fits(run.vocabulary, run.tokenizer)
-        eval_shards = pipeline.open_shards(eval_data, max_seq_length=length, words=words)
-    return PreparedRun(run, shards, eval_shards, first_weights)
+        run = dataclasses.replace(run, eval_data=_absolute(eval_data))
+    return PreparedRun(run, shards, _open_eval_shards(run, eval_data), first_weights)
+
+
+def _absolute(path: str) -> str:
+    return path if files.is_remote(path) else os.path.abspath(path)
+
+
+def _open_eval_shards(run: Run, given: str | None) -> tuple[pipeline.Shard, ...] | None:
+    """Opens the held-out data of the command line, or else those that the run had before."""
+    path = given or run.eval_data
+    if path is None:
+        return None
+    if given is None and not files.exists(path):
+        logging.warning(
+            "The run's held-out data in %s is missing: it is resumed without evaluation. Give "
+            "--eval-data DIR to evaluate.",
+            path,
+        )
+        return None
+    source = open_data_source(path, default=run.vocabulary)
+    source.check_fits(run.vocabulary, run.tokenizer)
+    length, words = run.config.max_seq_length, run.config.needs_words
+    return pipeline.open_shards(path, max_seq_length=length, words=words)
 
 
 def pretrain(prepared: PreparedRun) -> bool:
@@ -172,7 +191,7 @@ def _train(prepared: PreparedRun) -> bool:
         last_step = _loop(run, state, saver, shards, eval_shards, first_step, interrupt)
     if last_step < config.num_train_steps:
         logging.info(
-            "%s: saved at step %d of %d. The same command goes on from there.",
+            "%s: saved at step %d of %d. Rerun the command to resume.",
             interrupt.signal_name,
             last_step,
             config.num_train_steps,
@@ -186,7 +205,7 @@ class _Saver:
     """Saves and restores the checkpoints of a run."""
 
     def __init__(self, run: Run, state: TrainState, *, examples: int) -> None:
-        """Takes the run, what is saved of it, and the number of examples of its data."""
+        """Takes the run, its training state, and the number of examples of its data."""
         config = run.config
         self._run, self._state, self._examples = run, state, examples
         self._store = checkpoints.CheckpointStore(run.checkpoints, keep=config.keep_checkpoint_max)
@@ -210,9 +229,9 @@ class _Saver:
 
 
 def _begin(state: TrainState, saver: _Saver, first_weights: FirstWeights) -> None:
-    """Puts the first weights in and saves them: from here on their source is not needed."""
+    """Assigns and saves the first weights; their source is not needed any more."""
     warm_start.log(first_weights)
-    first_weights.assign(state.objective)
+    first_weights.assign(state)
     saver.save(0)
 
 
@@ -239,7 +258,7 @@ def _loop(
     inner = loop.make_inner_loop(Program(state), batches, jit_compile=devices.use_xla())
     total = config.num_train_steps
     with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
-        reporter = _Reporter(config, log, bar)
+        reporter = Reporter(config, log, bar)
         actions = [loop.Action(config.log_steps, reporter.log)]
         if eval_shards is not None:
             evaluate = _evaluation(state, config, eval_shards, log)
@@ -268,7 +287,7 @@ def _announce(
     epochs = config.num_train_steps * config.train_batch_size / examples
     logging.info(
         "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
-        f"Going on from step {first_step}" if first_step else "New run",
+        f"Resuming from step {first_step}" if first_step else "New run",
         weights / 1e6,
         config.precision,
         f"{examples:,}",
@@ -294,70 +313,3 @@ def _evaluation(
         logging.info("Evaluation at step %d: %s", step, shown)
 
     return run_and_log
-
-
-class _Reporter:
-    """Adds up the sums of the calls, shows them and writes them at their steps."""
-
-    def __init__(self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar) -> None:
-        self._config = config
-        self._log = log
-        self._bar = bar
-        self._warned = False
-        self._last_call = time.monotonic()
-        self._start()
-
-    def _start(self) -> None:
-        self._total: StepSums | None = None
-        self._since = time.monotonic()
-
-    def add(self, first: int, last: int, sums: StepSums) -> None:
-        """Takes the sums of one call."""
-        steps = last - first + 1
-        self._bar.update(steps, self._figures(sums, steps))
-        # float64: counts of many steps do not fit float32.
-        sums = tf.nest.map_structure(np.float64, sums)
-        self._total = (
-            sums if self._total is None else tf.nest.map_structure(np.add, self._total, sums)
-        )
-
-    def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
-        results = metrics.training_results(sums.objective)
-        names = ("loss", "gen_loss", "disc_loss")
-        tokens = self._config.train_batch_size * self._config.max_seq_length
-        now = time.monotonic()
-        rate, self._last_call = steps * tokens / max(now - self._last_call, 1e-9), now
-        shown = {name: f"{results[name]:.3f}" for name in names if name in results}
-        return {**shown, "tokens/s": f"{rate:,.0f}"}
-
-    def log(self, step: int) -> None:
-        """Writes the means since the last line, after `step`."""
-        assert self._total is not None
-        total, config = self._total, self._config
-        steps = float(total.objective.steps)
-        seconds = time.monotonic() - self._since
-        results = metrics.training_results(total.objective)
-        self._warn_if_nothing_learnt(step, results)
-        results["gradient_norm"] = float(total.gradient_norm) / steps
-        results["steps_per_second"] = steps / seconds
-        results["tokens_per_second"] = (
-            steps * config.train_batch_size * config.max_seq_length / seconds
-        )
-        self._log.write(step, "train", results)
-        self._start()
-
-    def _warn_if_nothing_learnt(self, step: int, results: Mapping[str, float]) -> None:
-        """Warns once of a discriminator that finds nothing although warm-up is over."""
-        if self._warned or step <= self._config.num_warmup_steps or "disc_loss" not in results:
-            return
-        blind = results["disc_predicted_replaced"] == 0
-        if blind and abs(results["disc_auc_real"] - 0.5) < 0.02:
-            self._warned = True
-            logging.warning(
-                "The discriminator has learnt nothing by step %d: it takes no token to be "
-                "replaced, and its AUC is %.3f (0.5 is chance). Try a lower learning_rate or more "
-                "num_warmup_steps, a weaker generator (generator_hidden_size), or check the data "
-                "with `electra-zh fill-mask`.",
-                step,
-                results["disc_auc_real"],
-            )

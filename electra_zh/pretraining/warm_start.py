@@ -5,7 +5,8 @@
 - The generator is taken whole or not at all, and its masked-LM head with it: layers that meet
   strange neighbours are worth nothing. A head of masked LM goes with the network that it was
   trained on: BERT's into plain masked LM, not into a generator.
-- Optimizer and step start fresh. Nothing of the source is needed once the run has saved.
+- The step starts at 0, and with it schedule and data. The optimizer's slots start at zero, or with
+  `keep_optimizer` as the source's. The source is not needed once the run has saved.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from electra_zh.convert import adapt, source
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.weight_names import part_shapes, variable_name
-from electra_zh.pretraining import warm_start_report as init_report
+from electra_zh.models.weight_names import part_shapes
+from electra_zh.pretraining import warm_start_report
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.objectives import objective_class
-from electra_zh.pretraining.objectives.base import Networks, Objective
+from electra_zh.pretraining.objectives.base import Networks
+from electra_zh.pretraining.state import TrainState, variables_by_name
+from electra_zh.training import checkpoints
+from electra_zh.training.optimizers import optimizer_class
 
 # Settings of a size that shapes or heads depend on, beside vocabulary and positions.
 _SIZES = (
@@ -41,16 +45,18 @@ class FirstWeights(NamedTuple):
 
     Attributes:
       tensors: what is loaded, by the names of the run's variables.
-      lines: what is loaded and what is not, for people.
+      lines: report of what is loaded and what is not.
+      slots: the optimizer's slots, by name; empty for a new optimizer.
     """
 
     tensors: Mapping[str, np.ndarray]
     lines: tuple[str, ...]
+    slots: Mapping[str, np.ndarray]
 
-    def assign(self, objective: Objective) -> None:
-        """Puts the weights into the networks; the others keep their initial values."""
-        variables = {variable_name(v.name): v for v in objective.trainable_variables}
-        for name, value in self.tensors.items():
+    def assign(self, state: TrainState) -> None:
+        """Assigns the weights and slots; the others keep their initial values."""
+        variables = variables_by_name(state.objective) | state.optimizer.state_tensors()
+        for name, value in {**self.tensors, **self.slots}.items():
             variables[name].assign(value)
 
 
@@ -155,9 +161,9 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
     assert all(shapes[name] == value.shape for name, value in tensors.items())
     lines = [
         *weights.lines(),
-        *init_report.table(tensors, shapes, fitted.tensors),
-        init_report.tokens_line(tokens),
-        init_report.positions_line(kept, config.model.max_position_embeddings),
+        *warm_start_report.table(tensors, shapes, fitted.tensors),
+        warm_start_report.tokens_line(tokens),
+        warm_start_report.positions_line(kept, config.model.max_position_embeddings),
         *_meaning(fitted, config, tensors, misfit),
     ]
     if run.init is not None and run.init.layers:
@@ -167,7 +173,37 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
             f"note: the source's text was made with {weights.tokenizer}, the data with "
             f"{run.tokenizer}"
         )
-    return FirstWeights(tensors, (*lines, init_report.advice(weights, config)))
+    slots = _slots(weights, run) if run.init is not None and run.init.keep_optimizer else {}
+    if slots:
+        lines.append("optimizer: the source's moments of the gradients; the schedule starts anew")
+    return FirstWeights(tensors, (*lines, warm_start_report.advice(weights, config)), slots)
+
+
+def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
+    """Returns the slots of the source's optimizer, which must fit every variable of the run."""
+    remedy = "Remove --keep-optimizer to start with a new optimizer."
+    if optimizer_class(run.config.optimizer).corrects_bias:
+        raise UserError(
+            f"optimizer={run.config.optimizer} corrects the moments by the number of its steps and "
+            f"cannot start with those of another run. {remedy}"
+        )
+    if weights.trained is None or not weights.checkpoint:
+        raise UserError(f"--keep-optimizer: {weights.path} is not a pretraining run. {remedy}")
+    if weights.vocabulary != run.vocabulary:
+        raise UserError(
+            f"--keep-optimizer: {weights.path} has another vocabulary than the data. {remedy}"
+        )
+    slots = checkpoints.read(weights.checkpoint).optimizer
+    for name, shape in variable_shapes(run.config).items():
+        for slot in (f"m/{name}", f"v/{name}"):
+            found = slots[slot].shape if slot in slots else None
+            if found != shape:
+                raise UserError(
+                    f"--keep-optimizer: {slot} is {_shape(found)} in {weights.path} and "
+                    f"{_shape(shape)} in this run. Use its size and objective (model=source). "
+                    f"{remedy}"
+                )
+    return slots
 
 
 def _check_encoder(weights: Weights, config: PretrainConfig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
@@ -16,14 +17,9 @@ VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])
 
 
 def _open(path: Path, recipe: str | None = "nano", *, data: str = "d", **overrides: str) -> Run:
-    return folder.open_or_create(
-        str(path),
-        recipe=recipe,
-        overrides=overrides,
-        vocabulary=VOCABULARY,
-        tokenizer=TokenizerSettings(map_punctuation=True),
-        data_fingerprint=data,
-    )
+    source = DataSource("data", VOCABULARY, TokenizerSettings(map_punctuation=True), data)
+    open_run = folder.resume if folder.is_run(str(path)) else folder.create
+    return open_run(str(path), recipe=recipe, overrides=overrides, data=source)
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -50,7 +46,7 @@ def test_what_is_shown_and_saved_may_change(tmp_path: Path) -> None:
     [
         ("nano", {"learning_rate": "1"}, r"was started with learning_rate 0.001 \(now 1.0\)"),
         (None, {"hidden_size": "64"}, r"was started with model.hidden_size 128 \(now 64\)"),
-        ("tiny", {"max_seq_length": "64"}, "and [0-9]+ more: go on with the same settings"),
+        ("tiny", {"max_seq_length": "64"}, "and [0-9]+ more. Resume it with the same settings"),
     ],
 )
 def test_other_settings_are_refused(

@@ -10,7 +10,7 @@ from absl import logging
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
-from electra_zh.pretraining.run import StepSums, _Reporter
+from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.training.logs import MetricsLog
 from support.networks import tiny
 
@@ -41,7 +41,7 @@ def _report(folder: Path, sums: list[StepSums], *, warmup: int) -> None:
     config = tiny(num_warmup_steps=warmup)
     log = MetricsLog(str(folder), resume_step=0)
     with progress.silent("pretrain", total=100, unit="step") as bar:
-        reporter = _Reporter(config, log, bar)
+        reporter = Reporter(config, log, bar)
         for index, each in enumerate(sums):
             reporter.add(index * 10 + 1, index * 10 + 10, each)
             reporter.log(index * 10 + 10)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights, check
+from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import folder, warm_start
@@ -24,6 +26,8 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.pretraining.warm_start_report import advice
 from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.training.checkpoints import CheckpointStore
 from support.converting import make_run, make_vocabulary
 from support.networks import tiny
 
@@ -67,7 +71,7 @@ def test_all_of_a_run_of_the_same_kind(changes: dict[str, bool], tmp_path: Path)
     weights = _source(tmp_path / "old", **changes)
     first = warm_start.first_weights(weights, _run(_config(**changes, seed=9)))
     state = TrainState(_config(**changes, seed=9), VOCABULARY)
-    first.assign(state.objective)
+    first.assign(state)
     variables = {variable_name(v.name): v.numpy() for v in state.objective.trainable_variables}
     assert variables.keys() == warm_start.variable_shapes(state.objective.config).keys()
     assert variables.keys() == first.tensors.keys() == weights.tensors.keys()
@@ -237,7 +241,53 @@ def test_the_source_s_size(tmp_path: Path) -> None:
         )
 
 
-# --- Flags, and what is kept of them ---------------------------------------------------------
+# --- The optimizer ---------------------------------------------------------------------------
+
+
+def _keep(path: Path, config: PretrainConfig, vocabulary: Vocabulary = VOCABULARY) -> FirstWeights:
+    init = Init(str(path), keep_optimizer=True)
+    run = Run("new", config, vocabulary, TokenizerSettings(), "data", init)
+    return warm_start.first_weights(warm_start.read(init), run)
+
+
+def _run_with_slots(path: Path) -> TrainState:
+    run, state = make_run(path)
+    for index, slot in enumerate(state.optimizer.state_tensors().values()):
+        slot.assign(tf.fill(slot.shape, float(index)))
+    state.optimizer.step.assign(7)
+    state.save(CheckpointStore(run.checkpoints, keep=1), 7, state={})
+    return state
+
+
+def test_the_optimizer_s_slots_are_kept_and_the_step_is_not(tmp_path: Path) -> None:
+    old = _run_with_slots(tmp_path / "old")
+    config = _config(learning_rate=1e-3, num_train_steps=9)
+    first = _keep(tmp_path / "old", config)
+    state = TrainState(config, VOCABULARY)
+    first.assign(state)
+    assert int(state.optimizer.step) == 0
+    for name, slot in state.optimizer.state_tensors().items():
+        assert np.array_equal(slot, old.optimizer.state_tensors()[name]), name
+    assert any("the source's moments" in line for line in first.lines)
+
+
+def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    _run_with_slots(tmp_path / "old")
+    for changes, message in (
+        ({"untied_generator_embeddings": True}, r"m/generator/embeddings/.* is missing in .*old"),
+        ({"optimizer": "lamb"}, "optimizer=lamb corrects the moments"),
+    ):
+        with pytest.raises(UserError, match=f"{message}.*Remove --keep-optimizer"):
+            _keep(tmp_path / "old", _config(**changes))
+    tokens = [*VOCABULARY.tokens[:-1], "new"]
+    with pytest.raises(UserError, match="has another vocabulary than the data"):
+        _keep(tmp_path / "old", _config(), Vocabulary(tokens))
+    google.write(warm_start.read(Init(str(tmp_path / "old"))), str(tmp_path / "google"))
+    with pytest.raises(UserError, match="is not a pretraining run"):
+        _keep(tmp_path / "google", _config())
+
+
+# --- Flags, and what a run records -----------------------------------------------------------
 
 
 def test_flags() -> None:
@@ -245,25 +295,24 @@ def test_flags() -> None:
     assert parse_init("old/", None) == Init("old")
     assert parse_init("old", "first:3") == parse_init("old", "0,1, 2") == Init("old", (0, 1, 2))
     for words in ("last:3", "first:0", "first:", "0,", "-1", "three"):
-        with pytest.raises(UsageError, match="allowed: first:3, or numbers from 0 on"):
+        with pytest.raises(UsageError, match="allowed: first:3, or numbers from 0"):
             parse_init("old", words)
-    with pytest.raises(UsageError, match="--init-layers needs --init"):
+    with pytest.raises(UsageError, match=r"--init-layers .* Add --init SOURCE"):
         parse_init(None, "first:3")
+    with pytest.raises(UsageError, match=r"--keep-optimizer .* Add --init SOURCE"):
+        parse_init(None, None, keep_optimizer=True)
+    with pytest.raises(UsageError, match="Remove --init-layers"):
+        parse_init("old", "first:3", keep_optimizer=True)
+    assert str(parse_init("old", None, keep_optimizer=True)) == "--init old --keep-optimizer"
 
 
 def _open(path: Path, start: Init | None, **overrides: str) -> Run:
-    return folder.open_or_create(
-        str(path),
-        recipe="nano",
-        overrides=overrides,
-        vocabulary=VOCABULARY,
-        tokenizer=TokenizerSettings(),
-        data_fingerprint="data",
-        init=start,
-    )
+    source = DataSource("data", VOCABULARY, TokenizerSettings(), "data")
+    open_run = folder.resume if folder.is_run(str(path)) else folder.create
+    return open_run(str(path), recipe="nano", overrides=overrides, data=source, init=start)
 
 
-def test_a_run_goes_on_only_from_its_own_start(tmp_path: Path) -> None:
+def test_a_run_is_resumed_only_with_its_own_first_weights(tmp_path: Path) -> None:
     described = Init("old", (0, 5), kind="a run", step=7, positions=64, sha256="12")
     _open(tmp_path / "run", described).save()
     saved = folder.load(str(tmp_path / "run"))

@@ -31,8 +31,13 @@ class UpdateRule(NamedTuple):
 class Optimizer(tf.Module):
     """An optimizer with two slots per variable and a clip by global norm.
 
-    What a resumed run needs is `step` (updates done) and `state_tensors`.
+    A resumed run needs `step` (updates done) and `state_tensors`.
+
+    Attributes:
+      corrects_bias: the update depends on the number of steps that the slots have seen.
     """
+
+    corrects_bias = False
 
     def __init__(
         self,

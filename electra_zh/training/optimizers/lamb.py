@@ -20,6 +20,8 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
+    corrects_bias = True
+
     def update(
         self,
         index: int,

@@ -1,0 +1,90 @@
+"""Metrics of training: summed over calls, shown and logged as means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from electra_zh import progress
+from electra_zh.pretraining import metrics
+from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.training.logs import MetricsLog
+
+
+class StepSums(NamedTuple):
+    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
+
+    objective: metrics.TrainingSums
+    gradient_norm: tf.Tensor
+
+
+class Reporter:
+    """Adds up the sums of the calls, shows them and writes them at their steps."""
+
+    def __init__(self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar) -> None:
+        self._config = config
+        self._log = log
+        self._bar = bar
+        self._warned = False
+        self._last_call = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        self._total: StepSums | None = None
+        self._since = time.monotonic()
+
+    def add(self, first: int, last: int, sums: StepSums) -> None:
+        """Takes the sums of one call."""
+        steps = last - first + 1
+        self._bar.update(steps, self._figures(sums, steps))
+        # float64: counts of many steps do not fit float32.
+        sums = tf.nest.map_structure(np.float64, sums)
+        self._total = (
+            sums if self._total is None else tf.nest.map_structure(np.add, self._total, sums)
+        )
+
+    def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
+        results = metrics.training_results(sums.objective)
+        names = ("loss", "gen_loss", "disc_loss")
+        tokens = self._config.train_batch_size * self._config.max_seq_length
+        now = time.monotonic()
+        rate, self._last_call = steps * tokens / max(now - self._last_call, 1e-9), now
+        shown = {name: f"{results[name]:.3f}" for name in names if name in results}
+        return {**shown, "tokens/s": f"{rate:,.0f}"}
+
+    def log(self, step: int) -> None:
+        """Writes the means since the last line, after `step`."""
+        assert self._total is not None
+        total, config = self._total, self._config
+        steps = float(total.objective.steps)
+        seconds = time.monotonic() - self._since
+        results = metrics.training_results(total.objective)
+        self._warn_if_nothing_learnt(step, results)
+        results["gradient_norm"] = float(total.gradient_norm) / steps
+        results["steps_per_second"] = steps / seconds
+        results["tokens_per_second"] = (
+            steps * config.train_batch_size * config.max_seq_length / seconds
+        )
+        self._log.write(step, "train", results)
+        self._start()
+
+    def _warn_if_nothing_learnt(self, step: int, results: Mapping[str, float]) -> None:
+        """Warns once if the discriminator detects nothing after warm-up."""
+        if self._warned or step <= self._config.num_warmup_steps or "disc_loss" not in results:
+            return
+        blind = results["disc_predicted_replaced"] == 0
+        if blind and abs(results["disc_auc_real"] - 0.5) < 0.02:
+            self._warned = True
+            logging.warning(
+                "The discriminator has learnt nothing by step %d: it predicts no token as "
+                "replaced, and its AUC is %.3f (0.5 is chance). Try a lower learning_rate or more "
+                "num_warmup_steps, a weaker generator (generator_hidden_size), or check the data "
+                "with `electra-zh fill-mask`.",
+                step,
+                results["disc_auc_real"],
+            )
