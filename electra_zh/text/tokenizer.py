@@ -132,6 +132,24 @@ class Tokenizer(abc.ABC):
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:
         """Returns the characters that the tokens of a block cover; `tokenized` is its tokens."""
 
+    def find_firsts(
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        """Returns for each token of a block a character of the word that it begins in.
+
+        For `begins_word` that is as good as the first character, and faster to find.
+
+        Args:
+          text: the block.
+          tokenized: its tokens.
+          word_starts: bool [C], whether a character begins a word.
+
+        Returns:
+          int32 [T]; it never falls.
+        """
+        del word_starts
+        return self.find_covered(text, tokenized).starts
+
     def encode_batch(
         self, texts: Sequence[str], *, inside: Sequence[bool] | None = None
     ) -> TokenizedTexts:

@@ -199,6 +199,21 @@ def test_neither_block_nor_neighbours_matter(name: str, some: list[str], size: i
             np.testing.assert_array_equal(cached, alone)
 
 
+@pytest.mark.parametrize("name", SETTINGS)
+@settings(max_examples=100, deadline=None)
+@given(text=any_texts, seed=st.integers(0, 99))
+@example(text="3.5c++ ΑΣab", seed=1)
+def test_firsts_are_in_the_words_of_the_first_characters(name: str, text: str, seed: int) -> None:
+    tokenizer = TOKENIZERS[name]
+    tokenized = tokenizer.tokenize_text(text)
+    word_starts = np.random.default_rng(seed).random(len(text)) < 0.3
+    word = np.cumsum(word_starts)
+    covered = tokenizer.find_covered(text, tokenized)
+    firsts = tokenizer.find_firsts(text, tokenized, word_starts)
+    assert word[firsts].tolist() == word[covered.starts].tolist()
+    assert np.all(np.diff(firsts) >= 0)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_cached_words_with_nul_keep_their_offsets(order: int) -> None:
     some = ["abcd", "abcd\0", "ab\0cd", "\0abcd", "\0" * 9 + "abcd"][::order]

@@ -42,8 +42,8 @@ def _jieba() -> Segmenter:
 def _begins(segmenter: Segmenter, text: str) -> tuple[np.ndarray, np.ndarray]:
     """Ids of a block, and which of its tokens begin a word."""
     tokenized = TOKENIZER.tokenize_text(text)
-    firsts = TOKENIZER.find_covered(text, tokenized).starts
-    return tokenized.ids, begins_word(segmenter.starts(text, tokenized.codepoints), firsts)
+    starts = segmenter.starts(text, tokenized.codepoints)
+    return tokenized.ids, begins_word(starts, TOKENIZER.find_firsts(text, tokenized, starts))
 
 
 def _shown(segmenter: Segmenter, text: str) -> str:

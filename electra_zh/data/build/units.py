@@ -182,8 +182,7 @@ def _tokenize(
     starts = None
     if segmenter is not None:
         in_text = segmenter.starts(text, tokenized.codepoints)
-        firsts = tokenizer.find_covered(text, tokenized).starts
-        starts = words.begins_word(in_text, firsts)
+        starts = words.begins_word(in_text, tokenizer.find_firsts(text, tokenized, in_text))
     numbers["characters"] += len(text) - (len(tokenized.line_ends) - 1)
     numbers["lines"] += int(np.count_nonzero(np.diff(tokenized.line_ends, prepend=0)))
     return token_stream(

@@ -53,29 +53,49 @@ class OffsetFinder:
 
     def find(self, text: str, tokenized: TokenizedText) -> Covered:
         """Returns the characters that the tokens of a block cover."""
-        codepoints, num_tokens = tokenized.codepoints, len(tokenized.ids)
-        classes = self._classes.take(codepoints)
+        starts = _places(tokenized)
+        ends = starts + np.int32(1)
+        continues = np.zeros(len(starts), np.bool_)
+        tokens, begin, pairs = self._look_up(text, tokenized, *self._runs(text, tokenized))
+        starts[tokens] = begin + (pairs[:, 0] >> 1)
+        ends[tokens] = begin + pairs[:, 1]
+        continues[tokens] = (pairs[:, 0] & 1).astype(np.bool_)
+        return Covered(starts, ends, continues)
+
+    def find_firsts(
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        """Returns a character of each token's first word; see `Tokenizer.find_firsts`.
+
+        Only the stretches of several words are looked up.
+        """
+        firsts = _places(tokenized)
+        run_starts, run_ends = self._runs(text, tokenized)
+        word = np.cumsum(word_starts, dtype=np.int32)
+        several = word[run_ends - 1] > word[run_starts]
+        runs = run_starts[several], run_ends[several]
+        tokens, begin, pairs = self._look_up(text, tokenized, *runs)
+        firsts[tokens] = begin + (pairs[:, 0] >> 1)
+        return firsts
+
+    def _runs(self, text: str, tokenized: TokenizedText) -> tuple[np.ndarray, np.ndarray]:
+        """Returns starts and ends of the stretches of words."""
+        classes = self._classes.take(tokenized.codepoints)
         if self._settings.lower_case:
             join_sigma_parts(text, classes)
-        alone = np.flatnonzero(classes == 0).astype(np.int32)
-        run_starts, run_ends = word_runs(classes)
-        entries = self._cache.lookup(text, codepoints, run_starts, run_ends)
+        return word_runs(classes)
+
+    def _look_up(
+        self, text: str, tokenized: TokenizedText, starts: np.ndarray, ends: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the tokens of stretches: number in the block, start of the stretch, and pair."""
+        entries = self._cache.lookup(text, tokenized.codepoints, starts, ends)
         counts = self._cache.counts[entries] >> 1
         # Row i of the cache's pairs is token i of all known stretches.
         rows = ranges(self._cache.starts[entries] >> 1, counts)
+        tokens = ranges(tokenized.token_ends[ends - 1] - counts, counts)
         pairs = self._cache.ids.reshape(-1, 2).take(rows, axis=0)
-        assert len(alone) + len(pairs) == num_tokens
-        # The tokens before a stretch: the characters that are tokens, and those of other stretches.
-        before = np.searchsorted(alone, run_starts.astype(np.int32))
-        in_word = np.zeros(num_tokens, np.bool_)
-        in_word[np.arange(len(pairs)) + np.repeat(before, counts)] = True
-        begin = np.repeat(run_starts.astype(np.int32), counts)
-        starts, ends = np.empty(num_tokens, np.int32), np.empty(num_tokens, np.int32)
-        continues = np.zeros(num_tokens, np.bool_)
-        starts[~in_word], ends[~in_word] = alone, alone + np.int32(1)
-        starts[in_word], ends[in_word] = begin + (pairs[:, 0] >> 1), begin + pairs[:, 1]
-        continues[in_word] = (pairs[:, 0] & 1).astype(np.bool_)
-        return Covered(starts, ends, continues)
+        return tokens, np.repeat(starts.astype(np.int32), counts), pairs
 
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""
@@ -102,6 +122,12 @@ class OffsetFinder:
         assert word_end == len(sources.starts)
         assert next(ids, None) is None
         return numbers
+
+
+def _places(tokenized: TokenizedText) -> np.ndarray:
+    """Returns int32 [T]: the character at which each token is counted, one of its stretch."""
+    counts = np.diff(tokenized.token_ends, prepend=0)
+    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
 class _Sources(NamedTuple):

@@ -121,6 +121,11 @@ class WordPieceTokenizer(Tokenizer):
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
         return self._offsets.find(text, tokenized)
 
+    def find_firsts(  # noqa: D102
+        self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
+    ) -> np.ndarray:
+        return self._offsets.find_firsts(text, tokenized, word_starts)
+
     def _encode_block(
         self, texts: Sequence[str], inside: Sequence[bool]
     ) -> tuple[np.ndarray, np.ndarray, Covered]:
