@@ -40,8 +40,10 @@ def convert(call: Call[Convert]) -> int:
     files.check_output(settings.output)
     load_tensorflow()
     from electra_zh.convert.source import open_source
+    from electra_zh.finetuning.kinds import head_form
 
     weights = open_source(settings.source, checkpoint=settings.checkpoint)
+    weights = weights.with_head_forms(head_form)
     for line in weights.lines():
         print(line)
     for line in writers()[settings.to].write(weights, settings.output):

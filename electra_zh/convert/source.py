@@ -8,12 +8,15 @@ from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 
 
-def open_source(path: str, *, checkpoint: int | None = None) -> Weights:
+def open_source(
+    path: str, *, checkpoint: int | None = None, settings_only: bool = False
+) -> Weights:
     """Reads a model in the first form that matches its files.
 
     Args:
       path: a folder, or the prefix of a TF1 checkpoint.
       checkpoint: step of a checkpoint of a run; None for the latest.
+      settings_only: sizes and vocabulary suffice: a folder of this tool needs no checkpoint then.
 
     Raises:
       UserError: no form matches, or the files are damaged.
@@ -23,6 +26,8 @@ def open_source(path: str, *, checkpoint: int | None = None) -> Weights:
     for reader in readers:
         if not reader.matches(path):
             continue
+        if settings_only and reader.read_settings is not None:
+            return reader.read_settings(path)
         if reader.has_checkpoints:
             return reader.read(path, checkpoint)
         if checkpoint is not None:

@@ -1,6 +1,7 @@
-"""The heads of fine-tuned models: the one table of facts that depend on the kind of task.
+"""The heads of fine-tuned models, as they are exported. This module does not import TensorFlow.
 
-To export another kind of task, add its entry to `KINDS`. This module does not import TensorFlow.
+A kind of task declares the form of its head (`finetuning.kinds`); whoever exports a model adds it
+with `Weights.with_head_forms`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,6 @@ from typing import Any, NamedTuple
 
 from electra_zh.errors import UserError
 from electra_zh.models.weight_names import DISCRIMINATOR, Naming
-
-
-def tag_names(types: Iterable[str]) -> tuple[str, ...]:
-    """Returns the BIOES tags of entity types, `O` first: the outputs of a tagging head."""
-    return ("O", *(f"{prefix}-{name}" for name in types for prefix in "BIES"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,85 +42,52 @@ class HeadForm:
     variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-_CHOICE = HeadForm(
-    "ElectraForMultipleChoice",
-    {"dense": "sequence_summary.summary", "output": "classifier"},
-    served=("logits",),
-)
-KINDS: dict[str, HeadForm] = {
-    "classification": HeadForm(
-        "ElectraForSequenceClassification",
-        {"dense": "classifier.dense", "output": "classifier.out_proj"},
-        served=("probabilities",),
-        softmax=True,
-        takes_text=True,
-        output_names=tuple,
-    ),
-    "regression": HeadForm(
-        "ElectraForSequenceClassification",
-        {"dense": "classifier.dense", "output": "classifier.out_proj"},
-        served=("value",),
-        takes_text=True,
-        is_number=True,
-        output_names=tuple,
-    ),
-    "tagging": HeadForm(
-        "ElectraForTokenClassification",
-        {"output": "classifier"},
-        served=("tag_probabilities",),
-        per_token=True,
-        softmax=True,
-        takes_text=True,
-        output_names=tag_names,
-    ),
-    "span": HeadForm(
-        "ElectraForQuestionAnswering",
-        {"output": "qa_outputs"},
-        served=("start_logits", "end_logits"),
-        per_token=True,
-        variants={
-            "start": "joint_prediction",
-            "unanswerable": "answerability",
-            "verdict": "verdict",
-        },
-    ),
-    "choice": _CHOICE,
-    "cloze": _CHOICE,
-}
-
-
 class TaskHead(NamedTuple):
     """The head of one task of a fine-tuned model.
 
     Attributes:
       name: name of the task; the weights are `heads/NAME/...`.
       kind: kind of task.
-      outputs: names of the head's outputs in order; for a number, the lower and the upper limit.
-      reference: the head is the official code's: one layer without a dense layer before it.
-      variants: names of the variants whose layers the head has.
+      labels: the task's labels; for a number, the lower and the upper limit.
+      layers: names of the head's layers.
       max_seq_length: maximum tokens of a row; None for the number of the model's positions.
+      declared: the exported form that the kind declares, if any.
     """
 
     name: str
     kind: str
-    outputs: tuple[str, ...] = ()
-    reference: bool = False
-    variants: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
     max_seq_length: int | None = None
+    declared: HeadForm | None = None
 
     @property
     def form(self) -> HeadForm:
-        """The facts that depend on the kind of task.
+        """The exported form.
 
         Raises:
-          UserError: models of this kind of task have no exported form.
+          UserError: the kind of task declares none.
         """
-        if self.kind not in KINDS:
+        if self.declared is None:
             raise UserError(
-                f'task {self.name}: kind "{self.kind}" has no exported form; '
-                f"allowed: {', '.join(KINDS)}"
+                f'task {self.name} cannot be exported: kind "{self.kind}" declares no head_form'
             )
-        return KINDS[self.kind]
+        return self.declared
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the head's outputs in order; for a number, the lower and the upper limit."""
+        return self.form.output_names(self.labels) if self.form.output_names else ()
+
+    @property
+    def reference(self) -> bool:
+        """True for the official code's head: one layer without a dense layer before it."""
+        return "dense" in self.form.layers and "dense" not in self.layers
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants whose layers the head has."""
+        return tuple(name for layer, name in self.form.variants.items() if layer in self.layers)
 
     def naming(self) -> Naming:
         """Returns the names of encoder and head in the head's class of transformers."""
@@ -136,24 +99,18 @@ class TaskHead(NamedTuple):
 
 
 def read_head(task: Mapping[str, Any], weights: Collection[str]) -> TaskHead:
-    """Returns the head of a task.
+    """Returns the head of a task, without its exported form.
 
     Args:
       task: the task's settings as plain values.
       weights: names of the model's weights, which show the layers of the head.
     """
-    form = KINDS.get(task["kind"])
-    if form is None:
-        return TaskHead(task["name"], task["kind"], max_seq_length=task.get("max_seq_length"))
-
-    def has(layer: str) -> bool:
-        return f"heads/{task['name']}/{layer}/kernel" in weights
-
+    prefix = f"heads/{task['name']}/"
+    own = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
     return TaskHead(
         name=task["name"],
         kind=task["kind"],
-        outputs=form.output_names(task["labels"]["names"]) if form.output_names else (),
-        reference="dense" in form.layers and not has("dense"),
-        variants=tuple(variant for layer, variant in form.variants.items() if has(layer)),
+        labels=tuple(task.get("labels", {}).get("names", ())),
+        layers=tuple(sorted({name.partition("/")[0] for name in own})),
         max_seq_length=task.get("max_seq_length"),
     )

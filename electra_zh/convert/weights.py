@@ -6,12 +6,12 @@ Every conversion reads into `Weights` and writes from it. This module does not i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.convert.task_heads import TaskHead
+from electra_zh.convert.task_heads import HeadForm, TaskHead
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import LETTERS, NETWORK, part_shapes
@@ -73,6 +73,11 @@ class Weights:
     def has(self, prefix: str) -> bool:
         """Returns whether any tensor's name begins with `prefix/`."""
         return any(name.startswith(f"{prefix}/") for name in self.tensors)
+
+    def with_head_forms(self, form_of: Callable[[str], HeadForm | None]) -> Weights:
+        """Returns the model with the exported forms of its heads, by the kinds of their tasks."""
+        tasks = tuple(task._replace(declared=form_of(task.kind)) for task in self.tasks)
+        return dataclasses.replace(self, tasks=tasks)
 
     @property
     def has_own_embeddings(self) -> bool:

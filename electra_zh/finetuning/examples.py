@@ -114,14 +114,14 @@ class QuestionExample(Example):
       context: the text that contains the answer.
       answers: every accepted answer, the first one being the training target; empty for an
         unanswerable question and for one answered by yes or no; None without labels.
-      verdict: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, otherwise "".
+      answer_type: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, else "".
     """
 
     id: str
     question: str
     context: str
     answers: tuple[Answer, ...] | None
-    verdict: str
+    answer_type: str
     place: str
     label_field: ClassVar[str] = "answers"
     label_noun: ClassVar[str] = "answers"
@@ -130,7 +130,7 @@ class QuestionExample(Example):
         """Returns the texts that score as correct; empty for an unanswerable question."""
         if self.answers:
             return [answer.text for answer in self.answers]
-        return [self.verdict] if self.verdict in ("YES", "NO") else []
+        return [self.answer_type] if self.answer_type in ("YES", "NO") else []
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

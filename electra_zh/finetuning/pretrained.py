@@ -90,7 +90,7 @@ def load_pretrained(
       UserError: there is no model, or no such checkpoint.
     """
     try:
-        weights = open_source(path, checkpoint=checkpoint)
+        weights = open_source(path, checkpoint=checkpoint, settings_only=from_scratch)
     except UserError as error:
         raise UserError(f"--model: {error}") from None
     if weights.vocabulary is None:

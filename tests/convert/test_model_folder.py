@@ -10,7 +10,7 @@ import pytest
 from electra_zh.convert import model_folder
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
-from support.converting import make_fine_tuned, make_run
+from support.converting import make_fine_tuned, make_run, open_fine_tuned
 
 TASK = {"name": "topics", "kind": "classification", "labels": ["a", "b"]}
 
@@ -34,7 +34,7 @@ def test_the_layout_of_a_fine_tuned_model(tmp_path: Path) -> None:
     found = model_folder.load(str(tmp_path / "model"))
     assert (found.fine_tuned, found.trained, found.init) == (True, None, None)
     assert [task["name"] for task in found.tasks] == ["topics"]
-    weights = open_source(str(tmp_path / "model"))
+    weights = open_fine_tuned(tmp_path / "model")
     assert weights.model == tuned.model.encoder.config
     assert weights.tasks[0].outputs == ("a", "b")
     assert weights.checkpoint == f"{tmp_path}/model/checkpoints/ckpt-1"

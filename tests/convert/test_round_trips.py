@@ -13,7 +13,7 @@ from electra_zh.convert.source import open_source
 from electra_zh.convert.weights import Weights
 from electra_zh.models.weight_names import variable_name
 from electra_zh.settings import load_recipe, recipe_names
-from support.converting import make_fine_tuned, make_run, make_vocabulary
+from support.converting import make_fine_tuned, make_run, make_vocabulary, open_fine_tuned
 
 
 def _size(name: str) -> dict[str, object]:
@@ -118,7 +118,7 @@ TASKS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_a_fine_tuned_model_keeps_encoder_and_labels(name: str, tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", {"name": name, **TASKS[name]})
-    source = open_source(str(tmp_path / "model"))
+    source = open_fine_tuned(tmp_path / "model")
     ours = {variable_name(v.name): v.numpy() for v in tuned.model.trainable_variables}
     assert set(ours) == set(source.tensors)
     written = huggingface.write(source, str(tmp_path / "hf"))
@@ -135,7 +135,7 @@ def test_a_fine_tuned_model_keeps_encoder_and_labels(name: str, tmp_path: Path) 
 def test_several_tasks_are_several_folders(tmp_path: Path) -> None:
     tasks = [{"name": name, **TASKS[name]} for name in ("classes", "tags")]
     make_fine_tuned(tmp_path / "model", *tasks)
-    huggingface.write(open_source(str(tmp_path / "model")), str(tmp_path / "hf"))
+    huggingface.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "hf"))
     assert sorted(path.name for path in (tmp_path / "hf").iterdir()) == ["classes", "tags"]
 
 
@@ -145,14 +145,14 @@ def test_several_tasks_are_several_folders(tmp_path: Path) -> None:
         ({"kind": "classification", "labels": ["a", "b"], "head": "reference"}, "one-layer head"),
         ({"kind": "span", "reading": {"joint_prediction": True}}, "joint_prediction"),
         ({"kind": "span", "reading": {"answerability": True}}, "answerability"),
-        ({"kind": "span", "labels": ["YES", "NO"]}, "verdict"),
+        ({"kind": "span", "labels": ["YES", "NO"]}, "answer_type"),
     ],
 )
 def test_heads_without_a_class_are_refused(
     task: dict[str, object], what: str, tmp_path: Path
 ) -> None:
     make_fine_tuned(tmp_path / "model", {"name": "t", **task})
-    source = open_source(str(tmp_path / "model"))
+    source = open_fine_tuned(tmp_path / "model")
     with pytest.raises(ValueError, match=f"task t has .*{what}, which no class"):
         huggingface.write(source, str(tmp_path / "hf"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]

@@ -17,7 +17,13 @@ from electra_zh.convert.source import open_source
 from electra_zh.finetuning.examples import TextExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.models.encoder import Encoder
-from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
+from support.converting import (
+    SENTENCES,
+    make_fine_tuned,
+    make_run,
+    make_vocabulary,
+    open_fine_tuned,
+)
 
 # Each export takes seconds, so these run with the conversions to transformers.
 pytestmark = pytest.mark.interop
@@ -131,7 +137,7 @@ def test_a_run(tmp_path: Path) -> None:
 
 def test_every_kind_of_task(tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", *TASKS)
-    lines = saved_model.write(open_source(str(tmp_path / "model")), str(tmp_path / "served"))
+    lines = saved_model.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "served"))
     without = [line for line in lines if "no signature takes text" in line]
     assert [line.partition("rows of ")[2][:4] for line in without] == ["span", "choi"]
     names = [str(task["name"]) for task in TASKS]
@@ -168,7 +174,7 @@ def _expected(head: object, name: str, hidden: Hidden) -> dict[str, tf.Tensor]:
 
 def test_pairs_of_texts_are_the_rows_of_the_task(tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", TASKS[0])
-    saved_model.write(open_source(str(tmp_path / "model")), str(tmp_path / "served"))
+    saved_model.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "served"))
     first = [*SENTENCES, SENTENCES[0] * 5, "天", ""]
     second = [SENTENCES[1], "", "Σ天", SENTENCES[2] * 3, SENTENCES[0], "地"]
     fed = {"texts": first, "second_texts": second}
@@ -190,7 +196,7 @@ def test_a_head_that_is_not_served_is_refused(tmp_path: Path) -> None:
     reading = {"answerability": True}
     make_fine_tuned(tmp_path / "model", {**TASKS[4], "reading": reading})
     with pytest.raises(ValueError, match="task reading has answerability, which the served"):
-        saved_model.write(open_source(str(tmp_path / "model")), str(tmp_path / "served"))
+        saved_model.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "served"))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name
-from support.converting import make_run
+from support.converting import make_fine_tuned, make_run
 
 
 def test_every_form_gives_the_same_encoder(tmp_path: Path) -> None:
@@ -53,6 +54,19 @@ def test_random_weights_of_a_foreign_model(tmp_path: Path) -> None:
     before = encoder.embeddings.word_embeddings.numpy()
     start.restore(encoder)
     np.testing.assert_array_equal(before, encoder.embeddings.word_embeddings)
+
+
+@pytest.mark.parametrize("name", ["run", "model"])
+def test_random_weights_need_no_checkpoint(name: str, tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    make_fine_tuned(tmp_path / "model", {"name": "t", "kind": "choice"})
+    folder = tmp_path / name
+    trained = load_pretrained(str(folder), from_scratch=True)
+    shutil.rmtree(folder / "checkpoints")
+    start = load_pretrained(str(folder), from_scratch=True)
+    assert (start, start.tensors, start.checkpoint) == (trained, {}, "")
+    with pytest.raises(UserError, match="There is no checkpoint"):
+        load_pretrained(str(folder))
 
 
 def test_paths_that_fine_tuning_cannot_start_from(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from electra_zh.convert.forms import onnx_file
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.kinds.base import Hidden
-from support.converting import make_fine_tuned, make_run, make_vocabulary
+from support.converting import make_fine_tuned, make_run, make_vocabulary, open_fine_tuned
 
 pytestmark = pytest.mark.interop
 
@@ -74,7 +74,7 @@ def test_a_masked_lm_alone(width: int, folder: str, tmp_path: Path) -> None:
 
 def test_multiple_choice(tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", {"name": "tests", "kind": "choice"})
-    onnx_file.write(open_source(str(tmp_path / "model")), str(tmp_path / "onnx"))
+    onnx_file.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "onnx"))
     session = _session(tmp_path / "onnx" / "model.onnx")
     for shape in ((1, 4, 9), (3, 2, 64)):
         fed = _fed(*shape)

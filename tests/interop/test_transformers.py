@@ -16,7 +16,13 @@ from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
+from support.converting import (
+    SENTENCES,
+    make_fine_tuned,
+    make_run,
+    make_vocabulary,
+    open_fine_tuned,
+)
 
 pytestmark = pytest.mark.interop
 # Selected by marker only: missing packages are an error, not a skip.
@@ -161,7 +167,7 @@ def test_masked_lm_alone(width: int, class_name: str, folder: str, tmp_path: Pat
 def _tuned(tmp_path: Path, **task: object) -> tuple[Any, dict[str, tf.Tensor], Hidden]:
     """Returns the head of a fine-tuned model that is written to `hf`, and what it sees."""
     tuned = make_fine_tuned(tmp_path / "model", {"name": "task", **task})
-    huggingface.write(open_source(str(tmp_path / "model")), str(tmp_path / "hf"))
+    huggingface.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "hf"))
     batch = _batch()
     return tuned.model.heads["task"], batch, _hidden(tuned.model.encoder, batch)
 

@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-from electra_zh.convert.task_heads import KINDS as KINDS_OF_TASK
 from electra_zh.convert.task_heads import TaskHead
+from electra_zh.finetuning.kinds import head_form
+from electra_zh.finetuning.tasks import kind_names
 from electra_zh.models import weight_names
 from electra_zh.models.weight_names import Naming
 from electra_zh.pretraining.objectives import build_objective
@@ -103,7 +104,7 @@ NAMINGS = {
     "generator": weight_names.GENERATOR,
     "masked lm": weight_names.MASKED_LM_ELECTRA,
     "bert": weight_names.BERT,
-    **{kind: TaskHead("tnews", kind).naming() for kind in KINDS_OF_TASK},
+    **{kind: TaskHead("tnews", kind, declared=head_form(kind)).naming() for kind in kind_names()},
 }
 
 

@@ -43,12 +43,12 @@ def ask(
     context: str,
     *answers: tuple[str, int],
     question: str = "何",
-    verdict: str = "",
+    answer_type: str = "",
     name: str = "Q0",
 ) -> QuestionExample:
     """A question with its answers, each a text and an offset."""
     found = tuple(Answer(*answer) for answer in answers)
-    return QuestionExample(name, question, context, found, verdict, f"a.json, question {name}")
+    return QuestionExample(name, question, context, found, answer_type, f"a.json, question {name}")
 
 
 def decode(rows: EncodedSplit, row: int) -> str:

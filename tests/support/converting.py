@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.source import open_source
+from electra_zh.convert.weights import Weights
 from electra_zh.finetuning import model as models
-from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.kinds import head_form, make_kind
 from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import TaskConfig
@@ -91,3 +93,8 @@ def make_fine_tuned(folder: Path, *tasks: Mapping[str, object]) -> models.FineTu
     _spread(model)
     models.save(str(folder), start, kinds, model)
     return models.FineTuned(start, kinds, model)
+
+
+def open_fine_tuned(folder: Path) -> Weights:
+    """Opens a fine-tuned model to export it."""
+    return open_source(str(folder)).with_head_forms(head_form)

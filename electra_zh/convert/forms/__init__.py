@@ -25,6 +25,7 @@ class Reader:
       matches: returns whether a path holds a model in this form.
       read: reads the model.
       has_checkpoints: `read` also takes the step of a checkpoint, None for the latest.
+      read_settings: reads the model without tensors; None where tensors show the sizes.
     """
 
     expected: str
@@ -32,6 +33,7 @@ class Reader:
     matches: Callable[[str], bool]
     read: Callable[..., Weights]
     has_checkpoints: bool = False
+    read_settings: Callable[[str], Weights] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

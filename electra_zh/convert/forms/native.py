@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from electra_zh import files
 from electra_zh.convert import model_folder
 from electra_zh.convert.forms import Reader
@@ -16,29 +18,36 @@ def _matches(path: str) -> bool:
     return is_checkpoint or model_folder.is_model_folder(path)
 
 
-def read(folder: str, step: int | None = None) -> Weights:
-    """Reads a run or a fine-tuned model from the checkpoint of `step`, by default the latest."""
+def read_settings(folder: str) -> Weights:
+    """Reads a run or a fine-tuned model without its checkpoint."""
     if files.exists(files.join(folder, "state.json")):
         raise UserError(f"{folder} is a checkpoint: give the run's folder and --checkpoint STEP")
-    where = model_folder.config_path(folder)
     saved = model_folder.load(folder)
+    return Weights(
+        path=folder,
+        kind="fine-tuned model" if saved.fine_tuned else "pretraining run",
+        model=saved.model(where=model_folder.config_path(folder)),
+        tensors={},
+        vocabulary=saved.vocabulary,
+        tokenizer=saved.tokenizer,
+        trained=saved.trained,
+    )
+
+
+def read(folder: str, step: int | None = None) -> Weights:
+    """Reads a run or a fine-tuned model from the checkpoint of `step`, by default the latest."""
+    weights, saved = read_settings(folder), model_folder.load(folder)
     path = checkpoints.find(files.join(folder, "checkpoints"), step=step)
     tensors = checkpoints.read(path, optimizer=False).model
-    model = saved.model(where=where)
     has_generator = any(name.startswith("generator/") for name in tensors)
     return check(
-        Weights(
-            path=folder,
-            kind="fine-tuned model" if saved.fine_tuned else "pretraining run",
-            model=model,
+        dataclasses.replace(
+            weights,
             tensors=tensors,
-            generator=saved.generator(model) if has_generator else None,
-            vocabulary=saved.vocabulary,
-            tokenizer=saved.tokenizer,
+            generator=saved.generator(weights.model) if has_generator else None,
             tasks=tuple(read_head(task, tensors) for task in saved.tasks),
             checkpoint=path,
             step=None if saved.fine_tuned else checkpoints.step_of(path),
-            trained=saved.trained,
         )
     )
 
@@ -49,4 +58,5 @@ READER = Reader(
     matches=_matches,
     read=read,
     has_checkpoints=True,
+    read_settings=read_settings,
 )

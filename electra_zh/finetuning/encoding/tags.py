@@ -6,7 +6,7 @@ Reading is lenient and takes BIO, BIOES and BMES, because tags need not follow a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import Entity
@@ -14,8 +14,13 @@ from electra_zh.finetuning.examples import Entity
 OUTSIDE = "O"
 
 
+def tag_names(types: Iterable[str]) -> tuple[str, ...]:
+    """Returns the BIOES tags of entity types, `O` first: the outputs of a tagging head."""
+    return (OUTSIDE, *(f"{prefix}-{name}" for name in types for prefix in "BIES"))
+
+
 def entity_tags(type_number: int, words: int) -> list[int]:
-    """Returns the tags of an entity's words, as indices into `task_heads.tag_names`.
+    """Returns the tags of an entity's words, as indices into `tag_names`.
 
     Args:
       type_number: index of the entity's type.

@@ -10,9 +10,10 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.finetuning.tasks import TaskConfig, kind_names
 
 if TYPE_CHECKING:
+    from electra_zh.convert.task_heads import HeadForm
     from electra_zh.finetuning.kinds.base import TaskKind
 
 
@@ -34,6 +35,11 @@ def kind_class(name: str) -> type[TaskKind[Any, Any]]:
         and not inspect.isabstract(value)
     )
     return found
+
+
+def head_form(name: str) -> HeadForm | None:
+    """Returns the exported form of the heads of a kind; None for unknown kinds."""
+    return kind_class(name).head_form if name in kind_names() else None
 
 
 def make_kind(task: TaskConfig, *, max_position_embeddings: int) -> TaskKind[Any, Any]:

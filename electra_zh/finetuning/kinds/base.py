@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples, Example
@@ -89,6 +90,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
       example_type: class of the examples, which any reader of such examples makes.
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
+      head_form: the exported form of the head; None for kinds that are not exported.
       task: its settings; `labels` are complete (read from a file or the training data).
       max_seq_length: maximum tokens of a row: the task's, or the model's if that is less.
     """
@@ -96,6 +98,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     example_type: ClassVar[type[Example]]
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
+    head_form: ClassVar[HeadForm | None] = None
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         """Checks the settings that only this kind of task can judge.

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import (
     RaggedTokens,
@@ -72,6 +73,12 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
 
     Their rows have `choice_mask` float32 [G, S] and, in training, `label` int32 [G].
     """
+
+    head_form = HeadForm(
+        "ElectraForMultipleChoice",
+        {"dense": "sequence_summary.summary", "output": "classifier"},
+        served=("logits",),
+    )
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
         """Returns the head."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
@@ -109,6 +110,14 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
     example_type = TextExample
     plain_reader = "plain_texts"
     submission_forms = ("labels",)
+    head_form = HeadForm(
+        "ElectraForSequenceClassification",
+        {"dense": "classifier.dense", "output": "classifier.out_proj"},
+        served=("probabilities",),
+        softmax=True,
+        takes_text=True,
+        output_names=tuple,
+    )
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         super().__init__(task, max_seq_length=max_seq_length)

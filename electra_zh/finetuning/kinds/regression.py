@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import TextExample
@@ -33,6 +34,14 @@ class Regression(TaskKind[TextExample, float]):
 
     example_type = TextExample
     plain_reader = "plain_texts"
+    head_form = HeadForm(
+        "ElectraForSequenceClassification",
+        {"dense": "classifier.dense", "output": "classifier.out_proj"},
+        served=("value",),
+        takes_text=True,
+        is_number=True,
+        output_names=tuple,
+    )
 
     @classmethod
     def metrics(cls, task: TaskConfig) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.answers import (
     QuestionTexts,
@@ -59,6 +60,17 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
 
     example_type = QuestionExample
     submission_forms = ("answers",)
+    head_form = HeadForm(
+        "ElectraForQuestionAnswering",
+        {"output": "qa_outputs"},
+        served=("start_logits", "end_logits"),
+        per_token=True,
+        variants={
+            "start": "joint_prediction",
+            "unanswerable": "answerability",
+            "verdict": "answer_type",
+        },
+    )
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         """Makes the kind.
@@ -90,10 +102,10 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         if example.answers is None:
             return Problem("no answers: is this a test file?")
         known = {"", *self.task.labels.names} | ({"NONE"} if self._rules == "squad2" else set())
-        if example.verdict in known:
+        if example.answer_type in known:
             return None
-        shown = "no answer" if example.verdict == "NONE" else example.verdict
-        detail = f"add {example.verdict} to labels.names of task {self.task.name}"
+        shown = "no answer" if example.answer_type == "NONE" else example.answer_type
+        detail = f"add {example.answer_type} to labels.names of task {self.task.name}"
         return Problem(f"the answer is {shown}, not a span", detail)
 
     def encode(
@@ -115,7 +127,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         notes: tuple[str, ...] = ()
         if training:
             targets = find_targets(examples, contexts)
-            is_span = np.array([not example.verdict for example in examples], np.bool_)
+            is_span = np.array([not example.answer_type for example in examples], np.bool_)
             notes = self._notes(targets, is_span)
             used = np.flatnonzero(targets.found | ~is_span)
         room = self.max_seq_length - 3 - query_lengths[used]
@@ -171,10 +183,9 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         offset: np.ndarray,
     ) -> dict[str, np.ndarray]:
         of = windows.texts
-        types = np.array(
-            [_ANSWER_TYPES.index(each.verdict) if each.verdict else -1 for each in examples],
-            np.int64,
-        )[of]
+        names = [example.answer_type for example in examples]
+        numbers = [_ANSWER_TYPES.index(name) if name else -1 for name in names]
+        types = np.array(numbers, np.int64)[of]
         first, last = targets.first[of] - windows.starts, targets.last[of] - windows.starts
         inside = (first >= 0) & (last < windows.lengths) & (types < 0)
         labels = {

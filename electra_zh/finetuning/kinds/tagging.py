@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh.convert.task_heads import tag_names
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
-from electra_zh.finetuning.encoding.tags import tags_to_entities
+from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import Entity, TaggedExample
@@ -99,6 +99,15 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     example_type = TaggedExample
     plain_reader = "plain_sentences"
     submission_forms = ("entities",)
+    head_form = HeadForm(
+        "ElectraForTokenClassification",
+        {"output": "classifier"},
+        served=("tag_probabilities",),
+        per_token=True,
+        softmax=True,
+        takes_text=True,
+        output_names=tag_names,
+    )
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         super().__init__(task, max_seq_length=max_seq_length)

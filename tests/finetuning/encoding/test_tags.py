@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.convert.task_heads import tag_names
 from electra_zh.errors import UserError
-from electra_zh.finetuning.encoding.tags import entity_tags, tags_to_entities
+from electra_zh.finetuning.encoding.tags import entity_tags, tag_names, tags_to_entities
 from electra_zh.finetuning.examples import Entity
 
 TYPES = ["PER", "a-b"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_zh.convert.task_heads import tag_names
+from electra_zh.finetuning.encoding.tags import tag_names
 from electra_zh.finetuning.heads.tag_paths import best_tags
 
 

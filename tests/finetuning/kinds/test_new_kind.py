@@ -1,4 +1,4 @@
-"""A new kind of task is one file: with it in the package, the commands fine-tune and predict."""
+"""A new kind of task is one file: with it in the package, every command works."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
+from electra_zh.commands.command import Call
+from electra_zh.commands.conversion import Convert, convert
 from electra_zh.finetuning import kinds
 from electra_zh.finetuning.predict import predict
 from electra_zh.finetuning.run import Request, finetune
@@ -21,6 +24,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.convert.task_heads import HeadForm
 from electra_zh.finetuning.examples import TextExample
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.kinds.classification import PooledHead, text_rows
@@ -31,6 +35,12 @@ class Length(TaskKind[TextExample, float]):
 
     example_type = TextExample
     plain_reader = "plain_texts"
+    head_form = HeadForm(
+        "ElectraForSequenceClassification",
+        {"dense": "classifier.dense", "output": "classifier.out_proj"},
+        served=("length",),
+        takes_text=True,
+    )
 
     @classmethod
     def metrics(cls, task):
@@ -47,7 +57,7 @@ class Length(TaskKind[TextExample, float]):
         return dataclasses.replace(rows, per_group={"length": lengths})
 
     def make_head(self, model, path, *, seed):
-        return PooledHead(model, path, 1, seed=seed, reference=True)
+        return PooledHead(model, path, 1, seed=seed, reference=False)
 
     def losses(self, head, hidden, features):
         return tf.square(head(hidden)[:, 0] - features["length"])
@@ -88,8 +98,9 @@ def length_kind(tmp_path: Path) -> Iterator[None]:
     sys.modules.pop("electra_zh.finetuning.kinds.length", None)
 
 
-@pytest.mark.usefixtures("length_kind")
-def test_a_file_adds_a_kind(tmp_path: Path) -> None:
+@pytest.fixture
+def tuned(tmp_path: Path, length_kind: None) -> Path:
+    """The output of fine-tuning a task of the new kind."""
     assert "length" in kind_names()
     run, _ = make_run(tmp_path / "run")
     data = tmp_path / "data" / "lengths"
@@ -98,13 +109,29 @@ def test_a_file_adds_a_kind(tmp_path: Path) -> None:
     (data / "train.json").write_text("\n".join(lines) + "\n")
     (tmp_path / "lengths.yaml").write_text(TASK)
     output = str(tmp_path / "out")
-    tasks = [str(tmp_path / "lengths.yaml")]
+    tasks = (str(tmp_path / "lengths.yaml"),)
     assert finetune(Request(run.folder, tasks, str(tmp_path / "data"), output))
+    return tmp_path / "out"
+
+
+def test_a_new_kind_predicts(tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "new.txt").write_text("\n".join(SENTENCES) + "\n")
-    count, _ = predict(output, str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
+    count, _ = predict(str(tuned), str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
     assert count == len(SENTENCES)
     again = [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()]
-    dev = (tmp_path / "out/lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()
+    dev = (tuned / "lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()
     assert [each["length"] for each in again] == pytest.approx(
         [json.loads(line)["length"] for line in dev], abs=1e-5
     )
+
+
+def test_a_new_kind_is_exported(tuned: Path, tmp_path: Path) -> None:
+    for name in ("saved-model", "huggingface"):
+        settings = Convert(str(tuned / "lengths" / "model"), name, str(tmp_path / name))
+        assert convert(Call(settings, {}, dry_run=False)) == 0
+    served = tf.saved_model.load(str(tmp_path / "saved-model")).signatures
+    found = served["texts"](texts=tf.constant(SENTENCES))["length"].numpy()
+    dev = (tuned / "lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()
+    assert found == pytest.approx([json.loads(line)["length"] for line in dev], abs=1e-5)
+    written = json.loads((tmp_path / "huggingface" / "config.json").read_text())
+    assert written["architectures"] == ["ElectraForSequenceClassification"]

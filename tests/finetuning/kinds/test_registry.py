@@ -34,9 +34,8 @@ def test_a_kind_declares_its_data(name: str) -> None:
 
 
 # Other meanings of the words: keys of the files of C3 and CLUEWSC, a task type of transformers.
-# The reader of tables recognizes columns of numbers. One table of convert has the exported forms.
+# The reader of tables recognizes columns of numbers.
 ELSEWHERE = {
-    "convert/task_heads.py": {*NAMES},
     "convert/forms/huggingface.py": {"regression"},
     "finetuning/readers/choices.py": {"choice"},
     "finetuning/readers/tables.py": {"regression"},

@@ -134,14 +134,14 @@ def test_questions_of_one_id_are_scored_each() -> None:
 
 def test_cjrc_scores_answer_types() -> None:
     kind = make_span(metric="cjrc_f1", labels=("YES", "NO", "NONE"))
-    examples = [ask("天", verdict="YES"), ask("天", verdict="NONE"), ask("天", verdict="NO")]
+    examples = [ask("天", answer_type=name) for name in ("YES", "NONE", "NO")]
     found = kind.scores(examples, [predict("YES"), predict("", best="天"), predict("YES")])
     assert found["cjrc_em"] == pytest.approx(200 / 3)
 
 
 def test_squad2_reports_the_best_threshold() -> None:
     kind = make_span(metric="squad2_f1", null_threshold=5.0)
-    examples = [ask("天", ("天", 0)), ask("天", verdict="NONE"), ask("地", ("地", 0))]
+    examples = [ask("天", ("天", 0)), ask("天", answer_type="NONE"), ask("地", ("地", 0))]
     predictions = [
         predict("天", no_answer=-2.0),
         predict("天", no_answer=1.0),
@@ -173,7 +173,7 @@ def test_line_of_the_predictions_file() -> None:
     line = {"id": "Q0", "answer": "天", "score": 2.5, "nbest": nbest}
     assert make_span().to_json(example, prediction) == {**line, "gold": ["天", "天地"]}
     assert make_span().to_json(dataclasses.replace(example, answers=None), prediction) == line
-    shown = make_span(metric="squad2_f1").to_json(ask("天", verdict="NONE"), prediction)
+    shown = make_span(metric="squad2_f1").to_json(ask("天", answer_type="NONE"), prediction)
     assert (shown["no_answer_score"], shown["gold"]) == (-1.0, [])
 
 

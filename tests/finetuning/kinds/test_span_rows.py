@@ -129,7 +129,7 @@ def test_answers_too_long_to_predict_are_noted() -> None:
 
 def test_unanswerable_questions_point_to_cls() -> None:
     kind = make_span(metric="squad2_f1")
-    rows = kind.encode([ask("天地", verdict="NONE")], TOKENIZER, training=True)
+    rows = kind.encode([ask("天地", answer_type="NONE")], TOKENIZER, training=True)
     assert rows.per_group["start"].tolist() == [0]
     assert rows.per_group["answerable"].tolist() == [0.0]
     assert "answer_type" not in rows.per_group
@@ -138,10 +138,10 @@ def test_unanswerable_questions_point_to_cls() -> None:
 def test_answer_types_are_classes_and_windows_without_the_answer_are_none() -> None:
     kind = make_span(metric="cjrc_f1", length=16, labels=("YES", "NO", "NONE"))
     examples = [
-        ask("天地", verdict="NO"),
+        ask("天地", answer_type="NO"),
         ask("天" * 12 + "地", ("地", 12)),
-        ask("天", verdict="NONE"),
-        ask("天", ("YES", -1), ("天", 0), verdict="YES"),
+        ask("天", answer_type="NONE"),
+        ask("天", ("YES", -1), ("天", 0), answer_type="YES"),
     ]
     rows = kind.encode(examples, TOKENIZER, training=True)
     assert rows.example.tolist() == [0, 1, 1, 2, 3]
@@ -153,10 +153,10 @@ def test_answer_types_are_classes_and_windows_without_the_answer_are_none() -> N
 @pytest.mark.parametrize(
     ("metric", "example", "message"),
     [
-        ("em", ask("天", verdict="NONE"), "question Q0: the answer is no answer, not a span"),
+        ("em", ask("天", answer_type="NONE"), "question Q0: the answer is no answer, not a span"),
         (
             "squad2_f1",
-            ask("天", verdict="YES"),
+            ask("天", answer_type="YES"),
             "the answer is YES.*add YES to labels.names of task",
         ),
         ("em", dataclasses.replace(ask("天"), answers=None), "no answers: is this a test file"),
@@ -170,7 +170,7 @@ def test_answers_of_a_type_that_is_not_a_label_are_problems(
 
 
 def test_check_keeps_the_answer_types_of_the_task() -> None:
-    examples = [ask("天", ("天", 0)), ask("天", verdict="NONE"), ask("天", verdict="NO")]
+    examples = [ask("天", ("天", 0)), ask("天", answer_type="NONE"), ask("天", answer_type="NO")]
     problems = BadExamples(skip=True)
     assert make_span(metric="squad2_f1").check(examples, problems) == examples[:2]
     kind = make_span(metric="cjrc_f1", labels=("YES", "NO", "NONE"))

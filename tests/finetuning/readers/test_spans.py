@@ -73,14 +73,14 @@ def test_unanswerable_questions_of_squad2(tmp_path: Path, flag: object) -> None:
     plausible = [{"text": "1919年", "answer_start": 6}]
     content = article(question(is_impossible=flag, plausible_answers=plausible))
     (found,) = read("squad", tmp_path / "train.json", content)
-    assert (found.answers, found.verdict) == ((), "NONE")
+    assert (found.answers, found.answer_type) == ((), "NONE")
 
 
 def test_answerable_questions_of_squad2(tmp_path: Path) -> None:
     (found,) = read(
         "squad", tmp_path / "a.json", article(question(("1963年", 17), is_impossible=False))
     )
-    assert (found.answers, found.verdict) == ((Answer("1963年", 17),), "")
+    assert (found.answers, found.answer_type) == ((Answer("1963年", 17),), "")
 
 
 @pytest.mark.parametrize("split", ["test", "new"])
@@ -172,7 +172,7 @@ def judgment(*questions: dict[str, Any]) -> dict[str, Any]:
     return {"version": "1.0", "data": data}
 
 
-def test_cjrc_has_spans_verdicts_and_unanswerable_questions(tmp_path: Path) -> None:
+def test_cjrc_has_spans_yes_no_and_unanswerable_questions(tmp_path: Path) -> None:
     content = judgment(
         question(("1963年", 17), name="1", is_impossible="false"),
         question(("YES", -1), name="2", is_impossible="false"),
@@ -180,7 +180,7 @@ def test_cjrc_has_spans_verdicts_and_unanswerable_questions(tmp_path: Path) -> N
         question(name="4", is_impossible="true"),
     )
     found = read("cjrc", tmp_path / "train.json", content)
-    assert [(each.verdict, each.answers) for each in found] == [
+    assert [(each.answer_type, each.answers) for each in found] == [
         ("", (Answer("1963年", 17),)),
         ("YES", ()),
         ("NO", ()),
@@ -196,7 +196,7 @@ def test_cjrc_keeps_the_answers_of_all_annotators(tmp_path: Path) -> None:
         question(("YES", -1), ("YES", -1), name="3", is_impossible="false"),
     )
     found = read("cjrc", tmp_path / "dev.json", content, split="dev")
-    assert [(each.verdict, each.answers) for each in found] == [
+    assert [(each.answer_type, each.answers) for each in found] == [
         ("", (Answer("1963年", 17), Answer("1963", 17))),
         ("YES", (Answer("YES", -1), Answer("1963年", 17), Answer("YES", -1))),
         ("YES", ()),
