@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from electra_zh import files
 from electra_zh.errors import InterruptError, UserError
@@ -27,6 +27,26 @@ Result = TypeVar("Result")
 OnProgress = Callable[[int], None]
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Runner(Protocol):
+    """A function that does tasks anywhere, each at least once, in any order.
+
+    A task that is done again, or by two workers at once, must leave the same files.
+    """
+
+    def __call__(
+        self,
+        work: Callable[[Task, OnProgress], Result],
+        tasks: Sequence[Task],
+        *,
+        report: OnProgress,
+    ) -> list[Result]:
+        """Does the tasks; see `run_tasks`.
+
+        Raises:
+          StoppedError: the work cannot continue; finished tasks are kept.
+        """
 
 
 class StoppedError(UserError):
@@ -83,8 +103,8 @@ def run_tasks(
     *,
     processes: int,
     report: OnProgress,
-) -> Iterator[Result]:
-    """Starts the tasks in the given order and yields each result when its task ends.
+) -> list[Result]:
+    """Starts the tasks in the given order and returns their results in this order.
 
     An error in a task ends the others and is raised here.
 
@@ -99,9 +119,7 @@ def run_tasks(
     """
     processes = min(processes, len(tasks))
     if processes <= 1:
-        for task in tasks:
-            yield work(task, report)
-        return
+        return [work(task, report) for task in tasks]
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -110,13 +128,12 @@ def run_tasks(
     # No process starts with the signals unblocked, so none reacts to them as its parent would.
     with signals_blocked(*_STOP_SIGNALS):
         pool = ProcessPoolExecutor(processes, _context(), _start_worker, (work,))
-        futures = {pool.submit(_do, task) for task in tasks}
+        futures = [pool.submit(_do, task) for task in tasks]
         workers = [each for each in multiprocessing.active_children() if each not in others]
     try:
         for future in as_completed(futures):
-            result, amount = future.result()
-            report(amount)
-            yield result
+            report(future.result()[1])
+        return [future.result()[0] for future in futures]
     except BrokenProcessPool:
         pool.shutdown()
         raise StoppedError(_cause_of_death(workers)) from None

@@ -40,12 +40,12 @@ def test_all_results_come_with_progress(processes: int) -> None:
     done: list[int] = []
     work = functools.partial(_square, add=1)
     results = run_tasks(work, list(range(20)), processes=processes, report=done.append)
-    assert sorted(results) == [number * number + 1 for number in range(20)]
+    assert results == [number * number + 1 for number in range(20)]
     assert sorted(done) == list(range(20))
 
 
 def test_no_tasks_no_workers() -> None:
-    assert list(run_tasks(_square, [], processes=4, report=print)) == []
+    assert run_tasks(_square, [], processes=4, report=print) == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_no_tasks_no_workers() -> None:
 )
 def test_errors_in_workers_end_the_work(task: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message), interruptible():
-        list(run_tasks(_fail, [0, 1, task, 0, 1, 2], processes=2, report=lambda amount: None))
+        run_tasks(_fail, [0, 1, task, 0, 1, 2], processes=2, report=lambda amount: None)
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
@@ -69,7 +69,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
         "def work(task, report):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(0.3)\n"
-        "for _ in workers.run_tasks(work, range(100), processes=2, report=print): pass\n"
+        "workers.run_tasks(work, range(100), processes=2, report=print)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -39,9 +39,8 @@ class BuildContext:
     @property
     def row_dtype(self) -> np.dtype:
         """The type of the tables of rows."""
-        return rows.row_dtype(
-            self.vocabulary.size, self.settings.max_seq_length, words=self.has_words
-        )
+        length = self.settings.max_seq_length
+        return rows.row_dtype(self.vocabulary.size, length, words=self.has_words)
 
     @property
     def row_bytes(self) -> int:

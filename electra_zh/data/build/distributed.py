@@ -30,8 +30,7 @@ from distributed.scheduler import KilledWorker
 
 from electra_zh import __version__, files
 from electra_zh.data import workers
-from electra_zh.data.build.runners import Runner
-from electra_zh.data.workers import OnProgress, Result, StoppedError, Task
+from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
 from electra_zh.errors import UserError
 from electra_zh.text.characters import UNICODE_VERSION
 
@@ -70,10 +69,7 @@ def open_cluster(scheduler: str | None, processes: int, fingerprint_path: str) -
 
 @contextlib.contextmanager
 def _local_client(processes: int) -> Iterator[distributed.Client]:
-    with (
-        tempfile.TemporaryDirectory(prefix="electra-zh-") as folder,
-        contextlib.ExitStack() as stack,
-    ):
+    with tempfile.TemporaryDirectory(prefix="electra-zh-") as folder:
         # Ctrl-C reaches the whole process group, but this process ends its workers. They inherit
         # the blocked signal from the threads started here; the resource tracker would unblock it.
         resource_tracker.ensure_running()
@@ -86,8 +82,8 @@ def _local_client(processes: int) -> Iterator[distributed.Client]:
                 local_directory=folder,
                 silence_logs=_NO_LOGS,
             )
-            stack.enter_context(cluster)
-        yield stack.enter_context(distributed.Client(cluster))
+        with cluster, distributed.Client(cluster) as client:
+            yield client
 
 
 @contextlib.contextmanager
@@ -181,32 +177,35 @@ class DaskRunner:
         tasks: Sequence[Task],
         *,
         report: OnProgress,
-    ) -> Iterator[Result]:
+    ) -> list[Result]:
         """Does the tasks; see `Runner`. Progress is reported at the end of each task."""
         if not tasks:
-            return
+            return []
         plugin = f"electra-zh-{uuid.uuid4().hex}"
         self._register(_WorkPlugin(work, self._fingerprint_path), plugin)
         futures = self._client.map(functools.partial(_do, plugin=plugin), tasks, pure=False)
-        pending = {future.key: future for future in futures}
+        keys = [future.key for future in futures]
+        pending = dict(zip(keys, futures, strict=True))
         completed = distributed.as_completed(futures, with_results=True)
         del futures
+        results: dict[str, Result] = {}
         try:
-            while not completed.is_empty():
+            while pending:
                 if not completed.has_ready():
                     self._wait()
                     continue
-                key, result, amount = self._next(completed)
+                key, (result, amount) = self._next(completed)
+                results[key] = result
                 # Release it: a worker that dies then takes only unfetched results along.
                 del pending[key]
                 report(amount)
-                yield result
         finally:
             # Running tasks come to their end on their workers, unseen.
             with contextlib.suppress(Exception):
                 if pending:
                     self._client.cancel(list(pending.values()), force=True)
                 self._client.unregister_worker_plugin(plugin)
+        return [results[key] for key in keys]
 
     def _register(self, plugin: _WorkPlugin, name: str) -> None:
         while not self._has_workers():
@@ -223,7 +222,8 @@ class DaskRunner:
                 reason += " (all machines need the same installation)"
             raise StoppedError(f"The Dask cluster at {self._where} failed: {reason}") from None
 
-    def _next(self, completed: Any) -> tuple[str, Any, int]:
+    def _next(self, completed: Any) -> tuple[str, Any]:
+        """Returns the key and the outcome of a task that is done."""
         try:
             future, outcome = next(completed)
         except KilledWorker as error:
@@ -234,7 +234,7 @@ class DaskRunner:
         # Of a cancelled task. Its status says less: a worker that dies later makes it "lost".
         if isinstance(outcome, BaseException):
             raise self._gone()
-        return future.key, *outcome
+        return future.key, outcome
 
     def _has_workers(self) -> bool:
         # The answer is empty while the client reconnects.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from electra_zh import __version__, files
 from electra_zh.data.bad_lines import report_bad_lines
@@ -24,27 +25,56 @@ from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECU
 _MAX_SHOWN_NAMES = 20
 
 
-def make_manifest(
+def make_manifests(
+    context: BuildContext,
+    counts: Sequence[units.UnitCounts],
+    shards: Mapping[str, Sequence[ShardInfo]],
+) -> dict[str, Manifest]:
+    """Returns the manifest of each split, from the counts of all units and the split's shards."""
+    numbers = _sum(each.numbers for each in counts)
+    paths = [file.path for file in context.inputs]
+    splits = [split for each in counts for split in each.splits.values()]
+    corpus = CorpusInfo(
+        files=len(paths),
+        names=tuple(map(files.short_names(paths), paths[:_MAX_SHOWN_NAMES])),
+        bytes=numbers["bytes"],
+        characters=numbers["characters"],
+        lines=numbers["lines"],
+        documents=sum(split.numbers["documents"] for split in splits),
+        bad_lines=report_bad_lines([each.bad_lines for each in counts], paths),
+        unknown_characters=units.most_common(_sum(each.unknowns for each in counts), TOP_UNKNOWNS),
+    )
+    differences = [text for each in counts for text in each.differences]
+    words = WordsInfo(
+        count=0,
+        recut_stretches=numbers[RECUT],
+        checked_lines=numbers[CHECKED],
+        different_lines=numbers[DIFFERENT],
+        differences=tuple(differences[:MAX_DIFFERENCES]),
+    )
+    made: dict[str, Manifest] = {}
+    for split, files_of_split in shards.items():
+        of_split = [each.splits[split] for each in counts]
+        made[split] = _make_manifest(context, split, corpus, words, of_split, files_of_split)
+    return made
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _make_manifest(
     context: BuildContext,
     split: str,
     corpus: CorpusInfo,
-    counts: Sequence[units.UnitCounts],
+    words: WordsInfo,
+    counts: Sequence[units.SplitCounts],
     shards: Sequence[ShardInfo],
 ) -> Manifest:
-    """Returns the manifest of a split.
-
-    Args:
-      context: the build.
-      split: `train` or `heldout`.
-      corpus: from `describe_corpus`.
-      counts: of all units.
-      shards: of the split.
-    """
-    numbers: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    for each in counts:
-        numbers.update(each.splits[split].numbers)
-        dropped.update(each.splits[split].dropped)
+    numbers, dropped = _sum(each.numbers for each in counts), _sum(each.dropped for each in counts)
     examples = numbers["examples"]
     kept = numbers["tokens"] - dropped.total()
     # [CLS] first [SEP], and a second [SEP] if there is a second segment.
@@ -69,38 +99,5 @@ def make_manifest(
         padding_share=1 - numbers["positions"] / (examples * length),
         unknown_share=numbers["unknown_tokens"] / numbers["tokens"],
         shards=tuple(shards),
-        words=_describe_words(numbers["words"], counts) if context.has_words else None,
-    )
-
-
-def _describe_words(count: int, counts: Sequence[units.UnitCounts]) -> WordsInfo:
-    counted = sum((Counter(each.words) for each in counts), Counter[str]())
-    differences = [text for each in counts for text in each.differences]
-    return WordsInfo(
-        count=count,
-        recut_stretches=counted[RECUT],
-        checked_lines=counted[CHECKED],
-        different_lines=counted[DIFFERENT],
-        differences=tuple(differences[:MAX_DIFFERENCES]),
-    )
-
-
-def describe_corpus(context: BuildContext, counts: Sequence[units.UnitCounts]) -> CorpusInfo:
-    """Returns the corpus, for the manifests of all splits."""
-    numbers: Counter[str] = Counter()
-    unknowns: Counter[str] = Counter()
-    for each in counts:
-        numbers.update(each.numbers)
-        unknowns.update(each.unknowns)
-        numbers["documents"] += sum(split.numbers["documents"] for split in each.splits.values())
-    paths = [file.path for file in context.inputs]
-    return CorpusInfo(
-        files=len(paths),
-        names=tuple(map(files.short_names(paths), paths[:_MAX_SHOWN_NAMES])),
-        bytes=numbers["bytes"],
-        characters=numbers["characters"],
-        lines=numbers["lines"],
-        documents=numbers["documents"],
-        bad_lines=report_bad_lines([each.bad_lines for each in counts], paths),
-        unknown_characters=units.most_common(unknowns, TOP_UNKNOWNS),
+        words=dataclasses.replace(words, count=numbers["words"]) if context.has_words else None,
     )

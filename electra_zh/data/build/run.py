@@ -6,9 +6,9 @@ The build has two halves. Worker processes do the tasks of each half in any orde
 2. a range of rows of every spilled segment -> one shard, shuffled once more.
 
 A task depends only on the inputs, the settings and the random seed, never on the process that does
-it. So the bytes are the same for any number of processes, on one machine or several (`runners.py`,
-or `--part`). Memory holds one block and one segment, or one shard, per process. Files of a task
-appear when they are complete, and a resumed build does only the tasks whose files are missing.
+it. So the bytes are the same for any number of processes, on one machine or several (`--runner
+dask`, or `--part`). Memory holds one block and one segment, or one shard, per process. Files of a
+task appear when they are complete, and a resumed build does only the tasks whose files are missing.
 Shards move out of `.work` when all of them exist. The manifest is written last: it marks the folder
 as finished.
 """
@@ -21,24 +21,34 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic
+from contextlib import AbstractContextManager
 
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files
-from electra_zh.data.build import manifests, shards, units
+from electra_zh.data.build import shards, units
 from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.folder import (
     check_folder,
+    fingerprint_path,
     has_work,
     make_fingerprint,
     prepared_folder,
     remove_finished,
     remove_work,
 )
-from electra_zh.data.build.runners import Runner, open_runner
+from electra_zh.data.build.manifests import make_manifests
 from electra_zh.data.build.settings import LOCAL, BuildSettings, Part
 from electra_zh.data.manifest import TRAIN, Manifest, ShardInfo
-from electra_zh.data.workers import OnProgress, Result, StoppedError, Task, interruptible
+from electra_zh.data.workers import (
+    OnProgress,
+    Result,
+    Runner,
+    StoppedError,
+    Task,
+    count_processors,
+    interruptible,
+    run_tasks,
+)
 from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
@@ -46,10 +56,6 @@ from electra_zh.text.vocabulary import Vocabulary
 
 def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
     """Builds a data folder, or resumes its build.
-
-    Args:
-      settings: the settings, for all parts of the build.
-      show: the way to show progress.
 
     Returns:
       The manifest of the finished folder.
@@ -120,8 +126,9 @@ def plan(settings: BuildSettings) -> list[str]:
       UserError: as in `build`.
     """
     settings, vocabulary, found = _read_inputs(settings)
-    check_folder(settings, make_fingerprint(settings, found, vocabulary))
-    units.make_segmenter(settings.words)
+    fingerprint = make_fingerprint(settings, found, vocabulary)
+    check_folder(settings, fingerprint)
+    units.prepare(BuildContext(settings, found, vocabulary, fingerprint=""))
     size = sum(file.size for file in found)
     number = len(documents.plan_units(found, unit_bytes=settings.unit_bytes))
     resumes = ", which has an unfinished build to resume" if has_work(settings) else ""
@@ -162,54 +169,67 @@ def _absolute(path: str) -> str:
     return path if files.is_remote(path) else os.path.abspath(path)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Half(Generic[Task, Result]):
-    """One half of the build.
+@contextlib.contextmanager
+def open_runner(settings: BuildSettings) -> Iterator[Runner]:
+    """Gives the runner that the settings name, and ends the processes started for it.
 
-    Attributes:
-      name: its name in the progress.
-      unit: the unit of progress.
-      size: returns the progress that a task makes.
+    Raises:
+      UserError: Dask is not installed, or its scheduler does not answer.
+    """
+    processes = settings.num_processes or count_processors()
+    if settings.runner == LOCAL:
+        yield functools.partial(run_tasks, processes=processes)
+        return
+    try:
+        from electra_zh.data.build import distributed
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("electra_zh"):
+            raise
+        raise UserError(
+            f"--runner {settings.runner} needs the package {error.name}: "
+            "pip install 'electra-zh[dask]'"
+        ) from None
+    path = fingerprint_path(settings)
+    with distributed.open_cluster(settings.scheduler, processes, path) as runner:
+        yield runner
+
+
+def _run_half(
+    tasks: Sequence[tuple[int, Task]],
+    load: Callable[[Task], Result | None],
+    work: Callable[[Task, OnProgress], Result],
+    *,
+    settings: BuildSettings,
+    runner: Runner,
+    show: Callable[..., AbstractContextManager[progress.Bar]],
+    prepare: Callable[[], object] = tuple,
+) -> list[Result | None]:
+    """Does the tasks of a half that are not finished and are done here.
+
+    Args:
+      tasks: each after the progress that it makes.
       load: returns the result of a finished task; None for others.
       work: does a task.
+      settings: say which tasks are done here.
+      runner: does the work.
+      show: shows the progress.
       prepare: loads data before the work; forked workers share it.
+
+    Returns:
+      The result of each task; None for those that other parts have not finished.
     """
-
-    name: str
-    unit: str
-    size: Callable[[Task], int]
-    load: Callable[[Task], Result | None]
-    work: Callable[[Task, OnProgress], Result]
-    prepare: Callable[[], object] | None = None
-
-    def run(
-        self, tasks: Sequence[Task], settings: BuildSettings, runner: Runner, show: progress.Show
-    ) -> list[Result | None]:
-        """Does the tasks that are not finished and are done here.
-
-        Returns:
-          The result of each task; None for those that other parts have not finished.
-        """
-        found = [self.load(task) for task in tasks]
-        own = [index for index in range(len(tasks)) if settings.owns(index)]
-        left = [index for index in own if found[index] is None]
-        # The largest first, so that no process is left with one at the end.
-        left.sort(key=lambda index: -self.size(tasks[index]))
-        total, todo = (sum(self.size(tasks[index]) for index in each) for each in (own, left))
-        if left and self.prepare is not None:
-            self.prepare()
-        work = functools.partial(_numbered, work=self.work)
-        with show(self.name, total=total, unit=self.unit, initial=total - todo) as bar:
-            numbered = [(index, tasks[index]) for index in left]
-            for index, result in runner(work, numbered, report=bar.update):
-                found[index] = result
-        return [each or self.load(task) for task, each in zip(tasks, found, strict=True)]
-
-
-def _numbered(
-    task: tuple[int, Task], report: OnProgress, *, work: Callable[[Task, OnProgress], Result]
-) -> tuple[int, Result]:
-    return task[0], work(task[1], report)
+    found = [load(task) for _, task in tasks]
+    own = [index for index in range(len(tasks)) if settings.owns(index)]
+    # The largest first, so that no process is left with one at the end.
+    left = sorted((i for i in own if found[i] is None), key=lambda index: -tasks[index][0])
+    total, todo = (sum(tasks[index][0] for index in each) for each in (own, left))
+    if left:
+        prepare()
+    with show(total=total, initial=total - todo) as bar:
+        results = runner(work, [tasks[index][1] for index in left], report=bar.update)
+    for index, result in zip(left, results, strict=True):
+        found[index] = result
+    return [each or load(task) for (_, task), each in zip(tasks, found, strict=True)]
 
 
 def _complete(found: Sequence[Result | None]) -> list[Result]:
@@ -222,15 +242,15 @@ def _build_units(
     context: BuildContext, runner: Runner, show: progress.Show
 ) -> list[units.UnitCounts | None]:
     plan = documents.plan_units(context.inputs, unit_bytes=context.settings.unit_bytes)
-    half: _Half[documents.TextUnit, units.UnitCounts] = _Half(
-        "reading",
-        progress.BYTES,
-        size=lambda unit: unit.size,
-        load=functools.partial(units.load_counts, context=context),
-        work=functools.partial(units.build_unit, context=context),
+    return _run_half(
+        [(unit.size, unit) for unit in plan],
+        functools.partial(units.load_counts, context=context),
+        functools.partial(units.build_unit, context=context),
+        settings=context.settings,
+        runner=runner,
+        show=functools.partial(show, "reading", unit=progress.BYTES),
         prepare=functools.partial(units.prepare, context),
     )
-    return half.run(plan, context.settings, runner, show)
 
 
 def _write_shards(
@@ -241,14 +261,15 @@ def _write_shards(
 ) -> tuple[list[shards.ShardTask], list[ShardInfo | None]]:
     segments = shards.list_segments(context, counts)
     tasks = shards.plan_shards(context.settings, segments, counts)
-    half: _Half[shards.ShardTask, ShardInfo] = _Half(
-        "writing",
-        "example",
-        size=lambda task: task.examples,
-        load=functools.partial(shards.load_shard, context=context),
-        work=functools.partial(shards.write_shard, context=context, segments=segments),
+    written = _run_half(
+        [(task.examples, task) for task in tasks],
+        functools.partial(shards.load_shard, context=context),
+        functools.partial(shards.write_shard, context=context, segments=segments),
+        settings=context.settings,
+        runner=runner,
+        show=functools.partial(show, "writing", unit="example"),
     )
-    return tasks, half.run(tasks, context.settings, runner, show)
+    return tasks, written
 
 
 def _finish(
@@ -259,11 +280,10 @@ def _finish(
 ) -> Manifest:
     """Moves the shards to their folders and writes the manifests."""
     settings, vocabulary = context.settings, context.vocabulary
-    corpus = manifests.describe_corpus(context, counts)
-    made: dict[str, Manifest] = {}
-    for split in settings.splits:
-        own = [shard for task, shard in zip(tasks, written, strict=True) if task.split == split]
-        made[split] = manifests.make_manifest(context, split, corpus, counts, own)
+    of_split: dict[str, list[ShardInfo]] = {split: [] for split in settings.splits}
+    for task, shard in zip(tasks, written, strict=True):
+        of_split[task.split].append(shard)
+    made = make_manifests(context, counts, of_split)
     remove_finished(settings, vocabulary=vocabulary.file_name)
     shards.move_shards(context, tasks)
     # The folder's own manifest comes last.

@@ -1,8 +1,8 @@
 """Rows as TFRecord files, without TensorFlow.
 
-Written by hand for speed and start-up time: `tf.train.Example` takes some 20 times as long, and
-importing TensorFlow takes longer than building a small corpus. All bytes of an example except its
-flags and ids depend only on the number of bytes of its ids, so they are made once per such number.
+Written by hand for speed and start-up time: importing TensorFlow takes longer than building a small
+corpus. All bytes of an example except its flags and ids depend only on the number of bytes of its
+ids, so they are made once per such number.
 
 A record is its length (8 bytes), the length's checksum, the serialized example, its checksum. The
 example is a protocol buffer: nested fields, each a tag, the length of its content, and the content.
@@ -12,36 +12,19 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
 
 import numpy as np
 
 from electra_zh.data.build.rows import features_of
 from electra_zh.data.records import INPUT_IDS
 
-# Rows of length 128 of a block stay in a processor's cache.
-BLOCK_ROWS = 512
 _CRC_MASK = 0xA282EAD8
 # Tags of protocol buffers: field 1, 2, 3 with a length before their content.
 _TAG1, _TAG2, _TAG3 = b"\x0a", b"\x12", b"\x1a"
 
 
-def encode_rows(
-    rows: np.ndarray, order: np.ndarray | None = None, *, words: bool = False
-) -> Iterator[bytes]:
-    """Yields the TFRecord bytes of the next `BLOCK_ROWS` rows.
-
-    Args:
-      rows: from `make_rows`, [N, 2 + L].
-      order: the rows to write, in their order; all of them by default.
-      words: the rows' ids have the bit that is written as `word_starts`.
-    """
-    for start in range(0, len(rows) if order is None else len(order), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        yield _encode_block(rows[block] if order is None else rows[order[block]], words)
-
-
-def _encode_block(rows: np.ndarray, words: bool) -> bytes:
+def encode_rows(rows: np.ndarray, *, words: bool = False) -> bytes:
+    """Returns the TFRecord bytes of rows [N, 2 + L] of `make_rows`; with words, of their starts."""
     from crc32c import crc32c
 
     ids, flags = features_of(rows, words=words)

@@ -27,13 +27,15 @@ from electra_zh.data.manifest import TRAIN
 from electra_zh.data.stored import load_dataclass, save_dataclass
 from electra_zh.data.workers import OnProgress
 from electra_zh.text import tokenizer as tokenizers
-from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.words import segmenter as words
 
 SEGMENT_BYTES = 32 << 20
 # Kinds of unknown characters that are remembered per unit: far more than are shown.
 _UNKNOWNS = 2000
+
+# A process makes each of them once, and forked workers share it.
+_make_tokenizer = functools.lru_cache(maxsize=1)(tokenizers.make_tokenizer)
+_make_segmenter = functools.lru_cache(maxsize=1)(words.make_segmenter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +61,10 @@ class UnitCounts:
     Attributes:
       build: the fingerprint of the build.
       unit: number of the unit.
-      numbers: bytes, characters, lines.
+      numbers: bytes, characters, lines, and the counts of the segmenter.
       unknowns: characters and words that became [UNK].
       bad_lines: lines skipped.
       splits: counts of each split.
-      words: counts of the segmenter.
       differences: the first lines that jieba itself cut in another way.
     """
 
@@ -73,7 +74,6 @@ class UnitCounts:
     unknowns: Mapping[str, int]
     bad_lines: BadLineLog
     splits: Mapping[str, SplitCounts]
-    words: Mapping[str, int]
     differences: tuple[str, ...]
 
 
@@ -86,22 +86,11 @@ def _counts_path(context: BuildContext, unit: int) -> str:
     return context.work_path(f"unit-{unit:06d}.json")
 
 
-@functools.lru_cache(maxsize=1)
-def make_tokenizer(vocabulary: Vocabulary, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    """Returns the tokenizer; a process makes it once, and forked workers share it."""
-    return tokenizers.make_tokenizer(vocabulary, settings)
-
-
-@functools.lru_cache(maxsize=1)
-def make_segmenter(settings: words.WordSettings | None) -> words.Segmenter | None:
-    """Returns the segmenter; a process makes it once, and forked workers share it."""
-    return None if settings is None else words.make_segmenter(settings)
-
-
 def prepare(context: BuildContext) -> None:
     """Makes the tokenizer and the segmenter, before workers are forked."""
-    make_tokenizer(context.vocabulary, context.settings.tokenizer)
-    make_segmenter(context.settings.words)
+    _make_tokenizer(context.vocabulary, context.settings.tokenizer)
+    if context.settings.words is not None:
+        _make_segmenter(context.settings.words)
 
 
 def build_unit(
@@ -109,17 +98,12 @@ def build_unit(
 ) -> UnitCounts:
     """Tokenizes and packs a unit and spills its rows.
 
-    Args:
-      unit: the unit to read.
-      report: receives the number of stored bytes read.
-      context: the build.
-
     Returns:
-      The counts, which are also on disk.
+      The counts, which are also on disk. `report` receives the number of stored bytes read.
     """
     settings = context.settings
-    tokenizer = make_tokenizer(context.vocabulary, settings.tokenizer)
-    segmenter = make_segmenter(settings.words)
+    tokenizer = _make_tokenizer(context.vocabulary, settings.tokenizer)
+    segmenter = None if settings.words is None else _make_segmenter(settings.words)
     tokenizer.unknowns.clear()
     if segmenter is not None:
         segmenter.clear()
@@ -138,15 +122,15 @@ def build_unit(
             report(block.stored_bytes)
         count = splitter.count_documents()
         splits = {split: spill.finish(count[split]) for split, spill in spills.items()}
+    counted = segmenter.counts if segmenter else {}
     counts = UnitCounts(
         build=context.fingerprint,
         unit=unit.index,
-        numbers={**numbers, "bytes": reader.text_bytes},
+        numbers={**numbers, **counted, "bytes": reader.text_bytes},
         unknowns=most_common(tokenizer.unknowns, _UNKNOWNS),
         bad_lines=reader.bad_lines,
         splits=splits,
-        words={} if segmenter is None else dict(segmenter.counts),
-        differences=() if segmenter is None else tuple(segmenter.differences),
+        differences=tuple(segmenter.differences) if segmenter else (),
     )
     save_dataclass(_counts_path(context, unit.index), counts)
     return counts
@@ -185,12 +169,10 @@ def _tokenize(
         starts = words.begins_word(in_text, tokenizer.find_firsts(text, tokenized, in_text))
     numbers["characters"] += len(text) - (len(tokenized.line_ends) - 1)
     numbers["lines"] += int(np.count_nonzero(np.diff(tokenized.line_ends, prepend=0)))
+    settings = context.settings
+    length = settings.max_seq_length
     return token_stream(
-        tokenized,
-        text,
-        packing=context.settings.packing,
-        max_length=context.settings.max_seq_length,
-        word_starts=starts,
+        tokenized, text, packing=settings.packing, max_length=length, word_starts=starts
     )
 
 
@@ -214,64 +196,55 @@ def _open_spill(context: BuildContext, split: str, unit: int) -> Iterator[_Spill
     )
     order_generator = context.make_generator(f"{split} rows", unit)
     with files.atomic_write(rows_path(context, unit, split), durable=False) as file:
-        yield _Spill(file, packer, order_generator, context)
+        yield _Spill(context, packer, order_generator, file)
 
 
+@dataclasses.dataclass
 class _Spill:
     """Packs one split of a unit and writes its rows in shuffled segments."""
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        packer: packing.Packer,
-        order_generator: random.Random,
-        context: BuildContext,
-    ) -> None:
-        self._file = file
-        self._packer = packer
-        self._order_generator = order_generator
-        self._context = context
-        self._rows: list[np.ndarray] = []
-        self._bytes = 0
-        self._numbers: Counter[str] = Counter()
-        self._segments: list[int] = []
+    context: BuildContext
+    packer: packing.Packer
+    order_generator: random.Random
+    file: BinaryIO
+    rows: list[np.ndarray] = dataclasses.field(default_factory=list)
+    numbers: Counter[str] = dataclasses.field(default_factory=Counter)
+    segments: list[int] = dataclasses.field(default_factory=list)
 
     def add(self, stream: TokenStream) -> None:
         ids = stream.ids
-        self._numbers["tokens"] += len(ids)
-        if self._context.has_words:
-            self._numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
+        self.numbers["tokens"] += len(ids)
+        if self.context.has_words:
+            self.numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
             ids = ids & ~INSIDE_WORD
-        unknown = int(np.count_nonzero(ids == self._context.vocabulary.unk_id))
-        self._numbers["unknown_tokens"] += unknown
-        self._add_examples(self._packer.add(stream))
+        unknown = int(np.count_nonzero(ids == self.context.vocabulary.unk_id))
+        self.numbers["unknown_tokens"] += unknown
+        self._add_examples(self.packer.add(stream))
 
     def finish(self, num_documents: int) -> SplitCounts:
-        self._add_examples(self._packer.finish())
+        self._add_examples(self.packer.finish())
         self._write_segment()
-        numbers = {**self._numbers, "documents": num_documents}
-        return SplitCounts(numbers, dict(self._packer.dropped), tuple(self._segments))
+        numbers = {**self.numbers, "documents": num_documents}
+        return SplitCounts(numbers, dict(self.packer.dropped), tuple(self.segments))
 
     def _add_examples(self, examples: packing.Examples) -> None:
         table = rows.make_rows(
             examples,
-            max_length=self._context.settings.max_seq_length,
-            cls_id=self._context.vocabulary.cls_id,
-            sep_id=self._context.vocabulary.sep_id,
-            dtype=self._context.row_dtype,
-            words=self._context.has_words,
+            max_length=self.context.settings.max_seq_length,
+            cls_id=self.context.vocabulary.cls_id,
+            sep_id=self.context.vocabulary.sep_id,
+            dtype=self.context.row_dtype,
+            words=self.context.has_words,
         )
-        self._numbers.update(rows.count_rows(table)._asdict())
-        self._rows.append(table)
-        self._bytes += table.nbytes
-        if self._bytes >= SEGMENT_BYTES:
+        self.numbers.update(rows.count_rows(table)._asdict())
+        self.rows.append(table)
+        if sum(each.nbytes for each in self.rows) >= SEGMENT_BYTES:
             self._write_segment()
 
     def _write_segment(self) -> None:
-        if not self._bytes:
-            return
-        table = np.concatenate(self._rows)
-        order = shuffled(len(table), self._order_generator)
-        self._file.write(table[order].tobytes())
-        self._segments.append(len(table))
-        self._rows, self._bytes = [], 0
+        tables, self.rows = self.rows, []
+        if any(map(len, tables)):
+            table = np.concatenate(tables)
+            order = shuffled(len(table), self.order_generator)
+            self.file.write(table[order].tobytes())
+            self.segments.append(len(table))

@@ -116,12 +116,11 @@ def _clean(
     filter_ = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
     with show("clean", total=sum(unit.size for unit in units), unit=progress.BYTES) as bar:
         results = run_tasks(filter_, units, processes=settings.processes, report=bar.update)
-        filtered = sorted(results, key=lambda result: result.unit)
+    filtered = sorted(results, key=lambda result: result.unit)
     tasks = _write_tasks(judge_corpus(filtered, settings, work=work), settings)
     write = functools.partial(write_unit, settings=settings, work=work, folder=folder)
     with show("writing", total=len(tasks), unit="file") as bar:
-        finished = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
-        written = sorted(finished, key=lambda result: result.unit)
+        written = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
     files.remove_tree(work)
     tally = Tally(settings.rules)
     for part in [unit.tally for unit in filtered] + [unit.tally for unit in written]:

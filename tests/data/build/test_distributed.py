@@ -20,8 +20,7 @@ import pytest
 
 import electra_zh.data.build
 from electra_zh import progress
-from electra_zh.data.build.run import build, build_part
-from electra_zh.data.build.runners import open_runner
+from electra_zh.data.build.run import build, build_part, open_runner
 from electra_zh.data.build.settings import BuildSettings, Part
 from electra_zh.data.manifest import WORK
 from electra_zh.data.workers import OnProgress, StoppedError, interruptible
@@ -117,10 +116,10 @@ def test_all_results_come_with_progress(client: Any, stamp: str) -> None:
     runner = DaskRunner(client, "here", stamp)
     done: list[int] = []
     work = functools.partial(_square, add=1)
-    results = list(runner(work, list(range(20)), report=done.append))
-    assert sorted(results) == [number * number + 1 for number in range(20)]
+    results = runner(work, list(range(20)), report=done.append)
+    assert results == [number * number + 1 for number in range(20)]
     assert sorted(done) == list(range(1, 21))
-    assert list(runner(_square, [], report=print)) == []
+    assert runner(_square, [], report=print) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def test_errors_in_tasks_end_the_work(
 
     runner = DaskRunner(client, "here", stamp)
     with pytest.raises(error, match=message), interruptible():
-        list(runner(functools.partial(_fail, stamp=stamp), tasks, report=lambda amount: None))
+        runner(functools.partial(_fail, stamp=stamp), tasks, report=lambda amount: None)
 
 
 def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
@@ -169,7 +168,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     with distributed.Client(processes=False, n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         runner = module.DaskRunner(empty, "tcp://10.0.0.1:8786", stamp)
         with pytest.raises(StoppedError, match=r"No workers at tcp://10\.0\.0\.1:8786 for"):
-            list(runner(_square, [1], report=print))
+            runner(_square, [1], report=print)
 
 
 def test_a_scheduler_that_goes_away_is_one_line(
@@ -183,13 +182,16 @@ def test_a_scheduler_that_goes_away_is_one_line(
     )
     with distributed.Client(cluster) as client:
         runner = module.DaskRunner(client, "tcp://10.0.0.1:8786", stamp)
-        results = runner(_square, list(range(1000)), report=lambda amount: None)
-        next(results)
-        threading.Timer(0.1, cluster.close).start()
+        first = iter([True])
+
+        def report(amount: int) -> None:
+            if next(first, False):
+                threading.Timer(0.1, cluster.close).start()
+
         with pytest.raises(
             StoppedError, match=r"The Dask (scheduler|cluster) at tcp://10\.0\.0\.1"
         ):
-            list(results)
+            runner(_square, list(range(1000)), report=report)
     _AT_ONCE.clear()
 
 

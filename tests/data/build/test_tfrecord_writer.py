@@ -64,19 +64,16 @@ def test_tensorflow_reads_what_is_written(tmp_path: Path, length: int, vocabular
     segments += [(length - 2, 0), (1, length - 4), (1, 0)]
     examples = _examples(segments, generator, vocabulary)
     path = tmp_path / "a.tfrecord"
-    path.write_bytes(b"".join(tfrecord_writer.encode_rows(_rows(examples, length, vocabulary))))
+    path.write_bytes(tfrecord_writer.encode_rows(_rows(examples, length, vocabulary)))
     assert _read(path, length) == _plain(examples, length)
 
 
-def test_blocks_join_and_gzip_streams_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tfrecord_writer, "BLOCK_ROWS", 7)
+def test_blocks_join_and_gzip_streams_are_read(tmp_path: Path) -> None:
     examples = _examples([(5, 4), (9, 0)] * 20, np.random.default_rng(0), 20_000)
     path = tmp_path / "a.tfrecord.gz"
-    path.write_bytes(
-        gzip.compress(b"".join(tfrecord_writer.encode_rows(_rows(examples, 16, 20_000))))
-    )
+    rows = _rows(examples, 16, 20_000)
+    blocks = (tfrecord_writer.encode_rows(rows[start : start + 7]) for start in range(0, 40, 7))
+    path.write_bytes(gzip.compress(b"".join(blocks)))
     assert _read(path, 16, "GZIP") == _plain(examples, 16)
 
 
@@ -85,7 +82,7 @@ def test_blocks_join_and_gzip_streams_are_read(
 def test_bytes_are_those_of_the_protocol_buffer_library(ids: list[int]) -> None:
     length = len(ids) + 2
     examples = packing.Examples(np.array(ids, np.int32), np.array([len(ids)]), np.array([0]))
-    data = b"".join(tfrecord_writer.encode_rows(_rows(examples, length, 70_001)))
+    data = tfrecord_writer.encode_rows(_rows(examples, length, 70_001))
     size = int.from_bytes(data[:8], "little")
     assert len(data) == size + 16
     parsed = tf.train.Example.FromString(data[12:-4])
@@ -155,7 +152,7 @@ def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) 
         words=True,
     )
     path = tmp_path / "a.tfrecord"
-    path.write_bytes(b"".join(tfrecord_writer.encode_rows(rows, words=True)))
+    path.write_bytes(tfrecord_writer.encode_rows(rows, words=True))
     serialized = tf.data.TFRecordDataset(str(path)).batch(1 << 20).get_single_element()
     decoded = records.decode_batch(serialized, max_seq_length=32, words=True)
     assert decoded["word_starts"].dtype == tf.int32
