@@ -49,7 +49,7 @@ def _place(found: Found | None) -> str:
     """Returns the folder of a task's files, with the splits that are missing for training."""
     if found is None:
         return "-"
-    missing = found.lacks()
+    missing = found.missing_splits()
     return f"{found.folder} (no {' and no '.join(missing)} file)" if missing else found.folder
 
 

@@ -20,16 +20,7 @@ from electra_zh.finetuning.tasks import Split, TaskConfig
 
 
 class Source(NamedTuple):
-    """The files of a task as they were read, before any check of the examples.
-
-    Attributes:
-      task: the settings, without labels from files.
-      found: the files.
-      splits: split to all readable examples.
-      problems: split to the unreadable ones.
-      max_position_embeddings: of the model.
-      skip_bad: bad examples are counted and skipped.
-    """
+    """The files of a task as they were read, before any check of the readable examples."""
 
     task: TaskConfig
     found: Found
@@ -45,12 +36,10 @@ class TaskData:
 
     Attributes:
       task: with complete labels.
-      kind: its way from examples to scores.
       splits: split to examples; `train` and `dev`, and `test` if there is such a file.
       test_labelled: the test examples have labels, so they are scored.
       problems: split to the skipped examples.
       notes: further lines about the files, for the log.
-      source: the files as they were read.
     """
 
     task: TaskConfig
@@ -72,12 +61,8 @@ class TaskData:
             return self
         if task.reader == source.task.reader:
             return _prepare(source._replace(task=task))
-        return load(
-            task,
-            source.found,
-            max_position_embeddings=source.max_position_embeddings,
-            skip_bad=source.skip_bad,
-        )
+        limit, skip_bad = source.max_position_embeddings, source.skip_bad
+        return load(task, source.found, max_position_embeddings=limit, skip_bad=skip_bad)
 
 
 def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExamples) -> list[Any]:
@@ -86,9 +71,9 @@ def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExa
     Raises:
       UserError: a bad example that is not skipped, a missing or empty file, or no example at all.
     """
-    readers.check_reader(task.reader, task, kind_class(task.kind).example_type)
+    reader = readers.find_reader(task.reader, task, kind_class(task.kind).example_type)
     examples = [
-        example for path in paths for example in readers.read(path, task, split=split, bad=problems)
+        example for path in paths for example in reader(path, task, split=split).read(problems)
     ]
     if not examples:
         raise UserError(f"{', '.join(paths)}: no example could be read")
@@ -103,7 +88,7 @@ def load(
     Raises:
       UserError: bad examples that are not skipped, or a split without any good one.
     """
-    assert not found.lacks()
+    assert not found.missing_splits()
     problems: dict[Split, BadExamples] = {
         split: BadExamples(skip=skip_bad) for split in found.paths
     }
@@ -116,10 +101,8 @@ def load(
 
 def _prepare(source: Source) -> TaskData:
     """Completes the labels, checks the examples and chooses `max_train_examples` of them."""
-    found, splits = source.found, dict(source.splits)
-    problems = copy.deepcopy(source.problems)
+    found, splits, problems = source.found, dict(source.splits), copy.deepcopy(source.problems)
     test = splits.get("test", [])
-    notes = tuple(_notes(source.task, found, test))
     task = _with_labels(source.task, found, splits["train"])
     kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
     test_labelled = bool(test) and all(example.has_label for example in test)
@@ -132,6 +115,7 @@ def _prepare(source: Source) -> TaskData:
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
         splits["train"] = [splits["train"][index] for index in sorted(chosen)]
+    notes = tuple(_notes(source.task, found, test))
     return TaskData(task, kind, splits, test_labelled, problems, notes, source)
 
 

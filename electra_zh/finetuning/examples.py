@@ -45,10 +45,7 @@ class Example:
 class TextExample(Example):
     """One text or a pair of texts, for classification and regression.
 
-    Attributes:
-      text_a: the first text.
-      text_b: the second text of a pair; None for single texts.
-      label: the label as the file writes it (a number as text for regression); None without.
+    The label is as the file writes it, a number as text for regression.
     """
 
     id: Any
@@ -77,8 +74,8 @@ class TaggedExample(Example):
     """One sentence with entities.
 
     Attributes:
-      text: the sentence. For files of columns: its words, joined by a space unless one of the two
-        neighbours is Chinese.
+      text: for files of columns, the words joined by a space unless one of the two neighbours is
+        Chinese.
       words: start and end (exclusive) of each word in the text if the file gives words; None if
         an entity may begin at any character.
       entities: ordered by start; None without labels.
@@ -110,8 +107,6 @@ class QuestionExample(Example):
     """One question about a context, answered by a span of it.
 
     Attributes:
-      question: the question.
-      context: the text that contains the answer.
       answers: every accepted answer, the first one being the training target; empty for an
         unanswerable question and for one answered by yes or no; None without labels.
       answer_type: `YES` or `NO` for such an answer, `NONE` for an unanswerable question, else "".
@@ -135,14 +130,7 @@ class QuestionExample(Example):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChoiceExample(Example):
-    """One question with several choices.
-
-    Attributes:
-      context: the text that the question is about.
-      question: the question.
-      choices: two or more.
-      answer: index of the correct choice; None without labels.
-    """
+    """One question about a context, with two or more choices; `answer` is the index of one."""
 
     id: Any
     context: str
@@ -158,10 +146,8 @@ class Blank:
     """One blank of a cloze text.
 
     Attributes:
-      id: its mark, `#idiom000123#`.
-      text: index of the text that contains it.
-      start: where the mark begins in that text.
-      end: where the mark ends (exclusive).
+      id: its mark, `#idiom000123#`, at the characters start to end (exclusive) of a text.
+      text: index of that text.
       answer: index of the correct candidate; None without labels.
     """
 
@@ -174,13 +160,7 @@ class Blank:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClozeExample(Example):
-    """Texts with blanks that share one list of candidates, each used at most once.
-
-    Attributes:
-      texts: the texts, with the marks of the blanks.
-      blanks: in the order of the texts.
-      candidates: idioms to choose from.
-    """
+    """Texts with the marks of blanks, and candidates for all blanks, each used at most once."""
 
     id: Any
     texts: tuple[str, ...]
@@ -214,7 +194,7 @@ class BadExampleError(Exception):
 
 
 class BadExamples:
-    """The bad examples of a split: the first one stops the command, or all are counted.
+    """The bad examples of a split: counted with `skip`, otherwise the first stops the command.
 
     Attributes:
       counts: reason to number of skipped examples.
@@ -223,7 +203,6 @@ class BadExamples:
     """
 
     def __init__(self, *, skip: bool, hint: str = "--skip-bad skips such examples") -> None:
-        """Makes the list; `skip` counts bad examples, otherwise the first stops with the hint."""
         self._skip, self._hint = skip, hint
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}

@@ -28,7 +28,7 @@ class Found:
     paths: Mapping[Split, tuple[str, ...]]
     labels: str
 
-    def lacks(self) -> list[Split]:
+    def missing_splits(self) -> list[Split]:
         """Returns the missing splits that training needs."""
         needed: tuple[Split, ...] = ("train", "dev")
         return [split for split in needed if split not in self.paths]
@@ -54,25 +54,24 @@ def find(task: TaskConfig, folders: Sequence[str]) -> Found | None:
         (folder for folder in folders if last[folder] in names),
         key=lambda folder: (names.index(last[folder]), folder.count("/"), folder),
     )
-    found = [_look_into(task, folder) for folder in named]
-    best = _most_splits(found)
-    if best is not None and not best.lacks():
-        return best
-    return _most_splits([*found, _look_into(task, folders[0])])
+    best = _most_splits([_look_into(task, folder) for folder in named])
+    if best is None or best.missing_splits():
+        best = _most_splits([best, _look_into(task, folders[0])])
+    return best
 
 
 def _most_splits(found: Sequence[Found | None]) -> Found | None:
     return max(filter(None, found), key=lambda each: len(each.paths), default=None)
 
 
-def lack(task: TaskConfig, place: Found | None, data: str) -> str:
+def why_missing(task: TaskConfig, found: Found | None, data: str) -> str:
     """Returns the reason why a task has no data to train on, or ""."""
-    if place is None:
+    if found is None:
         wanted = ", ".join((*task.folders, *task.files.train[:1]))
         return f"no files below {data} (searched for {wanted})"
-    for split in place.lacks():
+    for split in found.missing_splits():
         names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
-        return f"no {split} file in {place.folder} ({names})"
+        return f"no {split} file in {found.folder} ({names})"
     return ""
 
 
@@ -106,17 +105,14 @@ def _look_into(task: TaskConfig, folder: str) -> Found | None:
             if all(parts):
                 paths[split] = tuple(parts)
                 break
-    if not paths:
-        return None
     labels = _match(folder, names, task.labels.file) if task.labels.file else ""
-    return Found(folder, paths, labels)
+    return Found(folder, paths, labels) if paths else None
 
 
 def _match(folder: str, names: Sequence[str], pattern: str) -> str:
     """Returns the path of the first file that matches, or "". A pattern may be a path."""
     if "/" in pattern:
-        paths = (pattern, files.join(folder, pattern))
-        return next((path for path in paths if files.exists(path)), "")
+        paths = [pattern, files.join(folder, pattern)]
+        return next(filter(files.exists, paths), "")
     matching = (name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
-    name = next(matching, "")
-    return files.join(folder, name) if name else ""
+    return next((files.join(folder, name) for name in matching), "")

@@ -20,7 +20,7 @@ from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
-from electra_zh.finetuning.readers import check_reader, read
+from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.plain import looks_labelled
 from electra_zh.training import devices
 
@@ -136,8 +136,8 @@ def predict(
     problems = BadExamples(skip=skip_bad)
     path = _STANDARD_INPUT if source == "-" else source
     name = reader or _reader_name(kind, source)
-    check_reader(name, kind.task, kind.example_type)
-    examples = read(path, kind.task, split="new", bad=problems, name=name)
+    reader_class = find_reader(name, kind.task, kind.example_type)
+    examples = reader_class(path, kind.task, split="new").read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=batch_size)
     count = 0

@@ -5,14 +5,14 @@ A group's YAML file has one key besides its title: `tasks`, a list of names.
 
 from __future__ import annotations
 
-import re
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Resolved, load_recipe, recipe_names
-from electra_zh.settings.resolution import find_spellings, short_key
+from electra_zh.settings.resolution import find_spellings
 
 
 def task_names() -> list[str]:
@@ -34,9 +34,8 @@ def load(names: Sequence[str], overrides: Mapping[str, str] | None = None) -> li
 
     Args:
       names: names or paths, as on the command line.
-      overrides: `key=value` for every task, `task.key=value` for one. A key is one of `Training`,
-        `SpanConfig` or the task itself, or `train_file`, `dev_file`, `test_file` (`none`: without);
-        `batch_size` is `train_batch_size`.
+      overrides: any spelling of a setting (`Training`, `SpanConfig`, the task itself) to its value
+        for every task; `task.key` for one.
 
     Raises:
       UsageError: an unknown task or key; the message names the nearest.
@@ -86,7 +85,7 @@ def _recipe(name: str) -> dict[str, Any]:
 
 
 def _task_name(name: str, values: Mapping[str, Any]) -> str:
-    return str(values.get("name", re.sub(r"\.ya?ml$", "", name.rpartition("/")[2])))
+    return str(values.get("name", pathlib.PurePosixPath(name).stem))
 
 
 def resolve_task(name: str, overrides: Mapping[str, Any]) -> Resolved[TaskConfig]:
@@ -97,22 +96,18 @@ def resolve_task(name: str, overrides: Mapping[str, Any]) -> Resolved[TaskConfig
     """
     values = _recipe(name)
     values["name"] = _task_name(name, values)
-    for_all: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    for key, value in overrides.items():
-        name = key.removeprefix(f"{values['name']}.")
-        if key in _SPELLINGS or "." not in key:
-            _give(for_all, key, value)
-        elif name != key:
-            _give(own, name, value)
-    return TaskConfig.resolve(values, {**for_all, **own}, where=f"task {values['name']}")
+    prefix = f"{values['name']}."
+    for_all = {key: overrides[key] for key in overrides if _is_for_all(key)}
+    own = {
+        key.removeprefix(prefix): overrides[key]
+        for key in overrides
+        if key.startswith(prefix) and not _is_for_all(key)
+    }
+    return TaskConfig.resolve(values, for_all, own, where=f"task {values['name']}")
 
 
-def _give(overrides: dict[str, Any], spelling: str, value: Any) -> None:
-    key = short_key(TaskConfig, spelling)
-    if key in overrides:
-        raise UsageError(f"{key} is given twice: remove one")
-    overrides[key] = value
+def _is_for_all(key: str) -> bool:
+    return key in _SPELLINGS or "." not in key
 
 
 # Every name of a setting.
@@ -128,7 +123,7 @@ FILE_KEYS = tuple(name for name, key in _SPELLINGS.items() if key.startswith("fi
 
 def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig]) -> None:
     for key in overrides:
-        task, dot, _ = key.partition(".")
-        if dot and key not in _SPELLINGS and task not in found:
+        task = key.partition(".")[0]
+        if not _is_for_all(key) and task not in found:
             hint = did_you_mean(task, found)
             raise UsageError(f'"{key}": task "{task}" is not given.{hint}')

@@ -20,7 +20,7 @@ from absl import logging
 
 from electra_zh import files, locks
 from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import dataset, locate, registry, results
+from electra_zh.finetuning import dataset, locate, readers, registry, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
@@ -147,13 +147,13 @@ def plan(request: Request) -> list[ModelPlan]:
     folders, own = locate.folders_below(request.data), registry.own_names(request.tasks)
     for task in registry.load(request.tasks, request.overrides):
         place = locate.find(task, folders)
-        lack = locate.lack(task, place, request.data)
-        if place is not None and not lack:
+        reason = locate.why_missing(task, place, request.data)
+        if place is not None and not reason:
             found.append((task, place))
             continue
         if task.name in own:
-            raise UserError(f"task {task.name}: {lack}")
-        missing.append(f"{task.name} ({lack})")
+            raise UserError(f"task {task.name}: {reason}")
+        missing.append(f"{task.name} ({reason})")
     if not found:
         raise UserError(f"no task has data: {'; '.join(missing)}")
     for each in missing:
@@ -213,8 +213,8 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
     path = files.join(request.output, each.name, "task.json")
     if not files.exists(path):
         return
-    old = _flat(files.read_json(path))
-    new = _flat(json.loads(json.dumps(_identity(request, each, pretrained))))
+    old = _comparable(files.read_json(path), where=path)
+    new = _comparable(_identity(request, each, pretrained), where=path)
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if changed:
         shown = "; ".join(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed[:3])
@@ -222,6 +222,15 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
             f"{files.join(request.output, each.name)} was started with other settings: {shown}. "
             "Use the same settings to resume, or choose another --output"
         )
+
+
+def _comparable(identity: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Returns the values of an identity, the settings of the tasks in their present spelling."""
+    tasks = {
+        name: readers.resolve_fields(TaskConfig.from_dict(values, where=where)).to_dict()
+        for name, values in identity["tasks"].items()
+    }
+    return _flat(json.loads(json.dumps({**identity, "tasks": tasks})))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

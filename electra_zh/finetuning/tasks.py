@@ -33,6 +33,10 @@ def _file_names(text: str) -> tuple[str, ...]:
     return () if text == "none" else (text,)
 
 
+def _file_setting(split: str, meaning: str) -> Any:
+    return setting((), meaning, flags=(f"--{split}-file",), metavar="FILE", parse=_file_names)
+
+
 @dataclasses.dataclass(frozen=True)
 class Files(Settings):
     """File names of the splits, most wanted first; `*` and `?` match any characters.
@@ -40,19 +44,11 @@ class Files(Settings):
     A split may be several files together, `m-train.json + d-train.json`.
     """
 
-    train: tuple[str, ...] = setting(
-        (),
-        "training file in place of the task's; none: without",
-        flags=("--train-file",),
-        metavar="FILE",
-        parse=_file_names,
+    train: tuple[str, ...] = _file_setting(
+        "train", "training file in place of the task's; none: without"
     )
-    dev: tuple[str, ...] = setting(
-        (), "the same for the dev file", flags=("--dev-file",), metavar="FILE", parse=_file_names
-    )
-    test: tuple[str, ...] = setting(
-        (), "the same for the test file", flags=("--test-file",), metavar="FILE", parse=_file_names
-    )
+    dev: tuple[str, ...] = _file_setting("dev", "the same for the dev file")
+    test: tuple[str, ...] = _file_setting("test", "the same for the test file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +63,7 @@ class Labels(Settings):
     drop: tuple[str, ...] = setting((), "labels of examples to skip in train and dev", listed=False)
 
     def check_together(self) -> None:
-        """Checks for duplicate labels.
-
-        Raises:
-          UserError: a label is given twice.
-        """
+        """Checks for duplicate labels."""
         for name, count in Counter(self.names).items():
             if count > 1:
                 raise UserError(f'duplicate label "{name}"')
@@ -200,11 +192,7 @@ class TaskConfig(Settings):
     follows: str = ""
 
     def check_together(self) -> None:
-        """Checks the name.
-
-        Raises:
-          UserError: it cannot name a folder.
-        """
+        """Checks that the name can be that of a folder."""
         if self.name in ("", ".", "..") or "/" in self.name:
             raise UserError(f'name is "{self.name}"; it names a folder and may not contain "/"')
 
@@ -214,33 +202,26 @@ class TaskConfig(Settings):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> TaskConfig:
-        """Builds a task from nested plain values.
-
-        Raises:
-          UserError: an unknown key, a wrong type, or values that contradict each other.
-        """
-        return cls.resolve(values, {}, where=where).settings
+        """Builds a task from nested plain values."""
+        return cls.resolve(values, where=where).settings
 
     @classmethod
     def resolve(
-        cls, values: Mapping[str, Any], overrides: Mapping[str, Any], *, where: str
+        cls, values: Mapping[str, Any], *overrides: Mapping[str, Any], where: str
     ) -> Resolved[TaskConfig]:
         """Resolves the plain values of a task and overrides of the command line into settings.
 
         Raises:
           UserError: an unknown key, a wrong type, or values that contradict each other.
         """
-        values = dict(values)
         labels = values.get("labels")
         if isinstance(labels, str):
             raise UserError(
                 f"{where}: labels must be a list, or a mapping of `key: value`; received {labels!r}"
             )
         if isinstance(labels, Sequence):
-            values["labels"] = {"names": [_plain(label) for label in labels]}
-        return resolve(cls, [Layer(where, values), Layer(COMMAND_LINE, overrides)], where=where)
-
-
-def _plain(label: Any) -> str:
-    """Returns a label as text; YAML reads a bare 0 or true as something else."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
+            # YAML reads a bare 0 or true as something else than text.
+            names = [str(each).lower() if isinstance(each, bool) else str(each) for each in labels]
+            values = {**values, "labels": {"names": names}}
+        layers = [Layer(where, values), *(Layer(COMMAND_LINE, each) for each in overrides)]
+        return resolve(cls, layers, where=where)

@@ -51,7 +51,7 @@ def test_a_named_folder_of_less_does_not(tmp_path: Path) -> None:
     task = registry.load(["afqmc"])[0]
     assert found_paths(task, tmp_path)["test"] == ["test.json"]
     place = locate.find(task, locate.folders_below(str(tmp_path / "afqmc")))
-    assert "no train file in" in locate.lack(task, place, "x")
+    assert "no train file in" in locate.why_missing(task, place, "x")
 
 
 def test_the_most_wanted_name_wins(tmp_path: Path) -> None:

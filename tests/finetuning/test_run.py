@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from electra_zh import files
 from electra_zh.errors import UsageError, UserError
+from electra_zh.finetuning import registry
+from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.finetuning.request import Request
-from electra_zh.finetuning.run import plan
+from electra_zh.finetuning.run import plan, prepare
+from support.converting import make_run
 
 OWN = """
 kind: classification
@@ -58,3 +62,33 @@ def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path
     with pytest.raises(UsageError, match=r'"ocnli.batch_size": tasks trained jointly share'):
         plan_names(data, "afqmc", "ocnli", joint=True, ocnli__batch_size="1")
     assert plan_names(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]
+
+
+def test_a_folder_with_the_former_spelling_of_fields_is_resumed(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run")
+    data, output = tmp_path / "data" / "bq_corpus", tmp_path / "out"
+    data.mkdir(parents=True)
+    for split in ("train", "dev"):
+        (data / f"{split}.tsv").write_text("text_a\ttext_b\tlabel\n天\t地\t0\n日\t月\t1\n")
+    request = Request(run.folder, ("bq_corpus",), str(data), str(output))
+    (task,) = registry.load(request.tasks)
+    identity = {
+        "start": {**load_pretrained(run.folder).identity(), "from_scratch": False},
+        "tasks": {"bq_corpus": task.to_dict()},
+        "files": {"bq_corpus": {name: [f"{data}/{name}.tsv"] for name in ("train", "dev")}},
+        "skip_bad": False,
+    }
+    fields = {
+        "text_a": "sentence1|text_a|question1|text1|0",
+        "text_b": "sentence2|text_b|question2|text2|1",
+        "label": "label|2",
+    }
+    (output / "bq_corpus").mkdir(parents=True)
+    for changed in ({}, {"label": "label|3"}):
+        identity["tasks"]["bq_corpus"]["fields"] = {**fields, **changed}
+        files.write_json(str(output / "bq_corpus" / "task.json"), identity)
+        if not changed:
+            assert len(prepare(request).jobs["bq_corpus"]) == 1
+            continue
+        with pytest.raises(UserError, match=r"other settings: tasks\.bq_corpus\.fields\.columns"):
+            prepare(request)

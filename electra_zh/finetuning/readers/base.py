@@ -2,7 +2,7 @@
 
 A form is registered by its class alone, in any module of this folder:
 
-    class Poem(Reader[TextExample], name="poem"):
+    class Poem(Reader, name="poem"):
         example_type = TextExample
 
         def _example(self, record, number):  # a JSON object per line, see `Reader._records`
@@ -12,31 +12,53 @@ A form is registered by its class alone, in any module of this folder:
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, TypeVar
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 from electra_zh.finetuning.examples import BadExampleError, BadExamples, Example
 from electra_zh.finetuning.readers.streams import Record, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.settings import Settings, build_settings
 
-ExampleT = TypeVar("ExampleT", bound=Example)
-READERS: dict[str, type[Reader[Any]]] = {}
+READERS: dict[str, type[Reader]] = {}
 # Splits that need labels. The others are test, whose labels are read if it has any, and new.
 LABELLED = ("train", "dev")
 
 
-class Reader(abc.ABC, Generic[ExampleT]):
+@dataclasses.dataclass(frozen=True)
+class ReaderFields(Settings):
+    """Base of the settings that a reader takes from the `fields` of a task."""
+
+    @classmethod
+    def of(cls, task: TaskConfig) -> Self:
+        """Returns the fields of a task.
+
+        Raises:
+          UserError: an unknown key, or a value that is not allowed.
+        """
+        return build_settings(cls, cls._plain(task.fields), where=f"task {task.name}: fields")
+
+    @classmethod
+    def _plain(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the fields in their present spelling."""
+        return fields
+
+
+class Reader(abc.ABC):
     """Reads one file of one form.
 
     Attributes:
       example_type: the class of its examples; kinds of task with these examples can use it.
+      fields_type: the class of its settings, None for a reader without.
       path: the file.
-      task: the settings of the task; `task.fields` are checked when the reader is made.
+      task: the settings of the task.
       split: `train`, `dev`, `test` or `new`.
       labelled: the split needs labels.
     """
 
     example_type: ClassVar[type[Example]]
+    fields_type: ClassVar[type[ReaderFields] | None] = None
 
     def __init_subclass__(cls, *, name: str = "") -> None:
         super().__init_subclass__()
@@ -47,8 +69,9 @@ class Reader(abc.ABC, Generic[ExampleT]):
     def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
         self.path, self.task, self.split = path, task, split
         self.labelled = split in LABELLED
+        self.fields: Any = self.fields_type.of(task) if self.fields_type else None
 
-    def read(self, bad: BadExamples) -> Iterator[ExampleT]:
+    def read(self, bad: BadExamples) -> Iterator[Any]:
         """Yields the examples of the file, streaming; bad ones go to `bad`.
 
         Examples whose label the task drops are counted and skipped in train and dev; elsewhere they
@@ -70,7 +93,7 @@ class Reader(abc.ABC, Generic[ExampleT]):
                 continue
             yield example.unlabelled() if dropped else example
 
-    def _checked(self, record: Record, number: int) -> ExampleT:
+    def _checked(self, record: Record, number: int) -> Example:
         if isinstance(record.value, BadExampleError):
             raise record.value
         example = self._example(record, number)
@@ -88,7 +111,7 @@ class Reader(abc.ABC, Generic[ExampleT]):
         return read_json_lines(self.path)
 
     @abc.abstractmethod
-    def _example(self, record: Record, number: int) -> ExampleT:
+    def _example(self, record: Record, number: int) -> Example:
         """Returns the example of a record; without a label if the record has none.
 
         Args:

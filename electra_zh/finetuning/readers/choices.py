@@ -21,7 +21,7 @@ _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
 
 
-class C3(Reader[ChoiceExample], name="c3"):
+class C3(Reader, name="c3"):
     """C3 (Sun et al. 2020): questions about short texts and dialogues, with two to four choices.
 
     A file is one JSON list of `[[lines of the text], [{question, choice, answer, id?}], id of the
@@ -82,7 +82,7 @@ def _is_text_with_questions(item: Any) -> bool:
     )
 
 
-class Chid(Reader[ClozeExample], name="chid"):
+class Chid(Reader, name="chid"):
     """ChID (Zheng et al. 2019) in CLUE's form.
 
     JSON lines `{"content": [texts with #idiom000123#], "candidates": [idioms]}`; the answers are in
@@ -127,7 +127,7 @@ class Chid(Reader[ClozeExample], name="chid"):
         return f"{missing} is not among the answers"
 
 
-class ChidFewclue(Reader[ClozeExample], name="chid_fewclue"):
+class ChidFewclue(Reader, name="chid_fewclue"):
     """ChID in FewCLUE's form, with one blank per item.
 
     JSON lines `{"id", "content": "text with #idiom#", "candidates": [idioms], "answer": index}`;

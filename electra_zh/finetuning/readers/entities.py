@@ -11,14 +11,9 @@ from typing import Any
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
-from electra_zh.finetuning.readers.base import Reader
-from electra_zh.finetuning.readers.streams import (
-    Record,
-    check_text,
-    read_lines,
-)
-from electra_zh.finetuning.tasks import TaskConfig
-from electra_zh.settings import Settings, build_settings, setting
+from electra_zh.finetuning.readers.base import Reader, ReaderFields
+from electra_zh.finetuning.readers.streams import Record, check_text, read_lines, text_of
+from electra_zh.settings import setting
 from electra_zh.text.characters import is_cjk, is_punctuation
 
 _BLANKS = " \t"
@@ -27,7 +22,7 @@ _DIGITS = re.compile("(?<=.)[0-9]+$")
 
 
 @dataclasses.dataclass(frozen=True)
-class ColumnFields(Settings):
+class ColumnFields(ReaderFields):
     """Columns of words and tags."""
 
     word: int = setting(1, "column of the word, the first is 1", at_least=1)
@@ -40,7 +35,7 @@ class ColumnFields(Settings):
     )
 
 
-class Columns(Reader[TaggedExample], name="columns"):
+class Columns(Reader, name="columns"):
     """One word and its tag per line, in columns between tabs or spaces; blank lines end sentences.
 
     Most sets for named entities and chunks have this form. Tags may follow any scheme of
@@ -49,11 +44,7 @@ class Columns(Reader[TaggedExample], name="columns"):
     """
 
     example_type = TaggedExample
-
-    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        super().__init__(path, task, split=split)
-        where = f"task {task.name}: fields"
-        self._fields = build_settings(ColumnFields, task.fields, where=where)
+    fields_type = ColumnFields
 
     def _records(self) -> Iterator[Record]:
         lines: list[Record] = []
@@ -89,7 +80,7 @@ class Columns(Reader[TaggedExample], name="columns"):
     def _word_and_tag(self, line: str) -> tuple[str, str]:
         """Returns the word and the tag of a line; "" without a tag."""
         cells = _cells(line)
-        fields = self._fields
+        fields: ColumnFields = self.fields
         if fields.word > len(cells):
             raise BadExampleError("no word", f'there is no column {fields.word} in "{line[:40]}"')
         word = cells[fields.word - 1]
@@ -163,7 +154,7 @@ def _is_chinese(char: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClueNerFields(Settings):
+class ClueNerFields(ReaderFields):
     """Names of the fields of CLUENER2020's form."""
 
     id: str = setting("id", "name of the id")
@@ -171,26 +162,20 @@ class ClueNerFields(Settings):
     label: str = setting("label", "name of the label")
 
 
-class ClueNer(Reader[TaggedExample], name="cluener"):
+class ClueNer(Reader, name="cluener"):
     """CLUENER2020: JSON lines of `{"text", "label": {type: {mention: [[start, end]]}}}`.
 
     Ends are inclusive in the file.
     """
 
     example_type = TaggedExample
-
-    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        super().__init__(path, task, split=split)
-        where = f"task {task.name}: fields"
-        self._fields = build_settings(ClueNerFields, task.fields, where=where)
+    fields_type = ClueNerFields
 
     def _example(self, record: Record, number: int) -> TaggedExample:
-        value = record.value
-        text, label = value.get(self._fields.text), value.get(self._fields.label)
-        if not isinstance(text, str):
-            raise BadExampleError(f'no text in the field "{self._fields.text}"')
+        value, fields = record.value, self.fields
+        text, label = text_of(value, fields.text), value.get(fields.label)
         entities = None if label is None else _labelled_entities(text, label)
-        identity = value.get(self._fields.id, number)
+        identity = value.get(fields.id, number)
         return TaggedExample(identity, text, None, entities, record.place)
 
 

@@ -17,13 +17,13 @@ from typing import Any, ClassVar
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError
+from electra_zh.finetuning.readers.base import ReaderFields
 from electra_zh.finetuning.readers.streams import parse_object, read_text_lines
-from electra_zh.finetuning.tasks import TaskConfig
-from electra_zh.settings import Settings, build_settings, setting
+from electra_zh.settings import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Fields(Settings):
+class Fields(ReaderFields):
     """Names of the texts, the label and the id in files of texts, and how to read them."""
 
     NAMED: ClassVar[tuple[str, ...]] = ("text_a", "text_b", "label", "id")
@@ -42,21 +42,8 @@ class Fields(Settings):
         " ", "what joins a list of texts; between Chinese texts a space leaves no token"
     )
 
-    @classmethod
-    def of(cls, task: TaskConfig) -> Fields:
-        """Returns the fields of a task.
-
-        Raises:
-          UserError: an unknown key, another type, or no first text.
-        """
-        return build_settings(cls, _as_lists(task.fields), where=f"task {task.name}: fields")
-
     def check_together(self) -> None:
-        """Checks that the texts are given, and the columns.
-
-        Raises:
-          UserError: a text is missing, or a column is unknown.
-        """
+        """Checks that the texts are given, and the columns."""
         if not self._has("text_a"):
             raise UserError("text_a is missing; give the name of the text's field")
         if len(self.only) > 1:
@@ -85,27 +72,26 @@ class Fields(Settings):
         """Returns the names of the one or two texts."""
         return ("text_a", "text_b") if self._has("text_b") else ("text_a",)
 
+    @classmethod
+    def _plain(cls, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the fields with lists for `name|name|0`, as task files and models had it before.
 
-def _as_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields with lists for `name|name|0`, as task files and models had it before.
-
-    `only` and `aliases` were `key=value|key=value`; numbers were columns without a header.
-    """
-    values = dict(fields)
-    numbers: dict[str, list[int]] = {}
-    for key in values.keys() & set(Fields.NAMED):
-        if isinstance(values[key], str):
+        `only` and `aliases` were `key=value|key=value`; numbers were columns without a header.
+        """
+        values = dict(fields)
+        numbers: dict[str, list[int]] = {}
+        for key in [key for key in values if isinstance(values[key], str)]:
             words = [word for word in values[key].split("|") if word]
-            values[key] = [word for word in words if not word.isdecimal()]
-            numbers[key] = [int(word) for word in words if word.isdecimal()]
-    for key in values.keys() & {"only", "aliases"}:
-        if isinstance(values[key], str):
-            values[key] = dict(pair.split("=", 1) for pair in values[key].split("|") if "=" in pair)
-    layouts = []
-    for index in range(max(map(len, numbers.values()), default=0)):
-        of = {at[min(index, len(at) - 1)]: key for key, at in numbers.items() if at}
-        layouts.append([of.get(column, "_") for column in range(max(of) + 1)])
-    return {**values, "columns": layouts} if layouts else values
+            if key in cls.NAMED:
+                values[key] = [word for word in words if not word.isdecimal()]
+                numbers[key] = [int(word) for word in words if word.isdecimal()]
+            elif key in ("only", "aliases"):
+                values[key] = dict(word.split("=", 1) for word in words if "=" in word)
+        layouts = []
+        for index in range(max(map(len, numbers.values()), default=0)):
+            of = {at[min(index, len(at) - 1)]: key for key, at in numbers.items() if at}
+            layouts.append([of.get(column, "_") for column in range(max(of) + 1)])
+        return {**values, "columns": layouts} if layouts else values
 
 
 def label_text(value: Any) -> str | None:

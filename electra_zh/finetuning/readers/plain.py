@@ -21,7 +21,7 @@ def _is_pair(task: TaskConfig) -> bool:
     return bool(task.fields) and len(Fields.of(task).texts()) == 2
 
 
-class PlainTexts(Reader[TextExample], name="plain_texts"):
+class PlainTexts(Reader, name="plain_texts"):
     """Lines of text; a TAB separates the two texts of a pair."""
 
     example_type = TextExample
@@ -40,7 +40,7 @@ class PlainTexts(Reader[TextExample], name="plain_texts"):
         return TextExample(number, texts[0], texts[1], None, record.place)
 
 
-class PlainSentences(Reader[TaggedExample], name="plain_sentences"):
+class PlainSentences(Reader, name="plain_sentences"):
     """Lines of text, each a sentence to tag."""
 
     example_type = TaggedExample

@@ -24,7 +24,7 @@ class _Question(NamedTuple):
     fields: dict[str, Any]
 
 
-class _Questions(Reader[QuestionExample]):
+class _Questions(Reader):
     """Base of the readers of questions."""
 
     example_type = QuestionExample

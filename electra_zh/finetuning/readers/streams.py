@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from electra_zh import files
@@ -134,6 +134,18 @@ def _reason(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at column {error.colno}"
     return str(error)
+
+
+def text_of(value: Mapping[str, Any], field: str) -> str:
+    """Returns the text in a field of a JSON object.
+
+    Raises:
+      BadExampleError: there is no text.
+    """
+    if not isinstance(value.get(field), str):
+        keys = ", ".join(value) or "none"
+        raise BadExampleError(f'no text in the field "{field}"', f"the fields are {keys}")
+    return str(value[field])
 
 
 def is_texts(value: Any, *, at_least: int = 0) -> TypeGuard[list[str]]:

@@ -13,20 +13,17 @@ from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, check_text, is_texts, read_lines
-from electra_zh.finetuning.tasks import TaskConfig
 
 
-class JsonLines(Reader[TextExample], name="json_lines"):
+class JsonLines(Reader, name="json_lines"):
     """JSON lines. A list of texts, as keywords, is joined; labels of any type become text."""
 
     example_type = TextExample
-
-    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        super().__init__(path, task, split=split)
-        self._fields = Fields.of(task)
+    fields_type = Fields
+    fields: Fields
 
     def _example(self, record: Record, number: int) -> TextExample:
-        value, fields = record.value, self._fields
+        value, fields = record.value, self.fields
         texts = [self._text(value, name) for name in fields.texts()]
         identity = _first(value, fields.id)
         return TextExample(
@@ -38,10 +35,10 @@ class JsonLines(Reader[TextExample], name="json_lines"):
         )
 
     def _text(self, value: Mapping[str, Any], name: str) -> str:
-        names = self._fields.names(name)
+        names = self.fields.names(name)
         found = _first(value, names)
         if is_texts(found):
-            return self._fields.join.join(found)
+            return self.fields.join.join(found)
         if isinstance(found, str):
             return found
         if found is None:
@@ -77,7 +74,7 @@ class Table(JsonLines, name="table"):
         if self.path.lower().endswith((".json", ".jsonl")):
             yield from super()._records()
             return
-        rows, self._separator = _split_cells(self.path, self._fields.separator)
+        rows, self._separator = _split_cells(self.path, self.fields.separator)
         first = next(rows, None)
         if first is None:
             return
@@ -85,8 +82,7 @@ class Table(JsonLines, name="table"):
             raise UserError(f"{first.place}: {first.value}")
         self._columns = self._named_columns(first)
         is_header = bool(self._columns)
-        if not is_header:
-            self._columns = self._chosen_columns(first)
+        self._columns = self._columns or self._chosen_columns(first)
         # Of a column in `only`, rows with another value are skipped.
         only = self._columns.pop("only", -1)
         self._needed = 1 + max(self._columns.values())
@@ -96,13 +92,13 @@ class Table(JsonLines, name="table"):
         for row in rows if is_header else itertools.chain([first], rows):
             cells = row.value
             if not (isinstance(cells, list) and 0 <= only < len(cells)) or (
-                cells[only].strip() in self._fields.only.values()
+                cells[only].strip() in self.fields.only.values()
             ):
                 yield row
 
     def _named_columns(self, first: Record) -> dict[str, int]:
         """Returns field to column by the names in the first row; empty if it is not a header."""
-        fields = self._fields
+        fields = self.fields
         cells = [cell.strip() for cell in first.value]
         header = {cell.lower(): column for column, cell in reversed(list(enumerate(cells)))}
         columns: dict[str, int] = {}
@@ -122,18 +118,18 @@ class Table(JsonLines, name="table"):
 
     def _chosen_columns(self, first: Record) -> dict[str, int]:
         """Returns field to column for a table without a header."""
-        cells, texts = first.value, self._fields.texts()
+        cells, texts = first.value, self.fields.texts()
         if not self.labelled and len(cells) == len(texts):
             return {name: column for column, name in enumerate(texts)}
-        if not self._fields.columns:
+        if not self.fields.columns:
             raise UserError(
                 f"{first.place}: no header: none of the {len(cells)} columns is named "
-                f"{_either(self._fields.text_a)} (text_a); rename a column, or give the order of "
+                f"{_either(self.fields.text_a)} (text_a); rename a column, or give the order of "
                 "the columns in the task file, as columns: [[text_a, label]] among the fields"
             )
         layouts = [
             {name: column for column, name in enumerate(names) if name != "_"}
-            for names in self._fields.columns
+            for names in self.fields.columns
         ]
         fitting = [columns for columns in layouts if self._fits(columns, cells)]
         if not self.task.labels.names and self.task.kind != "regression":
@@ -152,7 +148,7 @@ class Table(JsonLines, name="table"):
             except ValueError:
                 return False
             return True
-        known = (*labels.names, *labels.drop, *self._fields.aliases)
+        known = (*labels.names, *labels.drop, *self.fields.aliases)
         return not labels.names or label in known
 
     def _example(self, record: Record, number: int) -> TextExample:
@@ -165,7 +161,7 @@ class Table(JsonLines, name="table"):
             id=_plain_id(values.get("id", "").strip(), number),
             text_a=values["text_a"],
             text_b=values.get("text_b"),
-            label=self._fields.usual_label(values.get("label")),
+            label=self.fields.usual_label(values.get("label")),
             place=record.place,
         )
 

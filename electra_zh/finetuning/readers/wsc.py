@@ -13,14 +13,14 @@ from typing import Any
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.fields import label_text
-from electra_zh.finetuning.readers.streams import Record
+from electra_zh.finetuning.readers.streams import Record, text_of
 
 _MARKS = {1: ("_", "_"), 2: ("[", "]")}
 # A span that is not at its index is searched this many characters before and after it.
 _NEAR = 5
 
 
-class Wsc(Reader[TextExample], name="wsc"):
+class Wsc(Reader, name="wsc"):
     """CLUEWSC2020, with both spans marked.
 
     A span that is not at its index, but exactly once within a few characters of it, is taken there.
@@ -30,10 +30,7 @@ class Wsc(Reader[TextExample], name="wsc"):
 
     def _example(self, record: Record, number: int) -> TextExample:
         value = record.value
-        text = value.get("text")
-        if not isinstance(text, str):
-            keys = ", ".join(value) or "none"
-            raise BadExampleError('no text in the field "text"', f"the fields are {keys}")
+        text = text_of(value, "text")
         marks: list[tuple[int, int, str]] = []
         for span, (opening, closing) in _MARKS.items():
             start, end = _find(text, value.get("target"), span)

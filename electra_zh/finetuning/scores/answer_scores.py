@@ -10,7 +10,7 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,14 +48,9 @@ class BestThreshold(NamedTuple):
 
 
 class Squad2Scores(NamedTuple):
-    """Scores where questions may be unanswerable, in percent.
+    """Scores in percent, over all questions and those with and without an answer.
 
-    Attributes:
-      overall: over all questions.
-      has_answer: over the answerable ones.
-      no_answer: over the unanswerable ones.
-      best_exact: the best exact match that a threshold reaches.
-      best_f1: the best F1; its threshold may be another.
+    The best exact match and the best F1 that a threshold reaches may have different thresholds.
     """
 
     overall: AnswerScore
@@ -115,7 +110,7 @@ def score_squad2(
     answerable = np.array([any(gold) for gold in golds], bool)
     no_answer = np.array(no_answer_scores, np.float64)
     final = np.where((no_answer > threshold)[:, None], ~answerable[:, None], raw)
-    # By rising no-answer score: the gain of each prediction over the empty answer.
+    # The gain of each prediction over the empty answer, by rising no-answer score.
     losses = np.array([-1.0 if text else 0.0 for text in predictions])
     gains = np.where(answerable[:, None], raw, losses[:, None])
     order = np.argsort(no_answer, kind="stable")
@@ -159,7 +154,7 @@ def cmrc_score(gold: Sequence[str], predicted: str) -> AnswerScore:
 
     Parity: an answer of punctuation alone has no tokens, so two such match exactly with an F1 of 0.
     """
-    return _best(lambda answer: _cmrc_pair(answer, predicted), gold)
+    return _max([_cmrc_pair(answer, predicted) for answer in gold])
 
 
 def _cmrc_pair(gold: str, predicted: str) -> AnswerScore:
@@ -180,7 +175,7 @@ def cjrc_score(gold: Sequence[str], predicted: str) -> AnswerScore:
     the score is the mean of these, as for a human annotator who is judged by the others.
     """
     if len(gold) < 2:
-        return _best(lambda answer: _cjrc_pair(answer, predicted), gold or [""])
+        return _cjrc_pair(gold[0] if gold else "", predicted)
     pairs = [_cjrc_pair(answer, predicted) for answer in gold]
     scores = [_max([*pairs[:i], *pairs[i + 1 :]]) for i in range(len(pairs))]
     exact, f1 = (sum(values) / len(scores) for values in zip(*scores, strict=True))
@@ -203,16 +198,14 @@ def squad_score(gold: Sequence[str], predicted: str) -> AnswerScore:
     Parity: two answers without words match, but have an F1 of 0.
     """
     words = _squad_words(predicted)
-    return _best(lambda answer: _bag_score(_squad_words(answer), words, f1_of_nothing=0.0), gold)
+    return _max([_bag_score(_squad_words(answer), words, f1_of_nothing=0.0) for answer in gold])
 
 
 def squad2_score(gold: Sequence[str], predicted: str) -> AnswerScore:
     """Scores an answer as SQuAD 2.0's script does; gold answers without words count as none."""
     words = _squad_words(predicted)
-    with_words = [answer for answer in gold if _squad_words(answer)] or [""]
-    return _best(
-        lambda answer: _bag_score(_squad_words(answer), words, f1_of_nothing=1.0), with_words
-    )
+    golds = list(filter(None, map(_squad_words, gold))) or [[]]
+    return _max([_bag_score(answer, words, f1_of_nothing=1.0) for answer in golds])
 
 
 _SCORERS: Mapping[Rules, Callable[[Sequence[str], str], AnswerScore]] = {
@@ -232,10 +225,6 @@ def _bag_score(gold: list[str], predicted: list[str], *, f1_of_nothing: float) -
         return AnswerScore(1.0, f1_of_nothing)
     common = (Counter(gold) & Counter(predicted)).total()
     return AnswerScore(float(gold == predicted), _f1(common, len(gold), len(predicted)))
-
-
-def _best(score: Callable[[str], AnswerScore], gold: Iterable[str]) -> AnswerScore:
-    return _max([score(answer) for answer in gold])
 
 
 def _max(scores: Sequence[AnswerScore]) -> AnswerScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -60,13 +61,5 @@ def without_punctuation(text: str) -> str:
 
 def longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
     """Returns the length of the longest contiguous run of tokens that both have."""
-    longest = 0
-    above = [0] * (len(second) + 1)  # above[j]: of the run that ends before second[j]
-    for token in first:
-        row = [0] * (len(second) + 1)
-        for j, other in enumerate(second):
-            if token == other:
-                row[j + 1] = above[j] + 1
-                longest = max(longest, row[j + 1])
-        above = row
-    return longest
+    matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
+    return matcher.find_longest_match().size

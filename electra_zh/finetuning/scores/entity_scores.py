@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from electra_zh.finetuning.examples import Entity
@@ -11,17 +11,7 @@ from electra_zh.finetuning.scores.label_scores import percent
 
 
 class TypeScore(NamedTuple):
-    """Score of the entities of one type, or of all types together.
-
-    Attributes:
-      type: the type; empty for all types together.
-      precision: correct / predicted, in percent.
-      recall: correct / gold, in percent.
-      f1: harmonic mean of the two, in percent.
-      gold: number of entities in the data.
-      predicted: number of predicted entities.
-      correct: number of predicted entities that are in the data.
-    """
+    """Scores in percent and counts of the entities of one type; type "" is all types together."""
 
     type: str
     precision: float
@@ -33,13 +23,10 @@ class TypeScore(NamedTuple):
 
 
 class EntityScores(NamedTuple):
-    """Scores of tagging.
+    """Scores of tagging: over all entities, the mean F1 of the types, and a row per type by name.
 
-    Attributes:
-      micro: over the entities of all types together.
-      macro_f1: mean F1 in percent of the types with gold or predicted entities: a type that occurs
-        on neither side says nothing about the predictions.
-      types: one row per type, in the order of the names.
+    The mean is over the types with gold or predicted entities: a type that occurs on neither side
+    says nothing about the predictions.
     """
 
     micro: TypeScore
@@ -54,7 +41,7 @@ def entity_scores(
 
     The F1 of chunking is the same. A duplicate entity of a sentence counts once.
     """
-    return _scores(
+    return _score(
         [{(entity.type, entity) for entity in sentence} for sentence in gold],
         [{(entity.type, entity) for entity in sentence} for sentence in predicted],
     )
@@ -72,31 +59,31 @@ def mention_scores(
     sentence counts once, and finding one of the two places is enough. The public scorer divides by
     zero if a type is never predicted or never found; here its F1 is 0.
     """
-    return _scores(
-        [_mentions(text, entities) for text, entities in zip(texts, gold, strict=True)],
-        [_mentions(text, entities) for text, entities in zip(texts, predicted, strict=True)],
-    )
+    return _score(_mentions(texts, gold), _mentions(texts, predicted))
 
 
-def _mentions(text: str, entities: Iterable[Entity]) -> set[tuple[str, Hashable]]:
-    return {(entity.type, text[entity.start : entity.end]) for entity in entities}
+def _mentions(
+    texts: Sequence[str], sentences: Sequence[Iterable[Entity]]
+) -> list[set[tuple[str, str]]]:
+    return [
+        {(entity.type, text[entity.start : entity.end]) for entity in entities}
+        for text, entities in zip(texts, sentences, strict=True)
+    ]
 
 
-def _scores(
-    gold: Sequence[set[tuple[str, Hashable]]], predicted: Sequence[set[tuple[str, Hashable]]]
+def _score(
+    gold: Sequence[Collection[tuple[str, Hashable]]],
+    predicted: Sequence[Collection[tuple[str, Hashable]]],
 ) -> EntityScores:
     """Scores sets of (type, anything) sentence by sentence."""
     assert len(gold) == len(predicted), f"{len(gold)} gold, {len(predicted)} predicted"
     in_gold = Counter(type_ for items in gold for type_, _ in items)
     in_predicted = Counter(type_ for items in predicted for type_, _ in items)
-    correct = Counter(
-        type_
-        for gold_items, predicted_items in zip(gold, predicted, strict=True)
-        for type_, _ in gold_items & predicted_items
-    )
+    both = zip(gold, predicted, strict=True)
+    correct = Counter(type_ for a, b in both for type_, item in a if (type_, item) in b)
     types = tuple(
         _type_score(type_, in_gold[type_], in_predicted[type_], correct[type_])
-        for type_ in sorted(in_gold.keys() | in_predicted.keys())
+        for type_ in sorted(in_gold | in_predicted)
     )
     micro = _type_score("", in_gold.total(), in_predicted.total(), correct.total())
     macro_f1 = sum(row.f1 for row in types) / len(types) if types else 0.0
@@ -104,13 +91,6 @@ def _scores(
 
 
 def _type_score(type_: str, gold: int, predicted: int, correct: int) -> TypeScore:
-    return TypeScore(
-        type=type_,
-        precision=percent(correct, predicted),
-        recall=percent(correct, gold),
-        # 2PR / (P + R) in one division.
-        f1=percent(2 * correct, gold + predicted),
-        gold=gold,
-        predicted=predicted,
-        correct=correct,
-    )
+    precision, recall = percent(correct, predicted), percent(correct, gold)
+    f1 = percent(2 * correct, gold + predicted)  # 2PR / (P + R) in one division
+    return TypeScore(type_, precision, recall, f1, gold, predicted, correct)

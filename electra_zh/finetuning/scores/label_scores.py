@@ -7,6 +7,7 @@ when the first score is computed.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -25,10 +26,8 @@ def percent(part: float, total: float) -> float:
 
 def accuracy(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
     """Returns the percentage of equal labels."""
-    from sklearn.metrics import accuracy_score
-
-    _check_lengths(gold, predicted)
-    return percent(accuracy_score(gold, predicted, normalize=False), len(gold)) if gold else 0.0
+    assert len(gold) == len(predicted), f"{len(gold)} gold, {len(predicted)} predicted"
+    return percent(sum(map(operator.eq, gold, predicted)), len(gold))
 
 
 def confusion(
@@ -41,7 +40,6 @@ def confusion(
     """
     from sklearn.metrics import confusion_matrix
 
-    _check_lengths(gold, predicted)
     for label in sorted({*gold, *predicted} - set(labels)):
         names = [str(known) for known in labels]
         hint = did_you_mean(str(label), names)
@@ -53,23 +51,23 @@ def confusion(
 
 def binary_f1(gold: Sequence[Label], predicted: Sequence[Label], *, positive: Label) -> float:
     """Returns the F1 of one label, as MRPC and QQP are scored."""
-    from sklearn.metrics import f1_score
-
-    _check_lengths(gold, predicted)
-    if not gold:
-        return 0.0
-    score = f1_score(gold, predicted, labels=[positive], average="macro", zero_division=0)
-    return float(100.0 * score)
+    return _mean_f1(gold, predicted, [positive])
 
 
 def macro_f1(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
     """Returns the mean of the F1 of all labels that occur on either side."""
+    return _mean_f1(gold, predicted, None)
+
+
+def _mean_f1(
+    gold: Sequence[Label], predicted: Sequence[Label], labels: Sequence[Label] | None
+) -> float:
     from sklearn.metrics import f1_score
 
-    _check_lengths(gold, predicted)
     if not gold:
         return 0.0
-    return float(100.0 * f1_score(gold, predicted, average="macro", zero_division=0))
+    score = f1_score(gold, predicted, labels=labels, average="macro", zero_division=0)
+    return float(100.0 * score)
 
 
 def matthews(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
@@ -79,7 +77,6 @@ def matthews(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
     """
     from sklearn.metrics import matthews_corrcoef
 
-    _check_lengths(gold, predicted)
     if len(set(gold)) < 2 or len(set(predicted)) < 2:
         return 0.0
     return float(100.0 * matthews_corrcoef(gold, predicted))
@@ -93,7 +90,6 @@ def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """
     from scipy.stats import pearsonr
 
-    _check_lengths(gold, predicted)
     if not np.isfinite([*gold, *predicted]).all():
         return float("nan")
     if len(set(gold)) < 2 or len(set(predicted)) < 2:
@@ -108,7 +104,3 @@ def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
     if not np.isfinite([*gold, *predicted]).all():
         return float("nan")
     return pearson(rankdata(gold).tolist(), rankdata(predicted).tolist())
-
-
-def _check_lengths(gold: Sequence[object], predicted: Sequence[object]) -> None:
-    assert len(gold) == len(predicted), f"{len(gold)} gold, {len(predicted)} predicted"

@@ -34,7 +34,7 @@ def test_a_form_is_registered_by_its_own_file_alone(name: str) -> None:
 
 @pytest.fixture
 def exclaimed() -> Iterator[None]:
-    class Exclaimed(Reader[TextExample], name="exclaimed"):
+    class Exclaimed(Reader, name="exclaimed"):
         example_type = TextExample
 
         def _records(self) -> Iterator[Record]:

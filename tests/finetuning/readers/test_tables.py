@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import readers, registry
 from electra_zh.finetuning.examples import BadExamples, TextExample
+from electra_zh.finetuning.readers.base import READERS
 from electra_zh.finetuning.readers.fields import Fields, read_label_names
 from electra_zh.finetuning.readers.plain import looks_labelled
 from electra_zh.finetuning.tasks import Labels, TaskConfig
@@ -585,6 +586,6 @@ def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
     path = write(tmp_path, "new.txt", "甲\t乙", "丙", "丁\t戊\t0")
     task = registry.load(["afqmc"])[0]
     problems = BadExamples(skip=True)
-    found = list(readers.read(str(path), task, split="new", bad=problems, name="plain_texts"))
+    found = list(READERS["plain_texts"](str(path), task, split="new").read(problems))
     assert [(each.text_a, each.text_b) for each in found] == [("甲", "乙")]
     assert dict(problems.counts) == {"no TAB between the two texts": 1, "more than two texts": 1}
