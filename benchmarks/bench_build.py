@@ -4,16 +4,16 @@
     python benchmarks/bench_build.py VOCABULARY TEXT_FILE... [--rounds 5] [--baseline-mb 1]
         [--words-only]
 
-Measured in processes of their own, start-up and all, in turns, so that a busy moment of the machine
-hits all alike; figures are medians of the rounds:
+Measured in separate processes, start-up included, in turns, so that a busy moment of the machine
+affects all alike; figures are medians of the rounds:
 
 - `electra-zh build-data` with one and with two worker processes, packing `full` and `reference`;
-- the same with `--words jieba`, and what it takes to load the dictionary, which is in its time; and
+- the same with `--words jieba`, and the time to load the dictionary, which is included in it; and
   jieba itself cutting the same lines, loaded before, which is segmentation only;
 - the reference's builder: each line through the plain tokenizer (`WordPieceTokenizer.encode` is its
   algorithm), its example builder over lists of ids, tf.train.Example and TFRecordWriter. It is
-  measured on the first megabytes of the text and given for the whole by proportion; what it takes
-  to load TensorFlow is left out of its time;
+  measured on the first megabytes of the text and scaled to all of it; the time to load TensorFlow
+  is not included;
 - the `tokenizers` library on the same lines, one thread, tokenizing only.
 """
 
@@ -66,8 +66,8 @@ def _print_ratios(args: argparse.Namespace, times: dict[str, Times], size: float
     working = with_words - loading
     rate, slower = size / working, working / one
     of_processor = size / (times[_ONE_WITH_WORDS].cpu - times[_LOADING].cpu)
-    print(f"\nwith words, loading apart: {rate:.2f} MB/s, {slower:.2f} times the time without")
-    print(f"with words, loading apart, by the processor's time: {of_processor:.2f} MB/s")
+    print(f"\nwith words, without loading: {rate:.2f} MB/s, {slower:.2f} times the time without")
+    print(f"with words, without loading, by processor time: {of_processor:.2f} MB/s")
     faster = wall[_jieba_name(args)] / (working - one)
     print(f"words add {working - one:.2f} s; jieba itself takes {faster:.1f} times as long")
     print(f"two processes against one, with words: {with_words / wall[_TWO_WITH_WORDS]:.2f} times")
@@ -90,7 +90,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("text", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline-mb", type=float, default=1.0)
-    parser.add_argument("--words-only", action="store_true", help="only what words take")
+    parser.add_argument("--words-only", action="store_true", help="only the cost of words")
     parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
     return parser.parse_args()
 

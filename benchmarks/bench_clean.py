@@ -3,9 +3,9 @@
 
     python benchmarks/bench_clean.py TEXT_FILE... [--rounds 5] [--evaluation FILE]
 
-Each variant runs as a command of its own, start-up and all, in turns, so that a busy moment of the
-machine hits all alike; figures are medians of the rounds. MB/s of processor time is what one core
-does when it has nothing else to do; the target is 10 of it with exact deduplication, lines too.
+Each variant runs as a separate command, start-up included, in turns, so that a busy moment of the
+machine affects all alike; figures are medians of the rounds. MB/s of processor time is the speed of
+one otherwise idle core; the target is 10 with exact deduplication of documents and lines.
 """
 
 from __future__ import annotations

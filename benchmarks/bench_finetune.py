@@ -5,18 +5,18 @@
 
 The work is the same for all: the same pairs and token ids, a classifier of two labels with random
 weights of the same size, dropout 0.1, batch 32, weights float32, forward, backward, clip, update.
-Variants: batches of like length padded to one of a few lengths (the default of `electra-zh
+Variants: batches of similar length padded to one of a few lengths (the default of `electra-zh
 finetune`), everything padded to 128, and transformers' Trainer, which pads to a batch's longest,
-with batches at random and of like length; with bfloat16 the Trainer runs in float32 too.
+with random batches and batches of similar length; with bfloat16 the Trainer runs in float32 too.
 
 Pairs are JSON lines with sentence1, sentence2, label, as CLUE's AFQMC has them, or are made of
-random Chinese characters, as long as AFQMC's. A turn is one variant in a process of its own; in
+random Chinese characters, as long as AFQMC's. A turn is one variant in a separate process; in
 each round every variant has one. A turn has two figures:
 
-- from the start: everything from making the network to the end of the first epoch, what is traced
-  and compiled on the way included; imports and tokenization are left out;
-- warm: the epochs after it, every shape having been met before. `start` is what the first epoch
-  took longer.
+- from the start: everything from making the network to the end of the first epoch, tracing and
+  compiling included; imports and tokenization are not;
+- warm: the epochs after it, when every shape is compiled. `start` is the extra time of the first
+  epoch.
 
 Printed: medians of the rounds, and ratios within this run. PyTorch's threads wait for each other by
 spinning, so that on a busy machine the Trainer is slowed down most; OMP_WAIT_POLICY=passive helps.
@@ -50,7 +50,7 @@ RANDOM, GROUPED = "Trainer", "Trainer, by length"
 
 
 class Setting(NamedTuple):
-    """What a turn is given, beside its variant."""
+    """Settings of a turn, in addition to its variant."""
 
     model: str  # name of a model recipe
     rows: str  # path of the tokenized pairs
@@ -60,7 +60,7 @@ class Setting(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What a turn measures."""
+    """Figures of a turn."""
 
     first: float  # seconds from making the network to the end of the first epoch
     warm: float  # median seconds of the epochs after it
@@ -151,7 +151,7 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
 
 
 def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
-    """Trains as `electra-zh finetune` does, evaluation left out."""
+    """Trains as `electra-zh finetune` does, without evaluation."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from electra_zh.finetuning.encoding.batches import bucket
     from electra_zh.finetuning.tasks import Training
@@ -297,7 +297,7 @@ def report(setting: Setting, precision: str, turns: dict[tuple[str, str], Turn])
     """Prints one model's table."""
     peers = [turn for (name, _), turn in turns.items() if name in (RANDOM, GROUPED)]
     padded = turns[PADDED, precision]
-    print(f"\n{setting.model}: {setting.examples:,} pairs an epoch, batch {setting.batch}")
+    print(f"\n{setting.model}: {setting.examples:,} pairs per epoch, batch {setting.batch}")
     print(f"{'':37s} {'examples/s':>10s} {'from the start':>14s} {'start':>8s} {'positions':>9s}")
     for (name, own), turn in turns.items():
         print(
@@ -322,8 +322,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", default="tiny")
-    parser.add_argument("--pairs", default="", help="JSON lines; made pairs unless given")
-    parser.add_argument("--examples", type=int, default=2000, help="pairs of an epoch")
+    parser.add_argument("--pairs", default="", help="JSON lines; made pairs by default")
+    parser.add_argument("--examples", type=int, default=2000, help="pairs per epoch")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1, help="warm epochs of a turn")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,10 +1,10 @@
-"""What the kinds of masking and LAMB cost: the whole pretraining step, and masking alone.
+"""Cost of the kinds of masking and of LAMB: the complete pretraining step, and masking alone.
 
     python benchmarks/bench_masking.py [--model tiny] [--precision P] [--rounds 5] [--steps 3]
 
-Made batches of 32 full sequences of 128 tokens, words of 1.7 tokens as in Chinese text. Masking of
-words has 22 slots a sequence where uniform masking has 19: `22 slots` is uniform masking with as
-many, so that what the slots cost and what the drawing costs can be told apart. The variants take
+Made batches of 32 full sequences of 128 tokens, words of 1.7 tokens as in Chinese text. Word
+masking has 22 slots per sequence, uniform masking 19. `22 slots` is uniform masking with 22 slots,
+to separate the cost of the slots from that of the drawing. The variants take
 turns, round by round, in one process. Printed: medians of the rounds, and ratios within this run.
 """
 

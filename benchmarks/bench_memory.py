@@ -4,7 +4,7 @@
 
 build-data's memory must not grow with the corpus: the same files are given once and as `--times`
 copies. Pretraining runs a few steps of tiny and small at batch 32, length 128. Figures are the
-peak resident size of the largest process, and for build-data the sum over its processes.
+peak resident size of the largest process, for build-data of all its processes together.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Start-up: how long the commands take before they do anything, on a warm disk.
+"""Start-up time of the commands, on a warm disk.
 
     python benchmarks/bench_startup.py [--repeats 7]
 
-Prints the median wall time of each command, and beside it that of a bare Python interpreter and of
-importing TensorFlow in the same run.
+Prints the median wall time of each command, of a bare Python interpreter and of importing
+TensorFlow, all in the same run.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ Everything counted is the same work: masking, generator, vocabulary logits at th
 only, sampling, discriminator, backward, clip, update; batch 32, length 128, dropout 0.1, weights
 float32. The peer is ElectraForMaskedLM and ElectraForPreTraining with shared embeddings, scaled
 dot product attention, fused AdamW, in float32 and under bfloat16 autocast; `--compiled` adds
-torch.compile. Each variant lives in a process of its own and they take turns, round by round, so
-that a noisy moment hits all. Printed: medians of the rounds, and ratios within this run.
+torch.compile. Each variant runs in a separate process and they take turns, round by round, so
+that a noisy moment affects all. Printed: medians of the rounds, and ratios within this run.
 
-The ceiling is a 2048^3 matrix product in the same run; the step's share of it counts the
+The ceiling is a 2048^3 matrix product in the same run; the step's fraction of it counts the
 floating-point operations of the matrix products alone.
 """
 
@@ -217,7 +217,7 @@ def measure(variants: list[list[str]], rounds: int, steps: int) -> dict[str, flo
         for name, worker in workers.items():
             assert worker.stdin is not None
             assert worker.stdout is not None
-            worker.stdin.write("go\n")
+            worker.stdin.write("next\n")
             worker.stdin.flush()
             seconds[name].append(json.loads(worker.stdout.readline()))
     for worker in workers.values():
@@ -255,7 +255,7 @@ def report(model: str, seconds: dict[str, float]) -> None:
     steps = {name: s for name, s in seconds.items() if not name.startswith("ceiling")}
     peers = {name: s for name, s in steps.items() if not name.startswith("tensorflow")}
     fastest = min(peers, key=lambda name: peers[name])
-    print(f"\n{model}: {gflop:.0f} GFLOP a step, batch {BATCH}, length {LENGTH}")
+    print(f"\n{model}: {gflop:.0f} GFLOP per step, batch {BATCH}, length {LENGTH}")
     for name, rate in ceilings.items():
         print(f"  {name:32s} {rate:6.0f} GFLOP/s")
     for name, s in steps.items():

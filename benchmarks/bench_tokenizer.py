@@ -3,13 +3,13 @@
 
     python benchmarks/bench_tokenizer.py VOCABULARY TEXT_FILE... [--pieces SPM_MODEL]
 
-All on one core, in one run, in turns, so that a busy moment of the machine hits all alike. Each
-figure is the median of the turns, in MB of UTF-8 a second of processor time (for one thread on a
-quiet machine that is the time on the clock). Decoding the bytes is part of every figure.
-`cold` is the array path with nothing in its word store, `warm` with the words of that file.
+All on one core, in one run, in turns, so that a busy moment of the machine affects all alike.
+Each figure is the median of the turns, in MB of UTF-8 per second of processor time (for one thread
+on a quiet machine the same as wall time). Decoding the bytes is part of every figure.
+`cold` is the array path with an empty token cache, `warm` with the words of that file in it.
 
 With --pieces: `library` is SentencePiece's own ids of all lines at once, `offsets` its offsets,
-`pieces` what this tool makes of a block (ids and what each covers).
+`pieces` this tool's tokens of a block (ids and the characters that each covers).
 """
 
 from __future__ import annotations

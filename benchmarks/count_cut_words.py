@@ -1,6 +1,6 @@
-"""How many sequences have a word, or an n-gram of words, that is masked in part.
+"""Counts of sequences with a word, or an n-gram of words, that is masked in part.
 
-Words are masked whole but for those where a sequence's slots for predictions end. Made rows of 128
+Words are masked completely, except where a sequence's slots for predictions end. Made rows of 128
 tokens, with words of 1.7 tokens on average as in Chinese text, masked as a run masks them.
 
     python benchmarks/count_cut_words.py
@@ -83,7 +83,7 @@ def _count_batch(
 
 
 def _cut(units: tf.Tensor, masked: tf.Tensor, candidates: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Returns how many units are masked, how many of them in part, and rows with one of these."""
+    """Returns the numbers of masked units, of units masked in part, and of rows with one."""
     number = tf.maximum(units, 0) + LENGTH * tf.range(ROWS)[:, None]
     sizes, hidden = (
         tf.reshape(

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from absl import logging
+from absl import flags, logging
 
 from electra_zh import __version__
 from electra_zh.commands import COMMANDS, load_command
@@ -134,6 +134,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _start_logging() -> None:
+    flags.FLAGS.mark_as_parsed()  # absl warns about logging before that.
     logging.use_absl_handler()
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

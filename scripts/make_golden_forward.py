@@ -11,8 +11,8 @@ after one, two and three optimizer steps that start at step 100. tf1_nano/ is th
 wrote.
 
 All of it is compared. The fixtures keep the weights (forward_weights.npz, by the reference's
-names), the inputs, the losses and labels, and of each large array evenly spaced values: see
-`thin_out`; gradients of a variable are kept so, with their norm.
+names), the inputs, the losses and labels, and evenly spaced values of each large array (see
+`thin_out`), of gradients with their norm.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
     python scripts/make_golden_packing.py GOLDEN_DIR VOCABULARY
 
 GOLDEN_DIR holds packing_input.txt.xz, a text, and packing.npz: `input_ids`, `input_mask` and
-`segment_ids` of the examples that the example builder of google-research/electra makes of it with
+`segment_ids` of the examples that the example builder of google-research/electra makes from it with
 VOCABULARY (Google's Chinese vocabulary of 21,128 tokens), for lengths 128 and 512 and random seeds
-0 and 1. All of them are compared, value by value. The fixture keeps numbers only: how many tokens
-each line has, the lengths of the two segments of every example, and for each setting a checksum of
-where in the text the examples' tokens stand.
+0 and 1. All of them are compared, value by value. The fixture keeps numbers only: the number of
+tokens of each line, the lengths of the two segments of every example, and for each setting a
+checksum of the positions of the examples' tokens in the text.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 GOLDEN_DIR holds tokenizer.jsonl.gz: JSON lines with `kind`, `text` and, under the names of three
 settings, the ids that google-research/electra's tokenizer gives with VOCABULARY (Google's Chinese
 vocabulary of 21,128 tokens). All lines are checked, by both paths of our tokenizer. The fixture
-keeps the lines that were made up for the purpose (`kind` is "made"), with ids of a vocabulary cut
-down to the tokens that occur in them. Greedy matching is not changed by the cut: the longest match
+keeps the lines that were written for the purpose (`kind` is "made"), with ids of a vocabulary that
+is reduced to the tokens that occur in them. This does not change greedy matching: the longest match
 of the full vocabulary is still there, and nothing that matches was added.
 """
 

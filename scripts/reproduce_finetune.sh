@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The fine-tuning table of docs/results.md: ten tasks with one seed, on parts of their training sets,
-# small enough for two cores and a quarter of an hour. Compare with the same network without pretraining by
-# running it again with another OUTPUT and --from-scratch.
+# small enough for two cores and a quarter of an hour. Run it again with another OUTPUT and
+# --from-scratch to compare with the same network without pretraining.
 #
 #   scripts/reproduce_finetune.sh MODEL DATA OUTPUT [--from-scratch] [key=value ...]
 set -euo pipefail

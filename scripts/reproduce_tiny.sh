@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tiny run of docs/results.md: build data with one document in a hundred kept apart, pretrain
-# tiny for 2,000 steps at batch 32, evaluated on the documents kept apart every 500 steps.
+# The tiny run of docs/results.md: build data with one document in a hundred held out, pretrain
+# tiny for 2,000 steps at batch 32, evaluated on the held-out documents every 500 steps.
 #
 #   scripts/reproduce_tiny.sh CORPUS VOCAB OUTPUT [key=value ...]
 set -euo pipefail

@@ -50,7 +50,7 @@ COMMANDS = {
     "submission": Entry(
         "Check test predictions and pack them for the CLUE leaderboard.", "finetuning"
     ),
-    "convert": Entry("Convert a model to the form of another tool.", "conversion"),
+    "convert": Entry("Convert a model for another tool.", "conversion"),
     "configs": Entry("List recipes and settings, with the origin of each value.", "configs"),
     "demo": Entry("Run every step on the sample corpus that ships with the package.", "demo"),
 }

@@ -73,7 +73,7 @@ class Evaluate(RunSettings):
     """Settings of `electra-zh evaluate`."""
 
     data: str = setting(meaning="folder of build-data, or of shards", metavar="DIR")
-    batches: int = setting(0, "most batches to evaluate; 0: all", at_least=0)
+    batches: int = setting(0, "maximum batches to evaluate; 0: all", at_least=0)
 
 
 def evaluate(call: Call[Evaluate]) -> int:

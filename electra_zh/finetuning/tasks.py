@@ -45,10 +45,10 @@ class Files(Settings):
     """
 
     train: tuple[str, ...] = _file_setting(
-        "train", "training file in place of the task's; none: without"
+        "train", "training file, instead of the task's; none: do without"
     )
-    dev: tuple[str, ...] = _file_setting("dev", "the same for the dev file")
-    test: tuple[str, ...] = _file_setting("test", "the same for the test file")
+    dev: tuple[str, ...] = _file_setting("dev", "dev file, likewise")
+    test: tuple[str, ...] = _file_setting("test", "test file, likewise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +138,8 @@ class SpanConfig(Settings):
     """Settings of span extraction."""
 
     doc_stride: int = setting(128, "tokens between the starts of two windows", at_least=1)
-    max_query_length: int = setting(64, "most tokens of a question", at_least=1)
-    max_answer_length: int = setting(50, "most tokens of an answer", at_least=1)
+    max_query_length: int = setting(64, "maximum tokens of a question", at_least=1)
+    max_answer_length: int = setting(50, "maximum tokens of an answer", at_least=1)
     n_best: int = setting(20, "answers to keep per question", at_least=1)
     joint_prediction: bool = setting(
         False, "the reference's end head, conditioned on the start, with a beam"
@@ -171,7 +171,7 @@ class TaskConfig(Settings):
     kind: str = setting(meaning="kind of task", choices=kind_names, listed=False)
     reader: str = setting(meaning="form of the files (`finetuning/readers/`)", metavar="NAME")
     metric: str = setting(
-        meaning="score that the best epoch is chosen by and the table shows", metavar="NAME"
+        meaning="metric that chooses the best epoch and is shown in the table", metavar="NAME"
     )
     title: str = setting("", "title in tables", metavar="TEXT")
     folders: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ class TaskConfig(Settings):
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labels: Labels = Labels()
     max_seq_length: int = setting(
-        128, "most tokens of a sequence, [CLS] and [SEP] included", at_least=8, at_most=4096
+        128, "maximum tokens of a sequence, [CLS] and [SEP] included", at_least=8, at_most=4096
     )
     double_unordered: bool = setting(False, "train on both orders of a pair")
     head: Literal["huggingface", "reference"] = setting(

@@ -162,7 +162,7 @@ class PretrainConfig(Settings):
     )
     num_eval_steps: int = setting(
         100,
-        "most batches to evaluate; 0: all",
+        "maximum batches to evaluate; 0: all",
         at_least=0,
         group="evaluation and checkpoints",
     )
@@ -182,7 +182,7 @@ class PretrainConfig(Settings):
         100, "steps between lines of metrics", at_least=1, group="evaluation and checkpoints"
     )
     iterations_per_loop: int = setting(
-        0, "steps per call to the device; 0: about a second's", at_least=0, group="training"
+        0, "steps per call to the device; 0: about a second of steps", at_least=0, group="training"
     )
     precision: Literal["float32", "bfloat16"] = setting(
         "float32",

@@ -69,8 +69,8 @@ class PreparedRun(NamedTuple):
         model = config.model
         lines = [
             f"run: {run.folder}, {start}",
-            f"data: {examples:,} examples of length {config.max_seq_length} in "
-            f"{len(self.shards):,} shards, {run.vocabulary.size:,} tokens in the vocabulary",
+            f"data: {examples:,} examples of length {config.max_seq_length} "
+            f"(shards: {len(self.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
             f"training: {config.num_train_steps:,} steps of {config.train_batch_size:,} sequences, "

@@ -133,7 +133,7 @@ def plan(settings: BuildSettings) -> list[str]:
     number = len(documents.plan_units(found, unit_bytes=settings.unit_bytes))
     resumes = ", which has an unfinished build to resume" if has_work(settings) else ""
     return [
-        f"input: {len(found):,} files, {size:,} bytes, {number:,} units of work",
+        f"input: {size:,} bytes (files: {len(found):,}, units of work: {number:,})",
         f"vocabulary: {settings.vocabulary}, {vocabulary.size:,} tokens",
         f"output: {settings.output}{resumes}",
     ]

@@ -77,7 +77,7 @@ def plan(settings: CleanSettings) -> list[str]:
     _check_folder(settings, inputs)
     _prepare(settings)
     size = sum(file.size for file in inputs)
-    lines = [f"input: {len(inputs):,} files, {size:,} bytes", f"output: {settings.output}"]
+    lines = [f"input: {size:,} bytes (files: {len(inputs):,})", f"output: {settings.output}"]
     lines += [f"remove: {settings.describe(rule)}" for _, rule in settings.active_rules()]
     return lines
 

@@ -1,0 +1,86 @@
+"""Reading the commands and the file map of pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.pages import PageError, mapped_files, read_commands, unmapped_files
+
+
+def _words(text: str) -> list[str]:
+    return [" ".join(command.words) for command in read_commands(text, "page.md")]
+
+
+def test_commands_of_both_kinds_of_blocks() -> None:
+    text = """
+```sh
+# to transformers
+electra-zh convert run --to huggingface --output hf   # a comment
+```
+```console
+$ electra-zh pretrain --data data \\
+      --output run
+03:42:47 New run
+$ electra-zh inspect data
+```
+"""
+    assert _words(text) == [
+        "convert run --to huggingface --output hf",
+        "pretrain --data data --output run",
+        "inspect data",
+    ]
+
+
+def test_three_dots_are_the_last_command_of_the_name() -> None:
+    text = """
+```sh
+electra-zh finetune --model run --task clue
+electra-zh finetune ... --trials 10
+electra-zh finetune ... --task afqmc --joint
+```
+"""
+    assert _words(text)[1:] == [
+        "finetune --model run --task clue --trials 10",
+        "finetune --model run --task afqmc --joint",
+    ]
+
+
+def test_marked_commands_are_not_run() -> None:
+    text = """
+<!-- not run: installs the package -->
+```sh
+pip install electra-zh
+```
+
+```sh
+dask scheduler    # not run: on another machine
+```
+"""
+    assert _words(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sh\npip install electra-zh\n```",
+        "```sh\nelectra-zh inspect data | head\n```",
+        "```\nelectra-zh inspect data\n```",
+        "    electra-zh inspect data",
+        "```sh\nelectra-zh finetune ... --trials 10\n```",
+        "<!-- not run: -->\n```sh\nmake demo\n```",
+    ],
+)
+def test_an_unmarked_block_that_is_not_understood_is_refused(text: str) -> None:
+    with pytest.raises(PageError, match=r"page\.md:[0-9]"):
+        _words(text)
+
+
+def test_a_missing_path_of_the_file_map_is_found() -> None:
+    with pytest.raises(PageError, match=r"nothing\.py"):
+        mapped_files("## File map\n```\nelectra_zh/\n  nothing.py    nothing\n```\n")
+
+
+def test_a_module_that_the_file_map_omits_is_found() -> None:
+    found, listed = mapped_files("## File map\n```\nelectra_zh/\n  cli.py    parsing\n```\n")
+    assert "electra_zh/files.py" in unmapped_files(found, listed)
+    assert "electra_zh/cli.py" not in unmapped_files(found, listed)
