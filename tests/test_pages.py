@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from support.pages import PageError, mapped_files, read_commands, unmapped_files
+from support.pages import (
+    RECORD,
+    ROOT,
+    PageError,
+    mapped_files,
+    pages,
+    read_commands,
+    unmapped_files,
+)
 
 
 def _words(text: str) -> list[str]:
@@ -84,3 +94,18 @@ def test_a_module_that_the_file_map_omits_is_found() -> None:
     found, listed = mapped_files("## File map\n```\nelectra_zh/\n  cli.py    parsing\n```\n")
     assert "electra_zh/files.py" in unmapped_files(found, listed)
     assert "electra_zh/cli.py" not in unmapped_files(found, listed)
+
+
+@pytest.mark.parametrize("page", [*pages(), RECORD, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_to_files_and_sections_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for path, section in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), f"{page}: {path}"
+        if section:
+            assert section in _anchors(target.read_text(encoding="utf-8"))
+
+
+def _anchors(text: str) -> list[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles]
