@@ -1,7 +1,7 @@
 """Every command of README.md and docs/ is run; the README's file map is complete.
 
 Commands that can be run dry are; the others are run as they are. All run in one process, in folders
-with stand-ins for the files that the pages name.
+with small substitutes for the files that the pages name.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from support.task_files import TASKS
 
 # Values of the pages that the sample corpus is too small for.
 SMALLER = {"32000": "2500"}
-# Absolute paths of the pages, which are in the folder of the stand-ins.
+# Absolute paths of the pages, which are in the folder of the substitutes.
 MOUNTS = ("/shared/", "/local/")
 
-# What makes the stand-ins out of the samples. The sizes are as small as the commands allow.
-STAND_INS = (
+# The commands that make the substitutes out of the samples, as small as the commands allow.
+SUBSTITUTES = (
     "build-vocab corpus/ --output vocab.txt --size 2000",
     "build-vocab corpus/ --kind sentencepiece --size 2500 --output spm.model",
     "build-data corpus/ --vocab vocab.txt --output data --words jieba --holdout-every 20",
@@ -70,7 +70,7 @@ def run_command(words: Sequence[str], folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def substitutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the pages name."""
     folder = tmp_path_factory.mktemp("pages")
     sample = importlib.resources.files("electra_zh.sample")
@@ -88,9 +88,11 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(TASKS / "cmrc2018" / "dev.json", folder / "cmrc2018_dev.json")
     (folder / "topics.yaml").write_text(_task_of_the_page(), encoding="utf-8")
     make_run(
-        folder / "bert", objective="masked_lm", model={"embedding_size": 16, "num_hidden_layers": 3}
+        folder / "bert",
+        objective="masked_lm",
+        model={"embedding_size": 16, "num_hidden_layers": 3, "max_position_embeddings": 512},
     )
-    for words in STAND_INS:
+    for words in SUBSTITUTES:
         run_command(words.split(), folder)
     for name, target in LINKS.items():
         (folder / name).symlink_to(target)
@@ -103,7 +105,7 @@ def _task_of_the_page() -> str:
     return "\n".join(next(block.lines for block in blocks if block.language == "yaml"))
 
 
-def _run_page(text: str, page: str, stand_ins: Path, folder: Path) -> list[str]:
+def _run_page(text: str, page: str, substitutes: Path, folder: Path) -> list[str]:
     """Runs the commands of a page and returns the failures."""
     failures = []
     for number, command in enumerate(pages.read_commands(text, page)):
@@ -114,7 +116,7 @@ def _run_page(text: str, page: str, stand_ins: Path, folder: Path) -> list[str]:
         place = folder / f"{Path(page).stem}-{number}"
         place.mkdir()
         output = words[words.index("--output") + 1] if "--output" in words else ""
-        for path in stand_ins.iterdir():
+        for path in substitutes.iterdir():
             if path.name != output:
                 (place / path.name).symlink_to(path)
         try:
@@ -124,15 +126,15 @@ def _run_page(text: str, page: str, stand_ins: Path, folder: Path) -> list[str]:
     return failures
 
 
-def test_every_command_of_the_pages_runs(stand_ins: Path, tmp_path: Path) -> None:
+def test_every_command_of_the_pages_runs(substitutes: Path, tmp_path: Path) -> None:
     failures = []
     for page in pages.pages():
         text = (pages.ROOT / page).read_text(encoding="utf-8")
-        failures += _run_page(text, page, stand_ins, tmp_path)
+        failures += _run_page(text, page, substitutes, tmp_path)
     assert not failures, "\n".join(failures)
 
 
-def test_a_wrong_flag_and_a_missing_file_are_found(stand_ins: Path, tmp_path: Path) -> None:
+def test_a_wrong_flag_and_a_missing_file_are_found(substitutes: Path, tmp_path: Path) -> None:
     text = """
 ```sh
 electra-zh inspect data --exmaple 3
@@ -140,7 +142,7 @@ electra-zh build-data corpora/ --vocab vocab.txt --output new
 electra-zh inspect data
 ```
 """
-    failures = _run_page(text, "page.md", stand_ins, tmp_path)
+    failures = _run_page(text, "page.md", substitutes, tmp_path)
     assert len(failures) == 2
     assert "page.md:3: inspect data --exmaple 3" in failures[0]
     assert "corpora" in failures[1]

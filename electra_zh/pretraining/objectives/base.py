@@ -22,7 +22,7 @@ from electra_zh.pretraining.masking import MASKINGS, MaskingRequest
 
 
 class MaskedLmOutput(NamedTuple):
-    """What the masked LM computed.
+    """Output of the masked LM.
 
     Attributes:
       loss: float32 scalar, mean of `losses` by the weights of `masked`.
@@ -38,7 +38,7 @@ class MaskedLmOutput(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What the discriminator saw and computed.
+    """Input and output of the discriminator.
 
     Attributes:
       loss: float32 scalar, mean of `losses` over the real positions of the batch.
