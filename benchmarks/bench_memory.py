@@ -76,7 +76,7 @@ def main() -> None:
         print(f"{'what':44s} {'peak MiB':>9s} {'seconds':>8s}")
         for name, inputs in (("corpus", args.text), (f"{args.times} x corpus", [str(copies)])):
             for processes in (1, 2):
-                data = f"{folder}/{len(inputs)}-{processes}"
+                data = f"{folder}/{name.replace(' ', '-')}-{processes}"
                 build = [*electra, "build-data", *inputs, "--vocab", args.vocab, "--output", data]
                 mebibytes, seconds = peak([*build, "--processes", str(processes)])
                 what = f"build-data, {name}, {processes} process(es)"
