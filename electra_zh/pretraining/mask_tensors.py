@@ -79,7 +79,7 @@ def uniform(
       key: what the draw follows from.
       mask_prob: share of the tokens to predict.
       max_predictions: N.
-      shown: rates of the tokens shown at the positions.
+      shown: what stands at the positions.
     """
     input_ids, input_mask = batch["input_ids"], batch["input_mask"]
     candidates = _candidates(batch, special)
@@ -124,7 +124,7 @@ def whole_words(
       mask_prob: share of the tokens to predict, in expectation.
       max_predictions: N.
       shares: of n-grams of 1, 2, ... words; none for single words.
-      shown: rates of the tokens shown at the positions.
+      shown: what stands at the positions.
     """
     input_ids = batch["input_ids"]
     candidates = _candidates(batch, special)
@@ -235,7 +235,7 @@ def replace_at(
 ) -> tf.Tensor:
     """Returns int32 [B, L] with `values` [B, N] at `positions` [B, N] where `used` [B, N]."""
     batch, length = input_ids.shape
-    # Unused slots write to one place after the batch, which is cut off again.
+    # Unused slots write to one place behind the batch, which is cut off again.
     flat = positions + length * tf.range(batch)[:, None]
     flat = tf.where(used, flat, batch * length)
     padded = tf.pad(tf.reshape(input_ids, [-1]), [[0, 1]])

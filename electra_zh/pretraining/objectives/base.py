@@ -22,7 +22,7 @@ from electra_zh.pretraining.masking import MASKINGS, MaskingRequest
 
 
 class MaskedLmOutput(NamedTuple):
-    """Output of the masked LM.
+    """What the masked LM computed.
 
     Attributes:
       loss: float32 scalar, mean of `losses` by the weights of `masked`.
@@ -38,7 +38,7 @@ class MaskedLmOutput(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Input and output of the discriminator.
+    """What the discriminator saw and computed.
 
     Attributes:
       loss: float32 scalar, mean of `losses` over the real positions of the batch.
