@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_a_resumed_trial_repeats_the_uninterrupted_one(
     assert again.finished
     assert again.dev == result.dev
     assert again.best_epoch == result.best_epoch
+    for first, second in zip(weights, resumed.weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_trial_that_an_earlier_version_stopped_is_resumed(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    _, result, weights = uninterrupted
+    stopped = Fixture(num_train_epochs=3)
+    stopped.run(tmp_path, stop_after=20)
+    shutil.rmtree(tmp_path / "state")
+    state, old = stopped.trainer.state, tf.Module()
+    old.model, old.optimizer, old.best = state.model, state.optimizer, list(state.best.values())
+    tf.train.Checkpoint(state=old).write(str(tmp_path / "state" / "ckpt-21"))
+    resumed = Fixture(num_train_epochs=3)
+    assert resumed.run(tmp_path).dev == result.dev
     for first, second in zip(weights, resumed.weights(), strict=True):
         np.testing.assert_array_equal(first, second)
 

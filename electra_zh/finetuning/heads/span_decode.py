@@ -63,29 +63,24 @@ def best_spans(start: tf.Tensor, end: tf.Tensor, *, max_length: int, count: int)
     band = min(max_length, length)
     best = tf.nn.max_pool1d(_padded(end, band)[..., None], band, 1, "VALID")[..., 0]  # [G, L]
     _, places = tf.math.top_k(start + best, min(count, length))
-    return _top_spans(tf.gather(start, places, batch_dims=1), places, end, band=band, count=count)
+    scores = tf.gather(start, places, batch_dims=1)
+    return best_spans_of_starts(scores, places, end, max_length=max_length, count=count)
 
 
-def best_spans_of_beam(
+def best_spans_of_starts(
     scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, max_length: int, count: int
 ) -> WindowSpans:
-    """Returns the best spans where each start has end scores of its own.
+    """Returns the best spans that begin at some positions.
 
     Args:
       scores: float32 [G, B], the scores of the starts.
       places: int32 [G, B], their positions.
-      ends: float32 [G, B, L], NEGATIVE where no answer may end.
+      ends: float32 [G, L], or [G, B, L] if they depend on the start; NEGATIVE where no answer may
+        end.
       max_length: tokens of an answer at most.
       count: spans to return.
     """
-    return _top_spans(scores, places, ends, band=min(max_length, ends.shape[2]), count=count)
-
-
-def _top_spans(
-    scores: tf.Tensor, places: tf.Tensor, ends: tf.Tensor, *, band: int, count: int
-) -> WindowSpans:
-    """Returns the best spans from B starts; `ends` are [G, L] for all of them or [G, B, L]."""
-    beam = places.shape[1]
+    beam, band = places.shape[1], min(max_length, ends.shape[-1])
     columns = places[:, :, None] + tf.range(band)  # [G, B, band], the last tokens of the spans
     following = tf.gather(_padded(ends, band), columns, batch_dims=len(ends.shape) - 1)
     totals = tf.reshape(scores[:, :, None] + following, [-1, beam * band])
@@ -103,69 +98,38 @@ def _padded(ends: tf.Tensor, band: int) -> tf.Tensor:
     return tf.pad(ends, room, constant_values=NEGATIVE)
 
 
-class SpanCandidates(NamedTuple):
-    """Spans of all windows, flat, in the order of the questions.
-
-    Attributes:
-      question: int64 [spans].
-      scores: float32 [spans].
-      starts: int32 [spans], characters.
-      ends: int32 [spans].
-    """
-
-    question: np.ndarray
-    scores: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-
-
-def flatten_spans(
+def n_best(
     spans: tuple[np.ndarray, np.ndarray, np.ndarray],
     *,
     question: np.ndarray,
     row_starts: np.ndarray,
     characters: tuple[np.ndarray, np.ndarray],
-) -> SpanCandidates:
-    """Returns the spans of all windows as characters, those of each question best first.
+    contexts: Sequence[str],
+    count: int,
+) -> list[list[AnswerText]]:
+    """Returns the best spans of each question from all of its windows, without duplicate texts.
 
     Args:
       spans: `WindowSpans` as arrays, [G, N] each.
       question: int64 [G], the question of each window.
       row_starts: int64 [G], where each window begins in the flat tokens.
       characters: int32 [T] each, the first and the last (exclusive) character of each token.
+      contexts: the context of each question.
+      count: spans of a question at most.
     """
     scores, starts, ends = spans
     real = scores > _LEAST
     of = np.broadcast_to(question[:, None], scores.shape)[real]
-    first = (row_starts[:, None] + starts)[real]
-    last = (row_starts[:, None] + ends)[real]
-    scores = scores[real]
-    order = np.lexsort((-scores, of))
-    first, last = first[order], last[order]
-    return SpanCandidates(of[order], scores[order], characters[0][first], characters[1][last])
-
-
-def n_best(candidates: SpanCandidates, contexts: list[str], count: int) -> list[list[AnswerText]]:
-    """Returns the best spans of each question, without duplicate texts.
-
-    Args:
-      candidates: those of each question best first.
-      contexts: the context of each question.
-      count: spans of a question at most.
-    """
-    bounds = np.searchsorted(candidates.question, np.arange(len(contexts) + 1)).tolist()
-    scores, starts, ends = (values.tolist() for values in candidates[1:])
-    found: list[list[AnswerText]] = []
-    for number, context in enumerate(contexts):
-        spans: dict[str, AnswerText] = {}
-        for at in range(bounds[number], bounds[number + 1]):
-            text = context[starts[at] : ends[at]]
-            if text not in spans:
-                spans[text] = AnswerText(text, starts[at], ends[at], scores[at])
-                if len(spans) == count:
-                    break
-        found.append(list(spans.values()))
-    return found
+    begins = characters[0][(row_starts[:, None] + starts)[real]]
+    stops = characters[1][(row_starts[:, None] + ends)[real]]
+    order = np.lexsort((-scores[real], of))
+    columns = (column[order].tolist() for column in (of, begins, stops, scores[real]))
+    found: list[dict[str, AnswerText]] = [{} for _ in contexts]
+    for number, begin, stop, score in zip(*columns, strict=True):
+        if len(found[number]) < count:
+            text = contexts[number][begin:stop]
+            found[number].setdefault(text, AnswerText(text, begin, stop, score))
+    return [list(each.values()) for each in found]
 
 
 class Alternative(NamedTuple):
@@ -215,18 +179,6 @@ def make_prediction(
     return SpanPrediction(shown.text, shown.start, shown.end, best.score, no_answer_score, nbest)
 
 
-class OtherAnswers(NamedTuple):
-    """The answers of each question that are not spans.
-
-    Attributes:
-      no_answer_scores: see `SpanPrediction`.
-      answers: YES, NO or "", None where the answer is a span.
-    """
-
-    no_answer_scores: list[float]
-    answers: list[str | None]
-
-
 def other_answers(
     outputs: Mapping[str, np.ndarray],
     question: np.ndarray,
@@ -234,8 +186,8 @@ def other_answers(
     best_scores: Sequence[float],
     names: Sequence[str],
     threshold: float,
-) -> OtherAnswers:
-    """Decides from all windows of a question whether its answer is a span.
+) -> tuple[list[float], list[str | None]]:
+    """Decides from all windows of each question whether its answer is a span.
 
     Args:
       outputs: `answer_types` [G, 1 + len(names)] if there are names; else `unanswerable` [G] if the
@@ -244,9 +196,12 @@ def other_answers(
       best_scores: of each question's best span.
       names: some of YES, NO, NONE.
       threshold: without names, answers with a no-answer score above are "".
+
+    Returns:
+      The no-answer scores, and the answers: YES, NO or "", None where the answer is a span.
     """
     if not best_scores:
-        return OtherAnswers([], [])
+        return [], []
     first = np.searchsorted(question, np.arange(len(best_scores)))
     if names:
         return _most_probable(outputs["answer_types"], first, ("", *names))
@@ -256,12 +211,12 @@ def other_answers(
     else:
         scores = np.minimum.reduceat(outputs["null"], first) - np.array(best_scores)
     empty = (scores > threshold).tolist()
-    return OtherAnswers(scores.tolist(), ["" if each else None for each in empty])
+    return scores.tolist(), ["" if each else None for each in empty]
 
 
 def _most_probable(
     answer_types: np.ndarray, first: np.ndarray, names: Sequence[str]
-) -> OtherAnswers:
+) -> tuple[list[float], list[str | None]]:
     """Returns the most probable name for each question; the first name, "", is a span.
 
     One window with an answer is enough; NONE is the answer only if all windows agree.
@@ -273,4 +228,4 @@ def _most_probable(
         scores[:, none] = np.minimum.reduceat(answer_types[:, none], first)
         no_answer = scores[:, none] - np.delete(scores, none, 1).max(1)
     texts = [None, *(name.replace("NONE", "") for name in names[1:])]
-    return OtherAnswers(no_answer.tolist(), [texts[i] for i in scores.argmax(1)])
+    return no_answer.tolist(), [texts[i] for i in scores.argmax(1)]

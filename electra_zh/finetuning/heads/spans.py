@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -20,7 +19,7 @@ from electra_zh.finetuning.heads.span_decode import (
     NEGATIVE,
     WindowSpans,
     best_spans,
-    best_spans_of_beam,
+    best_spans_of_starts,
 )
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.tasks import SpanConfig
@@ -33,23 +32,6 @@ from electra_zh.models.layers import Dense
 _WIDTH = 512
 # Starts that the end head is tried with.
 _BEAM = 20
-
-
-class SpanOutputs(NamedTuple):
-    """The outputs for each window, float32 and int32.
-
-    Attributes:
-      spans: the best spans.
-      null: [G], the score of [CLS] as start and end.
-      unanswerable: [G], the logit of the question having no answer; None without that head.
-      answer_types: [G, C], log-probabilities of a span and of the other answers; None without that
-        head.
-    """
-
-    spans: WindowSpans
-    null: tf.Tensor
-    unanswerable: tf.Tensor | None
-    answer_types: tf.Tensor | None
 
 
 class SpanHead(tf.Module):
@@ -122,8 +104,12 @@ class SpanHead(tf.Module):
             losses += _cross_entropy(logits, features["answer_type"])
         return losses
 
-    def outputs(self, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> SpanOutputs:
-        """Returns the best spans of each window.
+    def outputs(self, hidden: Hidden, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the fields of `WindowSpans` and the scores of other answers, float32 and int32.
+
+        `null` [G] is the score of [CLS] as start and end. With their heads, `unanswerable` [G] is
+        the logit of the question having no answer, and `answer_types` [G, C] the log-probabilities
+        of a span and of the other answers.
 
         Args:
           hidden: of the encoder.
@@ -145,12 +131,14 @@ class SpanHead(tf.Module):
             null = start[:, 0] + end[:, 0]
             starts, ends = tf.where(may_begin, start, NEGATIVE), tf.where(in_context, end, NEGATIVE)
             spans = best_spans(starts, ends, max_length=longest, count=count)
-        unanswerable = answer_types = None
+        found = {**spans._asdict(), "null": null}
         if self.reading.answerability:
-            unanswerable = self._unanswerable_logits(start, itertools.repeat(sequence), hidden)
+            again = itertools.repeat(sequence)
+            found["unanswerable"] = self._unanswerable_logits(start, again, hidden)
         if self.verdict is not None:
-            answer_types = tf.nn.log_softmax(self._answer_type_logits(sequence, hidden))
-        return SpanOutputs(spans, null, unanswerable, answer_types)
+            logits = self._answer_type_logits(sequence, hidden)
+            found["answer_types"] = tf.nn.log_softmax(logits)
+        return found
 
     def _plain_scores(
         self, sequence: tf.Tensor, hidden: Hidden, allowed: tf.Tensor
@@ -205,13 +193,9 @@ class SpanHead(tf.Module):
         null = start[:, 0] + ends_of(tf.zeros_like(places[:, 0]))[:, 0]
         # One start after the other: all at once would take the beam times the memory.
         ends = [tf.where(in_context, ends_of(places[:, i]), NEGATIVE) for i in range(beam)]
-        reading = self.reading
-        spans = best_spans_of_beam(
-            scores,
-            places,
-            tf.stack(ends, 1),
-            max_length=reading.max_answer_length,
-            count=reading.n_best,
+        longest, count = self.reading.max_answer_length, self.reading.n_best
+        spans = best_spans_of_starts(
+            scores, places, tf.stack(ends, 1), max_length=longest, count=count
         )
         return spans, null
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import BadExamples, Example
+from electra_zh.finetuning.examples import BadExampleError, BadExamples, Example
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
@@ -76,18 +76,12 @@ class ErrorTable(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-class Problem(NamedTuple):
-    """The reason why an example cannot be used; the value, and the allowed ones."""
-
-    reason: str
-    detail: str = ""
-
-
 class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     """One task's way from examples to scores.
 
     Attributes:
       example_type: class of the examples, which any reader of such examples makes.
+      metric_names: scores that may choose the best epoch of a task.
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
       head_form: the exported form of the head; None for kinds that are not exported.
@@ -96,6 +90,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     """
 
     example_type: ClassVar[type[Example]]
+    metric_names: ClassVar[tuple[str, ...]] = ()
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
     head_form: ClassVar[HeadForm | None] = None
@@ -122,18 +117,14 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
             )
 
     @classmethod
-    @abc.abstractmethod
     def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
         """Returns the names of the scores that may choose the best epoch of a task."""
+        del task
+        return cls.metric_names
 
     @classmethod
     def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
-        """Returns the labels of a task that does not list them.
-
-        Args:
-          task: the task.
-          seen: the distinct labels of the training examples.
-        """
+        """Returns the labels of a task that lists none; `seen` are those of its training data."""
         del task
         return tuple(sorted(seen))
 
@@ -141,18 +132,19 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
         """Returns the labelled examples that can be used; the others go to `problems`."""
         good = []
         for example in examples:
-            found = self.find_problem(example)
-            if found is None:
+            try:
+                self.check_example(example)
                 good.append(example)
-            else:
-                problems.add(example.place, found.reason, detail=found.detail)  # type: ignore[attr-defined]
+            except BadExampleError as error:
+                problems.add(example.place, error.reason, detail=error.detail)  # type: ignore[attr-defined]
         return good
 
     @abc.abstractmethod
-    def find_problem(self, example: ExampleT) -> Problem | None:
-        """Returns the reason not to train on or score a labelled example, None for a good one.
+    def check_example(self, example: ExampleT) -> None:
+        """Checks that a labelled example can be trained on and scored.
 
-        Problems are an unknown label, a span outside the text, a sentence without text.
+        Raises:
+          BadExampleError: an unknown label, a span outside the text, a sentence without text.
         """
 
     @abc.abstractmethod
@@ -185,10 +177,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     ) -> list[PredictionT]:
         """Returns one prediction for each example, in their order.
 
-        Args:
-          outputs: each [groups of `rows`, ...], in the order of the rows.
-          rows: the result of `encode` for the examples.
-          examples: the examples.
+        `rows` is the result of `encode`; `outputs` are [groups of `rows`, ...] in their order.
         """
 
     @abc.abstractmethod
@@ -197,9 +186,16 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     ) -> dict[str, float]:
         """Returns name to score in percent; the task's metric is among them."""
 
-    @abc.abstractmethod
     def to_json(self, example: ExampleT, prediction: PredictionT) -> dict[str, Any]:
-        """Returns the line of the predictions file: `id`, the prediction, the gold if known."""
+        """Returns the line of the predictions file; `gold` is omitted where it is unknown."""
+        line = {"id": example.id, **self.describe(example, prediction)}  # type: ignore[attr-defined]
+        if line.get("gold", ...) is None:
+            del line["gold"]
+        return line
+
+    @abc.abstractmethod
+    def describe(self, example: ExampleT, prediction: PredictionT) -> dict[str, Any]:
+        """Returns the prediction as plain values, and `gold`, which is None if unknown."""
 
     def table(
         self, examples: Sequence[ExampleT], predictions: Sequence[PredictionT]

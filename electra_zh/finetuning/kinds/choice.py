@@ -10,6 +10,7 @@ Shapes: G groups of a batch (examples), S choices, R = G * S rows, D hidden widt
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -25,18 +26,16 @@ from electra_zh.finetuning.encoding.sequences import (
     concatenate,
     distinct,
 )
-from electra_zh.finetuning.examples import ChoiceExample
+from electra_zh.finetuning.examples import BadExampleError, ChoiceExample
 from electra_zh.finetuning.kinds.base import (
     ExampleT,
     Features,
     Hidden,
     Outputs,
     PredictionT,
-    Problem,
     TaskKind,
 )
 from electra_zh.finetuning.scores import label_scores
-from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
@@ -71,7 +70,7 @@ class ChoiceHead(tf.Module):
 class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
     """Base of the kinds of task where one of S rows is the right one.
 
-    Their rows have `choice_mask` float32 [G, S] and, in training, `label` int32 [G].
+    Rows have `choice_mask` float32 [G, S]; with `training`, `label` int32 [G].
     """
 
     head_form = HeadForm(
@@ -79,6 +78,24 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
         {"dense": "sequence_summary.summary", "output": "classifier"},
         served=("logits",),
     )
+
+    def encode(
+        self, examples: Sequence[ExampleT], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns the groups of rows; with `training`, with labels."""
+        rows = self.make_rows(examples, tokenizer)
+        if not training:
+            return rows
+        label = np.array(self.answers(examples), np.int32)
+        return dataclasses.replace(rows, per_group={**rows.per_group, "label": label})
+
+    @abc.abstractmethod
+    def make_rows(self, examples: Sequence[ExampleT], tokenizer: Tokenizer) -> EncodedSplit:
+        """Returns groups of rows with `choice_mask`."""
+
+    @abc.abstractmethod
+    def answers(self, examples: Sequence[ExampleT]) -> list[int]:
+        """Returns the right row of each group; -1 where it is unknown."""
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> ChoiceHead:
         """Returns the head."""
@@ -92,12 +109,6 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
     def outputs(self, head: ChoiceHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
         """Returns `log_probabilities` float32 [G, S]."""
         return {"log_probabilities": tf.nn.log_softmax(head(hidden, features["choice_mask"]))}
-
-
-def with_answers(rows: EncodedSplit, answers: Sequence[int | None]) -> EncodedSplit:
-    """Returns the rows with `label` int32 [G], for training."""
-    features = {**rows.per_group, "label": np.array(answers, np.int32)}
-    return dataclasses.replace(rows, per_group=features)
 
 
 def _choice_rows(
@@ -163,30 +174,23 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     """One right choice among those of an example."""
 
     example_type = ChoiceExample
+    metric_names = ("accuracy",)
     submission_forms = ("choices",)
 
-    @classmethod
-    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
-        """Returns the accuracy."""
-        del task
-        return ("accuracy",)
-
-    def find_problem(self, example: ChoiceExample) -> Problem | None:
-        """Returns a problem for an answer that is not one of the choices."""
+    def check_example(self, example: ChoiceExample) -> None:
+        """Checks that the answer is one of the choices."""
         size = len(example.choices)
-        if example.answer is not None and 0 <= example.answer < size:
-            return None
-        detail = f"{example.answer}; allowed: 0 to {size - 1}"
-        return Problem("the answer is not one of the choices", detail)
+        if example.answer is None or not 0 <= example.answer < size:
+            detail = f"{example.answer}; allowed: 0 to {size - 1}"
+            raise BadExampleError("the answer is not one of the choices", detail)
 
-    def encode(
-        self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns a group of rows per example; with `training`, `label` int32 [G]."""
-        rows = _choice_rows(examples, tokenizer, self.max_seq_length)
-        if not training:
-            return rows
-        return with_answers(rows, [example.answer for example in examples])
+    def make_rows(self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer) -> EncodedSplit:
+        """Returns a group of rows per example."""
+        return _choice_rows(examples, tokenizer, self.max_seq_length)
+
+    def answers(self, examples: Sequence[ChoiceExample]) -> list[int]:
+        """Returns the right choice of each example."""
+        return [-1 if example.answer is None else example.answer for example in examples]
 
     def predictions(
         self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[ChoiceExample]
@@ -195,22 +199,21 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
         assert rows.groups == len(examples)
         found = []
         for index, example in enumerate(examples):
-            values = np.exp(outputs["log_probabilities"][index, : len(example.choices)])
-            found.append(ChoicePrediction(int(values.argmax()), values))
+            probabilities = np.exp(outputs["log_probabilities"][index, : len(example.choices)])
+            found.append(ChoicePrediction(int(probabilities.argmax()), probabilities))
         return found
 
     def scores(
         self, examples: Sequence[ChoiceExample], predictions: Sequence[ChoicePrediction]
     ) -> dict[str, float]:
         """Returns the accuracy."""
-        gold = [-1 if example.answer is None else example.answer for example in examples]
-        return {"accuracy": label_scores.accuracy(gold, [each.choice for each in predictions])}
+        predicted = [prediction.choice for prediction in predictions]
+        return {"accuracy": label_scores.accuracy(self.answers(examples), predicted)}
 
-    def to_json(self, example: ChoiceExample, prediction: ChoicePrediction) -> dict[str, Any]:
-        """Returns id, index of the choice, probabilities, and the right index if known."""
-        line: dict[str, Any] = {
-            "id": example.id,
+    def describe(self, example: ChoiceExample, prediction: ChoicePrediction) -> dict[str, Any]:
+        """Returns the index of the choice, probabilities, and the right index."""
+        return {
             "label": prediction.choice,
             "probabilities": [round(float(value), 6) for value in prediction.probabilities],
+            "gold": example.answer,
         }
-        return line if example.answer is None else {**line, "gold": example.answer}

@@ -16,13 +16,12 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
-from electra_zh.finetuning.examples import TextExample
+from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.kinds.base import (
     ErrorTable,
     Features,
     Hidden,
     Outputs,
-    Problem,
     TaskKind,
 )
 from electra_zh.finetuning.scores import label_scores
@@ -132,14 +131,15 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         f1 = ("f1",) if len(task.labels.names) == 2 else ()
         return ("accuracy", "macro_f1", "mcc", *f1)
 
-    def find_problem(self, example: TextExample) -> Problem | None:
-        """Returns a problem for unknown labels."""
+    def check_example(self, example: TextExample) -> None:
+        """Checks that the label is in the list."""
         names = self.task.labels.names
-        if example.label in names:
-            return None
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        hint = did_you_mean(str(example.label), names)
-        return Problem("label not in the list", f'"{example.label}"; allowed: {shown}.{hint}')
+        if example.label not in names:
+            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            detail = (
+                f'"{example.label}"; allowed: {shown}.{did_you_mean(str(example.label), names)}'
+            )
+            raise BadExampleError("label not in the list", detail)
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
@@ -193,14 +193,13 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
             found["f1"] = label_scores.binary_f1(gold, predicted, positive=names[1])
         return found
 
-    def to_json(self, example: TextExample, prediction: LabelPrediction) -> dict[str, Any]:
-        """Returns id, label, probability, and the gold label if known."""
-        line: dict[str, Any] = {
-            "id": example.id,
+    def describe(self, example: TextExample, prediction: LabelPrediction) -> dict[str, Any]:
+        """Returns the label, its probability, and the gold label."""
+        return {
             "label": prediction.label,
             "probability": round(float(prediction.probabilities.max()), 6),
+            "gold": example.label,
         }
-        return line if example.label is None else {**line, "gold": example.label}
 
     def table(
         self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]

@@ -28,11 +28,10 @@ from electra_zh.finetuning.encoding.sequences import (
     concatenate,
     distinct,
 )
-from electra_zh.finetuning.examples import ClozeExample
-from electra_zh.finetuning.kinds.base import Outputs, Problem
-from electra_zh.finetuning.kinds.choice import OneOfSeveral, with_answers
+from electra_zh.finetuning.examples import BadExampleError, ClozeExample
+from electra_zh.finetuning.kinds.base import Outputs
+from electra_zh.finetuning.kinds.choice import OneOfSeveral
 from electra_zh.finetuning.scores import label_scores
-from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.text.tokenizer import Tokenizer
 
 # [MASK]s that mark the blank itself; most idioms have four characters.
@@ -196,32 +195,26 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     """Blanks that share a list of candidates."""
 
     example_type = ClozeExample
+    # Of blanks that are decided together, and each on its own.
+    metric_names = ("accuracy", "accuracy_independent")
     submission_forms = ("idioms",)
 
-    @classmethod
-    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
-        """Returns the accuracy over blanks, decided together and each on its own."""
-        del task
-        return ("accuracy", "accuracy_independent")
-
-    def find_problem(self, example: ClozeExample) -> Problem | None:
-        """Returns a problem for a blank whose answer is not one of the candidates."""
+    def check_example(self, example: ClozeExample) -> None:
+        """Checks that the answer of each blank is one of the candidates."""
         size = len(example.candidates)
         for blank in example.blanks:
             if blank.answer is None or not 0 <= blank.answer < size:
                 detail = f"{blank.id}: {blank.answer}; allowed: 0 to {size - 1}"
-                return Problem("the answer is not one of the candidates", detail)
-        return None
+                raise BadExampleError("the answer is not one of the candidates", detail)
 
-    def encode(
-        self, examples: Sequence[ClozeExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns a group of rows per blank; with `training`, `label` int32 [G]."""
-        rows = _cloze_rows(examples, tokenizer, self.max_seq_length)
-        if not training:
-            return rows
-        blanks = [blank for example in examples for blank in example.blanks]
-        return with_answers(rows, [blank.answer for blank in blanks])
+    def make_rows(self, examples: Sequence[ClozeExample], tokenizer: Tokenizer) -> EncodedSplit:
+        """Returns a group of rows per blank."""
+        return _cloze_rows(examples, tokenizer, self.max_seq_length)
+
+    def answers(self, examples: Sequence[ClozeExample]) -> list[int]:
+        """Returns the right candidate of each blank."""
+        blanks = (blank for example in examples for blank in example.blanks)
+        return [-1 if blank.answer is None else blank.answer for blank in blanks]
 
     def predictions(
         self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[ClozeExample]
@@ -240,11 +233,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         self, examples: Sequence[ClozeExample], predictions: Sequence[ClozePrediction]
     ) -> dict[str, float]:
         """Returns the accuracy over blanks, and the accuracy of blanks decided on their own."""
-        gold = [
-            -1 if blank.answer is None else blank.answer
-            for example in examples
-            for blank in example.blanks
-        ]
+        gold = self.answers(examples)
         chosen = [index for each in predictions for index in each.answers]
         independent = [index for each in predictions for index in each.independent]
         return {
@@ -252,10 +241,11 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
             "accuracy_independent": label_scores.accuracy(gold, independent),
         }
 
-    def to_json(self, example: ClozeExample, prediction: ClozePrediction) -> dict[str, Any]:
-        """Returns id, answers by blank, and the right ones if known."""
+    def describe(self, example: ClozeExample, prediction: ClozePrediction) -> dict[str, Any]:
+        """Returns the answers by blank, and the right ones."""
         names = [blank.id for blank in example.blanks]
-        answers = dict(zip(names, prediction.answers, strict=True))
-        line: dict[str, Any] = {"id": example.id, "answers": answers}
-        gold = {b.id: b.answer for b in example.blanks if b.answer is not None}
-        return {**line, "gold": gold} if gold else line
+        gold = {blank.id: blank.answer for blank in example.blanks if blank.answer is not None}
+        return {
+            "answers": dict(zip(names, prediction.answers, strict=True)),
+            "gold": gold or None,
+        }

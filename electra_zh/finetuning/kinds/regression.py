@@ -16,8 +16,8 @@ import tensorflow as tf
 from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import TextExample
-from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, Problem, TaskKind
+from electra_zh.finetuning.examples import BadExampleError, TextExample
+from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, TaskKind
 from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
@@ -33,6 +33,7 @@ class Regression(TaskKind[TextExample, float]):
     """
 
     example_type = TextExample
+    metric_names = ("spearman", "pearson")
     plain_reader = "plain_texts"
     head_form = HeadForm(
         "ElectraForSequenceClassification",
@@ -42,12 +43,6 @@ class Regression(TaskKind[TextExample, float]):
         is_number=True,
         output_names=tuple,
     )
-
-    @classmethod
-    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
-        """Returns the names of the correlations."""
-        del task
-        return ("spearman", "pearson")
 
     @classmethod
     def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
@@ -68,13 +63,12 @@ class Regression(TaskKind[TextExample, float]):
         low, high = (float(name) for name in self.task.labels.names)
         return low, high
 
-    def find_problem(self, example: TextExample) -> Problem | None:
-        """Returns a problem for labels outside the range."""
+    def check_example(self, example: TextExample) -> None:
+        """Checks that the label is a number of the range."""
         low, high = self._range()
-        if low <= _number(example.label) <= high:
-            return None
-        detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
-        return Problem("label is not a number of the range", detail)
+        if not low <= _number(example.label) <= high:
+            detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
+            raise BadExampleError("label is not a number of the range", detail)
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
@@ -118,11 +112,10 @@ class Regression(TaskKind[TextExample, float]):
             "pearson": label_scores.pearson(gold, predictions),
         }
 
-    def to_json(self, example: TextExample, prediction: float) -> dict[str, Any]:
-        """Returns id, value, and the gold value if it is a number."""
-        line: dict[str, Any] = {"id": example.id, "value": round(prediction, 6)}
+    def describe(self, example: TextExample, prediction: float) -> dict[str, Any]:
+        """Returns the value, and the gold value."""
         gold = _number(example.label)
-        return {**line, "gold": gold} if math.isfinite(gold) else line
+        return {"value": round(prediction, 6), "gold": gold if math.isfinite(gold) else None}
 
 
 def _number(label: str | None) -> float:

@@ -26,16 +26,15 @@ from electra_zh.finetuning.encoding.answers import (
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
-from electra_zh.finetuning.examples import QuestionExample
+from electra_zh.finetuning.examples import BadExampleError, QuestionExample
 from electra_zh.finetuning.heads.span_decode import (
     SpanPrediction,
-    flatten_spans,
     make_prediction,
     n_best,
     other_answers,
 )
 from electra_zh.finetuning.heads.spans import SpanHead
-from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, Problem, TaskKind
+from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, TaskKind
 from electra_zh.finetuning.scores.answer_scores import (
     METRICS,
     rules_of,
@@ -59,6 +58,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
     """
 
     example_type = QuestionExample
+    metric_names = tuple(name for names in METRICS.values() for name in names)
     submission_forms = ("answers",)
     head_form = HeadForm(
         "ElectraForQuestionAnswering",
@@ -91,22 +91,15 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
                 "Remove NONE from labels.names, or use cjrc_em, cjrc_f1, squad2_em or squad2_f1"
             )
 
-    @classmethod
-    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
-        """Returns the scores of all evaluation scripts."""
-        del task
-        return tuple(name for names in METRICS.values() for name in names)
-
-    def find_problem(self, example: QuestionExample) -> Problem | None:
-        """Returns a problem for missing answers, and for answer types without a label."""
+    def check_example(self, example: QuestionExample) -> None:
+        """Checks for missing answers, and for answer types without a label."""
         if example.answers is None:
-            return Problem("no answers: is this a test file?")
+            raise BadExampleError("no answers: is this a test file?")
         known = {"", *self.task.labels.names} | ({"NONE"} if self._rules == "squad2" else set())
-        if example.answer_type in known:
-            return None
-        shown = "no answer" if example.answer_type == "NONE" else example.answer_type
-        detail = f"add {example.answer_type} to labels.names of task {self.task.name}"
-        return Problem(f"the answer is {shown}, not a span", detail)
+        if example.answer_type not in known:
+            shown = "no answer" if example.answer_type == "NONE" else example.answer_type
+            detail = f"add {example.answer_type} to labels.names of task {self.task.name}"
+            raise BadExampleError(f"the answer is {shown}, not a span", detail)
 
     def encode(
         self, examples: Sequence[QuestionExample], tokenizer: Tokenizer, *, training: bool
@@ -220,27 +213,21 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         return head.losses(hidden, features)
 
     def outputs(self, head: SpanHead, hidden: Hidden, features: Features) -> dict[str, tf.Tensor]:
-        """Returns `scores`, `starts`, `ends` [G, n_best] of the best spans, and `null` [G].
-
-        With their heads also `unanswerable` [G] and `answer_types` [G, 1 + len(labels.names)].
-        """
-        found = head.outputs(hidden, features)
-        others = found._asdict()
-        spans = others.pop("spans")._asdict()
-        return {**spans, **{name: x for name, x in others.items() if x is not None}}
+        """Returns the best spans of each window, and the scores of other answers."""
+        return head.outputs(hidden, features)
 
     def predictions(
         self, outputs: Outputs, rows: EncodedSplit, examples: Sequence[QuestionExample]
     ) -> list[SpanPrediction]:
         """Returns the best span of each question's windows, or a more probable other answer."""
-        candidates = flatten_spans(
+        spans = n_best(
             (outputs["scores"], outputs["starts"], outputs["ends"]),
             question=rows.example,
             row_starts=rows.starts,
             characters=(rows.per_token["char_starts"], rows.per_token["char_ends"]),
+            contexts=[example.context for example in examples],
+            count=self.task.reading.n_best,
         )
-        contexts = [example.context for example in examples]
-        spans = n_best(candidates, contexts, self.task.reading.n_best)
         other = other_answers(
             outputs,
             rows.example,
@@ -265,20 +252,17 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             threshold=self.task.reading.null_threshold,
         ).by_name()
 
-    def to_json(self, example: QuestionExample, prediction: SpanPrediction) -> dict[str, Any]:
-        """Returns id, answer, score, the best spans, and the gold answers if known."""
-        line: dict[str, Any] = {
-            "id": example.id,
-            "answer": prediction.text,
-            "score": round(prediction.score, 6),
-        }
+    def describe(self, example: QuestionExample, prediction: SpanPrediction) -> dict[str, Any]:
+        """Returns the answer, its score, the best spans, and the gold answers."""
+        line = {"answer": prediction.text, "score": round(prediction.score, 6)}
         if self._rules == "squad2" or "NONE" in self.task.labels.names:
             line["no_answer_score"] = round(prediction.no_answer_score, 6)
-        line["nbest"] = [
+        nbest = [
             {"text": text, "probability": round(probability, 6)}
             for text, probability in prediction.nbest
         ]
-        return line if example.answers is None else {**line, "gold": example.gold_answers()}
+        gold = None if example.answers is None else example.gold_answers()
+        return {**line, "nbest": nbest, "gold": gold}
 
 
 def _characters(

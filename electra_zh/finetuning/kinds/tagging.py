@@ -8,6 +8,7 @@ Shapes: G windows of a batch (one row each), L length, D hidden width, K tags.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,14 +22,13 @@ from electra_zh.finetuning.encoding.sequences import build_pairs
 from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
-from electra_zh.finetuning.examples import Entity, TaggedExample
+from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
 from electra_zh.finetuning.heads.tag_paths import best_tags
 from electra_zh.finetuning.kinds.base import (
     ErrorTable,
     Features,
     Hidden,
     Outputs,
-    Problem,
     TaskKind,
 )
 from electra_zh.finetuning.scores.entity_scores import TypeScore, entity_scores, mention_scores
@@ -97,6 +97,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     """
 
     example_type = TaggedExample
+    metric_names = ("f1", "precision", "recall", "macro_f1")
     plain_reader = "plain_sentences"
     submission_forms = ("entities",)
     head_form = HeadForm(
@@ -114,25 +115,18 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         self.tags = tag_names(task.labels.names)
         self._types = {name: number for number, name in enumerate(task.labels.names)}
 
-    @classmethod
-    def metrics(cls, task: TaskConfig) -> tuple[str, ...]:
-        """Returns the scores of entities; CLUENER's is `macro_f1`."""
-        del task
-        return ("f1", "precision", "recall", "macro_f1")
-
-    def find_problem(self, example: TaggedExample) -> Problem | None:
-        """Returns a problem for missing text, an unknown entity type or a span outside the text."""
+    def check_example(self, example: TaggedExample) -> None:
+        """Checks for missing text, unknown entity types and spans outside the text."""
         if not example.text.strip():
-            return Problem("a sentence without text")
+            raise BadExampleError("a sentence without text")
         for entity in example.entities or ():
             if entity.type not in self._types:
                 hint = did_you_mean(entity.type, self._types)
                 detail = f'"{entity.type}"; allowed: {", ".join(self._types)}.{hint}'
-                return Problem("entity type not in the list", detail)
+                raise BadExampleError("entity type not in the list", detail)
             if not 0 <= entity.start < entity.end <= len(example.text):
                 detail = f"characters {entity.start} to {entity.end} of {len(example.text)}"
-                return Problem("span outside the text", detail)
-        return None
+                raise BadExampleError("span outside the text", detail)
 
     def encode(
         self, examples: Sequence[TaggedExample], tokenizer: Tokenizer, *, training: bool
@@ -257,25 +251,14 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         ]
         return ErrorTable("types", TypeScore._fields, rows)
 
-    def to_json(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
-        """Returns `id`, `text`, `entities`, and `gold` where there are labels."""
-        line: dict[str, Any] = {
-            "id": example.id,
-            "text": example.text,
-            "entities": _entities_json(example.text, prediction.entities),
-        }
-        if example.entities is not None:
-            line["gold"] = _entities_json(example.text, example.entities)
-        return line
+    def describe(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
+        """Returns `text`, `entities` and `gold`."""
 
+        def plain(entities: Sequence[Entity]) -> list[dict[str, Any]]:
+            return [
+                {**dataclasses.asdict(each), "mention": example.text[each.start : each.end]}
+                for each in entities
+            ]
 
-def _entities_json(text: str, entities: Sequence[Entity]) -> list[dict[str, Any]]:
-    return [
-        {
-            "type": entity.type,
-            "start": entity.start,
-            "end": entity.end,
-            "mention": text[entity.start : entity.end],
-        }
-        for entity in entities
-    ]
+        gold = None if example.entities is None else plain(example.entities)
+        return {"text": example.text, "entities": plain(prediction.entities), "gold": gold}

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from electra_zh.finetuning.heads.span_decode import (
     NEGATIVE,
     AnswerText,
-    SpanCandidates,
     WindowSpans,
     best_spans,
-    best_spans_of_beam,
-    flatten_spans,
+    best_spans_of_starts,
     make_prediction,
     n_best,
     other_answers,
@@ -80,7 +78,7 @@ def test_pairs_of_beam_are_those_of_trying_all(seed: int, max_length: int) -> No
     start = random_scores(generator, (length,), unit=1.0)
     ends = random_scores(generator, (length, length), unit=2.0**-10)
     order = np.argsort(-start)  # a beam of all the starts
-    pairs = best_spans_of_beam(
+    pairs = best_spans_of_starts(
         tf.constant(start[order][None]),
         tf.constant(order[None], tf.int32),
         tf.constant(ends[order][None]),
@@ -103,26 +101,33 @@ def test_candidates_are_characters_sorted_by_question_and_score() -> None:
     scores = np.array([[1.0, -2e9], [3.0, 2.0], [7.0, -1e9]], np.float32)
     starts = np.array([[1, 0], [0, 1], [2, 0]], np.int32)
     ends = np.array([[2, 0], [0, 3], [2, 900]], np.int32)
-    found = flatten_spans(
+    text = "".join(map(chr, range(0x4E00, 0x4E80)))
+    found = n_best(
         (scores, starts, ends),
         question=np.array([0, 0, 2]),
         row_starts=np.array([0, 3, 7]),
         characters=(np.arange(10) * 10, np.arange(10) * 10 + 9),
+        contexts=[text] * 3,
+        count=9,
     )
-    assert found.question.tolist() == [0, 0, 0, 2]
-    assert found.scores.tolist() == [3.0, 2.0, 1.0, 7.0]
-    assert found.starts.tolist() == [30, 40, 10, 90]
-    assert found.ends.tolist() == [39, 69, 29, 99]
+    assert [[each.score for each in spans] for spans in found] == [[3.0, 2.0, 1.0], [], [7.0]]
+    assert [[each.start for each in spans] for spans in found] == [[30, 40, 10], [], [90]]
+    assert [[each.end for each in spans] for spans in found] == [[39, 69, 29], [], [99]]
 
 
 def test_each_text_is_kept_once_with_its_best_score() -> None:
-    candidates = SpanCandidates(
-        question=np.array([0, 0, 0, 0, 2]),
-        scores=np.array([4.0, 3.0, 2.0, 1.0, 9.0], np.float32),
-        starts=np.array([0, 3, 1, 2, 0]),
-        ends=np.array([1, 4, 2, 4, 1]),
+    found = n_best(
+        (
+            np.array([[4.0, 3.0, 2.0, 1.0], [9.0, -2e9, -2e9, -2e9]], np.float32),
+            np.array([[0, 3, 1, 2], [0, 0, 0, 0]], np.int32),
+            np.array([[0, 3, 1, 3], [0, 0, 0, 0]], np.int32),
+        ),
+        question=np.array([0, 2]),
+        row_starts=np.array([0, 4]),
+        characters=(np.array([0, 1, 2, 3, 0]), np.array([1, 2, 3, 4, 1])),
+        contexts=["天地玄天", "黄", "宇"],
+        count=2,
     )
-    found = n_best(candidates, ["天地玄天", "黄", "宇"], 2)
     assert found == [
         [AnswerText("天", 0, 1, 4.0), AnswerText("地", 1, 2, 2.0)],
         [],
@@ -150,24 +155,24 @@ def test_no_spans_are_no_answer() -> None:
 
 
 def test_null_score_is_the_least_of_all_windows() -> None:
-    found = other_answers(
+    scores, answers = other_answers(
         {"null": np.array([4.0, 1.0, 2.5])},
         np.array([0, 0, 1]),
         best_scores=[2.0, 2.0],
         names=(),
         threshold=0.0,
     )
-    assert found.no_answer_scores == [-1.0, 0.5]
-    assert found.answers == [None, ""]
+    assert scores == [-1.0, 0.5]
+    assert answers == [None, ""]
 
 
 def test_answerability_head_decides_where_there_is_one() -> None:
     outputs = {"null": np.zeros(2), "unanswerable": np.array([-3.0, -2.0])}
-    found = other_answers(
+    scores, answers = other_answers(
         outputs, np.array([0, 1]), best_scores=[9.0, 9.0], names=(), threshold=-2.75
     )
-    assert found.no_answer_scores == [-3.0, -2.0]
-    assert found.answers == [None, ""]
+    assert scores == [-3.0, -2.0]
+    assert answers == [None, ""]
 
 
 @pytest.mark.parametrize(
@@ -182,15 +187,15 @@ def test_answerability_head_decides_where_there_is_one() -> None:
 def test_one_window_is_enough_for_an_answer(
     windows: list[list[float]], expected: str | None
 ) -> None:
-    found = other_answers(
+    scores, answers = other_answers(
         {"answer_types": np.log(windows)},
         np.array([0, 0]),
         best_scores=[0.0],
         names=("YES", "NO", "NONE"),
         threshold=np.inf,
     )
-    assert found.answers == [expected]
-    assert (found.no_answer_scores[0] > 0) == (expected == "")
+    assert answers == [expected]
+    assert (scores[0] > 0) == (expected == "")
 
 
 def test_no_questions() -> None:

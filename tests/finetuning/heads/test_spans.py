@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.finetuning.heads.spans import SpanHead, SpanOutputs
+from electra_zh.finetuning.heads.spans import SpanHead
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.tasks import SpanConfig
 from electra_zh.models.layers import Dense
@@ -126,7 +126,7 @@ def test_default_head_is_one_layer_of_two_outputs() -> None:
 MAX_CONTEXT = {"max_context": np.array([[3, 5], [2, 7]], np.int32)}
 
 
-def make_outputs(head: SpanHead, hidden: Hidden) -> SpanOutputs:
+def make_outputs(head: SpanHead, hidden: Hidden) -> dict[str, tf.Tensor]:
     features = {"context_mask": LOSS_FEATURES["context_mask"], **MAX_CONTEXT}
     return head.outputs(hidden, {name: tf.constant(value) for name, value in features.items()})
 
@@ -147,12 +147,10 @@ def test_best_spans_of_the_default_head() -> None:
     for row in range(2):
         pairs = legal_pairs(row, reading.max_answer_length)
         best = sorted(pairs, key=lambda pair: -start[row, pair[0]] - end[row, pair[1]])[:6]
-        shown = list(
-            zip(found.spans.starts.numpy()[row], found.spans.ends.numpy()[row], strict=True)
-        )
+        shown = list(zip(found["starts"].numpy()[row], found["ends"].numpy()[row], strict=True))
         assert shown[: len(best)] == best
-        assert (found.spans.scores.numpy()[row, len(best) :] < -1e8).all()
-        assert found.null.numpy()[row] == pytest.approx(start[row, 0] + end[row, 0], rel=1e-4)
+        assert (found["scores"].numpy()[row, len(best) :] < -1e8).all()
+        assert found["null"].numpy()[row] == pytest.approx(start[row, 0] + end[row, 0], rel=1e-4)
 
 
 def test_best_spans_of_the_joint_head() -> None:
@@ -176,23 +174,21 @@ def test_best_spans_of_the_joint_head() -> None:
             for i, j in legal_pairs(row, reading.max_answer_length)
         }
         best = sorted(scores, key=lambda pair: -scores[pair])[:6]
-        shown = list(
-            zip(found.spans.starts.numpy()[row], found.spans.ends.numpy()[row], strict=True)
-        )
+        shown = list(zip(found["starts"].numpy()[row], found["ends"].numpy()[row], strict=True))
         assert shown[: len(best)] == best
         np.testing.assert_allclose(
-            found.spans.scores.numpy()[row, : len(best)], [scores[pair] for pair in best], rtol=1e-4
+            found["scores"].numpy()[row, : len(best)], [scores[pair] for pair in best], rtol=1e-4
         )
-        assert found.null.numpy()[row] == pytest.approx(start[row, 0] + end_given(0)[0], rel=1e-4)
+        assert found["null"].numpy()[row] == pytest.approx(
+            start[row, 0] + end_given(0)[0], rel=1e-4
+        )
 
 
 def test_heads_for_other_answers_are_among_the_outputs() -> None:
     head, _ = make_head(answer_types=4, answerability=True)
     found = make_outputs(head, random_hidden(2, 8))
-    assert found.unanswerable is not None
-    assert found.answer_types is not None
-    assert found.unanswerable.shape == (2,)
-    np.testing.assert_allclose(np.exp(found.answer_types.numpy()).sum(-1), 1.0, rtol=1e-5)
+    assert found["unanswerable"].shape == (2,)
+    np.testing.assert_allclose(np.exp(found["answer_types"].numpy()).sum(-1), 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -203,7 +199,6 @@ def test_bfloat16_hidden_states_give_float32(joint: bool) -> None:
     features = {name: tf.constant(value) for name, value in LOSS_FEATURES.items()}
     assert head.losses(hidden, features).dtype == tf.float32
     found = make_outputs(head, hidden)
-    assert found.unanswerable is not None
-    assert {part.dtype for part in (found.spans.scores, found.null, found.unanswerable)} == {
+    assert {part.dtype for part in (found["scores"], found["null"], found["unanswerable"])} == {
         tf.float32
     }

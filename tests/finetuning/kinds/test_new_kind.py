@@ -34,6 +34,7 @@ class Length(TaskKind[TextExample, float]):
     """The number of characters of a text."""
 
     example_type = TextExample
+    metric_names = ("error",)
     plain_reader = "plain_texts"
     head_form = HeadForm(
         "ElectraForSequenceClassification",
@@ -42,12 +43,8 @@ class Length(TaskKind[TextExample, float]):
         takes_text=True,
     )
 
-    @classmethod
-    def metrics(cls, task):
-        return ("error",)
-
-    def find_problem(self, example):
-        return None
+    def check_example(self, example):
+        pass
 
     def encode(self, examples, tokenizer, *, training):
         rows = text_rows(examples, tokenizer, self.max_seq_length)
@@ -72,8 +69,8 @@ class Length(TaskKind[TextExample, float]):
         lengths = [len(example.text_a) for example in examples]
         return {"error": -float(np.abs(np.subtract(lengths, predictions)).mean())}
 
-    def to_json(self, example, prediction):
-        return {"id": example.id, "length": prediction}
+    def describe(self, example, prediction):
+        return {"length": prediction}
 '''
 TASK = """
 kind: length
