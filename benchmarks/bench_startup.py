@@ -14,21 +14,15 @@ import subprocess
 import sys
 import time
 
+from electra_zh.commands import COMMANDS as ALL_COMMANDS
+
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import tensorflow": [sys.executable, "-c", "import tensorflow"],
     "electra-zh --help": [sys.executable, "-m", "electra_zh", "--help"],
     **{
         f"electra-zh {name} --help": [sys.executable, "-m", "electra_zh", name, "--help"]
-        for name in (
-            "build-vocab",
-            "build-data",
-            "pretrain",
-            "evaluate",
-            "fill-mask",
-            "detect",
-            "demo",
-        )
+        for name in ALL_COMMANDS
     },
     "electra-zh pretrain (unknown recipe)": [
         *(sys.executable, "-m", "electra_zh", "pretrain"),

@@ -49,7 +49,7 @@ def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[I
         there = _expand(name)
         paths = [path for path in there if exclude is None or not is_inside(path, exclude)]
         if there and not paths:
-            raise UserError(f"The input {name} is inside of --output {exclude}")
+            raise UserError(f"The input {name} is inside --output {exclude}")
         if not paths:
             raise UserError(f"No text files in {name} (known: {_known_suffixes()})")
         for path in paths:

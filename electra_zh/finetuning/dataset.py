@@ -110,7 +110,7 @@ def _prepare(source: Source) -> TaskData:
         if split != "test" or test_labelled:
             splits[split] = kind.check(splits[split], problems[split])
             if not splits[split]:
-                raise UserError(f"{', '.join(found.paths[split])}: no good example is left")
+                raise UserError(f"{', '.join(found.paths[split])}: no valid example is left")
     most = task.training.max_train_examples
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)

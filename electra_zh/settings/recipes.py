@@ -32,14 +32,14 @@ def load_recipe(name: str, *, kind: str) -> dict[str, Any]:
 
     Raises:
       UsageError: there is no such recipe or file.
-      UserError: the file is not a YAML mapping, or its includes go round in a circle.
+      UserError: the file is not a YAML mapping, or its includes are circular.
     """
     return _load_recipe(name, kind, chain=())
 
 
 def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]:
     if name in chain:
-        raise UserError(f"Recipe {name}: `include` goes round in a circle: {' -> '.join(chain)}")
+        raise UserError(f"Recipe {name}: `include` is circular: {' -> '.join(chain)}")
     if name.endswith((".yaml", ".yml")):
         text, origin = _read_recipe_file(name), name
     else:

@@ -80,7 +80,7 @@ def test_inputs_inside_of_the_output_are_named(tmp_path: Path) -> None:
         path = str(tmp_path / name)
         with pytest.raises(UserError) as error:
             input_files.find_inputs([path], exclude=str(tmp_path))
-        assert str(error.value) == f"The input {path} is inside of --output {tmp_path}"
+        assert str(error.value) == f"The input {path} is inside --output {tmp_path}"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])

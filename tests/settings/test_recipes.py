@@ -29,7 +29,7 @@ def test_include_of_a_shipped_recipe(tmp_path: Path) -> None:
 def test_include_circle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("include: b.yaml\n")
     (tmp_path / "b.yaml").write_text("include: a.yaml\n")
-    with pytest.raises(UserError, match="circle"):
+    with pytest.raises(UserError, match="circular"):
         load_recipe(str(tmp_path / "a.yaml"), kind="pretrain")
 
 

@@ -211,7 +211,7 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise UserError(
-            f"{output} holds files that are not clean's ({shown}); choose another folder"
+            f"{output} has files that clean did not write ({shown}). Choose another folder"
         )
     if names and not settings.overwrite:
         raise UserError(f"{output} holds cleaned text; choose another folder, or --overwrite")

@@ -253,7 +253,7 @@ def test_only_cleaned_folders_are_replaced_and_only_with_overwrite(tmp_path: Pat
     with pytest.raises(UserError, match="holds cleaned text; choose another folder, or --over"):
         run.clean(_settings(tmp_path))
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"holds files that are not clean's \(notes.txt\)"):
+    with pytest.raises(UserError, match=r"has files that clean did not write \(notes.txt\)"):
         run.clean(_settings(tmp_path, overwrite=True))
     (tmp_path / "out" / "notes.txt").unlink()
     assert contents(tmp_path / "out") == before
@@ -269,7 +269,7 @@ def test_an_unknown_folder_and_a_file_are_refused(tmp_path: Path) -> None:
     _write(tmp_path, _join(_documents(3)))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.json").write_text('{"mine": 1}')
-    with pytest.raises(UserError, match=r"not clean's \(report.json\)"):
+    with pytest.raises(UserError, match=r"clean did not write \(report.json\)"):
         run.clean(_settings(tmp_path, overwrite=True))
     for name in ("report.json", "report.json/new"):
         with pytest.raises(UserError, match=r"report\.json is a file; --output names a folder"):
