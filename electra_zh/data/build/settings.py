@@ -59,7 +59,7 @@ class BuildSettings(Settings):
         positional=True,
         metavar="INPUT",
     )
-    output: str = setting(meaning="folder to write", metavar="FOLDER")
+    output: str = setting(meaning="folder to write", metavar="DIR")
     vocabulary: str = setting(
         meaning="vocabulary file, or SentencePiece model", flags=("--vocab",), metavar="FILE"
     )
@@ -79,7 +79,7 @@ class BuildSettings(Settings):
     strict: bool = setting(False, "stop at the first bad line instead of skipping it")
     num_processes: int | None = setting(
         None,
-        "worker processes; by default the number of processors",
+        "worker processes; by default one per core",
         at_least=1,
         flags=("--processes",),
     )

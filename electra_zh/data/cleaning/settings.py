@@ -47,7 +47,7 @@ class CleanSettings(Settings):
         positional=True,
         metavar="INPUT",
     )
-    output: str = setting(meaning="the folder to write")
+    output: str = setting(meaning="folder to write", metavar="DIR")
     unicode: str = setting(
         "nfc",
         "Unicode normal form; nfkc makes full-width punctuation ASCII",
@@ -55,7 +55,7 @@ class CleanSettings(Settings):
     )
     to_simplified: bool = setting(False, "convert traditional characters to simplified ones")
     compress: str = setting("none", "compression of the text", choices=("none", "gz", "zst"))
-    text_field: str = setting("text", "the field of .jsonl records that holds the text")
+    text_field: str = setting("text", "field of .jsonl records that contains the text")
     strict: bool = setting(False, "stop at the first bad line instead of skipping it")
     num_processes: int | None = setting(
         None, "worker processes; by default one per core", at_least=1, flags=("--processes",)
