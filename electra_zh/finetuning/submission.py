@@ -11,7 +11,7 @@ import functools
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,8 +21,6 @@ from electra_zh.finetuning.submission_writers import Content, make_content
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import load_recipe, recipe_names
 
-_RESULTS = "results.json"
-_PREDICTIONS = "predictions.test.jsonl"
 _TEAM = re.compile(r"[A-Za-z0-9_-]+")
 # The newer test sets in the names of the leaderboard's files; the older ones are 10.
 _VERSION = re.compile(r"11(?=_predict\.)")
@@ -31,13 +29,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class SubmissionFile(NamedTuple):
-    """One file of the zip.
-
-    Attributes:
-      name: the leaderboard's name.
-      task: the name in results.json.
-      lines: number of predictions.
-    """
+    """One file of the zip: its name, the task in results.json, the number of predictions."""
 
     name: str
     task: str
@@ -73,32 +65,57 @@ class SubmissionReport:
         return [*shown, f"Written: {self.path}"]
 
 
-class _Entry(NamedTuple):
-    """A task of the folder that the leaderboard has.
-
-    Attributes:
-      name: the name in results.json.
-      task: the name of the task itself.
-      unit: path of the folder that the task was trained in.
-      base_file: the leaderboard's file in the task's settings.
-      form: the form of that file.
-      test_files: paths of the test files.
-      predictions: path of the predictions for them.
-    """
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A task of the folder: its name in results.json, and its results."""
 
     name: str
-    task: str
-    unit: str
-    base_file: str
-    form: str
-    test_files: tuple[str, ...]
-    predictions: str
+    output: str
+    results: Mapping[str, Any]
+
+    @property
+    def task(self) -> str:
+        """The name of the task itself; earlier versions have it in `task (unit)` only."""
+        return str(self.results.get("task", self.name.partition(" (")[0]))
+
+    @property
+    def base_file(self) -> str:
+        """The leaderboard's file in the task's settings; "" for a task that it does not have."""
+        return self.results["submission"]["file"] if self.results["submission"] else ""
 
     @property
     def file(self) -> str:
         """The leaderboard's file for the version of the test set."""
-        older = any("1.0" in _last(path) for path in self.test_files)
+        older = any("1.0" in _last(path) for path in self.results["test_files"])
         return _VERSION.sub("10", self.base_file) if older else self.base_file
+
+    def content(self) -> Content:
+        """Returns the content of the file."""
+        form, tests = self.results["submission"]["form"], self.results["test_files"]
+        predictions = files.join(self.output, self.results["best_trial"], "predictions.test.jsonl")
+        if not tests:
+            raise UserError("it was trained without a test file; choose other tasks with --task")
+        if not files.exists(predictions):
+            raise UserError(f"{predictions} is missing; choose other tasks with --task")
+        content = make_content(form, self._config(), tests, predictions)
+        for path in tests:
+            newer = f"{path.removesuffix('test.json')}test1.1.json"
+            if _VERSION.search(self.file) and _last(path) == "test.json" and files.exists(newer):
+                warning = f"{path} counts as the 1.1 test set for {self.file}, but {newer} exists"
+                return content._replace(warnings=[f"{warning} too", *content.warnings])
+        return content
+
+    def _config(self) -> TaskConfig:
+        """Returns the settings of the task, with its labels if there is a model."""
+        folder = files.join(self.output, self.results["best_trial"].partition("/")[0])
+        model, path = files.join(folder, "model", "config.json"), files.join(folder, "task.json")
+        if files.exists(model):
+            for values in files.read_json(model)["finetuned"]["tasks"]:
+                if values["name"] == self.task:
+                    return TaskConfig.from_dict(values, where=model)
+        if not files.exists(path):
+            raise UserError(f"its settings are missing, neither {model} nor {path} exists")
+        return TaskConfig.from_dict(files.read_json(path)["tasks"][self.task], where=path)
 
 
 def submission(
@@ -123,24 +140,23 @@ def submission(
       UserError: predictions of a task are missing or do not fit its test file. Nothing is written.
     """
     path = _target(output, team, date, target)
-    results = files.join(output, _RESULTS)
+    results = files.join(output, "results.json")
     if not files.exists(results):
-        raise UserError(f"{output} has no {_RESULTS}: give the folder of `electra-zh finetune`")
-    found = files.read_json(results)["tasks"]
-    entries = _entries(output, found, task_names)
-    made = _contents(entries)
-    packed = sorted(SubmissionFile(e.file, e.name, made[e.name].size) for e in entries)
+        raise UserError(f"{output} has no results.json: give the folder of `electra-zh finetune`")
+    found = files.read_json(results)["tasks"].items()
+    entries = [_Entry(name, output, each) for name, each in found]
+    packed = _choose(output, entries, task_names)
+    made = _contents(packed)
+    taken = {each.base_file for each in packed}
     report = SubmissionReport(
         path,
-        tuple(packed),
-        missing=_missing({entry.base_file for entry in entries}),
-        unranked=tuple(name for name, each in found.items() if not each["submission"]),
-        warnings=tuple(
-            f"task {name}: {warning}" for name in made for warning in made[name].warnings
-        ),
+        tuple(sorted(SubmissionFile(e.file, e.name, made[e.file].size) for e in packed)),
+        missing=tuple(name for name, file in _leaderboard().items() if file not in taken),
+        unranked=tuple(each.name for each in entries if not each.base_file),
+        warnings=tuple(f"task {e.name}: {line}" for e in packed for line in made[e.file].warnings),
     )
     with files.atomic_write(path) as file:
-        file.write(_zip({each.name: made[each.task].text for each in packed}))
+        file.write(_zip({name: content.text for name, content in made.items()}))
     return report
 
 
@@ -149,10 +165,8 @@ def _target(output: str, team: str, date: datetime.date | None, target: str | No
     if not _TEAM.fullmatch(team):
         raise UsageError(f'--team "{team}": use letters, digits, - and _ only')
     name = f"submit_{team}_{date or datetime.date.today():%Y%m%d}.zip"
-    if target is None:
-        return files.join(output, name)
-    if files.is_dir(target):
-        return files.join(target, name)
+    if target is None or files.is_dir(target):
+        return files.join(target or output, name)
     if not target.endswith(".zip"):
         raise UsageError(f"--output {target} is neither a name that ends in .zip nor a folder")
     parent = target.rpartition("/")[0]
@@ -165,59 +179,28 @@ def _last(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _entries(
-    output: str, found: Mapping[str, Mapping[str, Any]], task_names: Sequence[str]
-) -> list[_Entry]:
+def _choose(output: str, entries: Sequence[_Entry], task_names: Sequence[str]) -> list[_Entry]:
     """Returns the tasks to pack; a name means a task trained alone or jointly."""
-    chosen = _chosen(output, found, task_names)
-    entries: dict[str, _Entry] = {}
-    for name in chosen:
-        each = found[name]
-        if not each["submission"]:
-            if task_names:
-                raise UserError(f"task {name}: the leaderboard does not have this task")
-            continue
-        entry = _Entry(
-            name,
-            task=_own_name(name, each),
-            unit=files.join(output, each["best_trial"].partition("/")[0]),
-            base_file=each["submission"]["file"],
-            form=each["submission"]["form"],
-            test_files=tuple(each["test_files"]),
-            predictions=files.join(output, each["best_trial"], _PREDICTIONS),
-        )
-        if entry.file in entries:
-            both = f"{entries[entry.file].name} and {name}"
+    names = {each.name: each.task for each in entries}
+    wanted: set[str] = set() if task_names else {each.name for each in entries if each.base_file}
+    for name in task_names:
+        matching = [name] if name in names else [key for key in names if names[key] == name]
+        if not matching:
+            hint = did_you_mean(name, names)
+            raise UsageError(f'{output} has no task "{name}".{hint} It has: {", ".join(names)}')
+        wanted.update(matching)
+    chosen: dict[str, _Entry] = {}
+    for entry in (each for each in entries if each.name in wanted):
+        if not entry.base_file:
+            raise UserError(f"task {entry.name}: the leaderboard does not have this task")
+        other = chosen.setdefault(entry.file, entry)
+        if other is not entry:
+            both = f"{other.name} and {entry.name}"
             raise UserError(f"tasks {both} both make {entry.file}: choose one with --task")
-        entries[entry.file] = entry
-    if not entries:
-        names = ", ".join(found) or "none"
-        raise UserError(f"{output} has no task of the leaderboard; its tasks: {names}")
-    return list(entries.values())
-
-
-def _own_name(name: str, result: Mapping[str, Any]) -> str:
-    """Returns the name of the task itself; earlier versions have it in `task (unit)` only."""
-    return str(result.get("task", name.partition(" (")[0]))
-
-
-def _chosen(
-    output: str, found: Mapping[str, Mapping[str, Any]], task_names: Sequence[str]
-) -> list[str]:
-    own = {name: _own_name(name, each) for name, each in found.items()}
-    chosen = set(found) if not task_names else set()
-    for wanted in task_names:
-        matching = [name for name in own if own[name] == wanted]
-        if wanted not in own and not matching:
-            hint = did_you_mean(wanted, own)
-            raise UsageError(f'{output} has no task "{wanted}".{hint} It has: {", ".join(own)}')
-        chosen.update([wanted] if wanted in own else matching)
-    return [name for name in found if name in chosen]
-
-
-def _missing(packed: Iterable[str]) -> tuple[str, ...]:
-    taken = set(packed)
-    return tuple(name for name, file in _leaderboard().items() if file not in taken)
+    if not chosen:
+        tasks = ", ".join(names) or "none"
+        raise UserError(f"{output} has no task of the leaderboard; its tasks: {tasks}")
+    return list(chosen.values())
 
 
 @functools.cache
@@ -230,12 +213,12 @@ def _leaderboard() -> dict[str, str]:
 
 
 def _contents(entries: Sequence[_Entry]) -> dict[str, Content]:
-    """Returns the contents of each task's file; the error names every task that does not fit."""
+    """Returns the content of each file; the error names every task that does not fit."""
     made: dict[str, Content] = {}
     refused: dict[str, str] = {}
     for entry in entries:
         try:
-            made[entry.name] = _content(entry)
+            made[entry.file] = entry.content()
         except UserError as error:
             refused[entry.name] = str(error)
     if refused:
@@ -243,38 +226,6 @@ def _contents(entries: Sequence[_Entry]) -> dict[str, Content]:
         more = f". Refused as well: {', '.join(others)}" if others else ""
         raise UserError(f"task {first}: {refused[first]}{more}")
     return made
-
-
-def _content(entry: _Entry) -> Content:
-    if not entry.test_files:
-        raise UserError("it was trained without a test file; choose other tasks with --task")
-    if not files.exists(entry.predictions):
-        raise UserError(f"{entry.predictions} is missing; choose other tasks with --task")
-    content = make_content(entry.form, _task_config(entry), entry.test_files, entry.predictions)
-    return content._replace(warnings=[*_version_warnings(entry), *content.warnings])
-
-
-def _task_config(entry: _Entry) -> TaskConfig:
-    """Returns the settings of the task, with its labels if there is a model."""
-    model = files.join(entry.unit, "model", "config.json")
-    if files.exists(model):
-        for values in files.read_json(model)["finetuned"]["tasks"]:
-            if values["name"] == entry.task:
-                return TaskConfig.from_dict(values, where=model)
-    path = files.join(entry.unit, "task.json")
-    if not files.exists(path):
-        raise UserError(f"its settings are missing, neither {model} nor {path} exists")
-    return TaskConfig.from_dict(files.read_json(path)["tasks"][entry.task], where=path)
-
-
-def _version_warnings(entry: _Entry) -> list[str]:
-    """Returns a warning if the file's name does not say which version of the test set it is."""
-    for path in entry.test_files:
-        name = _last(path)
-        newer = f"{path[: len(path) - len(name)]}test1.1.json"
-        if _VERSION.search(entry.file) and name == "test.json" and files.exists(newer):
-            return [f"{path} counts as the 1.1 test set for {entry.file}, but {newer} exists too"]
-    return []
 
 
 def _zip(contents: Mapping[str, str]) -> bytes:

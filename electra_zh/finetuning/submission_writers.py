@@ -19,21 +19,9 @@ from electra_zh.finetuning.readers.streams import Record, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
 Line = Mapping[str, Any]
-
-
-class Writer(NamedTuple):
-    """One form.
-
-    Attributes:
-      write: returns the object to write for a test example, its line of predictions and the labels
-        of the task; raises UserError for a prediction that does not fit the example.
-      labelled: the task has labels.
-      one_object: the file is one JSON object, merged from all that is written, not JSON lines.
-    """
-
-    write: Callable[[Any, Line, Sequence[str]], dict[str, Any]]
-    labelled: bool = False
-    one_object: bool = False
+# Returns the object to write for a test example, from its line of predictions and the labels of the
+# task. Raises UserError for a prediction that does not fit the example.
+Writer = Callable[[Any, Line, Sequence[str]], dict[str, Any]]
 
 
 def _show(value: Any) -> str:
@@ -113,12 +101,15 @@ def _entities(example: TaggedExample, line: Line, labels: Sequence[str]) -> dict
 
 
 WRITERS: Mapping[str, Writer] = {
-    "labels": Writer(_label, labelled=True),
-    "choices": Writer(_choice),
-    "answers": Writer(_answer, one_object=True),
-    "idioms": Writer(_idioms, one_object=True),
-    "entities": Writer(_entities, labelled=True),
+    "labels": _label,
+    "choices": _choice,
+    "answers": _answer,
+    "idioms": _idioms,
+    "entities": _entities,
 }
+_FORMS_WITH_LABELS = ("labels", "entities")
+# Forms of one JSON object, merged from all that is written; the others are JSON lines.
+_FORMS_OF_ONE_OBJECT = ("answers", "idioms")
 
 
 class Content(NamedTuple):
@@ -143,8 +134,7 @@ def make_content(
     Raises:
       UserError: the predictions do not fit the test files.
     """
-    writer = WRITERS[form]
-    if writer.labelled and not task.labels.names:
+    if form in _FORMS_WITH_LABELS and not task.labels.names:
         raise UserError("its labels are not known: its folder has no model")
     examples = _read_tests(test_files, task)
     lines = list(read_json_lines(predictions))
@@ -158,10 +148,12 @@ def make_content(
     made = []
     for example, line in zip(examples, lines, strict=True):
         try:
-            made.append(writer.write(example, line.value, task.labels.names))
+            made.append(WRITERS[form](example, line.value, task.labels.names))
         except UserError as error:
             raise UserError(f"{line.place}: {error} ({example.place})") from None
-    return _merged(made) if writer.one_object else Content(_json_lines(made), len(made), [])
+    if form in _FORMS_OF_ONE_OBJECT:
+        return _merged(made)
+    return Content(_json_lines(made), len(made), [])
 
 
 def _read_tests(paths: Sequence[str], task: TaskConfig) -> list[Any]:

@@ -11,11 +11,7 @@ from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.base import Reader
-from electra_zh.finetuning.readers.streams import (
-    Record,
-    is_texts,
-    read_json,
-)
+from electra_zh.finetuning.readers.streams import Record, is_texts, read_json
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
@@ -40,13 +36,12 @@ class C3(Reader, name="c3"):
         for number, item in enumerate(items, 1):
             place = f"{self.path}, text {number}"
             if not _is_text_with_questions(item):
-                yield Record(
-                    BadExampleError("not [[lines], [questions], id]", str(item)[:40]), place
-                )
+                error = BadExampleError("not [[lines], [questions], id]", str(item)[:40])
+                yield Record(error, place)
                 continue
-            context = "\n".join(item[0])
-            for index, question in enumerate(item[1]):
-                value = (f"{name}/{item[2]}/{index}", context, question)
+            lines, questions, text = item
+            for index, question in enumerate(questions):
+                value = (f"{name}/{text}/{index}", "\n".join(lines), question)
                 yield Record(value, f"{place}, question {index + 1}")
 
     def _example(self, record: Record, number: int) -> ChoiceExample:
@@ -63,23 +58,14 @@ class C3(Reader, name="c3"):
         if answer is not None and answer != "" and answer not in choices:
             detail = f'"{answer}"; allowed: {" | ".join(choices)}'
             raise BadExampleError("the answer is not one of the choices", detail)
-        return ChoiceExample(
-            id=question.get("id", identity),
-            context=context,
-            question=question["question"],
-            choices=choices,
-            answer=choices.index(answer) if answer in choices else None,
-            place=record.place,
-        )
+        identity = question.get("id", identity)
+        index = choices.index(answer) if answer in choices else None
+        return ChoiceExample(identity, context, question["question"], choices, index, record.place)
 
 
 def _is_text_with_questions(item: Any) -> bool:
-    return (
-        isinstance(item, list)
-        and len(item) == 3
-        and is_texts(item[0])
-        and isinstance(item[1], list)
-    )
+    is_triple = isinstance(item, list) and len(item) == 3
+    return is_triple and is_texts(item[0]) and isinstance(item[1], list)
 
 
 class Chid(Reader, name="chid"):
@@ -143,9 +129,8 @@ class ChidFewclue(Reader, name="chid_fewclue"):
             raise _not_an_item(item, content="a text")
         marks = text.count(_FEWCLUE_MARK)
         if marks != 1:
-            raise BadExampleError(
-                "not exactly one blank in the text", f"{marks} times {_FEWCLUE_MARK}"
-            )
+            detail = f"{marks} times {_FEWCLUE_MARK}"
+            raise BadExampleError("not exactly one blank in the text", detail)
         answer = item.get("answer")
         answer = candidates.index(answer) if answer in candidates else answer
         _check_answer(answer, len(candidates))

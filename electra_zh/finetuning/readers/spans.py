@@ -13,8 +13,6 @@ from electra_zh.finetuning.readers.base import Reader
 from electra_zh.finetuning.readers.streams import Record, read_json, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
-_VERDICTS = ("YES", "NO")
-
 
 class _Question(NamedTuple):
     """A question as the file has it; `id` is its number in the file if it has none."""
@@ -35,7 +33,7 @@ class _Questions(Reader):
 
     @abc.abstractmethod
     def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
-        """Returns the answers, None without any, and the verdict.
+        """Returns the answers, None without any, and the answer's type.
 
         Raises:
           BadExampleError: the answers have another form.
@@ -53,12 +51,10 @@ class _Questions(Reader):
             yield Record(BadExampleError("`qas` is not a list of questions"), where)
             return
         for fields in listed:
-            given = (
-                fields[key] for key in ("id", "query_id", "qid") if fields.get(key) is not None
-            )
-            name = str(next(given, len(self._ids)))
-            question = _Question(name, context, fields)
+            given = (fields.get(key) for key in ("id", "query_id", "qid"))
+            name = str(next((each for each in given if each is not None), len(self._ids)))
             known = name in self._ids
+            question = _Question(name, context, fields)
             value = BadExampleError("an earlier question has the same id") if known else question
             yield Record(value, f"{self.path}, question {name}")
             self._ids.add(name)
@@ -70,11 +66,13 @@ class _Questions(Reader):
         # A question without text can still be answered, and every question of a test set must be.
         if not isinstance(text, str) or (self.labelled and not text.strip()):
             raise BadExampleError("no question")
-        answers, verdict = self._answers(question)
-        if self.split == "train" and answers and not verdict:
+        answers, answer_type = self._answers(question)
+        if self.split == "train" and answers and not answer_type:
             _check_inside(question.context, answers[0])
         given = None if answers is None else tuple(answers)
-        return QuestionExample(question.id, text, question.context, given, verdict, record.place)
+        return QuestionExample(
+            question.id, text, question.context, given, answer_type, record.place
+        )
 
 
 class Squad(_Questions, name="squad"):
@@ -109,16 +107,17 @@ class Squad(_Questions, name="squad"):
                 yield from self._questions_of(paragraph, place)
 
     def _answered(self, question: _Question | BadExampleError) -> bool:
+        """Returns whether a test question has answers that are more than placeholders."""
         if isinstance(question, BadExampleError):
             return False
         try:
-            return self._is_answer(question.context, _parse_answers(question.fields) or ())
+            answers = _parse_answers(question.fields) or ()
         except BadExampleError:
             return False
+        return any(self._is_answer(question.context, each) for each in answers)
 
-    def _is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
-        """Returns whether the answers of a test question are more than placeholders."""
-        return any(find_answer(context, each.text, each.start) for each in answers)
+    def _is_answer(self, context: str, answer: Answer) -> bool:
+        return find_answer(context, answer.text, answer.start) is not None
 
     def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns all answers; of an unanswerable question none, and NONE."""
@@ -139,21 +138,19 @@ class Cjrc(Squad, name="cjrc"):
 
     _form = 'not {"data": [{"paragraphs": [...]}]}'
 
-    def _is_answer(self, context: str, answers: Sequence[Answer]) -> bool:
-        """Returns whether there is any answer."""
-        return bool(answers)
+    def _is_answer(self, context: str, answer: Answer) -> bool:
+        return True
 
     def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
-        """Returns all answers and the first one's verdict; only that if all have the same."""
+        """Returns all answers and the first one's type; only that if all have the same."""
         answers = _parse_answers(question.fields)
         impossible = _is_true(question.fields.get("is_impossible"))
         if self._hidden or (answers is None and not impossible):
             return None, ""
         answers = [Answer("", -1)] if impossible or not answers else answers
-        verdicts = [_verdict(answer) for answer in answers]
-        if verdicts[0] and len(set(verdicts)) == 1:
-            return (), verdicts[0]
-        return answers, verdicts[0]
+        types = [_answer_type(answer) for answer in answers]
+        is_type = types[0] and len(set(types)) == 1
+        return () if is_type else answers, types[0]
 
 
 class Mrqa(_Questions, name="mrqa"):
@@ -222,9 +219,9 @@ def _is_true(value: Any) -> bool:
     return value is True or str(value).lower() == "true"
 
 
-def _verdict(answer: Answer) -> str:
+def _answer_type(answer: Answer) -> str:
     """Returns YES, NO, NONE for no answer, or "" for a span."""
-    if answer.start < 0 and answer.text.upper() in _VERDICTS:
+    if answer.start < 0 and answer.text.upper() in ("YES", "NO"):
         return answer.text.upper()
     return "" if answer.text.strip() else "NONE"
 

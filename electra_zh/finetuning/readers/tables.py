@@ -23,16 +23,16 @@ class JsonLines(Reader, name="json_lines"):
     fields: Fields
 
     def _example(self, record: Record, number: int) -> TextExample:
-        value, fields = record.value, self.fields
-        texts = [self._text(value, name) for name in fields.texts()]
-        identity = _first(value, fields.id)
-        return TextExample(
-            id=number if identity is None else identity,
-            text_a=texts[0],
-            text_b=texts[1] if len(texts) > 1 else None,
-            label=fields.usual_label(_first(value, fields.label)),
-            place=record.place,
-        )
+        values = self._values(record.value)
+        identity, label = values.get("id"), self.fields.usual_label(values.get("label"))
+        identity = number if identity is None else identity
+        return TextExample(identity, values["text_a"], values.get("text_b"), label, record.place)
+
+    def _values(self, value: Any) -> dict[str, Any]:
+        """Returns field to value of a record."""
+        texts = {field: self._text(value, field) for field in self.fields.texts()}
+        others = {field: _first(value, self.fields.names(field)) for field in ("id", "label")}
+        return {**texts, **others}
 
     def _text(self, value: Mapping[str, Any], name: str) -> str:
         names = self.fields.names(name)
@@ -103,9 +103,9 @@ class Table(JsonLines, name="table"):
         header = {cell.lower(): column for column, cell in reversed(list(enumerate(cells)))}
         columns: dict[str, int] = {}
         for field in (*fields.NAMED, "only"):
-            names = [name.lower() for name in fields.names(field) if name.lower() in header]
-            if names:
-                columns[field] = header[names[0]]
+            column = _first(header, [name.lower() for name in fields.names(field)])
+            if column is not None:
+                columns[field] = column
         if not columns.keys() - {"only"}:
             return {}
         for field in (*fields.texts(), *(["label"] if self.labelled else [])):
@@ -151,19 +151,13 @@ class Table(JsonLines, name="table"):
         known = (*labels.names, *labels.drop, *self.fields.aliases)
         return not labels.names or label in known
 
-    def _example(self, record: Record, number: int) -> TextExample:
-        if isinstance(record.value, dict):
-            return super()._example(record, number)
-        cells = self._fitted(record.value)
+    def _values(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return super()._values(value)
+        cells = self._fitted(value)
         check_text(*cells)
-        values = {name: cells[column] for name, column in self._columns.items()}
-        return TextExample(
-            id=_plain_id(values.get("id", "").strip(), number),
-            text_a=values["text_a"],
-            text_b=values.get("text_b"),
-            label=self.fields.usual_label(values.get("label")),
-            place=record.place,
-        )
+        values = {field: cells[column] for field, column in self._columns.items()}
+        return {**values, "id": _plain_id(values.get("id", "").strip())}
 
     def _fitted(self, cells: list[str]) -> list[str]:
         """Returns the cells of a row, the rest of a longer one in the last column."""
@@ -182,11 +176,10 @@ class Table(JsonLines, name="table"):
         return self._has if isinstance(record.value, list) else super()._found(record)
 
 
-def _plain_id(text: str, number: int) -> int | str:
-    """Returns an id as JSON would have it: a number if it is written as one."""
-    if not text:
-        return number
-    return int(text) if text.isascii() and text.isdecimal() and str(int(text)) == text else text
+def _plain_id(text: str) -> int | str | None:
+    """Returns an id as JSON would have it: a number if it is written as one; None for ""."""
+    is_number = text.isascii() and text.isdecimal() and str(int(text)) == text
+    return int(text) if is_number else text or None
 
 
 def _split_cells(path: str, separator: str) -> tuple[Iterator[Record], str]:

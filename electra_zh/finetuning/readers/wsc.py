@@ -40,13 +40,8 @@ class Wsc(Reader, name="wsc"):
         for index, _, mark in sorted(marks, reverse=True):
             text = text[:index] + mark + text[index:]
         identity = value.get("idx", value.get("id"))
-        return TextExample(
-            id=number if identity is None else identity,
-            text_a=text,
-            text_b=None,
-            label=label_text(value.get("label")),
-            place=record.place,
-        )
+        identity = number if identity is None else identity
+        return TextExample(identity, text, None, label_text(value.get("label")), record.place)
 
 
 def _find(text: str, target: Any, number: int) -> tuple[int, int]:
