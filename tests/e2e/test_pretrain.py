@@ -1,4 +1,4 @@
-"""Pretraining by the real command: what it leaves, how it goes on, what it refuses."""
+"""Pretraining by the real command: its files, resuming and continuing, refusals."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from electra_zh.training import checkpoints
 from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
 
 
+def _newest(run: Path) -> str:
+    return checkpoints.find(str(run / "checkpoints"))
+
+
 def _weights(run: Path) -> dict[str, np.ndarray]:
     """Returns every tensor of a run's newest checkpoint."""
-    found = checkpoints.read(checkpoints.find(str(run / "checkpoints")))
+    found = checkpoints.read(_newest(run))
     return {**found.model, **found.optimizer}
 
 
@@ -28,7 +32,7 @@ def _metrics(run: Path, kind: str) -> list[dict[str, float]]:
     return [line for line in map(json.loads, lines) if line["kind"] == kind]
 
 
-def test_what_a_run_leaves(job: Job) -> None:
+def test_the_files_of_a_run(job: Job) -> None:
     names = {path.name for path in job.run.iterdir()}
     assert names == {"config.json", "vocab.txt", "checkpoints", "metrics.jsonl", "tensorboard"} | {
         ".lock"
@@ -51,7 +55,7 @@ def test_the_loss_falls(job: Job) -> None:
 
 
 def _interrupted(job: Job, run: str) -> int:
-    """Starts or goes on with a run, stops it as soon as it shows a sign of life; its exit code."""
+    """Starts or resumes a run, interrupts it at its first metrics and returns its exit code."""
     command = [sys.executable, "-m", "electra_zh", *PRETRAIN, "--output", run]
     log = job.folder / run / "metrics.jsonl"
     before = log.read_text() if log.exists() else None
@@ -70,7 +74,7 @@ def _interrupted(job: Job, run: str) -> int:
     return process.returncode
 
 
-def test_an_interrupted_run_is_the_run_bit_for_bit(job: Job) -> None:
+def test_an_interrupted_run_is_the_same_bit_for_bit(job: Job) -> None:
     codes = [_interrupted(job, "stopped"), _interrupted(job, "stopped")]
     assert codes[0] == 130
     result = electra(*PRETRAIN, "--output", "stopped", cwd=job.folder)
@@ -90,6 +94,23 @@ def test_a_finished_run_says_so(job: Job) -> None:
     assert _weights(job.run).keys() == before.keys()
 
 
+def test_a_run_continues_with_the_optimizer_of_another(job: Job) -> None:
+    changes = ["--output", "longer", "num_train_steps=40", "learning_rate=5e-4"]
+    words = with_changes([*PRETRAIN, "--init", "run", "--keep-optimizer"], *changes)
+    result = electra(*words, cwd=job.folder)
+    done(result)
+    assert "optimizer: the source's moments of the gradients" in result.stderr
+    saved = job.folder / "longer" / "checkpoints"
+    first, source = (checkpoints.read(str(each)) for each in (saved / "ckpt-0", _newest(job.run)))
+    for kind in ("model", "optimizer"):
+        old, new = getattr(source, kind), getattr(first, kind)
+        assert old.keys() == new.keys()
+        assert [name for name in old if old[name].tobytes() != new[name].tobytes()] == []
+    state = json.loads((saved / "ckpt-40" / "state.json").read_text())
+    assert (state["step"], state["optimizer_step"]) == (40, 40)
+    assert json.loads((job.folder / "longer" / "config.json").read_text())["init"]["keep_optimizer"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -97,11 +118,12 @@ def test_a_finished_run_says_so(job: Job) -> None:
         (["max_seq_length=128"], "sequences of length 64, the run asks for 128"),
         (["vocab_size=99"], "vocab_size is 99 but the data's vocabulary has"),
         (["--output", "run", "learning_rate=1"], "was started with learning_rate 0.001 (now 1.0)"),
+        (["--output", "run", "num_train_steps=40"], "--init run --keep-optimizer continues"),
         (["--output", "data"], "data exists and is not a run's folder"),
         (["--eval-data", "nowhere"], "No such data folder: nowhere"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_a_misfit_is_refused_before_anything_is_written(
     job: Job, words: list[str], message: str
 ) -> None:
     before = sorted(job.folder.rglob("*"))
@@ -119,7 +141,7 @@ def test_damaged_shards_are_named(job: Job, tmp_path: Path) -> None:
     assert "it was truncated or replaced" in refused(result)
 
 
-def test_evaluate_repeats_the_run_s_last_evaluation(job: Job) -> None:
+def test_evaluate_repeats_the_last_evaluation_of_the_run(job: Job) -> None:
     words = ["evaluate", "run", "--data", "data/heldout", "--json"]
     found = json.loads(done(electra(*words, cwd=job.folder)))
     last = _metrics(job.run, "eval")[-1]
@@ -160,6 +182,6 @@ def test_fill_mask_and_detect(job: Job) -> None:
         (["evaluate", "run", "--data", "data", "--batches", "-1"], "batches must be at least 0"),
     ],
 )
-def test_wrong_questions(job: Job, words: list[str], message: str) -> None:
+def test_a_wrong_call_is_refused(job: Job, words: list[str], message: str) -> None:
     code = 2 if "must be at least" in message else 1
     assert message in refused(electra(*words, cwd=job.folder), code=code)
