@@ -19,13 +19,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import flags, logging
 
 from electra_zh import __version__
 from electra_zh.commands import COMMANDS, load_command
-from electra_zh.commands.command import INTERRUPTED, Command, Parsed
+from electra_zh.commands.command import INTERRUPTED, Call, Command, parse_call
 from electra_zh.errors import InterruptError, UsageError, UserError, did_you_mean
 
 _DESCRIPTION = (
@@ -43,11 +43,12 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Runs the command of the words and returns its exit code."""
-    command, parsed = parse(words)
+    name = _command_name(words)
+    command = load_command(name)
     _start_logging()
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        return command.run(parsed.call())
+        return command.run(parse(name, words[1:]))
     except InterruptError as error:
         return _fail(str(error), INTERRUPTED)
     except KeyboardInterrupt:
@@ -67,15 +68,12 @@ def run(words: Sequence[str]) -> int:
         return _fail(message, 1)
 
 
-def parse(words: Sequence[str]) -> tuple[Command, Parsed]:
-    """Returns the command and its settings as given; ends the process on help or wrong usage."""
-    if not words:
+def _command_name(words: Sequence[str]) -> str:
+    """Returns the name of the command; ends the process without a valid one."""
+    name = words[0] if words else ""
+    if name in ("", "-h", "--help"):
         print(_help())
-        sys.exit(2)
-    name = words[0]
-    if name in ("-h", "--help"):
-        print(_help())
-        sys.exit(0)
+        sys.exit(0 if name else 2)
     if name == "--version":
         print(f"electra-zh {__version__}")
         sys.exit(0)
@@ -86,6 +84,11 @@ def parse(words: Sequence[str]) -> tuple[Command, Parsed]:
     if name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS)
         _refuse(f'no command "{name}".{hint} Commands: {", ".join(sorted(COMMANDS))}')
+    return name
+
+
+def parse(name: str, words: Sequence[str]) -> Call[Any]:
+    """Returns the call of a command; ends the process on help or wrong usage."""
     parser = _Parser(
         prog=f"electra-zh {name}",
         description=COMMANDS[name].summary,
@@ -94,10 +97,9 @@ def parse(words: Sequence[str]) -> tuple[Command, Parsed]:
         # No abbreviations: --data must not silently mean --data-something of a later version.
         allow_abbrev=False,
     )
-    command = load_command(name)
     try:
-        return command, Parsed(command, parser, words[1:])
-    except UserError as error:
+        return parse_call(load_command(name), parser, words)
+    except UsageError as error:
         parser.error(str(error))
 
 

@@ -82,8 +82,7 @@ def test_a_flag_of_several_words_may_be_repeated() -> None:
 
 
 def _call(*words: str) -> Call[Any]:
-    _, parsed = cli.parse(words)
-    return parsed.call()
+    return cli.parse(words[0], words[1:])
 
 
 def test_overrides_are_passed_on_under_their_names() -> None:

@@ -20,4 +20,4 @@ def clean(call: Call[CleanSettings]) -> int:
     return 0
 
 
-COMMANDS = {"clean": Command(CleanSettings, clean, config_file=True, dry_run=True)}
+COMMANDS = {"clean": Command(CleanSettings, clean, common=("config", "dry_run"))}

@@ -133,9 +133,7 @@ def reference() -> Iterator[str]:
         command = load_command(name)
         yield from ("", f"## {name}", "", entry.summary, "")
         yield from table(command.settings)
-        passed_on = command.overrides
-        if passed_on is not None:
-            yield from table(passed_on)
+        yield from table(command.overrides)
 
 
 COMMANDS: dict[str, Command] = {"configs": Command(Configs, configs)}

@@ -22,4 +22,4 @@ def build_data(call: Call[BuildSettings]) -> int:
     return 0
 
 
-COMMANDS = {"build-data": Command(BuildSettings, build_data, config_file=True, dry_run=True)}
+COMMANDS = {"build-data": Command(BuildSettings, build_data, common=("config", "dry_run"))}

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from electra_zh.commands.command import INTERRUPTED, Call, Command, print_plan
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.errors import UserError
-from electra_zh.finetuning.request import Request
+from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, setting
 
@@ -69,79 +68,24 @@ def finetune(call: Call[Request]) -> int:
     return 0 if finished else INTERRUPTED
 
 
-@dataclasses.dataclass(frozen=True)
-class Predict(Settings):
-    """Settings of `electra-zh predict`."""
-
-    model: str = setting(meaning="a fine-tuned model, or its task's folder", metavar="DIR")
-    input: str = setting(
-        meaning="a file in the task's form, or .txt with one example per line; - is standard "
-        "input, with one example per line",
-        metavar="FILE",
-    )
-    output: str = setting(meaning="file of JSON lines; - is standard output", metavar="FILE")
-    task: str | None = setting(None, "the task, for a model of several", metavar="NAME")
-    reader: str | None = setting(
-        None, "form of the input, if it differs from the task's", metavar="READER"
-    )
-    batch_size: int = setting(64, "examples per step", at_least=1)
-    overwrite: bool = setting(False, "replace an existing file")
-    skip_bad: bool = setting(False, "skip bad examples and count them")
-
-
-def predict(call: Call[Predict]) -> int:
+def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
-    from electra_zh import files
-
-    settings = call.settings
-    if settings.output != "-" and files.exists(settings.output) and not settings.overwrite:
-        raise UserError(f"{settings.output} exists; --overwrite replaces it")
-    if settings.input != "-" and not files.exists(settings.input):
-        raise UserError(f"No such file: {settings.input}")
     load_tensorflow()
     from electra_zh.finetuning.predict import predict as label
 
-    count, bad = label(
-        settings.model,
-        settings.input,
-        settings.output,
-        task=settings.task,
-        reader=settings.reader,
-        batch_size=settings.batch_size,
-        skip_bad=settings.skip_bad,
-    )
+    count, bad = label(call.settings)
     for line in bad.lines():
         print(line, file=sys.stderr)
-    if settings.output != "-":
-        print(f"{count:,} predictions in {settings.output}")
+    if call.settings.output != "-":
+        print(f"{count:,} predictions in {call.settings.output}")
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Submission(Settings):
-    """Settings of `electra-zh submission`."""
-
-    results: str = setting(
-        meaning="folder of the results of `electra-zh finetune`", positional=True, metavar="RESULTS"
-    )
-    team: str = setting(meaning="name of the team, for the zip's name", metavar="NAME")
-    task: str = setting("", "comma-separated tasks; all by default", metavar="NAMES")
-    output: str | None = setting(
-        None, "zip to write; submit_TEAM_DATE.zip in RESULTS by default", metavar="FILE"
-    )
-
-
-def submission(call: Call[Submission]) -> int:
+def submission(call: Call[SubmissionRequest]) -> int:
     """Packs test predictions for the leaderboard."""
     from electra_zh.finetuning.submission import submission as pack
 
-    settings = call.settings
-    names = [name for name in settings.task.split(",") if name]
-    report = pack(
-        settings.results, team=settings.team, date=None, target=settings.output, task_names=names
-    )
-    for line in report.lines():
-        print(line)
+    print("\n".join(pack(call.settings).lines()))
     return 0
 
 
@@ -152,10 +96,9 @@ COMMANDS = {
         finetune,
         overrides=TaskConfig,
         prefixed=True,
-        config_file=True,
-        dry_run=True,
+        common=("config", "dry_run"),
         batch_size="train_batch_size",
     ),
-    "predict": Command(Predict, predict, batch_size="batch_size"),
-    "submission": Command(Submission, submission),
+    "predict": Command(PredictionRequest, predict, batch_size="batch_size"),
+    "submission": Command(SubmissionRequest, submission),
 }

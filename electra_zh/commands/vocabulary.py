@@ -86,4 +86,4 @@ def _say(line: str) -> None:
     print(f"build-vocab: {line}", file=sys.stderr, flush=True)
 
 
-COMMANDS = {"build-vocab": Command(BuildVocab, build_vocab, config_file=True)}
+COMMANDS = {"build-vocab": Command(BuildVocab, build_vocab, common=("config",))}

@@ -22,6 +22,7 @@ from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.plain import looks_labelled
+from electra_zh.finetuning.request import PredictionRequest
 from electra_zh.training import devices
 
 # Examples that are sorted by length together, and held in memory.
@@ -104,26 +105,8 @@ class Predictor:
         return Evaluation(predictions, scores)
 
 
-def predict(
-    model: str,
-    source: str,
-    output: str,
-    *,
-    task: str | None = None,
-    reader: str | None = None,
-    batch_size: int = 64,
-    skip_bad: bool = False,
-) -> tuple[int, BadExamples]:
+def predict(request: PredictionRequest) -> tuple[int, BadExamples]:
     """Writes one JSON line for each example of a file, in its order.
-
-    Args:
-      model: folder of a fine-tuned model.
-      source: file in the task's own form, or of plain lines (.txt); `-` for standard input.
-      output: file of JSON lines to write; `-` for standard output.
-      task: which head, for models of several tasks.
-      reader: name of the file's form; by default the task's own or plain lines.
-      batch_size: examples computed together.
-      skip_bad: skip and count bad examples.
 
     Returns:
       The number of predictions, and the bad examples.
@@ -131,15 +114,16 @@ def predict(
     Raises:
       UserError: the model or the input cannot be read.
     """
-    tuned = models.load(model)
-    kind = _choose(tuned.kinds, task)
-    problems = BadExamples(skip=skip_bad)
+    source, output = request.input, request.output
+    tuned = models.load(request.model)
+    kind = _choose(tuned.kinds, request.task)
+    problems = BadExamples(skip=request.skip_bad)
     path = _STANDARD_INPUT if source == "-" else source
-    name = reader or _reader_name(kind, source)
+    name = request.reader or _reader_name(kind, source)
     reader_class = find_reader(name, kind.task, kind.example_type)
     examples = reader_class(path, kind.task, split="new").read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
-    predictor = Predictor(tuned.model, kind, batch_size=batch_size)
+    predictor = Predictor(tuned.model, kind, batch_size=request.batch_size)
     count = 0
     with _open_output(output) as file, _bar(output) as bar:
         while block := list(itertools.islice(examples, _BLOCK)):

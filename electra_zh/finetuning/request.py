@@ -1,4 +1,4 @@
-"""The request of a fine-tuning command: model, tasks, data, and the trials to run."""
+"""The requests of the commands on tasks: fine-tuning, predictions, the leaderboard's zip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from electra_zh.errors import UsageError
+from electra_zh import files
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, parse_overrides, setting
@@ -83,3 +84,48 @@ class Request(Settings):
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
             yield chosen, registry.load(self.tasks, {**self.overrides, **chosen})
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionRequest(Settings):
+    """Settings of `electra-zh predict`."""
+
+    model: str = setting(meaning="a fine-tuned model, or its task's folder", metavar="DIR")
+    input: str = setting(
+        meaning="a file in the task's form, or .txt with one example per line; - is standard "
+        "input, with one example per line",
+        metavar="FILE",
+    )
+    output: str = setting(meaning="file of JSON lines; - is standard output", metavar="FILE")
+    task: str | None = setting(None, "the task, for a model of several", metavar="NAME")
+    reader: str | None = setting(
+        None, "form of the input, if it differs from the task's", metavar="READER"
+    )
+    batch_size: int = setting(64, "examples per step", at_least=1)
+    overwrite: bool = setting(False, "replace an existing file")
+    skip_bad: bool = setting(False, "skip bad examples and count them")
+
+    def check_together(self) -> None:
+        """Checks the files before TensorFlow is loaded.
+
+        Raises:
+          UserError: the output exists, or the input is missing.
+        """
+        if self.output != "-" and files.exists(self.output) and not self.overwrite:
+            raise UserError(f"{self.output} exists; --overwrite replaces it")
+        if self.input != "-" and not files.exists(self.input):
+            raise UserError(f"No such file: {self.input}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmissionRequest(Settings):
+    """Settings of `electra-zh submission`."""
+
+    results: str = setting(
+        meaning="folder of the results of `electra-zh finetune`", positional=True, metavar="RESULTS"
+    )
+    team: str = setting(meaning="name of the team, for the zip's name", metavar="NAME")
+    task: str = setting("", "comma-separated tasks; all by default", metavar="NAMES")
+    output: str | None = setting(
+        None, "zip to write; submit_TEAM_DATE.zip in RESULTS by default", metavar="FILE"
+    )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.finetuning.request import SubmissionRequest
 from electra_zh.finetuning.submission_writers import Content, make_content
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import load_recipe, recipe_names
@@ -119,27 +120,20 @@ class _Entry:
 
 
 def submission(
-    output: str,
-    *,
-    team: str,
-    date: datetime.date | None = None,
-    target: str | None = None,
-    task_names: Sequence[str] = (),
+    request: SubmissionRequest, *, date: datetime.date | None = None
 ) -> SubmissionReport:
     """Checks the test predictions of a fine-tuning folder and packs them for the leaderboard.
 
     Args:
-      output: the folder of `electra-zh finetune`.
-      team: the team's name: letters, digits, `-` and `_`.
+      request: results, team, tasks and target, which may be a folder; an earlier zip is replaced.
       date: in the name of the zip; None: today.
-      target: the zip to write, or a folder for it; None: `output`. An earlier zip is replaced.
-      task_names: only these tasks; none: all that the leaderboard has.
 
     Raises:
       UsageError: a name is not allowed or not known.
       UserError: predictions of a task are missing or do not fit its test file. Nothing is written.
     """
-    path = _target(output, team, date, target)
+    output, task_names = request.results, [name for name in request.task.split(",") if name]
+    path = _target(output, request.team, date, request.output)
     results = files.join(output, "results.json")
     if not files.exists(results):
         raise UserError(f"{output} has no results.json: give the folder of `electra-zh finetune`")

@@ -283,40 +283,6 @@ class SourceSize(NamedTuple):
     generator: Mapping[str, Any]
 
 
-def parse_init(
-    source: str | None, layers: str | None, *, keep_optimizer: bool = False
-) -> Init | None:
-    """Reads the flags --init, --init-layers and --keep-optimizer; None without them.
-
-    Args:
-      source: the path.
-      layers: `first:3`, or comma-separated numbers from 0.
-      keep_optimizer: whether the flag is given.
-
-    Raises:
-      UsageError: flags that contradict each other, or layers of another form.
-    """
-    if source is None:
-        if layers is not None or keep_optimizer:
-            flag = "--init-layers" if layers is not None else "--keep-optimizer"
-            raise UsageError(f"{flag} has no model to take from. Add --init SOURCE.")
-        return None
-    source = source.rstrip("/") or source
-    if layers is None:
-        return Init(source, keep_optimizer=keep_optimizer)
-    if keep_optimizer:
-        raise UsageError("--keep-optimizer takes all layers. Remove --init-layers.")
-    first, colon, count = layers.partition(":")
-    if colon and first == "first" and count.isdecimal() and int(count) > 0:
-        return Init(source, tuple(range(int(count))))
-    words = [word.strip() for word in layers.split(",")]
-    if not all(word.isdecimal() for word in words):
-        raise UsageError(
-            f'--init-layers is "{layers}"; allowed: first:3, or numbers from 0, such as 0,5,11'
-        )
-    return Init(source, tuple(map(int, words)))
-
-
 def resolve(
     recipe: str,
     overrides: Mapping[str, Any],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
@@ -14,10 +14,11 @@ from electra_zh import files, locks, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
-from electra_zh.pretraining.config import Init, PretrainConfig
+from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.evaluate import make_evaluation
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.reporter import Reporter, StepSums
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.training import checkpoints, devices, loop
@@ -84,46 +85,34 @@ class PreparedRun(NamedTuple):
         return lines
 
 
-def prepare(
-    *,
-    output: str,
-    data: str,
-    recipe: str | None,
-    overrides: Mapping[str, str],
-    eval_data: str | None = None,
-    vocab: str | None = None,
-    start: Init | None = None,
-) -> PreparedRun:
+def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedRun:
     """Checks everything that a new run, or a resumed one, needs; writes nothing.
 
     Args:
-      output: the run's folder.
-      data: folder of training shards.
-      recipe: name or path of a recipe; None only to resume.
-      overrides: settings of the command line.
-      eval_data: folder of held-out data, evaluated at every checkpoint and at the end; None takes
-        what the run had before.
-      vocab: vocabulary file, for shards without a manifest.
-      start: source of a new run's first weights; None for random ones.
+      request: the settings of the command.
+      overrides: settings of the run that override its recipe.
 
     Raises:
       UserError: settings, data and run do not match.
     """
-    source = open_data_source(data, vocab=vocab)
+    data, output, start = request.data, request.output, request.first_weights()
+    source = open_data_source(data, vocab=request.vocab)
     # The order of precedence of a run's weights:
     # 1. The newest checkpoint in --output. It has the optimizer and the step, too.
     # 2. The model of --init; with --keep-optimizer its optimizer's slots. The step is 0.
     # 3. Random weights, by the seed.
     weights = None
     if folder.is_run(output):
-        run = folder.resume(output, recipe=recipe, overrides=overrides, data=source, init=start)
+        run = folder.resume(
+            output, recipe=request.config, overrides=overrides, data=source, init=start
+        )
     else:
         if start is not None:
             weights = warm_start.read(start)
             start = warm_start.describe(start, weights)
         run = folder.create(
             output,
-            recipe=recipe,
+            recipe=request.config,
             overrides=overrides,
             data=source,
             init=start,
@@ -134,9 +123,9 @@ def prepare(
         first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
     length, words = run.config.max_seq_length, run.config.needs_words
     shards = pipeline.open_shards(data, max_seq_length=length, words=words)
-    if eval_data is not None:
-        run = dataclasses.replace(run, eval_data=_absolute(eval_data))
-    return PreparedRun(run, shards, _open_eval_shards(run, eval_data), first_weights)
+    if request.eval_data is not None:
+        run = dataclasses.replace(run, eval_data=_absolute(request.eval_data))
+    return PreparedRun(run, shards, _open_eval_shards(run, request.eval_data), first_weights)
 
 
 def _absolute(path: str) -> str:

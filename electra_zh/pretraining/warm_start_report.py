@@ -74,7 +74,7 @@ def advice(weights: Weights, config: PretrainConfig) -> str:
     steps = config.num_train_steps
     warmup = max(min(1000, steps // 10), steps // 100)
     return (
-        f"advice, nothing is changed by it: learning_rate={proposed:.1e} "
+        f"suggested (not applied): learning_rate={proposed:.1e} "
         f"num_warmup_steps={warmup} (set: {config.learning_rate:.1e}, "
         f"{config.num_warmup_steps}). {whose} {rate:.1e} in batches of {batch}; the rule is the "
         "ratio of the batches for a smaller one, its square root for a larger one"

@@ -236,13 +236,13 @@ def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None
     tuned = str(tmp_path / "tuned")
     words = ["convert", str(out / "afqmc" / "model"), "--to", "huggingface", "--output", tuned]
     assert f"{tuned}: ElectraForSequenceClassification" in done(electra(*words))
-    # What comes back from there is an encoder to start from, and nothing to predict with.
+    # The converted model is an encoder to start from. It cannot predict.
     words = ["--input", "-", "--output", "-"]
     line = refused(electra("predict", "--model", tuned, *words, stdin="天地".encode()))
     assert "is not a fine-tuned model of this tool" in line
 
 
-# --- Trials, grids, going on -----------------------------------------------------------------
+# --- Trials, grids, resuming -----------------------------------------------------------------
 
 
 def test_trials_and_grid_are_summed_up(job: Job, afqmc: Path, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_tasks_can_share_one_model(job: Job, clue: Clue, tmp_path: Path) -> None
     done(electra("predict", *model, *words, "--task", "tnews"))
 
 
-def test_a_stopped_group_goes_on_with_what_is_not_finished(
+def test_an_interrupted_group_resumes_with_its_unfinished_tasks(
     job: Job, clue: Clue, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""inspect by the real command: what it says of data, and of an example with words."""
+"""inspect by the real command: counts of data, and an example with words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A BERT with whole word masking by the real commands: trained, cut, fine-tuned, converted."""
+"""A BERT with whole word masking by the real commands, from its data to its conversion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.training import checkpoints
-from support.runner import Job, done, electra, refused
+from support.runner import Job, done, electra, refused, with_changes
 
 BERT = [
     *("pretrain", "--config", "nano", "--data", "words", "--eval-data", "words/heldout"),
@@ -54,7 +54,7 @@ def test_it_learns(place: Path) -> None:
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_stopped_and_started_again_it_is_the_same_run(place: Path) -> None:
+def test_an_interrupted_run_is_the_same_bit_for_bit(place: Path) -> None:
     command = [sys.executable, "-m", "electra_zh", *BERT, "--output", "stopped"]
     log = place / "stopped" / "metrics.jsonl"
     process = subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL)
@@ -62,7 +62,7 @@ def test_stopped_and_started_again_it_is_the_same_run(place: Path) -> None:
         while process.poll() is None and not (log.exists() and log.stat().st_size):
             time.sleep(0.005)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 1
+        assert process.wait(timeout=120) == 130
     finally:
         process.kill()
     done(electra(*BERT, "--output", "stopped", cwd=place))
@@ -80,8 +80,8 @@ def test_evaluation_repeats(place: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        [*BERT, "--output", "refused", "--data", "data"],
-        [*BERT, "--output", "refused", "--eval-data", "data/heldout"],
+        with_changes([*BERT, "--output", "refused"], "--data", "data"),
+        with_changes([*BERT, "--output", "refused"], "--eval-data", "data/heldout"),
         ["evaluate", "run", "--data", "data/heldout"],
     ],
     ids=["training", "held out", "evaluate"],
@@ -94,9 +94,9 @@ def test_data_without_words_is_refused_before_anything_is_written(
     assert not (place / "refused").exists()
 
 
-def test_its_first_layer_goes_on_with_ngrams(place: Path) -> None:
+def test_its_first_layer_starts_a_run_with_ngrams(place: Path) -> None:
     words = ["--init", "run", "--init-layers", "first:1", "masking=ngram", "num_train_steps=10"]
-    result = electra(*BERT, *words, "--output", "cut", cwd=place)
+    result = electra(*with_changes(BERT, *words), "--output", "cut", cwd=place)
     done(result)
     assert "starts fresh" not in result.stderr
     saved = json.loads((place / "cut" / "config.json").read_text())

@@ -52,7 +52,7 @@ def folder(built: Path) -> Path:
     return built
 
 
-def test_run_and_data_carry_the_model(folder: Path) -> None:
+def test_run_and_data_contain_the_model(folder: Path) -> None:
     model = (folder / "pieces.model").read_bytes()
     for place in ("data", "data/heldout", "run"):
         assert (folder / place / "spm.model").read_bytes() == model
@@ -67,7 +67,7 @@ def test_masks_are_filled_and_tokens_shown(folder: Path) -> None:
     assert json.loads(line)["tokens"] == ["人工智能", "的", "研究"]
 
 
-def test_a_run_goes_on_only_with_its_own_model(folder: Path) -> None:
+def test_a_run_resumes_only_with_its_own_model(folder: Path) -> None:
     done(electra(*PRETRAIN, "--output", "run", cwd=folder))
     done(electra(*LEARN, "--model-type", "bpe", "--output", "bpe.model", cwd=folder))
     build = ["--vocab", "bpe.model", "--output", "other", "--max-seq-length", "64"]
@@ -92,7 +92,7 @@ def test_fine_tuning_predictions_and_transformers(folder: Path) -> None:
     assert "vocab.txt" not in names
 
 
-def test_word_pieces_start_from_a_model_and_the_other_way_round(folder: Path) -> None:
+def test_a_run_of_word_pieces_starts_from_one_of_sentencepiece(folder: Path) -> None:
     done(electra("build-vocab", "corpus.txt", "--size", "400", "--output", "v.txt", cwd=folder))
     build = ["--vocab", "v.txt", "--output", "words", "--max-seq-length", "64"]
     done(electra("build-data", "corpus.txt", *build, cwd=folder))

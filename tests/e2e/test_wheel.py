@@ -1,4 +1,4 @@
-"""The wheel brings everything: recipes and the sample corpus work from another folder."""
+"""The wheel is complete: recipes and the sample corpus work from another folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the wheel installs, built from a copy of the sources."""
+    """A folder with the files of the wheel, built from a copy of the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     names = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE", "electra_zh", "configs"]
     subprocess.run(["cp", "-r", *names, str(folder)], cwd=ROOT, check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UsageError, UserError
+from electra_zh.finetuning.request import SubmissionRequest
 from electra_zh.finetuning.submission import SubmissionFile, submission
 from support.submission_folder import (
     PLANS,
@@ -155,7 +156,7 @@ def test_warns_where_the_file_of_the_newer_test_set_is_beside(tmp_path: Path) ->
 
 def test_the_same_predictions_make_the_same_bytes(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc", "cmrc2018")
-    paths = [folder.pack(target=str(tmp_path / f"{name}.zip")).path for name in "ab"]
+    paths = [folder.pack(output=str(tmp_path / f"{name}.zip")).path for name in "ab"]
     first, second = (Path(path).read_bytes() for path in paths)
     assert first == second
     with zipfile.ZipFile(paths[0]) as archive:
@@ -165,12 +166,12 @@ def test_the_same_predictions_make_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_as_target_gets_the_name_of_the_team(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
-    assert folder.pack(target=str(tmp_path)).path == str(tmp_path / "submit_team-1_20240131.zip")
+    assert folder.pack(output=str(tmp_path)).path == str(tmp_path / "submit_team-1_20240131.zip")
 
 
 def test_without_a_date_the_name_has_a_day(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
-    path = submission(str(folder.output), team="t").path
+    path = submission(SubmissionRequest(str(folder.output), "t")).path
     assert re.fullmatch(r"submit_t_20\d{6}\.zip", Path(path).name)
 
 
@@ -178,7 +179,7 @@ def test_reports_what_is_not_in_the_zip(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc", "chid")
     folder.results["drcd"] = {"submission": None, "test_files": [], "best_trial": "drcd/trial-0"}
     folder.save()
-    report = folder.pack(task_names=["afqmc"])
+    report = folder.pack(task="afqmc")
     assert {"chid", "c3"} <= set(report.missing)
     assert "afqmc" not in report.missing
     assert report.unranked == ("drcd",)
@@ -192,7 +193,7 @@ def test_a_joint_task_is_found_by_its_own_name(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "csl")
     copy_tasks(tmp_path / "data", "afqmc")
     folder.add("afqmc", PLANS["afqmc"], unit="afqmc+ocnli", key="afqmc (afqmc+ocnli)")
-    (packed,) = folder.pack(task_names=["afqmc"]).files
+    (packed,) = folder.pack(task="afqmc").files
     assert packed == SubmissionFile("afqmc_predict.json", "afqmc (afqmc+ocnli)", SIZE)
 
 
@@ -200,7 +201,7 @@ def test_a_task_trained_alone_and_jointly_has_to_be_chosen(tmp_path: Path) -> No
     folder = Folder(tmp_path, "afqmc")
     folder.add("afqmc", PLANS["afqmc"], unit="afqmc+ocnli", key="afqmc (afqmc+ocnli)")
     folder.refused(r"tasks afqmc and afqmc \(afqmc\+ocnli\) both make afqmc_predict.json")
-    (packed,) = folder.pack(task_names=["afqmc"]).files
+    (packed,) = folder.pack(task="afqmc").files
     assert packed.task == "afqmc"
 
 
@@ -225,35 +226,35 @@ def test_labels_that_only_a_model_has_are_needed(tmp_path: Path) -> None:
 def test_refuses_a_team_with_other_characters(tmp_path: Path, team: str) -> None:
     folder = Folder(tmp_path, "afqmc")
     with pytest.raises(UsageError, match=r'--team ".*": use letters, digits, - and _ only'):
-        submission(str(folder.output), team=team)
+        submission(SubmissionRequest(str(folder.output), team))
 
 
 def test_refuses_a_target_that_is_not_a_zip(tmp_path: Path) -> None:
     Folder(tmp_path, "afqmc").refused(
-        "out.txt is neither a name that ends in .zip nor a folder", target="out.txt"
+        "out.txt is neither a name that ends in .zip nor a folder", output="out.txt"
     )
 
 
 def test_refuses_a_target_in_no_folder(tmp_path: Path) -> None:
     target = str(tmp_path / "no" / "a.zip")
-    Folder(tmp_path, "afqmc").refused("the folder .*no does not exist", target=target)
+    Folder(tmp_path, "afqmc").refused("the folder .*no does not exist", output=target)
 
 
 def test_refuses_a_folder_without_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no results\.json: give the folder of `electra-zh"):
-        submission(str(tmp_path), team="t")
+        submission(SubmissionRequest(str(tmp_path), "t"))
 
 
 def test_refuses_an_unknown_task(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
-    folder.refused('no task "afqcm". Did you mean "afqmc"\\? It has: afqmc', task_names=["afqcm"])
+    folder.refused('no task "afqcm". Did you mean "afqmc"\\? It has: afqmc', task="afqcm")
 
 
 def test_refuses_a_task_without_a_leaderboard(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     folder.results["afqmc"]["submission"] = None
     folder.save()
-    folder.refused("task afqmc: the leaderboard does not have this task", task_names=["afqmc"])
+    folder.refused("task afqmc: the leaderboard does not have this task", task="afqmc")
     folder.refused("has no task of the leaderboard; its tasks: afqmc")
 
 
@@ -263,7 +264,7 @@ def test_refuses_a_task_without_test_predictions_unless_omitted(tmp_path: Path) 
     folder.refused(
         r"task csl: .*predictions\.test\.jsonl is missing; choose other tasks with --task"
     )
-    assert [each.task for each in folder.pack(task_names=["afqmc"]).files] == ["afqmc"]
+    assert [each.task for each in folder.pack(task="afqmc").files] == ["afqmc"]
 
 
 def test_refuses_a_task_without_a_test_file(tmp_path: Path) -> None:

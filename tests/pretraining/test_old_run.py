@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh.pretraining import folder
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.run import prepare, pretrain
 from electra_zh.pretraining.state import TrainState
 from electra_zh.training import checkpoints
@@ -19,7 +20,7 @@ OLD = GOLDEN / "old_run"
 
 
 def _resume(run: Path) -> Checkpoint:
-    prepared = prepare(output=str(run), data=str(OLD / "data"), recipe=None, overrides={})
+    prepared = prepare(PretrainRequest(str(OLD / "data"), str(run)), {})
     assert pretrain(prepared)
     return checkpoints.read(checkpoints.find(str(run / "checkpoints")))
 

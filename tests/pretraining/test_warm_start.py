@@ -20,8 +20,9 @@ from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import folder, warm_start
-from electra_zh.pretraining.config import Init, PretrainConfig, parse_init, resolve
+from electra_zh.pretraining.config import Init, PretrainConfig, resolve
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.pretraining.warm_start_report import advice
@@ -206,7 +207,7 @@ def test_an_encoder_of_another_size(model: dict[str, object], message: str, tmp_
 
 def test_the_first_layers(tmp_path: Path) -> None:
     make_run(tmp_path / "old", generator_layers=1.0)
-    start = parse_init(str(tmp_path / "old"), "first:1")
+    start = _parse(str(tmp_path / "old"), "first:1")
     assert start is not None
     run = _run(_config({"num_hidden_layers": 1}, generator_layers=1.0), start)
     first = warm_start.first_weights(warm_start.read(start), run)
@@ -290,20 +291,27 @@ def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 # --- Flags, and what a run records -----------------------------------------------------------
 
 
+def _parse(source: str | None, layers: str | None, *, keep_optimizer: bool = False) -> Init | None:
+    request = PretrainRequest(
+        "data", "run", init=source, init_layers=layers, keep_optimizer=keep_optimizer
+    )
+    return request.first_weights()
+
+
 def test_flags() -> None:
-    assert parse_init(None, None) is None
-    assert parse_init("old/", None) == Init("old")
-    assert parse_init("old", "first:3") == parse_init("old", "0,1, 2") == Init("old", (0, 1, 2))
+    assert _parse(None, None) is None
+    assert _parse("old/", None) == Init("old")
+    assert _parse("old", "first:3") == _parse("old", "0,1, 2") == Init("old", (0, 1, 2))
     for words in ("last:3", "first:0", "first:", "0,", "-1", "three"):
         with pytest.raises(UsageError, match="allowed: first:3, or numbers from 0"):
-            parse_init("old", words)
+            _parse("old", words)
     with pytest.raises(UsageError, match=r"--init-layers .* Add --init SOURCE"):
-        parse_init(None, "first:3")
+        _parse(None, "first:3")
     with pytest.raises(UsageError, match=r"--keep-optimizer .* Add --init SOURCE"):
-        parse_init(None, None, keep_optimizer=True)
+        _parse(None, None, keep_optimizer=True)
     with pytest.raises(UsageError, match="Remove --init-layers"):
-        parse_init("old", "first:3", keep_optimizer=True)
-    assert str(parse_init("old", None, keep_optimizer=True)) == "--init old --keep-optimizer"
+        _parse("old", "first:3", keep_optimizer=True)
+    assert str(_parse("old", None, keep_optimizer=True)) == "--init old --keep-optimizer"
 
 
 def _open(path: Path, start: Init | None, **overrides: str) -> Run:

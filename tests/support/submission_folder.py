@@ -13,6 +13,7 @@ import pytest
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning import registry
+from electra_zh.finetuning.request import SubmissionRequest
 from electra_zh.finetuning.submission import SubmissionReport, submission
 from support.task_files import TASKS, copy_tasks, read_rows, write_json, write_json_lines
 
@@ -148,9 +149,8 @@ class Folder:
         write_json_lines(self.predictions(name), rows)
 
     def pack(self, **options: Any) -> SubmissionReport:
-        return submission(
-            str(self.output), team="team-1", date=datetime.date(2024, 1, 31), **options
-        )
+        request = SubmissionRequest(str(self.output), "team-1", **options)
+        return submission(request, date=datetime.date(2024, 1, 31))
 
     def refused(self, message: str, **options: Any) -> None:
         """Packing fails with this message, and there is no zip."""

@@ -14,7 +14,8 @@ from electra_zh.commands.command import Call
 from electra_zh.commands.conversion import Convert, convert
 from electra_zh.finetuning import kinds
 from electra_zh.finetuning.predict import predict
-from electra_zh.finetuning.run import Request, finetune
+from electra_zh.finetuning.request import PredictionRequest, Request
+from electra_zh.finetuning.run import finetune
 from electra_zh.finetuning.tasks import kind_names
 from support.converting import SENTENCES, make_run
 
@@ -113,7 +114,8 @@ def tuned(tmp_path: Path, length_kind: None) -> Path:
 
 def test_a_new_kind_predicts(tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "new.txt").write_text("\n".join(SENTENCES) + "\n")
-    count, _ = predict(str(tuned), str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
+    request = PredictionRequest(str(tuned), str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
+    count, _ = predict(request)
     assert count == len(SENTENCES)
     again = [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()]
     dev = (tuned / "lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()

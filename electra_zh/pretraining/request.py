@@ -1,0 +1,75 @@
+"""The request of a pretraining command: data, recipe, and the source of the first weights."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from electra_zh.errors import UsageError
+from electra_zh.pretraining.config import Init
+from electra_zh.settings import Settings, load_recipe, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainRequest(Settings):
+    """Settings of `electra-zh pretrain`, in addition to those of the run."""
+
+    data: str = setting(meaning="folder of build-data, or of shards", metavar="DIR")
+    output: str = setting(meaning="folder of the run", metavar="DIR")
+    config: str | None = setting(
+        None,
+        "recipe (nano, tiny, small, ...) or .yaml file; not needed to resume",
+        metavar="RECIPE",
+    )
+    eval_data: str | None = setting(
+        None,
+        "held-out data, evaluated at every checkpoint; a resumed run keeps what it had",
+        metavar="DIR",
+    )
+    vocab: str | None = setting(
+        None, "vocabulary file, for shards without a manifest", metavar="FILE"
+    )
+    init: str | None = setting(
+        None,
+        "model that a new run starts from: a run, a fine-tuned model, a Hugging Face folder or a "
+        "TF1 checkpoint, ELECTRA or BERT; model=source takes its size too",
+        metavar="SOURCE",
+    )
+    init_layers: str | None = setting(
+        None, "layers to take from it: first:3, or 0,5,11", metavar="LAYERS"
+    )
+    keep_optimizer: bool = setting(
+        False, "take the optimizer's moments from --init too; the steps start at 0"
+    )
+
+    def check_together(self) -> None:
+        """Checks the recipe and the flags of --init, before TensorFlow is loaded."""
+        if self.config is not None:
+            load_recipe(self.config, kind="pretrain")
+        self.first_weights()
+
+    def first_weights(self) -> Init | None:
+        """Returns the source of a new run's first weights; None for random ones.
+
+        Raises:
+          UsageError: the flags contradict each other, or the layers have another form.
+        """
+        layers = self.init_layers
+        if self.init is None:
+            if layers is not None or self.keep_optimizer:
+                flag = "--init-layers" if layers is not None else "--keep-optimizer"
+                raise UsageError(f"{flag} has no model to take from. Add --init SOURCE.")
+            return None
+        source = self.init.rstrip("/") or self.init
+        if layers is None:
+            return Init(source, keep_optimizer=self.keep_optimizer)
+        if self.keep_optimizer:
+            raise UsageError("--keep-optimizer takes all layers. Remove --init-layers.")
+        first, colon, count = layers.partition(":")
+        if colon and first == "first" and count.isdecimal() and int(count) > 0:
+            return Init(source, tuple(range(int(count))))
+        words = [word.strip() for word in layers.split(",")]
+        if not all(word.isdecimal() for word in words):
+            raise UsageError(
+                f'--init-layers is "{layers}"; allowed: first:3, or numbers from 0, such as 0,5,11'
+            )
+        return Init(source, tuple(map(int, words)))
