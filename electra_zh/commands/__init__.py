@@ -10,15 +10,10 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command in the list of commands.
+    """A command in the list of commands."""
 
-    Attributes:
-      summary: one line, for the help.
-      module: name of its module in this package, whose `COMMANDS` has it.
-    """
-
-    summary: str
-    module: str
+    summary: str  # one line, for the help
+    module: str  # name of its module in this package, whose `COMMANDS` has it
 
 
 COMMANDS = {

@@ -15,8 +15,7 @@ def clean(call: Call[CleanSettings]) -> int:
     if call.dry_run:
         print_plan(run.plan(call.settings))
         return 0
-    for line in summary_lines(run.clean(call.settings, show=progress.show)):
-        print(line)
+    print(*summary_lines(run.clean(call.settings, show=progress.show)), sep="\n")
     return 0
 
 

@@ -60,24 +60,19 @@ def configs(call: Call[Configs]) -> int:
     """Lists the recipes, or the settings of one with the origin of each value."""
     settings = call.settings
     if settings.reference:
-        print("\n".join(reference()), end="")
+        print(*reference(), sep="\n", end="")
     elif settings.name is None:
-        for line in _names():
-            print(line)
+        for kind in _KINDS:
+            print(f"{kind}: {', '.join(recipe_names(kind))}")
+        print(f"command: {', '.join(ALL_COMMANDS)}")
     else:
         rows = list_settings(settings.name, parse_overrides(settings.overrides))
         if settings.json:
             shown = {row.key: row._asdict() for row in rows}
             print(json.dumps(shown, ensure_ascii=False, default=str))
         else:
-            print("\n".join(row_lines(rows)))
+            print(*row_lines(rows), sep="\n")
     return 0
-
-
-def _names() -> Iterator[str]:
-    for kind in _KINDS:
-        yield f"{kind}: {', '.join(recipe_names(kind))}"
-    yield f"command: {', '.join(ALL_COMMANDS)}"
 
 
 def list_settings(name: str, overrides: Mapping[str, str]) -> Sequence[Row]:

@@ -44,10 +44,8 @@ def convert(call: Call[Convert]) -> int:
 
     weights = open_source(settings.source, checkpoint=settings.checkpoint)
     weights = weights.with_head_forms(head_form)
-    for line in weights.lines():
-        print(line)
-    for line in writers()[settings.to].write(weights, settings.output):
-        print(line)
+    print(*weights.lines(), sep="\n")
+    print(*writers()[settings.to].write(weights, settings.output), sep="\n")
     return 0
 
 

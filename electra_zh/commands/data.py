@@ -16,7 +16,7 @@ def build_data(call: Call[BuildSettings]) -> int:
     if call.dry_run:
         print_plan(run.plan(settings))
     elif settings.part is None:
-        print("\n".join(summary_lines(run.build(settings, show=progress.show))))
+        print(*summary_lines(run.build(settings, show=progress.show)), sep="\n")
     else:
         print(run.build_part(settings, show=progress.show))
     return 0

@@ -85,7 +85,7 @@ def submission(call: Call[SubmissionRequest]) -> int:
     """Packs test predictions for the leaderboard."""
     from electra_zh.finetuning.submission import submission as pack
 
-    print("\n".join(pack(call.settings).lines()))
+    print(*pack(call.settings).lines(), sep="\n")
     return 0
 
 

@@ -47,13 +47,13 @@ def inspect(call: Call[Inspect]) -> int:
         if settings.json:
             print(json.dumps(inspection.counts_json(counts)))
         else:
-            print("\n".join(inspection.report(data, counts)))
+            print(*inspection.report(data, counts), sep="\n")
         return 0
     shown = inspection.show_example(data, settings.example, settings=call.overrides)
     if settings.json:
         print(json.dumps(shown._asdict(), ensure_ascii=False))
     else:
-        print("\n".join(inspection.example_lines(shown, colour=_has_colour())))
+        print(*inspection.example_lines(shown, colour=_has_colour()), sep="\n")
     return 0
 
 
@@ -77,9 +77,8 @@ def fill_mask(call: Call[FillMask]) -> int:
     from electra_zh.pretraining import inference
 
     sentences = _sentences(settings.text)
-    for filled in inference.fill_mask(
-        run, sentences, top=settings.top, checkpoint=settings.checkpoint
-    ):
+    step = settings.checkpoint
+    for filled in inference.fill_mask(run, sentences, top=settings.top, checkpoint=step):
         if settings.json:
             fills = [[fill._asdict() for fill in slot] for slot in filled.fills]
             print(json.dumps({"text": filled.text, "fills": fills}, ensure_ascii=False))
@@ -108,18 +107,13 @@ def detect(call: Call[Detect]) -> int:
     load_tensorflow()
     from electra_zh.pretraining import inference
 
-    colour = _has_colour()
-    for detected in inference.detect(
-        run, _sentences(settings.text), checkpoint=settings.checkpoint
-    ):
+    show = _coloured if _has_colour() else "{}:{:.2f}".format
+    sentences = _sentences(settings.text)
+    for detected in inference.detect(run, sentences, checkpoint=settings.checkpoint):
         if settings.json:
             print(json.dumps(detected._asdict(), ensure_ascii=False))
-            continue
-        pairs = list(zip(detected.tokens, detected.probabilities, strict=True))
-        if colour:
-            print(" ".join(_coloured(token, probability) for token, probability in pairs))
         else:
-            print(" ".join(f"{token}:{probability:.2f}" for token, probability in pairs))
+            print(*map(show, detected.tokens, detected.probabilities))
     return 0
 
 
