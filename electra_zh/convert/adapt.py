@@ -78,18 +78,13 @@ def _resized(weights: Weights, tensors: Mapping[str, np.ndarray], **sizes: int) 
 def with_vocabulary(
     weights: Weights, vocabulary: Vocabulary, *, seed: int
 ) -> tuple[Weights, TokenCounts]:
-    """Returns the model for another vocabulary, and the origins of its rows.
+    """Returns a model with a vocabulary fitted to another one, and the origins of its rows.
 
     A token of both vocabularies keeps its row (`embedding_transfer` compares WordPiece and
     SentencePiece tokens). The row of a new token is the mean of the source's rows of its pieces,
     cut by longest match first; if that fails, of its characters that the source has. Without any,
-    the row is drawn from a normal distribution of deviation 0.02. The output bias of a new token is
-    the mean of all of the source's.
-
-    Args:
-      weights: a model with a vocabulary.
-      vocabulary: the wanted tokens.
-      seed: random seed of the drawn rows.
+    the row is drawn by `seed` from a normal distribution of deviation 0.02. The output bias of a
+    new token is the mean of all of the source's.
     """
     assert weights.vocabulary is not None
     old = weights.vocabulary
@@ -111,7 +106,9 @@ def with_vocabulary(
         if name.endswith("/word_embeddings"):
             tensors[name] = _rows(value, sources, seed=[seed, zlib.crc32(name.encode())])
         elif name.endswith("/output_bias"):
-            tensors[name] = _biases(value[: old.size], np.array(same))
+            bias, known = value[: old.size], np.array(same)
+            mean = np.float32(bias.mean(dtype=np.float64))
+            tensors[name] = np.where(known >= 0, bias[known], mean).astype(np.float32)
     fitted = _resized(weights, tensors, vocab_size=vocabulary.size)
     return dataclasses.replace(fitted, vocabulary=vocabulary), counts
 
@@ -121,23 +118,13 @@ def _rows(
 ) -> np.ndarray:
     """Returns a table [len(sources), E] of rows, means of rows and random rows of `table`."""
     rows = np.empty((len(sources), table.shape[1]), np.float32)
-    single = [(row, found[0]) for row, found in enumerate(sources) if len(found) == 1]
-    if single:
-        to, origin = map(list, zip(*single, strict=True))
-        rows[to] = table[origin]
     generator = np.random.default_rng(seed)
     for row, found in enumerate(sources):
-        if len(found) > 1:
+        if found:
             rows[row] = table[list(found)].mean(0, dtype=np.float64)
-        elif not found:
+        else:
             rows[row] = generator.normal(0.0, RANDOM_STDDEV, table.shape[1])
     return rows
-
-
-def _biases(bias: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Returns a bias for each of `known`, an id of the source or -1."""
-    mean = np.float32(bias.mean(dtype=np.float64))
-    return np.where(known >= 0, bias[known], mean).astype(np.float32)
 
 
 def with_positions(weights: Weights, positions: int, *, length: int) -> tuple[Weights, int]:
@@ -148,12 +135,7 @@ def with_positions(weights: Weights, positions: int, *, length: int) -> tuple[We
     layers expect rows of another size, and attention to neighbours, most of the knowledge in
     positions, must be relearned. Copies cost little, since equal rows get different gradients from
     the first step on. A source has not trained the rows after its training length (a run of 128 has
-    512). Those are replaced if `length` uses them.
-
-    Args:
-      weights: the model.
-      positions: the wanted number of rows.
-      length: tokens of the longest sequence of the new run.
+    512). Those are replaced if the new run uses them: its longest sequence has `length` tokens.
     """
     trained = weights.trained.length if weights.trained else weights.model.max_position_embeddings
     tensors = dict(weights.tensors)

@@ -24,20 +24,17 @@ def same_tokens(new: Vocabulary, old: Vocabulary) -> list[int]:
     if type(new) is type(old):
         same = [old.ids.get(token, -1) for token in new.tokens]
     else:
-        same = [_translate(token, new, old) for token in new.tokens]
+        same = [
+            -1 if _BYTE_OR_BRACKETED.match(token) else _find(*new.word_part(token), old)
+            for token in new.tokens
+        ]
     for role in _ROLES:
         same[getattr(new, role)] = getattr(old, role)
     return same
 
 
 def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
-    """Returns the ids in `old` whose rows make up a token's row; empty if there are none.
-
-    Args:
-      token: one that `old` does not have.
-      new: the vocabulary of the token.
-      old: the vocabulary of the rows.
-    """
+    """Returns the ids of `old` whose rows make up the row of a token that only `new` has."""
     if type(new) is type(old) is Vocabulary:
         return _wordpieces(token, old.ids)
     if _BYTE_OR_BRACKETED.match(token):
@@ -48,7 +45,7 @@ def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
     while start < len(body):
         # The longest known token from here; an unknown character is skipped.
         for end in range(len(body), start, -1):
-            index = _find(body[start:end], old, begins=begins and not start)
+            index = _find(body[start:end], begins and not start, old)
             if index >= 0:
                 found.append(index)
                 break
@@ -56,14 +53,7 @@ def parts(token: str, new: Vocabulary, old: Vocabulary) -> list[int]:
     return found
 
 
-def _translate(token: str, new: Vocabulary, old: Vocabulary) -> int:
-    if _BYTE_OR_BRACKETED.match(token):
-        return -1
-    body, begins = new.word_part(token)
-    return _find(body, old, begins=begins)
-
-
-def _find(body: str, vocabulary: Vocabulary, *, begins: bool) -> int:
+def _find(body: str, begins: bool, vocabulary: Vocabulary) -> int:
     """Returns the id of the token of these characters, -1 without one."""
     forms = vocabulary.spellings(body, begins=begins) if body else []
     return next((vocabulary.ids[form] for form in forms if form in vocabulary.ids), -1)

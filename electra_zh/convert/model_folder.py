@@ -30,25 +30,15 @@ _RUN, _FINE_TUNED = "pretrain", "finetuned"
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """Contents of a folder, without its checkpoints.
-
-    Attributes:
-      vocabulary: the folder's copy.
-      tokenizer: settings of the text normalization.
-      section: settings of the run or of the fine-tuned model, as plain values.
-      fine_tuned: the folder holds a fine-tuned model, not a run.
-      data_fingerprint: identifies the data of a run.
-      init: source of a run's first weights, as plain values; None for random weights.
-      eval_data: folder of a run's held-out data; None for none.
-    """
+    """Contents of a folder, without its checkpoints."""
 
     vocabulary: Vocabulary
     tokenizer: TokenizerSettings
-    section: Mapping[str, Any]
-    fine_tuned: bool
-    data_fingerprint: str = ""
-    init: Mapping[str, Any] | None = None
-    eval_data: str | None = None
+    section: Mapping[str, Any]  # settings of the run or of the fine-tuned model, as plain values
+    fine_tuned: bool  # the folder holds a fine-tuned model, not a run
+    data_fingerprint: str = ""  # identifies the data of a run
+    init: Mapping[str, Any] | None = None  # source of a run's first weights; None for random ones
+    eval_data: str | None = None  # folder of a run's held-out data
 
     def save(self, folder: str) -> None:
         """Writes the vocabulary, then config.json."""
@@ -110,11 +100,7 @@ def config_path(folder: str) -> str:
 
 
 def is_model_folder(folder: str) -> bool:
-    """Returns whether a folder is a run or a fine-tuned model of this tool.
-
-    Raises:
-      UserError: its config.json is damaged.
-    """
+    """Returns whether a folder is a run or a fine-tuned model of this tool."""
     path = config_path(folder)
     if not files.is_dir(folder) or not files.exists(path):
         return False

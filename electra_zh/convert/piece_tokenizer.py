@@ -43,7 +43,7 @@ def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
         "pre_tokenizer": {**metaspace, "split": True},
         "post_processor": _frame(vocabulary),
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]},
-        "model": _unigram(vocabulary) if parts.algorithm == "unigram" else _bpe(vocabulary),
+        "model": _model(vocabulary),
     }
 
 
@@ -75,18 +75,15 @@ def _frame(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
     }
 
 
-def _unigram(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
+def _model(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
     parts = vocabulary.parts
-    return {
-        "type": "Unigram",
-        "unk_id": vocabulary.unk_id,
-        "vocab": [[piece, score] for piece, score in zip(parts.pieces, parts.scores, strict=True)],
-        "byte_fallback": parts.byte_fallback,
-    }
-
-
-def _bpe(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
-    parts = vocabulary.parts
+    if parts.algorithm == "unigram":
+        return {
+            "type": "Unigram",
+            "unk_id": vocabulary.unk_id,
+            "vocab": [list(pair) for pair in zip(parts.pieces, parts.scores, strict=True)],
+            "byte_fallback": parts.byte_fallback,
+        }
     return {
         "type": "BPE",
         "dropout": None,

@@ -26,13 +26,7 @@ class ServedModel(tf.Module):
     """An encoder with the head of one task, or that of replaced token detection."""
 
     def __init__(self, weights: Weights, task: TaskHead | None, text: TextGraph | None) -> None:
-        """Makes the variables.
-
-        Args:
-          weights: the model.
-          task: the task that is served; None for a pretrained model.
-          text: the tokenizer; None if only ids are served.
-        """
+        """Makes the variables; `task` is None for a pretrained model, `text` to serve only ids."""
         super().__init__()
         self._task, self._text = task, text
         self._encoder = Encoder(weights.model, "encoder", seed=0)

@@ -26,10 +26,8 @@ def open_source(
     for reader in readers:
         if not reader.matches(path):
             continue
-        if settings_only and reader.read_settings is not None:
-            return reader.read_settings(path)
         if reader.has_checkpoints:
-            return reader.read(path, checkpoint)
+            return reader.read(path, checkpoint, settings_only=settings_only)
         if checkpoint is not None:
             raise UserError(f"--checkpoint {checkpoint} is for runs of this tool, not for {path}")
         return reader.read(path)

@@ -16,50 +16,34 @@ from electra_zh.models.weight_names import DISCRIMINATOR, Naming
 
 @dataclasses.dataclass(frozen=True)
 class HeadForm:
-    """The exported form of the head of one kind of task.
+    """The exported form of the head of one kind of task."""
 
-    Attributes:
-      class_name: the class of transformers that has this head.
-      layers: our layers below `heads/TASK/` to the layers in transformers, inputs first.
-      served: names of the served outputs: one for all values of a head, or one for each value.
-      per_token: the head sees every token, not only [CLS].
-      softmax: probabilities are served, not the values themselves.
-      takes_text: a row is one text or a pair, so raw text can be served. The rows of other kinds
-        are windows, choices or candidates, which the served graph does not make.
-      is_number: the only output is a number in 0 to 1, scaled to the range of the task's labels.
-      output_names: the names of the outputs, from the task's labels; None for kinds without names.
-      variants: layer that only a variant of the head has -> name of the variant.
-    """
-
-    class_name: str
+    class_name: str  # the class of transformers that has this head
+    # Our layers below `heads/TASK/` to the layers in transformers, inputs first.
     layers: Mapping[str, str]
+    # Names of the served outputs: one for all values of a head, or one for each value.
     served: tuple[str, ...]
-    per_token: bool = False
-    softmax: bool = False
+    per_token: bool = False  # the head sees every token, not only [CLS]
+    softmax: bool = False  # probabilities are served, not the values themselves
+    # A row is one text or a pair, so raw text can be served. The rows of other kinds are windows,
+    # choices or candidates, which the served graph does not make.
     takes_text: bool = False
-    is_number: bool = False
+    is_number: bool = False  # the only output is in 0 to 1, scaled to the range of the labels
+    # The names of the outputs, from the task's labels; None for kinds without names.
     output_names: Callable[[Iterable[str]], tuple[str, ...]] | None = None
+    # Layer that only a variant of the head has -> name of the variant.
     variants: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class TaskHead(NamedTuple):
-    """The head of one task of a fine-tuned model.
+    """The head of one task of a fine-tuned model."""
 
-    Attributes:
-      name: name of the task; the weights are `heads/NAME/...`.
-      kind: kind of task.
-      labels: the task's labels; for a number, the lower and the upper limit.
-      layers: names of the head's layers.
-      max_seq_length: maximum tokens of a row; None for the number of the model's positions.
-      declared: the exported form that the kind declares, if any.
-    """
-
-    name: str
-    kind: str
-    labels: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    max_seq_length: int | None = None
-    declared: HeadForm | None = None
+    name: str  # of the task; the weights are `heads/NAME/...`
+    kind: str  # of task
+    labels: tuple[str, ...] = ()  # of the task; for a number, the lower and the upper limit
+    layers: tuple[str, ...] = ()  # names of the head's layers
+    max_seq_length: int | None = None  # most tokens of a row; None: the model's positions
+    declared: HeadForm | None = None  # the exported form that the kind declares, if any
 
     @property
     def form(self) -> HeadForm:
@@ -101,9 +85,7 @@ class TaskHead(NamedTuple):
 def read_head(task: Mapping[str, Any], weights: Collection[str]) -> TaskHead:
     """Returns the head of a task, without its exported form.
 
-    Args:
-      task: the task's settings as plain values.
-      weights: names of the model's weights, which show the layers of the head.
+    `task` has the settings as plain values, and the names of the weights show the head's layers.
     """
     prefix = f"heads/{task['name']}/"
     own = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]

@@ -139,7 +139,10 @@ class WordPieceGraph(TextGraph):
         decoded = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
         # A space after each text, so that no rule reads into the next one.
         codes = tf.concat([decoded, tf.fill([tf.shape(texts)[0], 1], _SPACE)], 1)
-        codes = codes.with_flat_values(_in_table(codes.flat_values))
+        points = codes.flat_values
+        is_selector = (points >= _SELECTORS[0]) & (points <= _SELECTORS[1])
+        in_table = tf.minimum(tf.where(is_selector, _A_SELECTOR, points), _END - 1)
+        codes = codes.with_flat_values(in_table)
         if self._settings.lower_case:
             codes = codes.with_flat_values(self._with_final_sigmas(codes.flat_values))
         table = tf.RaggedTensor.from_row_splits(self._forms, self._ends, validate=False)
@@ -201,11 +204,6 @@ def _form(char: str, settings: TokenizerSettings) -> str:
         for each in form
     )
     return f" {form} " if characters.is_cjk(ord(char)) else form
-
-
-def _in_table(codes: tf.Tensor) -> tf.Tensor:
-    is_selector = (codes >= _SELECTORS[0]) & (codes <= _SELECTORS[1])
-    return tf.minimum(tf.where(is_selector, _A_SELECTOR, codes), _END - 1)
 
 
 def _sigma_classes(chars: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -29,13 +29,13 @@ def read_vocabulary(folder: str) -> Vocabulary | None:
     if not files.exists(path):
         return None
     model = tensor_files.read_settings(path).get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
+    model = model if isinstance(model, dict) else {}
+    kind, ids = model.get("type"), model.get("vocab")
     if kind in ("Unigram", "BPE"):
         raise UserError(
             f"{path} has the type {kind} and not WordPiece. Put the SentencePiece model that it "
             f"was made from in the same folder as {SentencePieceVocabulary.file_name}"
         )
-    ids = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
         raise UserError(f"{path} has no valid WordPiece vocabulary (model.vocab)")
     return Vocabulary(sorted(ids, key=ids.__getitem__), origin=path)
@@ -83,8 +83,7 @@ def write(
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         }
-        files.write_json(
-            files.join(folder, "tokenizer.json"), piece_tokenizer.tokenizer_json(vocabulary)
-        )
+        pieces = piece_tokenizer.tokenizer_json(vocabulary)
+        files.write_json(files.join(folder, "tokenizer.json"), pieces)
     tokenizer |= {"model_max_length": max_length, **special}
     files.write_json(files.join(folder, "tokenizer_config.json"), tokenizer)

@@ -33,38 +33,23 @@ class Trained(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A pretrained or fine-tuned model of any origin.
+    """A pretrained or fine-tuned model of any origin."""
 
-    Attributes:
-      path: the folder or file that it was read from.
-      kind: name of its form, for people.
-      model: size of `encoder`, dropout rates included.
-      tensors: our name to float32 array, kernels [inputs, outputs]. A generator that shares the
-        discriminator's embeddings has no embedding tensors.
-      generator: size of `generator`; None without one.
-      vocabulary: None if the source does not include one.
-      tokenizer: settings of the text normalization.
-      tasks: the heads of a fine-tuned model; empty for a pretrained model.
-      checkpoint: path of the checkpoint or file that holds the tensors.
-      step: number of training steps, if the source records it.
-      trained: settings of the pretraining, if the source records them.
-      unused: names of the source's tensors that have no counterpart here.
-      notes: assumptions that were made while reading, as sentences.
-    """
-
-    path: str
-    kind: str
-    model: ModelConfig
+    path: str  # the folder or file that it was read from
+    kind: str  # name of its form, for people
+    model: ModelConfig  # size of `encoder`, dropout rates included
+    # Our name to float32 array, kernels [inputs, outputs]. A generator that shares the
+    # discriminator's embeddings has no embedding tensors.
     tensors: Mapping[str, np.ndarray]
-    generator: ModelConfig | None = None
-    vocabulary: Vocabulary | None = None
+    generator: ModelConfig | None = None  # size of `generator`
+    vocabulary: Vocabulary | None = None  # None if the source does not include one
     tokenizer: TokenizerSettings = TokenizerSettings()
-    tasks: tuple[TaskHead, ...] = ()
-    checkpoint: str = ""
-    step: int | None = None
-    trained: Trained | None = None
-    unused: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    tasks: tuple[TaskHead, ...] = ()  # the heads of a fine-tuned model
+    checkpoint: str = ""  # path of the checkpoint or file that holds the tensors
+    step: int | None = None  # number of training steps, if the source records it
+    trained: Trained | None = None  # if the source records it
+    unused: tuple[str, ...] = ()  # names of the source's tensors that have no counterpart here
+    notes: tuple[str, ...] = ()  # assumptions that were made while reading, as sentences
 
     def part(self, prefix: str) -> dict[str, np.ndarray]:
         """Returns the tensors whose names begin with `prefix/`, by their full names."""
@@ -183,10 +168,7 @@ def model_config(settings: Mapping[str, Any], *, where: str) -> ModelConfig:
 def infer_sizes(tensors: Mapping[str, np.ndarray], part: str, *, where: str) -> dict[str, int]:
     """Returns the settings of `ModelConfig` that shapes show: all but the number of heads.
 
-    Args:
-      tensors: by our names.
-      part: the network, `encoder` or `generator`.
-      where: the file, for error messages.
+    The tensors have our names, `part` is `encoder` or `generator`, `where` names the file.
     """
     own = f"{part}/embeddings/word_embeddings" in tensors
     shown = {

@@ -17,37 +17,24 @@ from electra_zh.convert.weights import Weights
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A form that models are read from.
+    """A form that models are read from."""
 
-    Attributes:
-      expected: the form, for error messages.
-      order: readers are tried in increasing order.
-      matches: returns whether a path holds a model in this form.
-      read: reads the model.
-      has_checkpoints: `read` also takes the step of a checkpoint, None for the latest.
-      read_settings: reads the model without tensors; None where tensors show the sizes.
-    """
-
-    expected: str
-    order: int
-    matches: Callable[[str], bool]
+    expected: str  # the form, for error messages
+    order: int  # readers are tried in increasing order
+    matches: Callable[[str], bool]  # whether a path holds a model in this form
+    # Reads the model. With `has_checkpoints` it also takes the step of a checkpoint, None for the
+    # latest, and `settings_only`.
     read: Callable[..., Weights]
     has_checkpoints: bool = False
-    read_settings: Callable[[str], Weights] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
-    """A form that models are written in.
+    """A form that models are written in."""
 
-    Attributes:
-      name: the word on the command line.
-      summary: the form, for help.
-      write: writes the model to a folder that does not exist; returns lines for people.
-    """
-
-    name: str
-    summary: str
+    name: str  # the word on the command line
+    summary: str  # the form, for help
+    # Writes the model to a folder that does not exist; returns lines for people.
     write: Callable[[Weights, str], list[str]]
 
 

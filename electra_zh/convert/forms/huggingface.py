@@ -95,17 +95,11 @@ def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
         raise UserError(
             f"{folder}: the discriminator has {sizes[0]:,} tokens and the generator {sizes[1]:,}"
         )
-    tensors = dict(discriminator.tensors)
-    for name, value in generator.tensors.items():
-        tensors[name.replace("encoder/", "generator/", 1)] = value
-    tables = {
-        name: name.replace("generator/", "encoder/", 1)
-        for name in tensors
-        if name.startswith("generator/embeddings/")
-    }
-    if all(np.array_equal(tensors[name], tensors[other]) for name, other in tables.items()):
-        for name in tables:
-            del tensors[name]
+    tensors, own = discriminator.tensors, generator.tensors
+    tables = generator.part("encoder/embeddings")
+    if all(np.array_equal(tensors[name], value) for name, value in tables.items()):
+        own = {name: value for name, value in own.items() if name not in tables}
+    tensors = {**tensors, **{n.replace("encoder/", "generator/", 1): v for n, v in own.items()}}
     return check(
         dataclasses.replace(
             discriminator,
@@ -185,7 +179,12 @@ def write(weights: Weights, output: str) -> list[str]:
     if weights.vocabulary is None:
         raise UserError(f"{weights.path} has no vocabulary. Put its vocab.txt or spm.model there")
     for task in weights.tasks:
-        _check_head(task, weights.path)
+        found = [*(["the official one-layer head"] if task.reference else []), *task.variants]
+        if found:
+            raise UserError(
+                f"{weights.path}: task {task.name} has {', '.join(found)}, which no class of "
+                "transformers has. To export, fine-tune without it"
+            )
     lines = []
     with files.new_folder(output) as folder:
         for model in _models(weights):
@@ -232,15 +231,6 @@ def _models(weights: Weights) -> list[_Model]:
         tensors = encoder | weights.part("masked_lm_head")
         found.append(_Model(_GENERATOR, "ElectraForMaskedLM", size, tensors, naming))
     return found
-
-
-def _check_head(task: TaskHead, path: str) -> None:
-    found = [*(["the official one-layer head"] if task.reference else []), *task.variants]
-    if found:
-        raise UserError(
-            f"{path}: task {task.name} has {', '.join(found)}, which no class of transformers has. "
-            "To export, fine-tune without it"
-        )
 
 
 def _labels(task: TaskHead) -> dict[str, Any]:

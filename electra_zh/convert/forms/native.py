@@ -18,38 +18,38 @@ def _matches(path: str) -> bool:
     return is_checkpoint or model_folder.is_model_folder(path)
 
 
-def read_settings(folder: str) -> Weights:
-    """Reads a run or a fine-tuned model without its checkpoint."""
+def read(folder: str, step: int | None = None, *, settings_only: bool = False) -> Weights:
+    """Reads a run or a fine-tuned model from the checkpoint of `step`, by default the latest.
+
+    With `settings_only` no checkpoint is read, and the model has no tensors.
+    """
     if files.exists(files.join(folder, "state.json")):
         raise UserError(f"{folder} is a checkpoint: give the run's folder and --checkpoint STEP")
     saved = model_folder.load(folder)
-    return Weights(
+    model = saved.model(where=model_folder.config_path(folder))
+    weights = Weights(
         path=folder,
         kind="fine-tuned model" if saved.fine_tuned else "pretraining run",
-        model=saved.model(where=model_folder.config_path(folder)),
+        model=model,
         tensors={},
         vocabulary=saved.vocabulary,
         tokenizer=saved.tokenizer,
         trained=saved.trained,
     )
-
-
-def read(folder: str, step: int | None = None) -> Weights:
-    """Reads a run or a fine-tuned model from the checkpoint of `step`, by default the latest."""
-    weights, saved = read_settings(folder), model_folder.load(folder)
+    if settings_only:
+        return weights
     path = checkpoints.find(files.join(folder, "checkpoints"), step=step)
     tensors = checkpoints.read(path, optimizer=False).model
-    has_generator = any(name.startswith("generator/") for name in tensors)
-    return check(
-        dataclasses.replace(
-            weights,
-            tensors=tensors,
-            generator=saved.generator(weights.model) if has_generator else None,
-            tasks=tuple(read_head(task, tensors) for task in saved.tasks),
-            checkpoint=path,
-            step=None if saved.fine_tuned else checkpoints.step_of(path),
-        )
+    weights = dataclasses.replace(
+        weights,
+        tensors=tensors,
+        tasks=tuple(read_head(task, tensors) for task in saved.tasks),
+        checkpoint=path,
+        step=None if saved.fine_tuned else checkpoints.step_of(path),
     )
+    if weights.has("generator"):
+        weights = dataclasses.replace(weights, generator=saved.generator(model))
+    return check(weights)
 
 
 READER = Reader(
@@ -58,5 +58,4 @@ READER = Reader(
     matches=_matches,
     read=read,
     has_checkpoints=True,
-    read_settings=read_settings,
 )

@@ -59,15 +59,12 @@ def _no_text(weights: Weights, task: TaskHead | None) -> str:
 
 
 def _lines(shown: str, missing: str) -> list[str]:
-    names, note = (
-        "ids, texts, text_pairs",
-        (
-            "import tensorflow_text before the model is loaded; its ids are this tool's, by the "
-            "version of Unicode that this Python knows"
-        ),
-    )
     if missing:
         names, note = "ids", f"no signature takes text: {missing}"
+    else:
+        names = "ids, texts, text_pairs"
+        note = "import tensorflow_text before the model is loaded; its ids are this tool's, by the "
+        note += "version of Unicode that this Python knows"
     return [f"{shown}: SavedModel with the signatures {names}", f"note: {note}"]
 
 
