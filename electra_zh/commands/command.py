@@ -21,38 +21,23 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 @dataclasses.dataclass(frozen=True)
 class Call(Generic[AnySettings]):
-    """A command as it is called.
-
-    Attributes:
-      settings: the command's settings.
-      overrides: settings that are passed on, of a pretraining run or of tasks: key to value.
-      dry_run: check everything, print the plan, write nothing.
-    """
+    """A command as it is called."""
 
     settings: AnySettings
-    overrides: Mapping[str, Any]
-    dry_run: bool
+    overrides: Mapping[str, Any]  # settings that are passed on, of a run or of tasks
+    dry_run: bool  # check everything, print the plan, write nothing
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command.
-
-    Attributes:
-      settings: its settings class.
-      run: does the work and returns the exit code.
-      overrides: the class of the settings that are passed on.
-      prefixed: an override may be for one task alone, `tnews.learning_rate=1e-4`.
-      common: names of the `CommonSettings` that the command has.
-      batch_size: the setting to lower if memory runs out; empty if there is none.
-    """
+    """A command: its settings class, and the function that does the work."""
 
     settings: type[Settings]
-    run: Callable[[Call[Any]], int]
-    overrides: type[Settings] = Settings
-    prefixed: bool = False
-    common: tuple[str, ...] = ()
-    batch_size: str = ""
+    run: Callable[[Call[Any]], int]  # returns the exit code
+    overrides: type[Settings] = Settings  # class of the settings that are passed on
+    prefixed: bool = False  # an override may be for one task alone, `tnews.learning_rate=1e-4`
+    common: tuple[str, ...] = ()  # names of the `CommonSettings` that the command has
+    batch_size: str = ""  # the setting to lower if memory runs out, if there is one
 
 
 @dataclasses.dataclass(frozen=True)

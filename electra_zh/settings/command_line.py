@@ -22,19 +22,12 @@ _MAX_SHOWN_CHOICES = 6
 
 
 class Given(NamedTuple):
-    """A setting as it is given on the command line.
+    """A setting as it is given on the command line."""
 
-    Attributes:
-      group: number of its settings class in the command.
-      key: its full key.
-      value: its text; a list of texts for a setting with several values.
-      shown: the flag or the word, for messages.
-    """
-
-    group: int
-    key: str
-    value: str | list[str]
-    shown: str
+    group: int  # number of its settings class in the command
+    key: str  # its full key
+    value: str | list[str]  # its text; a list of texts for a setting with several values
+    shown: str  # the flag or the word, for messages
 
 
 class CommandLine:
@@ -191,15 +184,15 @@ class CommandLine:
     def _add_flag(self, parser: Any, dest: str, setting: Setting, on: list[str]) -> None:
         is_required = setting.is_required and dest.startswith("0/")
         help_text = _escaped(help_line(setting, is_required=is_required))
-        options: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
+        options: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "action": _Give}
         self._flags += on
         if setting.type is not bool:
-            options |= {"action": _Give, "nargs": "+" if setting.is_list else None}
-            parser.add_argument(*on, metavar=placeholder(setting), help=help_text, **options)
+            options |= {"nargs": "+" if setting.is_list else None, "metavar": placeholder(setting)}
+            parser.add_argument(*on, help=help_text, **options)
             return
         off = [f"--no-{on[0][2:]}", *setting.declaration.off_flags]
         self._flags += off
-        options |= {"action": _Switch, "nargs": 0, "const": off}
+        options |= {"nargs": 0, "const": off}
         if setting.default:
             parser.add_argument(*on, *off, help=help_text, **options)
         else:
@@ -208,7 +201,7 @@ class CommandLine:
 
 
 class _Give(argparse.Action):
-    """Appends the value of a flag to `namespace.given`."""
+    """Appends a value to `namespace.given`; `const` has the flags that switch a boolean off."""
 
     def __call__(
         self,
@@ -218,22 +211,10 @@ class _Give(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         group, _, key = self.dest.partition("/")
-        shown = str(option_string)
-        namespace.given = [*namespace.given, Given(int(group), key, values, shown)]
-
-
-class _Switch(_Give):
-    """Appends the value of a boolean's flag; `const` has the flags that switch it off."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        value = "false" if option_string in self.const else "true"
-        super().__call__(parser, namespace, value, option_string)
+        flag = str(option_string)
+        if self.nargs == 0:
+            values = "false" if flag in self.const else "true"
+        namespace.given = [*namespace.given, Given(int(group), key, values, flag)]
 
 
 def _words(namespace: argparse.Namespace) -> Iterator[str]:

@@ -25,40 +25,27 @@ _KEY = "setting"
 
 @dataclasses.dataclass(frozen=True)
 class Declaration:
-    """Properties of a setting beyond its name, type and default.
+    """Properties of a setting beyond its name, type and default."""
 
-    Attributes:
-      meaning: one sentence without capital and full stop, for help and the reference page.
-      at_least: the lowest allowed number, included.
-      above: the lowest allowed number, excluded.
-      at_most: the highest allowed number, included.
-      below: the highest allowed number, excluded.
-      choices: the allowed words, or a function that returns them (of a registry).
-      metavar: placeholder of the value in the help.
-      group: heading in the help and on the reference page.
-      flags: further spellings of the flag on the command line, with their dashes. A word or a YAML
-        key may have the same name (`--batch-size 8`, `batch_size=8`).
-      off_flags: further flags that switch a boolean off, besides `--no-NAME`.
-      positional: the value is given on the command line without a flag.
-      listed: the setting has a flag, and is shown in the help and on the reference page.
-      plain: for an optional section, its setting that a single value of the section stands for:
-        with `plain="kind"`, `words: jieba` is `words: {kind: jieba}`, and `words: none` is None.
-      parse: converts text to the value, for types other than those of `coerce`; raises UserError.
-    """
-
-    meaning: str
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float | None = None
+    meaning: str  # one sentence without capital and full stop, for help and the reference page
+    at_least: float | None = None  # the lowest allowed number, included
+    above: float | None = None  # the lowest allowed number, excluded
+    at_most: float | None = None  # the highest allowed number, included
+    below: float | None = None  # the highest allowed number, excluded
+    # The allowed words, or a function that returns them (of a registry).
     choices: Sequence[str] | Callable[[], Sequence[str]] = ()
-    metavar: str = ""
-    group: str = ""
+    metavar: str = ""  # placeholder of the value in the help
+    group: str = ""  # heading in the help and on the reference page
+    # Further spellings of the flag on the command line, with their dashes. A word or a YAML key may
+    # have the same name (`--batch-size 8`, `batch_size=8`).
     flags: tuple[str, ...] = ()
-    off_flags: tuple[str, ...] = ()
-    positional: bool = False
-    listed: bool = True
+    off_flags: tuple[str, ...] = ()  # further flags that switch a boolean off, besides `--no-NAME`
+    positional: bool = False  # the value is given on the command line without a flag
+    listed: bool = True  # it has a flag, and is shown in the help and on the reference page
+    # For an optional section, its setting that a single value of the section stands for: with
+    # `plain="kind"`, `words: jieba` is `words: {kind: jieba}`, and `words: none` is None.
     plain: str = ""
+    # Converts text to the value, for types other than those of `coerce`; raises UserError.
     parse: Callable[[str], Any] | None = None
 
     def allowed(self) -> tuple[str, ...]:
@@ -115,12 +102,9 @@ def setting(default: Any = dataclasses.MISSING, meaning: str = "", **limits: Any
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Base of the frozen settings dataclasses: every value is checked against its declaration.
+    """Base of the frozen settings dataclasses: every value is checked against its declaration."""
 
-    Attributes:
-      ELSEWHERE: settings of other tools -> their replacement here, for the error message.
-    """
-
+    # Settings of other tools -> their replacement here, for the error message.
     ELSEWHERE: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
@@ -145,31 +129,18 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A declared setting of a class, sections included.
+    """A declared setting of a class, sections included."""
 
-    Attributes:
-      name: of the field.
-      section: names of the sections that it is in, outermost first.
-      type: the declared type; that of a section for a section that is given as a single value.
-      default: its default; `dataclasses.MISSING` for a required setting.
-      declaration: the rest.
-    """
-
-    name: str
-    section: tuple[str, ...]
-    type: Any
-    default: Any
+    name: str  # of the field
+    section: tuple[str, ...]  # names of the sections that it is in, outermost first
+    type: Any  # the declared type; that of a section for a section that is given as a single value
+    default: Any  # `dataclasses.MISSING` for a required setting
     declaration: Declaration
 
     @property
-    def path(self) -> tuple[str, ...]:
-        """The keys that lead to the value in nested plain values."""
-        return (*self.section, self.name)
-
-    @property
     def key(self) -> str:
-        """The path as one word, `model.hidden_size`."""
-        return ".".join(self.path)
+        """The keys that lead to the value as one word, `model.hidden_size`."""
+        return ".".join((*self.section, self.name))
 
     @property
     def value_key(self) -> str:
@@ -235,13 +206,10 @@ def select(cls: type[Settings], names: Sequence[str]) -> type[Settings]:
     """Returns a settings class of some of a class's settings, for a command that needs no more."""
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    chosen: list[tuple[str, Any, Any]] = [
-        (
-            name,
-            hints[name],
-            dataclasses.field(default=fields[name].default, metadata=fields[name].metadata),
-        )
-        for name in names
+    chosen = [
+        (name, hints[name], dataclasses.field(default=each.default, metadata=each.metadata))
+        for name, each in fields.items()
+        if name in names
     ]
     return dataclasses.make_dataclass(cls.__name__, chosen, bases=(Settings,), frozen=True)
 

@@ -14,14 +14,7 @@ REQUIRED = "(required)"
 
 
 class Row(NamedTuple):
-    """A setting in a listing.
-
-    Attributes:
-      key: its full key.
-      value: its value.
-      origin: the origin of the value.
-      meaning: one sentence.
-    """
+    """A setting in a listing: its full key, its value with the origin, and one sentence."""
 
     key: str
     value: Any

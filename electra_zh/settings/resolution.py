@@ -22,27 +22,18 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class Layer(NamedTuple):
-    """Values of one origin.
+    """Values of one origin."""
 
-    Attributes:
-      origin: for messages and listings: `recipe small`, the path of a file, `COMMAND_LINE`.
-      values: key to value.
-    """
-
-    origin: str
-    values: Mapping[str, Any]
+    origin: str  # for messages and listings: `recipe small`, the path of a file, `COMMAND_LINE`
+    values: Mapping[str, Any]  # key to value
 
 
 @dataclasses.dataclass(frozen=True)
 class Resolved(Generic[AnySettings]):
-    """Settings with the origin of each value.
-
-    Attributes:
-      settings: the settings.
-      origins: key (`model.hidden_size`) to origin, for the values that are not defaults.
-    """
+    """Settings with the origin of each value."""
 
     settings: AnySettings
+    # Key (`model.hidden_size`) to origin, for the values that are not defaults.
     origins: Mapping[str, str]
 
     def origin(self, key: str) -> str:
