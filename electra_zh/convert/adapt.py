@@ -120,7 +120,9 @@ def _rows(
     rows = np.empty((len(sources), table.shape[1]), np.float32)
     generator = np.random.default_rng(seed)
     for row, found in enumerate(sources):
-        if found:
+        if len(found) == 1:
+            rows[row] = table[found[0]]
+        elif found:
             rows[row] = table[list(found)].mean(0, dtype=np.float64)
         else:
             rows[row] = generator.normal(0.0, RANDOM_STDDEV, table.shape[1])

@@ -51,10 +51,8 @@ class ModelFolder:
         }
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
-        if self.init is not None:
-            saved["init"] = self.init
-        if self.eval_data is not None:
-            saved["eval_data"] = self.eval_data
+            optional = {"init": self.init, "eval_data": self.eval_data}
+            saved |= {key: value for key, value in optional.items() if value is not None}
         files.write_json(config_path(folder), saved)
 
     @property

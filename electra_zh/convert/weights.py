@@ -117,8 +117,7 @@ def check(weights: Weights) -> Weights:
     size, generator = weights.model, weights.generator
     expected = part_shapes("encoder", size)
     if generator is not None:
-        own = weights.has_own_embeddings
-        expected |= part_shapes("generator", generator, embeddings=own)
+        expected |= part_shapes("generator", generator, embeddings=weights.has_own_embeddings)
     for head, network in (("masked_lm_head", generator or size), ("rtd_head", size)):
         if weights.has(head):
             expected |= part_shapes(head, network)

@@ -40,10 +40,12 @@ def list_defaults(cls: type[Settings], given: Mapping[str, Any], *, origin: str)
     rows = []
     for setting in _shown(cls):
         key = setting.value_key if setting.value_key in given else setting.key
-        is_given = key in given
-        default = REQUIRED if setting.is_required else setting.default
-        value = given[key] if is_given else default
-        shown = origin if is_given else "" if setting.is_required else DEFAULT
+        if key in given:
+            value, shown = given[key], origin
+        elif setting.is_required:
+            value, shown = REQUIRED, ""
+        else:
+            value, shown = setting.default, DEFAULT
         rows.append(Row(setting.key, value, shown, setting.declaration.meaning))
     return rows
 

@@ -17,7 +17,6 @@ from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.tokenizer import settings_of
 
 _INDEX = ".index"
 _BERT_SETTINGS = "bert_config.json"
@@ -66,7 +65,7 @@ def read(path: str) -> Weights:
     notes: list[str] = []
     has_generator = any(name.startswith("generator/layers/") for name in tensors)
     vocabulary = read_vocabulary(prefix.rpartition("/")[0] or ".")
-    settings = TokenizerSettings()
+    own = None if vocabulary is None else vocabulary.settings
     return check(
         Weights(
             path=prefix,
@@ -75,7 +74,7 @@ def read(path: str) -> Weights:
             tensors=tensors,
             generator=_size(prefix, "generator", tensors, notes) if has_generator else None,
             vocabulary=vocabulary,
-            tokenizer=settings_of(vocabulary, settings) if vocabulary is not None else settings,
+            tokenizer=own or TokenizerSettings(),
             checkpoint=prefix,
             step=None if global_step is None else int(global_step),
             unused=tuple(unused),
@@ -115,8 +114,7 @@ def write(weights: Weights, output: str) -> list[str]:
         )
     step = weights.step or 0
     naming = weight_names.GOOGLE_BERT if weights.is_bert else weight_names.GOOGLE_ELECTRA
-    variables = naming.to_file(weights.tensors)
-    variables["global_step"] = np.array(step, np.int64)
+    variables = naming.to_file(weights.tensors) | {"global_step": np.array(step, np.int64)}
     name = f"model.ckpt-{step}"
     with files.new_folder(output) as folder:
         tensor_files.write_tf1(files.join(folder, name), variables)

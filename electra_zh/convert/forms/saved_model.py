@@ -14,6 +14,11 @@ from electra_zh.errors import UserError
 if TYPE_CHECKING:
     from electra_zh.convert.text_graph import TextGraph
 
+_TEXT_NOTE = (
+    "import tensorflow_text before the model is loaded; its ids are this tool's, by the version of "
+    "Unicode that this Python knows"
+)
+
 
 def write(weights: Weights, output: str) -> list[str]:
     """Writes a SavedModel, or one folder for each of several tasks; all or nothing.
@@ -62,9 +67,7 @@ def _lines(shown: str, missing: str) -> list[str]:
     if missing:
         names, note = "ids", f"no signature takes text: {missing}"
     else:
-        names = "ids, texts, text_pairs"
-        note = "import tensorflow_text before the model is loaded; its ids are this tool's, by the "
-        note += "version of Unicode that this Python knows"
+        names, note = "ids, texts, text_pairs", _TEXT_NOTE
     return [f"{shown}: SavedModel with the signatures {names}", f"note: {note}"]
 
 
