@@ -90,7 +90,7 @@ def test_data_without_words_is_refused_before_anything_is_written(
     place: Path, words: list[str]
 ) -> None:
     message = refused(electra(*words, cwd=place))
-    assert "has no words (word_starts), which the run asks for" in message
+    assert "has no words (word_starts), which the run needs" in message
     assert not (place / "refused").exists()
 
 
