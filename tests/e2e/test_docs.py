@@ -134,15 +134,16 @@ def test_every_command_of_the_pages_runs(substitutes: Path, tmp_path: Path) -> N
     assert not failures, "\n".join(failures)
 
 
-def test_a_wrong_flag_and_a_missing_file_are_found(substitutes: Path, tmp_path: Path) -> None:
+def test_a_wrong_flag_and_a_missing_file_are_found(tmp_path: Path) -> None:
     text = """
 ```sh
 electra-zh inspect data --exmaple 3
-electra-zh build-data corpora/ --vocab vocab.txt --output new
-electra-zh inspect data
+electra-zh clean corpora/ --output new
+electra-zh configs small
 ```
 """
-    failures = _run_page(text, "page.md", substitutes, tmp_path)
+    (tmp_path / "empty").mkdir()
+    failures = _run_page(text, "page.md", tmp_path / "empty", tmp_path)
     assert len(failures) == 2
     assert "page.md:3: inspect data --exmaple 3" in failures[0]
     assert "corpora" in failures[1]
