@@ -106,6 +106,13 @@ def test_links_to_files_and_sections_exist(page: str) -> None:
             assert section in _anchors(target.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("page", [*pages(), "CONTRIBUTING.md"])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names = re.findall(r"`((?:configs|docs|electra_zh|scripts|tests)/[\w./-]*)`", text)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
 def _anchors(text: str) -> list[str]:
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles]
