@@ -89,9 +89,7 @@ def load(
       UserError: bad examples that are not skipped, or a split without any good one.
     """
     assert not found.missing_splits()
-    problems: dict[Split, BadExamples] = {
-        split: BadExamples(skip=skip_bad) for split in found.paths
-    }
+    problems = {split: BadExamples(skip=skip_bad) for split in found.paths}
     splits = {
         split: read(task, paths, split=split, problems=problems[split])
         for split, paths in found.paths.items()

@@ -208,17 +208,18 @@ class BadExamples:
         self.first: dict[str, str] = {}
         self.dropped: Counter[str] = Counter()
 
-    def add(self, place: str, reason: str, *, detail: str = "") -> None:
-        """Adds a bad example, see `BadExampleError`.
+    def add(self, error: BadExampleError, place: str) -> None:
+        """Adds a bad example; `place` is that of its record.
 
         Raises:
           UserError: bad examples are not skipped.
         """
+        place = error.place or place
         if not self._skip:
-            said = f"{place}: {BadExampleError(reason, detail)}".removesuffix(".")
+            said = f"{place}: {error}".removesuffix(".")
             raise UserError(f"{said}. ({self._hint})" if self._hint else said)
-        self.counts[reason] += 1
-        self.first.setdefault(reason, place)
+        self.counts[error.reason] += 1
+        self.first.setdefault(error.reason, place)
 
     def lines(self) -> list[str]:
         """Returns one line of text per reason."""

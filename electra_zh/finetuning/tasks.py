@@ -70,7 +70,7 @@ class Labels(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Submission(Settings):
+class LeaderboardFile(Settings):
     """The leaderboard's file of a task."""
 
     file: str = setting(meaning="name in the zip", listed=False)
@@ -187,7 +187,7 @@ class TaskConfig(Settings):
     )
     training: Training = Training()
     reading: SpanConfig = SpanConfig()
-    submission: Submission | None = None
+    submission: LeaderboardFile | None = None
     published: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     follows: str = ""
 

@@ -136,7 +136,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
                 self.check_example(example)
                 good.append(example)
             except BadExampleError as error:
-                problems.add(example.place, error.reason, detail=error.detail)  # type: ignore[attr-defined]
+                problems.add(error, example.place)  # type: ignore[attr-defined]
         return good
 
     @abc.abstractmethod

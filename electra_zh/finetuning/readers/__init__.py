@@ -10,7 +10,7 @@ from typing import Any
 
 from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.finetuning.examples import BadExamples, Example
-from electra_zh.finetuning.readers.base import READERS, Reader
+from electra_zh.finetuning.readers.base import READERS, ExampleReader
 from electra_zh.finetuning.tasks import TaskConfig
 
 for _module in pkgutil.iter_modules(__path__):
@@ -18,11 +18,13 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def read(path: str, task: TaskConfig, *, split: str, bad: BadExamples) -> Iterator[Any]:
-    """Yields the examples of a file in the task's form, see `Reader`."""
+    """Yields the examples of a file in the task's form, see `ExampleReader`."""
     return find_reader(task.reader, task)(path, task, split=split).read(bad)
 
 
-def find_reader(name: str, task: TaskConfig, example_type: type[Example] = Example) -> type[Reader]:
+def find_reader(
+    name: str, task: TaskConfig, example_type: type[Example] = Example
+) -> type[ExampleReader]:
     """Returns the reader of this name, which must make examples of this type.
 
     Raises:

@@ -2,10 +2,10 @@
 
 A form is registered by its class alone, in any module of this folder:
 
-    class Poem(Reader, name="poem"):
+    class Poem(ExampleReader, name="poem"):
         example_type = TextExample
 
-        def _example(self, record, number):  # a JSON object per line, see `Reader._records`
+        def _example(self, record, number):  # a JSON object per line, see `ExampleReader._records`
             return TextExample(number, record.value["text"], None, None, record.place)
 """
 
@@ -21,7 +21,7 @@ from electra_zh.finetuning.readers.streams import Record, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, build_settings
 
-READERS: dict[str, type[Reader]] = {}
+READERS: dict[str, type[ExampleReader]] = {}
 # Splits that need labels. The others are test, whose labels are read if it has any, and new.
 LABELLED = ("train", "dev")
 
@@ -45,7 +45,7 @@ class ReaderFields(Settings):
         return fields
 
 
-class Reader(abc.ABC):
+class ExampleReader(abc.ABC):
     """Reads one file of one form.
 
     Attributes:
@@ -85,7 +85,7 @@ class Reader(abc.ABC):
             try:
                 example = self._checked(record, number)
             except BadExampleError as error:
-                bad.add(error.place or record.place, error.reason, detail=error.detail)
+                bad.add(error, record.place)
                 continue
             dropped = drop.intersection(example.label_names) if drop else ()
             if dropped and self.labelled:

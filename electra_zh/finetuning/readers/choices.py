@@ -10,14 +10,14 @@ from typing import Any
 from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
-from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.streams import Record, is_texts, read_json
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
 
 
-class C3(Reader, name="c3"):
+class C3(ExampleReader, name="c3"):
     """C3 (Sun et al. 2020): questions about short texts and dialogues, with two to four choices.
 
     A file is one JSON list of `[[lines of the text], [{question, choice, answer, id?}], id of the
@@ -68,7 +68,7 @@ def _is_text_with_questions(item: Any) -> bool:
     return is_triple and is_texts(item[0]) and isinstance(item[1], list)
 
 
-class Chid(Reader, name="chid"):
+class Chid(ExampleReader, name="chid"):
     """ChID (Zheng et al. 2019) in CLUE's form.
 
     JSON lines `{"content": [texts with #idiom000123#], "candidates": [idioms]}`; the answers are in
@@ -113,7 +113,7 @@ class Chid(Reader, name="chid"):
         return f"{missing} is not among the answers"
 
 
-class ChidFewclue(Reader, name="chid_fewclue"):
+class ChidFewclue(ExampleReader, name="chid_fewclue"):
     """ChID in FewCLUE's form, with one blank per item.
 
     JSON lines `{"id", "content": "text with #idiom#", "candidates": [idioms], "answer": index}`;

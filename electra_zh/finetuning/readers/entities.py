@@ -11,7 +11,7 @@ from typing import Any
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
-from electra_zh.finetuning.readers.base import Reader, ReaderFields
+from electra_zh.finetuning.readers.base import ExampleReader, ReaderFields
 from electra_zh.finetuning.readers.streams import Record, check_text, read_lines, text_of
 from electra_zh.settings import setting
 from electra_zh.text.characters import is_cjk, is_punctuation
@@ -35,7 +35,7 @@ class ColumnFields(ReaderFields):
     )
 
 
-class Columns(Reader, name="columns"):
+class Columns(ExampleReader, name="columns"):
     """One word and its tag per line, in columns between tabs or spaces; blank lines end sentences.
 
     Most sets for named entities and chunks have this form. Tags may follow any scheme of
@@ -162,7 +162,7 @@ class ClueNerFields(ReaderFields):
     label: str = setting("label", "name of the label")
 
 
-class ClueNer(Reader, name="cluener"):
+class ClueNer(ExampleReader, name="cluener"):
     """CLUENER2020: JSON lines of `{"text", "label": {type: {mention: [[start, end]]}}}`.
 
     Ends are inclusive in the file.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
-from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, check_text, read_text_lines
 from electra_zh.finetuning.tasks import TaskConfig
@@ -21,7 +21,7 @@ def _is_pair(task: TaskConfig) -> bool:
     return bool(task.fields) and len(Fields.of(task).texts()) == 2
 
 
-class PlainTexts(Reader, name="plain_texts"):
+class PlainTexts(ExampleReader, name="plain_texts"):
     """Lines of text; a TAB separates the two texts of a pair."""
 
     example_type = TextExample
@@ -40,7 +40,7 @@ class PlainTexts(Reader, name="plain_texts"):
         return TextExample(number, texts[0], texts[1], None, record.place)
 
 
-class PlainSentences(Reader, name="plain_sentences"):
+class PlainSentences(ExampleReader, name="plain_sentences"):
     """Lines of text, each a sentence to tag."""
 
     example_type = TaggedExample

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeGuard
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExampleError, QuestionExample
-from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.streams import Record, read_json, read_json_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
@@ -22,7 +22,7 @@ class _Question(NamedTuple):
     fields: dict[str, Any]
 
 
-class _Questions(Reader):
+class _Questions(ExampleReader):
     """Base of the readers of questions."""
 
     example_type = QuestionExample
@@ -70,9 +70,8 @@ class _Questions(Reader):
         if self.split == "train" and answers and not answer_type:
             _check_inside(question.context, answers[0])
         given = None if answers is None else tuple(answers)
-        return QuestionExample(
-            question.id, text, question.context, given, answer_type, record.place
-        )
+        identity, context, _ = question
+        return QuestionExample(identity, text, context, given, answer_type, record.place)
 
 
 class Squad(_Questions, name="squad"):

@@ -10,12 +10,12 @@ from typing import Any
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, TextExample
-from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, check_text, is_texts, read_lines
 
 
-class JsonLines(Reader, name="json_lines"):
+class JsonLines(ExampleReader, name="json_lines"):
     """JSON lines. A list of texts, as keywords, is joined; labels of any type become text."""
 
     example_type = TextExample

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_zh.finetuning.examples import BadExampleError, TextExample
-from electra_zh.finetuning.readers.base import Reader
+from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.fields import label_text
 from electra_zh.finetuning.readers.streams import Record, text_of
 
@@ -20,7 +20,7 @@ _MARKS = {1: ("_", "_"), 2: ("[", "]")}
 _NEAR = 5
 
 
-class Wsc(Reader, name="wsc"):
+class Wsc(ExampleReader, name="wsc"):
     """CLUEWSC2020, with both spans marked.
 
     A span that is not at its index, but exactly once within a few characters of it, is taken there.

@@ -12,7 +12,7 @@ import electra_zh
 from electra_zh.errors import UserError
 from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import BadExamples, TextExample
-from electra_zh.finetuning.readers.base import READERS, Reader
+from electra_zh.finetuning.readers.base import READERS, ExampleReader
 from electra_zh.finetuning.readers.streams import Record, read_text_lines
 from electra_zh.finetuning.tasks import TaskConfig
 
@@ -34,7 +34,7 @@ def test_a_form_is_registered_by_its_own_file_alone(name: str) -> None:
 
 @pytest.fixture
 def exclaimed() -> Iterator[None]:
-    class Exclaimed(Reader, name="exclaimed"):
+    class Exclaimed(ExampleReader, name="exclaimed"):
         example_type = TextExample
 
         def _records(self) -> Iterator[Record]:
