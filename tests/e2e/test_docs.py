@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from electra_zh import cli
-from electra_zh.commands import load_command
+from electra_zh.commands import COMMANDS, load_command
 from electra_zh.errors import UserError
 from support import pages
 from support.converting import make_run
@@ -55,6 +55,7 @@ def run_command(words: Sequence[str], folder: Path) -> None:
     Raises:
       AssertionError: it failed, with its message.
     """
+    assert words[0] in COMMANDS, words
     output = io.StringIO()
     try:
         with (
@@ -62,8 +63,7 @@ def run_command(words: Sequence[str], folder: Path) -> None:
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(output),
         ):
-            command, parsed = cli.parse(words)
-            code = command.run(parsed.call())
+            code = load_command(words[0]).run(cli.parse(words[0], words[1:]))
     except (UserError, SystemExit) as error:
         raise AssertionError(f"{' '.join(words)}: {error} {output.getvalue()}") from error
     assert code == 0, output.getvalue()
@@ -105,13 +105,17 @@ def _task_of_the_page() -> str:
     return "\n".join(next(block.lines for block in blocks if block.language == "yaml"))
 
 
+def _has_dry_run(name: str) -> bool:
+    return name in COMMANDS and "dry_run" in load_command(name).common
+
+
 def _run_page(text: str, page: str, substitutes: Path, folder: Path) -> list[str]:
     """Runs the commands of a page and returns the failures."""
     failures = []
     for number, command in enumerate(pages.read_commands(text, page)):
         words = [SMALLER.get(word, word) for word in command.words]
         words = [word[1:] if word.startswith(MOUNTS) else word for word in words]
-        if "--dry-run" not in words and load_command(words[0]).dry_run:
+        if "--dry-run" not in words and _has_dry_run(words[0]):
             words.append("--dry-run")
         place = folder / f"{Path(page).stem}-{number}"
         place.mkdir()
