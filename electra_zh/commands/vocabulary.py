@@ -78,7 +78,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
     print(f"{settings.output}: {trained.summary}")
     logs = [reader.bad_lines for reader in readers]
     for bad in report_bad_lines(logs, [file.path for file in inputs]):
-        print(f"skipped: {bad.count:,} lines, {bad.reason}, first {bad.first[0]}")
+        print(bad)
     return 0
 
 

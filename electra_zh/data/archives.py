@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
 from electra_zh.errors import UserError
 
 SUFFIXES = (".gz", ".xz", ".zst")
+_FEED_BYTES = 1 << 16
+
+
+def strip_suffix(name: str) -> str:
+    """Returns a lower-case name without the suffix of its compression."""
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def read_text(read: Callable[[int], bytes], size: int, path: str) -> bytes:
@@ -21,7 +30,7 @@ def read_text(read: Callable[[int], bytes], size: int, path: str) -> bytes:
     """
     try:
         return read(size)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, _ArchiveError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise UserError(
             f"{path} is damaged or not compressed as its suffix says: {error}"
         ) from None
@@ -34,80 +43,56 @@ def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
         return gzip.GzipFile(fileobj=file, mode="rb").read
     if lower.endswith(".xz"):
         return lzma.LZMAFile(file).read
-    if lower.endswith(".zst"):
-        return _ZstdReader(file, path).read
-    return file.read
+    if not lower.endswith(".zst"):
+        return file.read
+    chunks = _zstd_chunks(file)
+    held = bytearray()
+
+    def read(size: int) -> bytes:
+        while len(held) < size and (chunk := next(chunks, None)) is not None:
+            held.extend(chunk)
+        data = bytes(held[:size])
+        del held[:size]
+        return data
+
+    return read
 
 
-def open_writer(file: BinaryIO, path: str) -> IO[bytes]:
-    """Returns a stream that compresses by the suffix of `path`; closing it keeps the file open.
+@contextlib.contextmanager
+def open_writer(file: BinaryIO, path: str) -> Iterator[IO[bytes]]:
+    """Gives a stream that compresses by the suffix of `path`.
 
     The same bytes give the same file: it has no name and no time.
     """
     lower = path.lower()
     if lower.endswith(".gz"):
-        return cast(IO[bytes], gzip.GzipFile("", "wb", 6, file, mtime=0))
-    if lower.endswith(".zst"):
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as stream:
+            yield cast(IO[bytes], stream)
+    elif lower.endswith(".zst"):
         import zstandard
 
-        return cast(IO[bytes], zstandard.ZstdCompressor().stream_writer(file, closefd=False))
-    return cast(IO[bytes], _Plain(file))
+        with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as stream:
+            yield stream
+    else:
+        yield file
 
 
-class _Plain:
-    """A stream without compression."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.write = file.write
-
-    def close(self) -> None:
-        pass
-
-
-class _ArchiveError(Exception):
-    """A damaged `.zst` file."""
-
-
-class _ZstdReader:
-    """Reads a file of Zstandard frames; a truncated last frame is an error.
+def _zstd_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yields the text of Zstandard frames; a truncated last frame is an error.
 
     The library's own stream reader takes the end of the file for the end of the text.
     """
+    import zstandard
 
-    _FEED_BYTES = 1 << 16
-
-    def __init__(self, file: BinaryIO, path: str) -> None:
-        try:
-            import zstandard
-        except ImportError:
-            raise UserError(f"Reading {path} needs the zstandard package") from None
-        self._library = zstandard
-        self._file = file
-        self._frame: Any = None
-        self._held = bytearray()
-
-    def read(self, size: int) -> bytes:
-        while len(self._held) < size and self._fill():
-            pass
-        data = bytes(self._held[:size])
-        del self._held[:size]
-        return data
-
-    def _fill(self) -> bool:
-        data = self._file.read(self._FEED_BYTES)
-        if not data:
-            if self._frame is not None:
-                raise _ArchiveError("the file ends inside a compressed frame")
-            return False
+    frame: Any = None
+    while data := file.read(_FEED_BYTES):
         while data:
-            if self._frame is None:
-                self._frame = self._library.ZstdDecompressor().decompressobj()
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
             try:
-                self._held += cast(bytes, self._frame.decompress(data))
-            except self._library.ZstdError as error:
-                raise _ArchiveError(str(error)) from None
-            data = b""
-            if self._frame.eof:
-                data = self._frame.unused_data
-                self._frame = None
-        return True
+                yield frame.decompress(data)
+            except zstandard.ZstdError as error:
+                raise EOFError(str(error)) from None
+            data = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("the file ends inside a compressed frame")

@@ -14,17 +14,21 @@ _READ_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class BadLines:
-    """Lines that were skipped for one reason.
-
-    Attributes:
-      reason: the reason.
-      count: number of lines.
-      first: `file:line` of the first ones.
-    """
+    """Lines that were skipped for one reason: their number, and `file:line` of the first ones."""
 
     reason: str
     count: int
     first: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Returns the line to show."""
+        first = ", ".join(self.first[:3])
+        return f"skipped: {counted(self.count, 'line')}, {self.reason}, first {first}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number and its noun, such as `1 line` and `2,000 lines`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +40,7 @@ class LinePosition:
     line: int
 
     def show(self, *, name: str | None = None) -> str:
-        """Returns `file:line`, the line counted from 1 over the file.
-
-        Args:
-          name: the file's name in messages; its path by default.
-        """
+        """Returns `file:line`, counted from 1 over the file; `name` replaces the file's path."""
         line = self.line + 1
         left = self.start
         if left:
@@ -66,22 +66,14 @@ class BadLineLog:
 
 
 def report_bad_lines(logs: Sequence[BadLineLog], paths: Sequence[str]) -> tuple[BadLines, ...]:
-    """Returns the bad lines of all logs, by reason.
-
-    Args:
-      logs: of the units, in their order.
-      paths: the input files, for short names.
-    """
+    """Returns the bad lines of the units' logs by reason, with the short names of the paths."""
     total = BadLineLog()
     for log in logs:
         for reason, count in log.counts.items():
             total.add(reason, *log.positions[reason], count=count)
     name = files.short_names(paths)
-    return tuple(
-        BadLines(
-            reason,
-            count,
-            tuple(each.show(name=name(each.path)) for each in total.positions[reason]),
-        )
-        for reason, count in sorted(total.counts.items())
-    )
+    shown = {
+        reason: tuple(each.show(name=name(each.path)) for each in positions)
+        for reason, positions in total.positions.items()
+    }
+    return tuple(BadLines(each, total.counts[each], shown[each]) for each in sorted(shown))

@@ -12,6 +12,7 @@ of a line does not change its tokens.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -50,10 +51,10 @@ class FileRange(NamedTuple):
 
 @dataclass(frozen=True)
 class TextUnit:
-    """A unit of text, for one process.
+    """A unit of text, for one process. The order of units is the order of the inputs.
 
     Attributes:
-      index: its number; the order of units is the order of the inputs.
+      index: its number.
       ranges: the text, in order; a document never continues in the next range.
       size: bytes of the ranges, as stored.
     """
@@ -64,11 +65,9 @@ class TextUnit:
 
 
 class Block(NamedTuple):
-    r"""Some lines of a unit.
+    r"""Some lines of a unit, joined by "\n", and the stored bytes read since the last block.
 
-    Attributes:
-      text: lines joined by "\n"; a line of only white space ends a document.
-      stored_bytes: bytes of the stored files read since the last block.
+    A line of only white space ends a document.
     """
 
     text: str
@@ -82,41 +81,31 @@ def plan_units(
 
     Large local plain files are cut at blank lines (at any line end if there is no blank line near;
     `.jsonl` at line ends). Small files are grouped. A compressed or remote file can only be read
-    from its start, so it is not cut. The plan depends only on the inputs.
-
-    Args:
-      inputs: from `find_inputs`.
-      unit_bytes: the size of a unit; by default chosen from the size of the corpus.
+    from its start, so it is not cut. The plan depends only on the inputs. By default, the size of
+    a unit is chosen from the size of the corpus.
     """
     if unit_bytes is None:
         total = sum(file.size for file in inputs)
         unit_bytes = min(max(total // _UNITS, _MIN_UNIT_BYTES), _MAX_UNIT_BYTES)
-    units: list[TextUnit] = []
-    group: list[FileRange] = []
-    stored = weight = 0
-
-    def close_group() -> None:
-        nonlocal stored, weight
-        if group:
-            units.append(TextUnit(len(units), tuple(group), stored))
-        group.clear()
-        stored = weight = 0
-
+    groups: list[list[tuple[FileRange, int]]] = []
+    room = -1  # In the last group.
     for file in inputs:
-        streamed = files.is_remote(file.path) or input_files.is_compressed(file.path)
-        file_weight = file.size * (_COMPRESSION if input_files.is_compressed(file.path) else 1)
-        if weight + file_weight > unit_bytes:
-            close_group()
-        if file_weight > unit_bytes and not streamed:
-            cuts = [*_cuts(file, unit_bytes), file.size]
-            for start, end in zip([0, *cuts[:-1]], cuts, strict=True):
-                own = FileRange(file.path, start, end)
-                units.append(TextUnit(len(units), (own,), end - start))
+        is_compressed = input_files.is_compressed(file.path)
+        weight = file.size * (_COMPRESSION if is_compressed else 1)
+        if weight > unit_bytes and not (is_compressed or files.is_remote(file.path)):
+            bounds = itertools.pairwise([0, *_cuts(file, unit_bytes), file.size])
+            groups += [[(FileRange(file.path, *each), each[1] - each[0])] for each in bounds]
+            room = -1
             continue
-        group.append(FileRange(file.path, 0, -1))
-        stored += file.size
-        weight += file_weight
-    close_group()
+        if weight > room:
+            groups.append([])
+            room = unit_bytes
+        groups[-1].append((FileRange(file.path, 0, -1), file.size))
+        room -= weight
+    units: list[TextUnit] = []
+    for group in groups:
+        ranges, sizes = zip(*group, strict=True)
+        units.append(TextUnit(len(units), ranges, sum(sizes)))
     return tuple(units)
 
 
@@ -155,19 +144,15 @@ def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
 class UnitReader:
     """Reads a unit in blocks; iterate over it once.
 
+    `text_field` of `.jsonl` records contains the text. With `strict`, the first bad line is an
+    error.
+
     Attributes:
       bad_lines: the lines skipped.
       text_bytes: bytes of the text, decompressed.
     """
 
     def __init__(self, unit: TextUnit, *, text_field: str = "text", strict: bool = False) -> None:
-        """Prepares reading.
-
-        Args:
-          unit: the unit to read.
-          text_field: the field of `.jsonl` records that contains the text.
-          strict: stop at the first bad line.
-        """
         self._unit = unit
         self._text_field = text_field
         self._strict = strict

@@ -14,18 +14,12 @@ from electra_zh import files
 from electra_zh.data import archives
 from electra_zh.errors import UserError
 
-_FORMATS = (".txt", ".jsonl", ".ndjson")
 _JSON_FORMATS = (".jsonl", ".ndjson")
+_KNOWN = (".txt", *_JSON_FORMATS, *archives.SUFFIXES)
 
 
 class InputFile(NamedTuple):
-    """One file of the corpus.
-
-    Attributes:
-      path: where it is.
-      size: bytes, as stored.
-      modified: time of last modification in nanoseconds.
-    """
+    """One file of the corpus: its size in bytes as stored, and its last change in nanoseconds."""
 
     path: str
     size: int
@@ -51,7 +45,7 @@ def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[I
         if there and not paths:
             raise UserError(f"The input {name} is inside --output {exclude}")
         if not paths:
-            raise UserError(f"No text files in {name} (known: {_known_suffixes()})")
+            raise UserError(f"No text files in {name} (known: {' '.join(_KNOWN)})")
         for path in paths:
             key = path if files.is_remote(path) else os.path.realpath(path)
             if key not in found:
@@ -92,11 +86,7 @@ def _is_known(name: str) -> bool:
     lower = name.lower()
     if name.startswith(".") or lower.endswith((".tar.gz", ".tar.xz", ".tar.zst")):
         return False
-    return lower.endswith((*_FORMATS, *archives.SUFFIXES))
-
-
-def _known_suffixes() -> str:
-    return " ".join((*_FORMATS, *archives.SUFFIXES))
+    return lower.endswith(_KNOWN)
 
 
 def is_compressed(path: str) -> bool:
@@ -106,7 +96,4 @@ def is_compressed(path: str) -> bool:
 
 def is_json(path: str) -> bool:
     """Returns whether a file, compressed or not, is JSON lines, by its suffix."""
-    name = path.lower()
-    for suffix in archives.SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name.endswith(_JSON_FORMATS)
+    return archives.strip_suffix(path.lower()).endswith(_JSON_FORMATS)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_zh import files
-from electra_zh.data.bad_lines import BadLines
+from electra_zh.data.bad_lines import BadLines, counted
 from electra_zh.errors import UserError
 from electra_zh.settings import build_settings
 from electra_zh.text.vocabulary import Vocabulary
@@ -227,11 +227,9 @@ def summary_lines(manifest: Manifest) -> list[str]:
     kept = manifest.tokens_kept / max(manifest.tokens_read, 1)
     lines = [
         f"{manifest.examples:,} examples of length {manifest.max_seq_length} in "
-        f"{len(manifest.shards)} {'shard' if len(manifest.shards) == 1 else 'shards'}, "
-        f"{size / 1e6:,.1f} MB",
+        f"{counted(len(manifest.shards), 'shard')}, {size / 1e6:,.1f} MB",
         f"from {manifest.documents:,} documents, {manifest.tokens_read:,} tokens "
-        f"({corpus.files:,} {'file' if corpus.files == 1 else 'files'}, "
-        f"{corpus.bytes / 1e6:,.1f} MB of text)",
+        f"({counted(corpus.files, 'file')}, {corpus.bytes / 1e6:,.1f} MB of text)",
         f"tokens kept {kept:.1%}, padding {manifest.padding_share:.1%}, "
         f"one segment {manifest.one_segment_share:.1%}, short {manifest.short_share:.1%}",
     ]
@@ -246,9 +244,8 @@ def summary_lines(manifest: Manifest) -> list[str]:
                 f"words checked against jieba itself: {words.checked_lines:,} lines, "
                 f"{words.different_lines:,} different{shown}"
             )
-    for reason, count in manifest.tokens_dropped.items():
-        if count:
-            lines.append(f"dropped: {count:,} tokens, {reason}")
+    dropped = manifest.tokens_dropped.items()
+    lines += [f"dropped: {count:,} tokens, {reason}" for reason, count in dropped if count]
     unknown = f"unknown tokens {manifest.unknown_share:.2%}"
     top = list(corpus.unknown_characters.items())[:8]
     if top:
@@ -261,9 +258,4 @@ def summary_lines(manifest: Manifest) -> list[str]:
             "hint: common punctuation is missing from the vocabulary; --map-punctuation gives it "
             "the ids of its ASCII counterparts"
         )
-    for bad in corpus.bad_lines:
-        lines.append(
-            f"skipped: {bad.count:,} {'line' if bad.count == 1 else 'lines'}, {bad.reason}, "
-            f"first {', '.join(bad.first[:3])}"
-        )
-    return lines
+    return lines + [str(bad) for bad in corpus.bad_lines]

@@ -12,6 +12,7 @@ Shape legend: B batch, L max_seq_length.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -26,13 +27,7 @@ from electra_zh.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One TFRecord file.
-
-    Attributes:
-      path: its path.
-      examples: number of records.
-      compression: "GZIP" or "", as TensorFlow names it.
-    """
+    """One TFRecord file. Its compression is "GZIP" or "", as TensorFlow names it."""
 
     path: str
     examples: int
@@ -71,11 +66,6 @@ def list_shards(folder: str) -> tuple[Shard, ...]:
 
 def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
     """Returns the shards of a data folder, after checking their format.
-
-    Args:
-      folder: the data folder.
-      max_seq_length: L.
-      words: whether the records must have `word_starts`.
 
     Raises:
       UserError: as `list_shards`; records of another length, or without the required words.
@@ -130,14 +120,9 @@ def batches(
     Returns:
       Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
-
-    def schedule() -> Iterator[tuple[str, str, int, np.ndarray, int]]:
-        return _schedule(shards, seed=seed, start_example=start_example)
-
+    schedule = functools.partial(_schedule, shards, seed=seed, start_example=start_example)
     signature = (
-        tf.TensorSpec([], tf.string),
-        tf.TensorSpec([], tf.string),
-        tf.TensorSpec([], tf.int64),
+        *(tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int64)),
         tf.TensorSpec([2], tf.int32),
         tf.TensorSpec([], tf.int64),
     )
@@ -155,18 +140,9 @@ def one_pass(
     skip: int = 0,
     drop_remainder: bool = True,
 ) -> tf.data.Dataset:
-    """Returns the batches of one pass in the order of the files.
+    """Returns the batches of one pass in the order of the files; see `batches`.
 
-    Args:
-      shards: from `open_shards`.
-      batch_size: sequences per batch (B).
-      max_seq_length: L.
-      words: add `word_starts`, which `open_shards` has checked.
-      skip: the number of examples to skip at the start.
-      drop_remainder: skip a last batch that is not full.
-
-    Returns:
-      Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
+    The first `skip` examples are skipped, and by default a last batch that is not full.
     """
     paths = [shard.path for shard in shards]
     rows = tf.data.TFRecordDataset(paths, shards[0].compression).skip(skip)

@@ -35,10 +35,6 @@ def prepared_folder(settings: BuildSettings, fingerprint: Mapping[str, Any]) -> 
     Finished data that is to be replaced stays until the new data is complete. Parts share the lock;
     any other build has it alone.
 
-    Args:
-      settings: the settings.
-      fingerprint: from `make_fingerprint`.
-
     Raises:
       UserError: the folder has files that must not be lost, or another process writes to it.
     """
@@ -143,30 +139,21 @@ def remove_finished(settings: BuildSettings, *, vocabulary: str) -> None:
     """Removes the data that is replaced, if there is any.
 
     The manifest is removed last: while it exists, a resumed build removes the old data again, and
-    without it the shards in the folder are the new ones.
-
-    Args:
-      settings: of the new data.
-      vocabulary: name of its vocabulary file. A file of the other kind is removed, unless the new
-        data is made with it.
+    without it the shards in the folder are the new ones. The vocabulary that the new data is made
+    with stays, and so does the folder's file `vocabulary`, which is replaced.
     """
     output = settings.output
     if not files.exists(files.join(output, MANIFEST)):
         return
+    kept = {
+        os.path.realpath(path) for path in (settings.vocabulary, files.join(output, vocabulary))
+    }
     for folder in (files.join(output, HELDOUT), output):
-        if not files.is_dir(folder):
-            continue
-        for name in files.list_dir(folder):
-            if is_shard_name(name):
-                files.remove(files.join(folder, name))
-        names = [*vocabulary_files(), MANIFEST]
-        if folder == output:
-            own = os.path.realpath(settings.vocabulary)
-            names.remove(vocabulary)
-            names = [name for name in names if os.path.realpath(files.join(folder, name)) != own]
-        for name in names:
-            if files.exists(files.join(folder, name)):
-                files.remove(files.join(folder, name))
+        names = files.list_dir(folder) if files.is_dir(folder) else []
+        for name in [*filter(is_shard_name, names), *vocabulary_files(), MANIFEST]:
+            path = files.join(folder, name)
+            if name in names and os.path.realpath(path) not in kept:
+                files.remove(path)
         _remove_if_empty(folder)
 
 

@@ -22,7 +22,6 @@ from electra_zh.data.build import rows, tfrecord_writer, units
 from electra_zh.data.build.context import BuildContext, shuffled
 from electra_zh.data.build.settings import BuildSettings
 from electra_zh.data.manifest import HELDOUT, TRAIN, ShardInfo, shard_name
-from electra_zh.data.stored import load_dataclass, save_dataclass
 from electra_zh.data.workers import OnProgress
 from electra_zh.errors import UserError
 
@@ -58,21 +57,14 @@ class ShardTask:
     name: str
     examples: int
 
-    def waiting_path(self, context: BuildContext) -> str:
-        """Returns the path of the shard until all shards are complete."""
-        return context.work_path(f"{self.split}.{self.name}")
+    @property
+    def waiting_name(self) -> str:
+        """Its name in the work folder until all shards are complete."""
+        return f"{self.split}.{self.name}"
 
     def final_path(self, settings: BuildSettings) -> str:
         """Returns the path of the shard in its folder."""
         return files.join(settings.split_folder(self.split), self.name)
-
-
-@dataclasses.dataclass(frozen=True)
-class _WrittenShard:
-    """The facts on a shard, next to it: the fingerprint of its build, and its manifest entry."""
-
-    build: str
-    shard: ShardInfo
 
 
 def plan_shards(
@@ -114,17 +106,20 @@ def list_segments(context: BuildContext, counts: Sequence[units.UnitCounts]) -> 
 
 def shard_rows(segments: Sequence[RowRange], shard: int, shards: int) -> list[RowRange]:
     """Returns the rows of one of `shards` shards, a range of each segment."""
+
+    def dealt_before(shard: int, rows: int) -> int:
+        """Returns how many of the first rows are dealt to the shards before a shard."""
+        return rows // shards * shard + min(rows % shards, shard)
+
     ranges: list[RowRange] = []
     dealt = 0
     for path, first, count in segments:
-        # Every shard gets `each` rows; the `extra` rows are dealt in turn, from shard `turn` on.
-        each, extra = divmod(count, shards)
-        turn = dealt % shards
-        end = turn + extra
-        before = shard * each + max(0, min(shard, end) - turn) + max(0, min(shard, end - shards))
-        own = each + ((shard - turn) % shards < extra)
-        if own:
-            ranges.append(RowRange(path, first + before, own))
+        start, end = (
+            dealt_before(each, dealt + count) - dealt_before(each, dealt)
+            for each in (shard, shard + 1)
+        )
+        if end > start:
+            ranges.append(RowRange(path, first + start, end - start))
         dealt += count
     return ranges
 
@@ -150,12 +145,10 @@ def _no_examples(settings: BuildSettings, split: str, counts: Sequence[units.Uni
 
 def load_shard(task: ShardTask, *, context: BuildContext) -> ShardInfo | None:
     """Returns a finished shard, waiting or moved; None for others."""
-    waiting = task.waiting_path(context)
-    written = load_dataclass(_WrittenShard, f"{waiting}.json")
-    if written is None or written.build != context.fingerprint:
-        return None
-    found = [path for path in (waiting, task.final_path(context.settings)) if files.exists(path)]
-    return written.shard if found and files.size(found[0]) == written.shard.bytes else None
+    shard = context.load(ShardInfo, f"{task.waiting_name}.json")
+    waiting, final = context.work_path(task.waiting_name), task.final_path(context.settings)
+    found = [path for path in (waiting, final) if files.exists(path)]
+    return shard if shard and found and files.size(found[0]) == shard.bytes else None
 
 
 def write_shard(
@@ -169,7 +162,7 @@ def write_shard(
     # The GZIP stream has no time in its header: the same rows give the same bytes.
     gzip = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     compress = gzip.compress if context.settings.gzip else bytes
-    waiting = task.waiting_path(context)
+    waiting = context.work_path(task.waiting_name)
     digest = hashlib.sha256()
     with files.atomic_write(waiting) as file:
         for start in range(0, len(order), _BLOCK_ROWS):
@@ -182,7 +175,7 @@ def write_shard(
         digest.update(end)
         file.write(end)
     shard = ShardInfo(task.name, len(table), files.size(waiting), digest.hexdigest())
-    save_dataclass(f"{waiting}.json", _WrittenShard(context.fingerprint, shard))
+    context.save(f"{task.waiting_name}.json", shard)
     return shard
 
 
@@ -203,7 +196,7 @@ def move_shards(context: BuildContext, tasks: Sequence[ShardTask]) -> None:
     for split in context.settings.splits:
         files.make_dirs(context.settings.split_folder(split))
     for task in tasks:
-        waiting, final = task.waiting_path(context), task.final_path(context.settings)
+        waiting, final = context.work_path(task.waiting_name), task.final_path(context.settings)
         if files.exists(waiting):
             files.rename(waiting, final)
         elif not files.exists(final):

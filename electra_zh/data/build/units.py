@@ -24,7 +24,6 @@ from electra_zh.data.build.context import BuildContext, shuffled
 from electra_zh.data.build.held_out import DocumentSplitter
 from electra_zh.data.build.pieces import INSIDE_WORD, TokenStream, token_stream
 from electra_zh.data.manifest import TRAIN
-from electra_zh.data.stored import load_dataclass, save_dataclass
 from electra_zh.data.workers import OnProgress
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.words import segmenter as words
@@ -59,7 +58,6 @@ class UnitCounts:
     """Counts of one unit.
 
     Attributes:
-      build: the fingerprint of the build.
       unit: number of the unit.
       numbers: bytes, characters, lines, and the counts of the segmenter.
       unknowns: characters and words that became [UNK].
@@ -68,7 +66,6 @@ class UnitCounts:
       differences: the first lines that jieba itself cut in another way.
     """
 
-    build: str
     unit: int
     numbers: Mapping[str, int]
     unknowns: Mapping[str, int]
@@ -82,8 +79,8 @@ def rows_path(context: BuildContext, unit: int, split: str) -> str:
     return context.work_path(f"unit-{unit:06d}.{split}.rows")
 
 
-def _counts_path(context: BuildContext, unit: int) -> str:
-    return context.work_path(f"unit-{unit:06d}.json")
+def _counts_name(unit: int) -> str:
+    return f"unit-{unit:06d}.json"
 
 
 def prepare(context: BuildContext) -> None:
@@ -124,7 +121,6 @@ def build_unit(
         splits = {split: spill.finish(count[split]) for split, spill in spills.items()}
     counted = segmenter.counts if segmenter else {}
     counts = UnitCounts(
-        build=context.fingerprint,
         unit=unit.index,
         numbers={**numbers, **counted, "bytes": reader.text_bytes},
         unknowns=most_common(tokenizer.unknowns, _UNKNOWNS),
@@ -132,14 +128,14 @@ def build_unit(
         splits=splits,
         differences=tuple(segmenter.differences) if segmenter else (),
     )
-    save_dataclass(_counts_path(context, unit.index), counts)
+    context.save(_counts_name(unit.index), counts)
     return counts
 
 
 def load_counts(unit: documents.TextUnit, *, context: BuildContext) -> UnitCounts | None:
     """Returns the counts of a finished unit; None for others, or if any of its rows are missing."""
-    counts = load_dataclass(UnitCounts, _counts_path(context, unit.index))
-    if counts is None or counts.build != context.fingerprint:
+    counts = context.load(UnitCounts, _counts_name(unit.index))
+    if counts is None:
         return None
     for split in context.settings.splits:
         path = rows_path(context, unit.index, split)

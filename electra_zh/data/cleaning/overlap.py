@@ -130,9 +130,7 @@ def strings_of(path: str) -> Iterator[str]:
     Raises:
       UserError: no such file, it is not UTF-8, or not JSON although its name says so.
     """
-    name = path.lower()
-    for suffix in archives.SUFFIXES:
-        name = name.removesuffix(suffix)
+    name = archives.strip_suffix(path.lower())
     text = _read(path)
     if name.endswith(_JSON):
         yield from _strings_in(_parse(text, path))

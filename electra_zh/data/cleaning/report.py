@@ -169,7 +169,4 @@ def summary_lines(report: CleaningReport) -> list[str]:
         f"deleted from lines: {report.control:,} control and zero-width characters, "
         f"{report.replacement:,} U+FFFD, {report.white_space:,} white space"
     )
-    for bad in report.bad_lines:
-        plural = "line" if bad.count == 1 else "lines"
-        lines.append(f"skipped: {bad.count:,} {plural}, {bad.reason}, first {bad.first[0]}")
-    return lines
+    return lines + [str(bad) for bad in report.bad_lines]

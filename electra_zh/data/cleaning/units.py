@@ -178,11 +178,9 @@ def write_unit(
     texts = _kept_texts(task, work, tally)
     if task.name:
         path = files.join(folder, task.name)
-        with files.atomic_write(path) as file:
-            stream = archives.open_writer(file, task.name)
+        with files.atomic_write(path) as file, archives.open_writer(file, task.name) as stream:
             for text in texts:
                 stream.write(text.encode())
-            stream.close()
         output = OutputFile(task.name, files.size(path), tally.amount(KEPT))
     # Without a file, the lines are only counted.
     deque(texts, maxlen=0)

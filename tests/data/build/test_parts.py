@@ -202,7 +202,7 @@ def test_a_shard_that_is_not_seen_is_not_skipped(
     real = shards.move_shards
 
     def move(context: BuildContext, tasks: list[shards.ShardTask]) -> None:
-        Path(tasks[0].waiting_path(context)).unlink()
+        Path(context.work_path(tasks[0].waiting_name)).unlink()
         real(context, tasks)
 
     monkeypatch.setattr(shards, "move_shards", move)
