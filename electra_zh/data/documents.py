@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -51,17 +52,11 @@ class FileRange(NamedTuple):
 
 @dataclass(frozen=True)
 class TextUnit:
-    """A unit of text, for one process. The order of units is the order of the inputs.
-
-    Attributes:
-      index: its number.
-      ranges: the text, in order; a document never continues in the next range.
-      size: bytes of the ranges, as stored.
-    """
+    """A unit of text, for one process. The order of units is the order of the inputs."""
 
     index: int
-    ranges: tuple[FileRange, ...]
-    size: int
+    ranges: tuple[FileRange, ...]  # In order; no document continues in the next range.
+    size: int  # Bytes, as stored.
 
 
 class Block(NamedTuple):
@@ -242,20 +237,15 @@ class UnitReader:
 
 def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
     """Yields lines joined by newlines, and the position in the stored file after them."""
-    left = part.end - part.start if part.end >= 0 else None
+    left = part.end - part.start if part.end >= 0 else sys.maxsize
     held: list[bytes] = []
     held_bytes = 0
     with files.open_read(part.path) as file:
         if part.start:
             file.seek(part.start)
         read = archives.open_reader(file, part.path)
-        while left is None or left > 0:
-            size = BLOCK_BYTES if left is None else min(left, BLOCK_BYTES)
-            data = archives.read_text(read, size, part.path)
-            if not data:
-                break
-            if left is not None:
-                left -= len(data)
+        while data := archives.read_text(read, min(left, BLOCK_BYTES), part.path):
+            left -= len(data)
             cut = data.rfind(b"\n")
             if cut >= 0:
                 yield b"".join([*held, memoryview(data)[:cut]]), file.tell()

@@ -64,91 +64,51 @@ class VocabularyInfo:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusInfo:
-    """The text read, held-out documents included.
-
-    Attributes:
-      files: number of files.
-      names: the first of them.
-      bytes: of text, decompressed, line ends included.
-      characters: of text, without line ends.
-      lines: lines with tokens.
-      documents: documents with tokens.
-      bad_lines: lines skipped.
-      unknown_characters: the most frequent characters and words that became [UNK], with counts.
-    """
+    """The text read, held-out documents included."""
 
     files: int
-    names: tuple[str, ...]
-    bytes: int
-    characters: int
-    lines: int
-    documents: int
+    names: tuple[str, ...]  # Of the first files.
+    bytes: int  # Of text, decompressed, line ends included.
+    characters: int  # Without line ends.
+    lines: int  # With tokens.
+    documents: int  # With tokens.
     bad_lines: tuple[BadLines, ...]
-    unknown_characters: Mapping[str, int]
+    unknown_characters: Mapping[str, int]  # The characters and words most often [UNK].
 
 
 @dataclasses.dataclass(frozen=True)
 class WordsInfo:
-    """The words of the tokens of a folder.
+    """The words of the tokens of a folder."""
 
-    Attributes:
-      count: number of words that begin in the tokens read.
-      recut_stretches: stretches of the corpus that only jieba itself can cut exactly.
-      checked_lines: lines of the corpus that jieba itself cut as well, as a check.
-      different_lines: checked lines on which it differed; its cut was used.
-      differences: the first of them, around the first difference.
-    """
-
-    count: int
-    recut_stretches: int
-    checked_lines: int
-    different_lines: int
-    differences: tuple[str, ...]
+    count: int  # Of words that begin in the tokens read.
+    recut_stretches: int  # Of the corpus, that only jieba itself can cut exactly.
+    checked_lines: int  # Of the corpus, that jieba itself cut as well, as a check.
+    different_lines: int  # Checked lines on which it differed; its cut was used.
+    differences: tuple[str, ...]  # The first of them, around the first difference.
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """A finished data folder.
+    """A finished data folder."""
 
-    Attributes:
-      format: version of this form.
-      version: version of the program.
-      split: `train`, or `heldout` for held-out documents.
-      settings: the settings of the build, random seed included.
-      vocabulary: the vocabulary.
-      unicode_version: of the tables by which the text was tokenized.
-      corpus: the text read.
-      documents: number of documents in this folder.
-      tokens_read: tokens of those documents.
-      tokens_kept: tokens of the examples, without [CLS] and [SEP].
-      tokens_dropped: tokens that packing lost, by reason.
-      examples: number of records.
-      one_segment_share: fraction of examples with one segment.
-      short_share: fraction of examples shorter than max_seq_length.
-      padding_share: fraction of positions that are padding.
-      unknown_share: fraction of [UNK] among the tokens read.
-      shards: the files.
-      words: words of the data; None for data without words.
-    """
-
-    format: int
-    version: str
-    split: str
-    settings: Mapping[str, Any]
+    format: int  # Version of this form.
+    version: str  # Of the program.
+    split: str  # `train`, or `heldout` for held-out documents.
+    settings: Mapping[str, Any]  # Of the build, random seed included.
     vocabulary: VocabularyInfo
-    unicode_version: str
+    unicode_version: str  # Of the tables by which the text was tokenized.
     corpus: CorpusInfo
-    documents: int
-    tokens_read: int
-    tokens_kept: int
-    tokens_dropped: Mapping[str, int]
+    documents: int  # In this folder.
+    tokens_read: int  # Of these documents.
+    tokens_kept: int  # In the examples, without [CLS] and [SEP].
+    tokens_dropped: Mapping[str, int]  # By packing, by reason.
     examples: int
-    one_segment_share: float
-    short_share: float
-    padding_share: float
-    unknown_share: float
+    one_segment_share: float  # Of the examples.
+    short_share: float  # Examples shorter than max_seq_length.
+    padding_share: float  # Of all positions.
+    unknown_share: float  # [UNK] among the tokens read.
     shards: tuple[ShardInfo, ...]
-    words: WordsInfo | None = None
+    words: WordsInfo | None = None  # None for data without words.
 
     @property
     def max_seq_length(self) -> int:
@@ -173,16 +133,16 @@ class Manifest:
         if not files.exists(path):
             raise UserError(f"{folder} is not a finished build-data folder (no {MANIFEST})")
         values = files.read_json(path)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            found = values.get("format") if isinstance(values, dict) else None
-            raise UserError(f"{path} has form {found!r}; this version reads form {FORMAT}")
+        form = values.get("format") if isinstance(values, dict) else None
+        if form != FORMAT:
+            raise UserError(f"{path} has form {form!r}; this version reads form {FORMAT}")
         try:
             manifest = build_settings(cls, values, where=path)
-            shard_examples = sum(shard.examples for shard in manifest.shards)
-            length_is_known = manifest.max_seq_length > 0
+            adds_up = sum(shard.examples for shard in manifest.shards) == manifest.examples
+            adds_up = adds_up and manifest.max_seq_length > 0
         except (UserError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Build the data again") from None
-        if shard_examples != manifest.examples or not length_is_known:
+        if not adds_up:
             raise UserError(f"{path} is damaged: its shards do not add up. Build the data again")
         return manifest
 
@@ -210,14 +170,11 @@ def find_shards(folder: str) -> list[str]:
     Raises:
       UserError: the folder has no such files.
     """
-    names = [
-        name
-        for name in files.list_dir(folder)
-        if ".tfrecord" in name and not files.is_partial(name)
-    ]
-    if not names:
+    names = [name for name in files.list_dir(folder) if ".tfrecord" in name]
+    found = [files.join(folder, name) for name in names if not files.is_partial(name)]
+    if not found:
         raise UserError(f"No TFRecord files (*.tfrecord*) in {folder}")
-    return [files.join(folder, name) for name in names]
+    return found
 
 
 def summary_lines(manifest: Manifest) -> list[str]:

@@ -20,19 +20,12 @@ from electra_zh.text.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class DataSource:
-    """A data folder.
-
-    Attributes:
-      folder: where it is.
-      vocabulary: the vocabulary of its ids.
-      tokenizer: the settings by which its text was tokenized.
-      fingerprint: SHA-256 that changes with the shards.
-    """
+    """A data folder."""
 
     folder: str
     vocabulary: Vocabulary
     tokenizer: TokenizerSettings
-    fingerprint: str
+    fingerprint: str  # SHA-256 that changes with the shards.
 
     def check_fits(self, vocabulary: Vocabulary, tokenizer: TokenizerSettings) -> None:
         """Raises a UserError unless the data was made with this vocabulary and tokenizer."""
@@ -52,12 +45,9 @@ class DataSource:
 def open_data_source(
     folder: str, *, vocab: str | None = None, default: Vocabulary | None = None
 ) -> DataSource:
-    """Opens a data folder.
+    """Opens a folder of build-data, or of reference shards.
 
-    Args:
-      folder: a folder of build-data, or of reference shards.
-      vocab: path of a vocabulary file, for shards without a manifest.
-      default: the vocabulary of shards without a manifest if `vocab` is not given.
+    Shards without a manifest need `vocab`, the path of their vocabulary file, or a `default`.
 
     Raises:
       UserError: no such folder, an unfinished build, no shards, or no vocabulary.

@@ -30,9 +30,9 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Runner(Protocol):
-    """A function that does tasks anywhere, each at least once, in any order.
+    """A function that does tasks anywhere, such as `run_tasks`.
 
-    A task that is done again, or by two workers at once, must leave the same files.
+    A task may be done again, or by two workers at once; it must then leave the same files.
     """
 
     def __call__(
@@ -42,11 +42,7 @@ class Runner(Protocol):
         *,
         report: OnProgress,
     ) -> list[Result]:
-        """Does the tasks; see `run_tasks`.
-
-        Raises:
-          StoppedError: the work cannot continue; finished tasks are kept.
-        """
+        """Does the tasks; raises StoppedError when the work cannot continue."""
 
 
 class StoppedError(UserError):

@@ -24,12 +24,8 @@ Counts = TypeVar("Counts")
 class BuildContext:
     """A build, as its tasks see it.
 
-    Attributes:
-      settings: the settings.
-      inputs: the input files.
-      vocabulary: the vocabulary.
-      fingerprint: SHA-256 of everything that the bytes depend on. It is saved with the results of
-        tasks, so that those of another build are never mixed in.
+    `fingerprint` is the SHA-256 of everything that the bytes depend on. It is saved with the
+    results of tasks, so that those of another build are never mixed in.
     """
 
     settings: BuildSettings

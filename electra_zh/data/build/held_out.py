@@ -11,17 +11,12 @@ from electra_zh.data.manifest import HELDOUT, TRAIN
 class DocumentSplitter:
     """Splits the documents of a unit between training and held-out data.
 
-    Every N-th document is held out, from a random one in each unit. So the number of held-out
-    documents hardly varies, and units with few documents are not favoured.
+    One document in `every` is held out (None for none); counting starts at `phase`, a random one
+    from 0 to `every - 1` in each unit. So the number of held-out documents hardly varies, and units
+    with few documents are not favoured.
     """
 
     def __init__(self, *, every: int | None, phase: int) -> None:
-        """Starts a unit.
-
-        Args:
-          every: hold out one document in N; None for none.
-          phase: where the counting starts, from 0 to `every - 1`.
-        """
         self._every = every
         self._phase = phase
         self._finished = 0

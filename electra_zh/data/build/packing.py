@@ -59,17 +59,11 @@ SECOND_CUT = "beyond the end of the example"
 
 
 class Examples(NamedTuple):
-    """Examples as segments of tokens.
+    """N examples as segments of tokens."""
 
-    Attributes:
-      ids: int32, the tokens of all examples in order, first segment before second.
-      first_lengths: int64 [N].
-      second_lengths: int64 [N]; 0 for examples with one segment.
-    """
-
-    ids: np.ndarray
-    first_lengths: np.ndarray
-    second_lengths: np.ndarray
+    ids: np.ndarray  # int32, the tokens of all examples in order, first segment before second.
+    first_lengths: np.ndarray  # int64 [N]
+    second_lengths: np.ndarray  # int64 [N]; 0 for examples with one segment.
 
 
 _EMPTY = TokenStream(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(1, np.int64))
@@ -78,17 +72,13 @@ _EMPTY = TokenStream(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(1, n
 class Packer(abc.ABC):
     """Base of the packers: the target, and the tokens of a document that is still open.
 
+    `max_length` is the number of tokens per example, [CLS] and [SEP] included.
+
     Attributes:
       dropped: tokens lost so far, by reason.
     """
 
     def __init__(self, *, max_length: int, generator: random.Random) -> None:
-        """Starts packing.
-
-        Args:
-          max_length: tokens per example, [CLS] and [SEP] included.
-          generator: the source of the random choices.
-        """
         self.dropped: Counter[str] = Counter()
         self._max_length = max_length
         self._generator = generator
@@ -192,37 +182,34 @@ class ReferencePacker(Packer):
     """
 
     def __init__(self, *, max_length: int, generator: random.Random) -> None:
-        """Starts packing; see `Packer`."""
         super().__init__(max_length=max_length, generator=generator)
         self.dropped.update({FIRST_CUT: 0, SECOND_CUT: 0})
-        # Of the examples since `add` was called: ranges of tokens, and lengths of the segments.
-        self._starts: list[int] = []
-        self._lengths: list[int] = []
-        self._firsts: list[int] = []
-        self._seconds: list[int] = []
 
     def add(self, stream: TokenStream) -> Examples:
         """Takes the next stretch of the corpus and returns the examples that are complete."""
         stream = self._join(stream)
-        self._starts, self._lengths, self._firsts, self._seconds = [], [], [], []
+        ranges: list[tuple[int, int]] = []  # Start and length of the tokens that are kept.
+        segments: list[tuple[int, int]] = []  # Lengths of first and second.
         piece_ends = stream.piece_ends.tolist()
         start = piece = 0
         for limit, closed in _document_limits(stream):
             while start < limit and (closed or limit - start >= self._target):
                 # The line that brings the pending ones to the target, or the document's last.
                 last = bisect_left(piece_ends, min(start + self._target, limit), piece)
-                self._make_example(piece_ends, start, piece, last + 1)
+                segments.append(self._add_example(piece_ends[piece : last + 1], start, ranges))
+                self._draw_target()
                 start, piece = piece_ends[last], last + 1
         self._keep(stream, start)
-        lengths = np.array(self._lengths, np.int64)
-        shift = np.array(self._starts, np.int64) - (np.cumsum(lengths) - lengths)
+        starts, lengths = np.array(ranges, np.int64).reshape(-1, 2).T
+        shift = starts - (np.cumsum(lengths) - lengths)
         kept = np.repeat(shift, lengths) + np.arange(lengths.sum())
-        return Examples(
-            stream.ids[kept], np.array(self._firsts, np.int64), np.array(self._seconds, np.int64)
-        )
+        firsts, seconds = np.array(segments, np.int64).reshape(-1, 2).T
+        return Examples(stream.ids[kept], firsts, seconds)
 
-    def _make_example(self, piece_ends: list[int], start: int, first: int, last: int) -> None:
-        """Makes an example of the lines `first` to `last`; the first one begins at `start`."""
+    def _add_example(
+        self, line_ends: list[int], start: int, ranges: list[tuple[int, int]]
+    ) -> tuple[int, int]:
+        """Adds the ranges of an example of lines from `start` on, and returns its lengths."""
         draw = self._generator.random
         if draw() < ONE_SEGMENT_PROBABILITY:
             first_target = _UNLIMITED
@@ -230,7 +217,7 @@ class ReferencePacker(Packer):
             first_target = (self._target - _SPECIALS_TWO) // 2
         segments: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
         first_length = second_length = 0
-        for end in piece_ends[first:last]:
+        for end in line_ends:
             length = end - start
             # Parity: a short line after the crossing one can still get into the first segment.
             if (
@@ -246,21 +233,14 @@ class ReferencePacker(Packer):
             start = end
         kept_first = min(first_length, self._max_length - _SPECIALS_ONE)
         kept_second = min(second_length, max(0, self._max_length - kept_first - _SPECIALS_TWO))
-        self._add_ranges(segments[0], kept_first)
-        self._add_ranges(segments[1], kept_second)
-        self._firsts.append(kept_first)
-        self._seconds.append(kept_second)
+        for segment, room in zip(segments, (kept_first, kept_second), strict=True):
+            for first, length in segment:
+                if room > 0:
+                    ranges.append((first, min(length, room)))
+                room -= length
         self.dropped[FIRST_CUT] += first_length - kept_first
         self.dropped[SECOND_CUT] += second_length - kept_second
-        self._draw_target()
-
-    def _add_ranges(self, ranges: list[tuple[int, int]], room: int) -> None:
-        for start, length in ranges:
-            if room <= 0:
-                return
-            self._starts.append(start)
-            self._lengths.append(min(length, room))
-            room -= length
+        return kept_first, kept_second
 
 
 PACKERS: dict[Packing, type[Packer]] = {"full": FullPacker, "reference": ReferencePacker}

@@ -25,16 +25,13 @@ _SPACES = (0x20, 0x0A, 0x09, 0x3000)
 class TokenStream(NamedTuple):
     """Tokens with the positions where they may be cut.
 
-    Attributes:
-      ids: int32 [T]; with words, tokens inside a word have the bit `INSIDE_WORD`.
-      piece_ends: int64 [P], increasing; the last one is T (none where T is 0).
-      document_ends: int64 [D], increasing, 0 to T. The document after the last one continues in the
-        next stream; 0 ends a document that the previous stream left open.
+    The document after the last end continues in the next stream; an end at 0 is that of a document
+    that the previous stream left open.
     """
 
-    ids: np.ndarray
-    piece_ends: np.ndarray
-    document_ends: np.ndarray
+    ids: np.ndarray  # int32 [T]; with words, tokens inside a word have the bit `INSIDE_WORD`.
+    piece_ends: np.ndarray  # int64 [P], increasing; the last one is T (none where T is 0).
+    document_ends: np.ndarray  # int64 [D], increasing, 0 to T.
 
 
 def token_stream(
@@ -47,12 +44,7 @@ def token_stream(
 ) -> TokenStream:
     """Returns the tokens of a text with the pieces that the packing works on.
 
-    Args:
-      tokenized: the text's tokens.
-      text: the text.
-      packing: the packing that takes the pieces.
-      max_length: L.
-      word_starts: bool [T], whether a token begins a word; None for data without words.
+    `word_starts`, bool [T], marks the tokens that begin a word; it is None for data without words.
     """
     newlines = np.flatnonzero(tokenized.codepoints == ord("\n"))
     document_ends = _distinct(_document_ends(tokenized, text, newlines), keep_zero=True)

@@ -44,18 +44,9 @@ def make_rows(
     dtype: np.dtype,
     words: bool = False,
 ) -> np.ndarray:
-    """Returns examples as a table.
+    """Returns examples as a table, `dtype` [N, 2 + max_length].
 
-    Args:
-      examples: from a packer.
-      max_length: L.
-      cls_id: the id of [CLS].
-      sep_id: the id of [SEP].
-      dtype: from `row_dtype`.
-      words: move the bit `INSIDE_WORD` of the examples' ids to the top bit of the rows' ids.
-
-    Returns:
-      `dtype` [N, 2 + max_length].
+    With words, the bit `INSIDE_WORD` of the examples' ids becomes the top bit of the rows' ids.
     """
     first = (examples.first_lengths + 2).astype(dtype)[:, None]
     length = examples.first_lengths + examples.second_lengths + 2 + (examples.second_lengths > 0)
@@ -83,19 +74,12 @@ def make_rows(
 
 
 class RowCounts(NamedTuple):
-    """Counts of a table of rows.
-
-    Attributes:
-      examples: rows.
-      one_segment: rows without a second segment.
-      short: rows with padding.
-      positions: positions of all rows that are not padding, [CLS] and [SEP] included.
-    """
+    """Counts of a table of rows."""
 
     examples: int
-    one_segment: int
-    short: int
-    positions: int
+    one_segment: int  # Rows without a second segment.
+    short: int  # Rows with padding.
+    positions: int  # Of all rows, without padding, with [CLS] and [SEP].
 
 
 def count_rows(rows: np.ndarray) -> RowCounts:

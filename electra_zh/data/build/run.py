@@ -210,7 +210,7 @@ def _run_half(
       tasks: each after the progress that it makes.
       load: returns the result of a finished task; None for others.
       work: does a task.
-      settings: say which tasks are done here.
+      settings: name the tasks that are done here.
       runner: does the work.
       show: shows the progress.
       prepare: loads data before the work; forked workers share it.

@@ -39,39 +39,24 @@ _make_segmenter = functools.lru_cache(maxsize=1)(words.make_segmenter)
 
 @dataclasses.dataclass(frozen=True)
 class SplitCounts:
-    """Counts of one split of a unit.
+    """Counts of one split of a unit."""
 
-    Attributes:
-      numbers: documents, tokens, unknown tokens, words if there are any, and the fields of
-        `rows.RowCounts`.
-      dropped: tokens lost, by reason.
-      segments: rows of each segment of the spilled file.
-    """
-
+    # Documents, tokens, unknown tokens, words if there are any, and the fields of `rows.RowCounts`.
     numbers: Mapping[str, int]
-    dropped: Mapping[str, int]
-    segments: tuple[int, ...]
+    dropped: Mapping[str, int]  # Tokens lost, by reason.
+    segments: tuple[int, ...]  # Rows of each segment of the spilled file.
 
 
 @dataclasses.dataclass(frozen=True)
 class UnitCounts:
-    """Counts of one unit.
-
-    Attributes:
-      unit: number of the unit.
-      numbers: bytes, characters, lines, and the counts of the segmenter.
-      unknowns: characters and words that became [UNK].
-      bad_lines: lines skipped.
-      splits: counts of each split.
-      differences: the first lines that jieba itself cut in another way.
-    """
+    """Counts of one unit."""
 
     unit: int
-    numbers: Mapping[str, int]
-    unknowns: Mapping[str, int]
+    numbers: Mapping[str, int]  # Bytes, characters, lines, and the counts of the segmenter.
+    unknowns: Mapping[str, int]  # Characters and words that became [UNK].
     bad_lines: BadLineLog
     splits: Mapping[str, SplitCounts]
-    differences: tuple[str, ...]
+    differences: tuple[str, ...]  # The first lines that jieba itself cut in another way.
 
 
 def rows_path(context: BuildContext, unit: int, split: str) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from electra_zh.data.cleaning import minhash, overlap
-from electra_zh.data.cleaning.document_batch import KEPT, Verdicts, document_sums
-from electra_zh.data.cleaning.ngrams import NO_NGRAMS, Ngrams
+from electra_zh.data.cleaning.document_batch import KEPT, Verdicts
+from electra_zh.data.cleaning.ngrams import Ngrams
 from electra_zh.data.cleaning.rules import Rule
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, load_records
@@ -59,16 +59,15 @@ class Corpus:
 
     def duplicates(self) -> np.ndarray:
         """Returns whether each document has the lines of an earlier one, bool [documents]."""
-        hashes = [np.empty(0, np.uint64)]
-        for unit in self._units:
-            hashes += unit.hashes
-        return self._among_left(np.concatenate(hashes), overlap.later_occurrences)
+        return self._among_left((unit.hashes for unit in self._units), overlap.later_occurrences)
 
     def contaminated(self, *, common: int) -> np.ndarray:
         """Returns whether each document has n-grams of evaluation data, bool [documents]."""
-        hits = [NO_NGRAMS]
-        for unit, offset in zip(self._units, self._document_bounds, strict=False):
-            hits += [Ngrams(each.hashes, each.documents + offset) for each in unit.hits]
+        hits = [
+            Ngrams(each.hashes, each.documents + offset)
+            for unit, offset in zip(self._units, self._document_bounds, strict=False)
+            for each in unit.hits
+        ]
         found = Ngrams(*map(np.concatenate, zip(*hits, strict=True)))
         left = self.documents[found.documents] == KEPT
         found = Ngrams(found.hashes[left], found.documents[left])
@@ -78,20 +77,16 @@ class Corpus:
 
     def near_duplicates(self, threshold: float) -> np.ndarray:
         """Returns whether each document is similar to an earlier one, bool [documents]."""
-        rows = [np.empty((0, minhash.SIGNATURE), np.uint32)]
-        for unit in self._units:
-            rows += unit.signatures
         find = functools.partial(minhash.near_duplicates, threshold=threshold)
-        return self._among_left(np.concatenate(rows), find)
+        return self._among_left((unit.signatures for unit in self._units), find)
 
     def solid_left(self) -> np.ndarray:
         """Returns the characters left of each document, without white space, int64 [documents]."""
-        sums: list[np.ndarray] = []
-        for unit, verdicts in enumerate(self.verdicts()):
-            records = load_records(self._work, unit)
-            solid = records["solid"] * (verdicts.lines == KEPT)
-            sums.append(document_sums(solid, records["document"], len(verdicts.documents)))
-        return np.concatenate(sums)
+        sums = np.zeros(len(self.documents), np.int64)
+        for unit in range(len(self._units)):
+            lines = self.load_lines(unit)
+            np.add.at(sums, lines.documents, lines.solid)
+        return sums
 
     def load_lines(self, unit: int) -> CorpusLines:
         """Returns the lines of a unit that are in documents that are left."""
@@ -108,12 +103,12 @@ class Corpus:
         yield from map(Verdicts, lines, documents)
 
     def _among_left(
-        self, values: np.ndarray, find: Callable[[np.ndarray], np.ndarray]
+        self, values: Iterable[list[np.ndarray]], find: Callable[[np.ndarray], np.ndarray]
     ) -> np.ndarray:
-        left = np.flatnonzero(self.documents == KEPT)
-        values = values[left]
-        matched = np.zeros(len(self.documents), np.bool_)
-        matched[left] = find(values)
+        left = self.documents == KEPT
+        matched = np.zeros(len(left), np.bool_)
+        if left.any():
+            matched[left] = find(np.concatenate(list(itertools.chain(*values)))[left])
         return matched
 
 

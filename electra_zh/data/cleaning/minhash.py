@@ -59,11 +59,8 @@ def near_duplicates(rows: np.ndarray, threshold: float) -> np.ndarray:
     """Returns whether each document is similar to an earlier one, bool [n].
 
     In each group of documents that agree in a band, the first one is compared with all others, then
-    the first one that is not similar to it with the rest, and so forth.
-
-    Args:
-      rows: uint32 [n, SIGNATURE], in the order of the corpus.
-      threshold: the least similarity.
+    the first one that is not similar to it with the rest, and so forth. The signatures `rows`,
+    uint32 [n, SIGNATURE], are in the order of the corpus.
     """
     near = np.zeros(len(rows), np.bool_)
     width = band_width(threshold)

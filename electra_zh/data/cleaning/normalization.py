@@ -32,13 +32,10 @@ _SPACE_CODE, _NEWLINE_CODE = 0x20, 0x0A
 
 
 class NormalizedText(NamedTuple):
-    """A normalised text.
+    """A normalised text, of as many lines as before, and the characters deleted from it by class.
 
-    Attributes:
-      text: as many lines as before.
-      deleted: number of characters deleted. `control`: control and zero-width characters;
-        `replacement`: U+FFFD, but for lines with too many of them; `white_space`: at the ends of
-        lines and next to other white space.
+    The classes are `control`: control and zero-width characters; `replacement`: U+FFFD, but for
+    lines with too many of them; `white_space`: at the ends of lines and next to white space.
     """
 
     text: str
@@ -48,10 +45,10 @@ class NormalizedText(NamedTuple):
 def normalize(
     text: str, form: str, *, to_simplified: bool = False, max_replacement: float = 0.01
 ) -> NormalizedText:
-    r"""Returns the normalised lines of a text.
+    r"""Returns the normalised lines of a text, lines joined by "\n".
 
     Args:
-      text: lines joined by "\n".
+      text: the text.
       form: the Unicode form: "nfc", "nfkc" or "none".
       to_simplified: convert traditional characters to simplified ones.
       max_replacement: the largest fraction of U+FFFD, among the characters of a line other than
@@ -137,11 +134,7 @@ def _kinds() -> np.ndarray:
 
 @functools.cache
 def _converter() -> Any:
-    """Returns OpenCC's converter.
-
-    Raises:
-      UserError: OpenCC is not installed.
-    """
+    """Returns OpenCC's converter."""
     try:
         import opencc
     except ImportError:

@@ -67,12 +67,9 @@ class EvaluationData(NamedTuple):
 def load_evaluation_data(
     paths: Sequence[str], *, n: int, convert: Callable[[Sequence[str]], list[str]]
 ) -> EvaluationData:
-    """Reads evaluation data.
+    """Reads JSON, JSON lines, tables of tab-separated cells or plain text, also compressed.
 
-    Args:
-      paths: JSON, JSON lines, tables of tab-separated cells, plain text; also compressed.
-      n: units per n-gram.
-      convert: normalises strings as the text of the corpus is.
+    `convert` normalises strings as the text of the corpus is.
 
     Raises:
       UserError: no such file, it cannot be read, or it has no string of n units.
@@ -111,12 +108,9 @@ def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Evaluatio
 def contaminated(hits: Ngrams, *, common: int) -> np.ndarray:
     """Returns the numbers of the documents that have an n-gram of the evaluation data.
 
-    An n-gram in many documents is a common phrase or the name of a law, and says nothing about the
-    source of a document (Brown et al., 2020, appendix C, ignore those in over 10 documents).
-
-    Args:
-      hits: of all documents in question, ordered by them.
-      common: ignore n-grams in more documents than this; 0 ignores none.
+    N-grams in more than `common` documents are ignored, unless it is 0: a common phrase or the name
+    of a law says nothing about the source (Brown et al., 2020, appendix C, ignore those in over 10
+    documents). `hits` are those of all documents in question, ordered by them.
     """
     if not common:
         return np.unique(hits.documents)
@@ -143,8 +137,7 @@ def strings_of(path: str) -> Iterator[str]:
 def _read(path: str) -> str:
     with files.open_read(path) as file:
         read = archives.open_reader(file, path)
-        parts = iter(lambda: archives.read_text(read, _CHUNK_BYTES, path), b"")
-        data = b"".join(parts)
+        data = b"".join(iter(lambda: archives.read_text(read, _CHUNK_BYTES, path), b""))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -45,18 +45,14 @@ class Tally:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        """Starts with nothing."""
         self._on_documents = [False, *(rule.on_documents for rule in rules)]
         self.counts = np.zeros((len(self._on_documents), 3), np.int64)
         self.samples: list[list[str]] = [[] for _ in self._on_documents]
 
     def add_lines(self, lines: Sequence[str], documents: np.ndarray, verdicts: np.ndarray) -> None:
-        """Counts lines.
+        """Counts lines by the verdict on each line or its document, uint8 [L].
 
-        Args:
-          lines: the lines [L].
-          documents: [L], the number of each line's document, ascending.
-          verdicts: uint8 [L], the verdict on each line or its document.
+        The numbers of the lines' documents [L] are ascending.
         """
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
         np.add.at(self.counts[:, 1], verdicts, 1)
@@ -89,9 +85,8 @@ class Tally:
 
 def _shorten(line: str) -> str:
     visible = line.replace(EMPTIED, "")
-    if len(visible) <= _SAMPLE_CHARACTERS:
-        return visible
-    return visible[: _SAMPLE_CHARACTERS - 1] + "…"
+    is_long = len(visible) > _SAMPLE_CHARACTERS
+    return visible[: _SAMPLE_CHARACTERS - 1] + "…" if is_long else visible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,13 +112,8 @@ class OutputFile:
 class CleaningReport:
     """The result of a cleaning.
 
-    Attributes:
-      settings: those that the result depends on.
-      input_bytes: bytes of the text read, decompressed.
-      read: the text after normalising.
-      control: control and zero-width characters deleted by normalising.
-      replacement: U+FFFD deleted.
-      white_space: white space deleted.
+    `read` is the text after normalising, which deleted `control`, `replacement` (U+FFFD) and
+    `white_space` characters; `input_bytes` are those of the text before, decompressed.
     """
 
     settings: dict[str, Any]

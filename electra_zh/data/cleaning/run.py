@@ -11,7 +11,6 @@ nothing; start it again.
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import re
 from collections import Counter
@@ -46,10 +45,6 @@ _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
 
 def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> CleaningReport:
     """Cleans a corpus and returns the report that is in the folder.
-
-    Args:
-      settings: the input, the output, and the rules.
-      show: how to show progress.
 
     Raises:
       UserError: wrong input, a missing package, a folder that must not be written to, no text to
@@ -161,10 +156,11 @@ def _report(
     tally: Tally,
     output: Sequence[OutputFile | None],
 ) -> CleaningReport:
-    removed = (
-        (rule.name, settings.describe(rule), tally.amount(verdict), tuple(tally.samples[verdict]))
-        for verdict, rule in settings.active_rules()
-    )
+    removed = [
+        RemovedText(each.name, settings.describe(each), tally.amount(verdict), samples)
+        for verdict, each in settings.active_rules()
+        for samples in [tuple(tally.samples[verdict])]
+    ]
     deleted = sum((unit.deleted for unit in filtered), Counter[str]())
     return CleaningReport(
         settings=settings.recorded(),
@@ -179,7 +175,7 @@ def _report(
         control=deleted["control"],
         replacement=deleted["replacement"],
         white_space=deleted["white_space"],
-        removed=tuple(itertools.starmap(RemovedText, removed)),
+        removed=tuple(removed),
         output=tuple(file for file in output if file is not None),
     )
 
@@ -202,12 +198,8 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
                     f"--output {output} is inside the input {folder}; choose a folder outside"
                 )
     names = files.list_dir(output) if files.exists(output) else []
-    ours = _is_ours(files.join(output, REPORT))
-    foreign = [
-        name
-        for name in names
-        if not ours or (name not in (REPORT, SUMMARY) and not _TEXT.match(name))
-    ]
+    ours = [name for name in names if name in (REPORT, SUMMARY) or _TEXT.match(name)]
+    foreign = sorted(set(names) - set(ours if _is_ours(files.join(output, REPORT)) else ()))
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise UserError(

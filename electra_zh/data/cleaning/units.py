@@ -25,7 +25,7 @@ from electra_zh.data.cleaning.document_batch import (
     judge_batch,
     read_batches,
 )
-from electra_zh.data.cleaning.ngrams import Ngrams
+from electra_zh.data.cleaning.ngrams import NO_NGRAMS, Ngrams
 from electra_zh.data.cleaning.report import OutputFile, Tally
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.workers import OnProgress
@@ -40,22 +40,18 @@ _READ_BYTES = 1 << 20
 class FilteredUnit:
     """The result of the first task of a unit: counts, and data of each batch for corpus rules.
 
-    Attributes:
-      tally: text that was removed; text that is left is not counted yet.
-      hashes: uint64 [D], of documents.
-      signatures: uint32 [D, SIGNATURE]; none without `near_duplicates`.
-      hits: n-grams of evaluation data, with the documents' numbers in the unit.
-      deleted: number of characters deleted by normalising, by class.
-      text_bytes: bytes of the text read, decompressed.
+    `tally` counts the text that was removed, `deleted` the characters deleted by normalising.
     """
 
     unit: int
     tally: Tally
     num_documents: int = 0
     num_lines: int = 0
+    # Of the documents left: uint64 [D], and with `near_duplicates` uint32 [D, SIGNATURE].
     hashes: list[np.ndarray] = dataclasses.field(default_factory=list)
     signatures: list[np.ndarray] = dataclasses.field(default_factory=list)
-    hits: list[Ngrams] = dataclasses.field(default_factory=list)
+    # N-grams of evaluation data, with the documents' numbers in the unit.
+    hits: list[Ngrams] = dataclasses.field(default_factory=lambda: [NO_NGRAMS])
     deleted: Counter[str] = dataclasses.field(default_factory=Counter)
     text_bytes: int = 0
     bad_lines: BadLineLog = dataclasses.field(default_factory=BadLineLog)
@@ -99,12 +95,8 @@ def filter_unit(
 ) -> FilteredUnit:
     """Normalises the text of a unit and applies the rules on lines and documents.
 
-    Args:
-      unit: the text to read.
-      report: called with the number of bytes read.
-      settings: the rules.
-      evaluation: data to look for.
-      work: the folder for the lines and records that are left.
+    The lines and records that are left are written to the folder `work`. `report` receives the
+    number of bytes read.
     """
     reader = documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)
     result = FilteredUnit(unit.index, Tally(settings.rules))
@@ -164,17 +156,11 @@ class WrittenUnit(NamedTuple):
 def write_unit(
     task: WriteTask, report: OnProgress, *, settings: CleanSettings, work: str, folder: str
 ) -> WrittenUnit:
-    """Writes the text of a unit that is kept, and removes its files in the work folder.
+    """Writes the text of a unit that is kept, and removes its files in the folder `work`.
 
-    Args:
-      task: the text to write; the name's suffix determines the compression.
-      report: called when a unit is done.
-      settings: the rules.
-      work: the folder of the lines.
-      folder: the output folder.
+    The suffix of the file's name determines the compression.
     """
-    tally = Tally(settings.rules)
-    output = None
+    tally, output = Tally(settings.rules), None
     texts = _kept_texts(task, work, tally)
     if task.name:
         path = files.join(folder, task.name)
@@ -214,11 +200,5 @@ def _kept_texts(task: WriteTask, work: str, tally: Tally) -> Iterator[str]:
 def _line_groups(path: str) -> Iterator[list[str]]:
     """Yields the lines of a file, about a megabyte at a time."""
     with files.open_read(path) as file:
-        held = b""
-        while data := file.read(_READ_BYTES):
-            text, end, rest = data.rpartition(b"\n")
-            if end:
-                yield (held + text).decode().split("\n")
-                held = b""
-            held += rest
-        assert not held, "the last line has no end"
+        while lines := file.readlines(_READ_BYTES):
+            yield b"".join(lines).decode().split("\n")[:-1]
