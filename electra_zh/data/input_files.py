@@ -29,9 +29,8 @@ class InputFile(NamedTuple):
 def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[InputFile, ...]:
     """Returns the files of the inputs without repetition, in the given order.
 
-    Args:
-      inputs: files, folders (searched recursively for known suffixes, sorted) and globs.
-      exclude: the output folder, whose files are skipped.
+    Folders are searched recursively for known suffixes, in sorted order. The files of the output
+    folder, `exclude`, are skipped.
 
     Raises:
       UserError: a name has no files, or only excluded ones.

@@ -93,9 +93,18 @@ def record_format(shards: tuple[Shard, ...]) -> RecordFormat:
     Raises:
       UserError: it is not pretraining data.
     """
-    features = _first_features(next(shard for shard in shards if shard.examples))
-    length = features[records.INPUT_IDS]
-    return RecordFormat(length, features.get(records.WORD_STARTS) == length)
+    shard = next(shard for shard in shards if shard.examples)
+    dataset = tf.data.TFRecordDataset(shard.path, shard.compression)
+    features = tf.train.Example.FromString(next(iter(dataset)).numpy()).features.feature
+    missing = [name for name in records.FEATURES if name not in features]
+    if missing:
+        raise UserError(
+            f"Shard {shard.path} is not pretraining data: it has no feature {', '.join(missing)}, "
+            f"only {', '.join(sorted(features))}"
+        )
+    lengths = {name: len(feature.int64_list.value) for name, feature in features.items()}
+    length = lengths[records.INPUT_IDS]
+    return RecordFormat(length, lengths.get(records.WORD_STARTS) == length)
 
 
 def batches(
@@ -216,17 +225,3 @@ def _count(path: str) -> Shard:
     except tf.errors.DataLossError as error:
         raise UserError(f"Shard {path} is damaged: {error.message}") from None
     return Shard(path, count, compression)
-
-
-def _first_features(shard: Shard) -> dict[str, int]:
-    """Returns the features of the first record: name to number of values."""
-    dataset = tf.data.TFRecordDataset(shard.path, shard.compression)
-    example = tf.train.Example.FromString(next(iter(dataset)).numpy())
-    features = example.features.feature
-    missing = [name for name in records.FEATURES if name not in features]
-    if missing:
-        raise UserError(
-            f"Shard {shard.path} is not pretraining data: it has no feature {', '.join(missing)}, "
-            f"only {', '.join(sorted(features))}"
-        )
-    return {name: len(feature.int64_list.value) for name, feature in features.items()}

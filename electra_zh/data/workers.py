@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from electra_zh import files
@@ -64,12 +63,8 @@ def interruptible() -> Iterator[None]:
     Raises:
       StoppedError: one of these occurred.
     """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
     in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
     try:
         yield
     except KeyboardInterrupt:

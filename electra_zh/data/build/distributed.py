@@ -49,10 +49,8 @@ _ONE_TASK = threading.Lock()
 def open_cluster(scheduler: str | None, processes: int, fingerprint_path: str) -> Iterator[Runner]:
     """Gives the runner of a scheduler, or of a cluster that is started on this machine.
 
-    Args:
-      scheduler: its address or scheduler file; None for this machine.
-      processes: number of workers on this machine.
-      fingerprint_path: absolute path of a file by which workers recognize the build.
+    `scheduler` is an address or a scheduler file, and None for `processes` workers on this machine.
+    By the file at the absolute path `fingerprint_path` workers recognize the build.
 
     Raises:
       UserError: the scheduler does not answer.

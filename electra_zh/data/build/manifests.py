@@ -7,18 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from electra_zh import __version__, files
+from electra_zh.data import manifest
 from electra_zh.data.bad_lines import report_bad_lines
 from electra_zh.data.build import units
 from electra_zh.data.build.context import BuildContext
-from electra_zh.data.manifest import (
-    FORMAT,
-    TOP_UNKNOWNS,
-    CorpusInfo,
-    Manifest,
-    ShardInfo,
-    VocabularyInfo,
-    WordsInfo,
-)
+from electra_zh.data.manifest import CorpusInfo, Manifest, ShardInfo, VocabularyInfo, WordsInfo
 from electra_zh.text.characters import UNICODE_VERSION
 from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT
 
@@ -34,6 +27,7 @@ def make_manifests(
     numbers = _sum(each.numbers for each in counts)
     paths = [file.path for file in context.inputs]
     splits = [split for each in counts for split in each.splits.values()]
+    unknowns = _sum(each.unknowns for each in counts)
     corpus = CorpusInfo(
         files=len(paths),
         names=tuple(map(files.short_names(paths), paths[:_MAX_SHOWN_NAMES])),
@@ -42,7 +36,7 @@ def make_manifests(
         lines=numbers["lines"],
         documents=sum(split.numbers["documents"] for split in splits),
         bad_lines=report_bad_lines([each.bad_lines for each in counts], paths),
-        unknown_characters=units.most_common(_sum(each.unknowns for each in counts), TOP_UNKNOWNS),
+        unknown_characters=units.most_common(unknowns, manifest.TOP_UNKNOWNS),
     )
     differences = [text for each in counts for text in each.differences]
     words = WordsInfo(
@@ -82,7 +76,7 @@ def _make_manifest(
     assert numbers["positions"] == kept + specials, "tokens do not add up"
     vocabulary, length = context.vocabulary, context.settings.max_seq_length
     return Manifest(
-        format=FORMAT,
+        format=manifest.FORMAT,
         version=__version__,
         split=split,
         settings=context.settings.recorded(),

@@ -136,11 +136,7 @@ class FullPacker(Packer):
     ) -> Iterator[tuple[int, int]]:
         """Yields the end of the first segment and the end of each example of a document.
 
-        Args:
-          piece_ends: of all the stream.
-          start: the first token of the first example.
-          limit: the end of the document, or of its known part.
-          closed: the document ends there.
+        The document is known up to `limit`, and ends there if it is `closed`.
         """
         piece = bisect_left(piece_ends, start)
         while start < limit and (closed or limit - start >= self._target):

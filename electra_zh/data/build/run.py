@@ -24,31 +24,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from electra_zh import files, progress
-from electra_zh.data import documents, input_files
-from electra_zh.data.build import shards, units
+from electra_zh.data import documents, input_files, workers
+from electra_zh.data.build import folder, manifests, shards, units
 from electra_zh.data.build.context import BuildContext
-from electra_zh.data.build.folder import (
-    check_folder,
-    fingerprint_path,
-    has_work,
-    make_fingerprint,
-    prepared_folder,
-    remove_finished,
-    remove_work,
-)
-from electra_zh.data.build.manifests import make_manifests
 from electra_zh.data.build.settings import LOCAL, BuildSettings, Part
 from electra_zh.data.manifest import TRAIN, Manifest, ShardInfo
-from electra_zh.data.workers import (
-    OnProgress,
-    Result,
-    Runner,
-    StoppedError,
-    Task,
-    count_processors,
-    interruptible,
-    run_tasks,
-)
+from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
 from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
@@ -75,8 +56,8 @@ def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> 
             raise
         except UserError:
             # The same call would fail again; but on a cluster, one machine may be at fault.
-            if settings.runner == LOCAL or not has_work(settings):
-                remove_work(settings)
+            if settings.runner == LOCAL or not folder.has_work(settings):
+                folder.remove_work(settings)
             raise
 
 
@@ -126,12 +107,12 @@ def plan(settings: BuildSettings) -> list[str]:
       UserError: as in `build`.
     """
     settings, vocabulary, found = _read_inputs(settings)
-    fingerprint = make_fingerprint(settings, found, vocabulary)
-    check_folder(settings, fingerprint)
+    fingerprint = folder.make_fingerprint(settings, found, vocabulary)
+    folder.check_folder(settings, fingerprint)
     units.prepare(BuildContext(settings, found, vocabulary, fingerprint=""))
     size = sum(file.size for file in found)
     number = len(documents.plan_units(found, unit_bytes=settings.unit_bytes))
-    resumes = ", which has an unfinished build to resume" if has_work(settings) else ""
+    resumes = ", which has an unfinished build to resume" if folder.has_work(settings) else ""
     return [
         f"input: {size:,} bytes (files: {len(found):,}, units of work: {number:,})",
         f"vocabulary: {settings.vocabulary}, {vocabulary.size:,} tokens",
@@ -154,9 +135,9 @@ def _read_inputs(
 def _opened(settings: BuildSettings) -> Iterator[BuildContext]:
     """Checks the inputs, and prepares and locks the output folder."""
     settings, vocabulary, found = _read_inputs(settings)
-    fingerprint = make_fingerprint(settings, found, vocabulary)
+    fingerprint = folder.make_fingerprint(settings, found, vocabulary)
     digest = files.sha256(json.dumps(fingerprint).encode())
-    with interruptible(), prepared_folder(settings, fingerprint):
+    with workers.interruptible(), folder.prepared_folder(settings, fingerprint):
         if settings.runner != LOCAL:
             # The workers have other current folders.
             words = settings.words and settings.words.with_paths(_absolute)
@@ -176,9 +157,9 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
     Raises:
       UserError: Dask is not installed, or its scheduler does not answer.
     """
-    processes = settings.num_processes or count_processors()
+    processes = settings.num_processes or workers.count_processors()
     if settings.runner == LOCAL:
-        yield functools.partial(run_tasks, processes=processes)
+        yield functools.partial(workers.run_tasks, processes=processes)
         return
     try:
         from electra_zh.data.build import distributed
@@ -189,7 +170,7 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
             f"--runner {settings.runner} needs the package {error.name}: "
             "pip install 'electra-zh[dask]'"
         ) from None
-    path = fingerprint_path(settings)
+    path = folder.fingerprint_path(settings)
     with distributed.open_cluster(settings.scheduler, processes, path) as runner:
         yield runner
 
@@ -206,14 +187,8 @@ def _run_half(
 ) -> list[Result | None]:
     """Does the tasks of a half that are not finished and are done here.
 
-    Args:
-      tasks: each after the progress that it makes.
-      load: returns the result of a finished task; None for others.
-      work: does a task.
-      settings: name the tasks that are done here.
-      runner: does the work.
-      show: shows the progress.
-      prepare: loads data before the work; forked workers share it.
+    Each task is after the progress that it makes. `load` returns the result of a finished task, and
+    None for others. `prepare` loads data before the work, which forked workers share.
 
     Returns:
       The result of each task; None for those that other parts have not finished.
@@ -283,13 +258,13 @@ def _finish(
     of_split: dict[str, list[ShardInfo]] = {split: [] for split in settings.splits}
     for task, shard in zip(tasks, written, strict=True):
         of_split[task.split].append(shard)
-    made = make_manifests(context, counts, of_split)
-    remove_finished(settings, vocabulary=vocabulary.file_name)
+    made = manifests.make_manifests(context, counts, of_split)
+    folder.remove_finished(settings, vocabulary=vocabulary.file_name)
     shards.move_shards(context, tasks)
     # The folder's own manifest comes last.
     for split in reversed(settings.splits):
-        folder = settings.split_folder(split)
-        vocabulary.save(files.join(folder, vocabulary.file_name))
-        made[split].save(folder)
-    remove_work(settings)
+        output = settings.split_folder(split)
+        vocabulary.save(files.join(output, vocabulary.file_name))
+        made[split].save(output)
+    folder.remove_work(settings)
     return made[TRAIN]

@@ -27,11 +27,7 @@ class Part(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """Reads `i/n`.
-
-        Raises:
-          UsageError: another form.
-        """
+        """Reads `i/n`; raises UsageError for another form."""
         match = _PART.fullmatch(text)
         part = cls(int(match[1]), int(match[2])) if match else None
         if part is None or not 1 <= part.number <= part.total:
@@ -120,11 +116,7 @@ class BuildSettings(Settings):
     )
 
     def check_together(self) -> None:
-        """Checks the settings of runners and parts.
-
-        Raises:
-          UsageError: they contradict each other.
-        """
+        """Checks that the settings of runners and parts do not contradict each other."""
         if self.scheduler is not None and self.runner != DASK:
             raise UsageError("--scheduler is the address of a Dask cluster; add --runner dask")
         if self.scheduler is not None and self.num_processes is not None:

@@ -47,12 +47,8 @@ def normalize(
 ) -> NormalizedText:
     r"""Returns the normalised lines of a text, lines joined by "\n".
 
-    Args:
-      text: the text.
-      form: the Unicode form: "nfc", "nfkc" or "none".
-      to_simplified: convert traditional characters to simplified ones.
-      max_replacement: the largest fraction of U+FFFD, among the characters of a line other than
-        white space, to delete.
+    The Unicode form is "nfc", "nfkc" or "none". U+FFFD is deleted from lines with at most the
+    fraction `max_replacement` of it among the characters other than white space.
     """
     text, control, replacement = _delete_characters(text, max_replacement)
     if form != "none":

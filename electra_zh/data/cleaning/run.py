@@ -21,19 +21,11 @@ import numpy as np
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files
 from electra_zh.data.bad_lines import report_bad_lines
-from electra_zh.data.cleaning import minhash, overlap
+from electra_zh.data.cleaning import minhash, overlap, report
 from electra_zh.data.cleaning.corpus import judge_corpus
 from electra_zh.data.cleaning.document_batch import KEPT, DocumentBatch, Verdicts, judge_batch
 from electra_zh.data.cleaning.normalization import normalize
-from electra_zh.data.cleaning.report import (
-    KIND,
-    REPORT,
-    SUMMARY,
-    CleaningReport,
-    OutputFile,
-    RemovedText,
-    Tally,
-)
+from electra_zh.data.cleaning.report import CleaningReport, OutputFile, RemovedText, Tally
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, WriteTask, filter_unit, write_unit
 from electra_zh.data.workers import StoppedError, interruptible, run_tasks
@@ -118,12 +110,12 @@ def _clean(
         written = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
     files.remove_tree(work)
     tally = Tally(settings.rules)
-    for part in [unit.tally for unit in filtered] + [unit.tally for unit in written]:
+    for part in [unit.tally for unit in filtered] + [part for _, part in written]:
         tally.merge(part)
     _check_kept(settings, tally)
-    report = _report(settings, inputs, filtered, tally, [unit.file for unit in written])
-    report.save(folder)
-    return report
+    made = _report(settings, inputs, filtered, tally, [file for file, _ in written])
+    made.save(folder)
+    return made
 
 
 def _write_tasks(verdicts: Sequence[Verdicts], settings: CleanSettings) -> list[WriteTask]:
@@ -156,11 +148,12 @@ def _report(
     tally: Tally,
     output: Sequence[OutputFile | None],
 ) -> CleaningReport:
-    removed = [
-        RemovedText(each.name, settings.describe(each), tally.amount(verdict), samples)
-        for verdict, each in settings.active_rules()
-        for samples in [tuple(tally.samples[verdict])]
-    ]
+    removed = tuple(
+        RemovedText(
+            rule.name, settings.describe(rule), tally.amount(verdict), tuple(tally.samples[verdict])
+        )
+        for verdict, rule in settings.active_rules()
+    )
     deleted = sum((unit.deleted for unit in filtered), Counter[str]())
     return CleaningReport(
         settings=settings.recorded(),
@@ -175,7 +168,7 @@ def _report(
         control=deleted["control"],
         replacement=deleted["replacement"],
         white_space=deleted["white_space"],
-        removed=tuple(removed),
+        removed=removed,
         output=tuple(file for file in output if file is not None),
     )
 
@@ -198,8 +191,8 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
                     f"--output {output} is inside the input {folder}; choose a folder outside"
                 )
     names = files.list_dir(output) if files.exists(output) else []
-    ours = [name for name in names if name in (REPORT, SUMMARY) or _TEXT.match(name)]
-    foreign = sorted(set(names) - set(ours if _is_ours(files.join(output, REPORT)) else ()))
+    ours = [name for name in names if name in (report.REPORT, report.SUMMARY) or _TEXT.match(name)]
+    foreign = sorted(set(names) - set(ours if _is_ours(files.join(output, report.REPORT)) else ()))
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise UserError(
@@ -212,7 +205,7 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
 def _is_ours(path: str) -> bool:
     """Returns whether a file is the report of a cleaning."""
     try:
-        report = files.read_json(path) if files.exists(path) else None
+        found = files.read_json(path) if files.exists(path) else None
     except UserError:
         return False
-    return isinstance(report, dict) and report.get("kind") == KIND
+    return isinstance(found, dict) and found.get("kind") == report.KIND

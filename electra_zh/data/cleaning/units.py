@@ -16,15 +16,8 @@ import numpy as np
 from electra_zh import files
 from electra_zh.data import archives, documents
 from electra_zh.data.bad_lines import BadLineLog
-from electra_zh.data.cleaning import minhash, normalization, overlap
-from electra_zh.data.cleaning.document_batch import (
-    KEPT,
-    DocumentBatch,
-    Verdicts,
-    hash_documents,
-    judge_batch,
-    read_batches,
-)
+from electra_zh.data.cleaning import document_batch, minhash, normalization, overlap
+from electra_zh.data.cleaning.document_batch import KEPT, DocumentBatch, Verdicts
 from electra_zh.data.cleaning.ngrams import NO_NGRAMS, Ngrams
 from electra_zh.data.cleaning.report import OutputFile, Tally
 from electra_zh.data.cleaning.settings import CleanSettings
@@ -63,7 +56,7 @@ class FilteredUnit:
         evaluation: overlap.EvaluationData | None,
     ) -> tuple[list[str], np.ndarray]:
         """Applies the rules on lines and documents; returns the lines left and their records."""
-        verdicts = judge_batch(batch, settings)
+        verdicts = document_batch.judge_batch(batch, settings)
         by_line = verdicts.by_line(batch.documents)
         kept = by_line == KEPT
         left, removed = batch.select(kept), batch.select(~kept)
@@ -73,7 +66,7 @@ class FilteredUnit:
         records["hash"] = batch.hashes[kept]
         records["document"] = left.documents + self.num_documents
         records["solid"] = batch.solid[kept]
-        self.hashes.append(hash_documents(records["hash"], left.documents))
+        self.hashes.append(document_batch.hash_documents(records["hash"], left.documents))
         if evaluation is not None:
             hits = overlap.find_hits(left.lines, left.documents, evaluation)
             self.hits.append(Ngrams(hits.hashes, hits.documents + self.num_documents))
@@ -118,7 +111,7 @@ def filter_unit(
         files.atomic_write(text_path, durable=False) as text_file,
         files.atomic_write(records_path, durable=False) as records_file,
     ):
-        for batch in read_batches(normalized()):
+        for batch in document_batch.read_batches(normalized()):
             lines, records = result.add(batch, settings, evaluation)
             text_file.write("".join(f"{line}\n" for line in lines).encode())
             records_file.write(records.tobytes())
@@ -145,20 +138,15 @@ class WriteTask(NamedTuple):
     verdicts: Verdicts
 
 
-class WrittenUnit(NamedTuple):
-    """The result of the second task: the file written, and all text that the first task left."""
-
-    unit: int
-    file: OutputFile | None
-    tally: Tally
-
-
 def write_unit(
     task: WriteTask, report: OnProgress, *, settings: CleanSettings, work: str, folder: str
-) -> WrittenUnit:
+) -> tuple[OutputFile | None, Tally]:
     """Writes the text of a unit that is kept, and removes its files in the folder `work`.
 
     The suffix of the file's name determines the compression.
+
+    Returns:
+      The file, and the count of all text that the first task left.
     """
     tally, output = Tally(settings.rules), None
     texts = _kept_texts(task, work, tally)
@@ -173,7 +161,7 @@ def write_unit(
     for path in _work_paths(work, task.unit):
         files.remove(path)
     report(1)
-    return WrittenUnit(task.unit, output, tally)
+    return output, tally
 
 
 def _kept_texts(task: WriteTask, work: str, tally: Tally) -> Iterator[str]:
