@@ -21,7 +21,6 @@ class BadLines:
     first: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Returns the line to show."""
         first = ", ".join(self.first[:3])
         return f"skipped: {counted(self.count, 'line')}, {self.reason}, first {first}"
 

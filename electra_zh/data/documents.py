@@ -123,17 +123,14 @@ def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
     """Returns the first good position for a cut, from `position` on."""
     base = position - 1
     handle.seek(base)
-    window = handle.read(_SEARCH_BYTES)
-    blank = None if any_line else _BLANK_LINE.search(window)
+    blank = None if any_line else _BLANK_LINE.search(handle.read(_SEARCH_BYTES))
     if blank is not None:
         return base + blank.end()
-    while window:
-        newline = window.find(b"\n")
-        if newline >= 0:
-            return base + newline + 1
-        base += len(window)
-        window = handle.read(_SEARCH_BYTES)
-    return base
+    handle.seek(base)
+    # The end of the line, however long it is.
+    while (line := handle.readline(_SEARCH_BYTES)) and not line.endswith(b"\n"):
+        pass
+    return handle.tell()
 
 
 class UnitReader:

@@ -45,11 +45,7 @@ class Runner(Protocol):
 
 
 class StoppedError(UserError):
-    """Work that stopped before its end. Its argument says why; finished work is kept."""
-
-    def __str__(self) -> str:
-        """Returns the reason and how to resume."""
-        return f"{self.args[0]}. Finished work is kept; run the same command again to resume."
+    """Work that stopped before its end; finished tasks are kept."""
 
 
 class InterruptedWorkError(StoppedError, InterruptError):
@@ -57,25 +53,29 @@ class InterruptedWorkError(StoppedError, InterruptError):
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(
+    advice: str = "Finished work is kept; run the same command again to resume.",
+) -> Iterator[None]:
     """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
 
     Raises:
-      StoppedError: one of these occurred.
+      StoppedError: one of these occurred, or work stopped; with the advice to the user.
     """
     in_main = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedWorkError("Interrupted") from None
+        raise InterruptedWorkError(f"Interrupted. {advice}") from None
+    except StoppedError as error:
+        raise StoppedError(f"{error}. {advice}") from None
     except UserError:
         raise
     except Exception as error:
         line = files.describe_error(error)
         if line is None:
             raise
-        raise StoppedError(line) from None
+        raise StoppedError(f"{line}. {advice}") from None
     finally:
         if in_main:
             signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
@@ -92,7 +92,7 @@ def run_tasks(
     work: Callable[[Task, OnProgress], Result],
     tasks: Sequence[Task],
     *,
-    processes: int,
+    processes: int | None,
     report: OnProgress,
 ) -> list[Result]:
     """Starts the tasks in the given order and returns their results in this order.
@@ -102,13 +102,14 @@ def run_tasks(
     Args:
       work: does one task; a function at the top of a module, or a `functools.partial` of one.
       tasks: the tasks.
-      processes: number of worker processes; with 1, or one task, this process does the work.
+      processes: number of worker processes, by default one per processor; with 1, or one task,
+        this process does the work.
       report: receives the progress, in this process; from workers at the end of each task.
 
     Raises:
       StoppedError: a worker was killed.
     """
-    processes = min(processes, len(tasks))
+    processes = min(processes or count_processors(), len(tasks))
     if processes <= 1:
         return [work(task, report) for task in tasks]
     import multiprocessing

@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -146,13 +146,8 @@ class _WorkPlugin(distributed.WorkerPlugin):
 
 def _list_versions() -> str:
     """Returns the versions of everything that the bytes depend on."""
-    shown = [f"electra-zh {__version__}", f"Unicode {UNICODE_VERSION}"]
-    for name in _LIBRARIES:
-        try:
-            shown.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            shown.append(f"no {name}")
-    return ", ".join(shown)
+    own = [f"electra-zh {__version__}", f"Unicode {UNICODE_VERSION}"]
+    return ", ".join([*own, *(f"{name} {version(name)}" for name in _LIBRARIES)])
 
 
 def _do(task: Any, *, plugin: str) -> tuple[Any, int]:

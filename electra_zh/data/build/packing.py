@@ -22,14 +22,13 @@ are lost; in a corpus with a paragraph per line these are most tokens.
 - The first segment is a stretch of the document, and the second is the stretch after it. In the
   reference a short line after the crossing one can still get into the first segment.
 
-Where every line is one sentence of ordinary length, the fractions of one-segment and of short
-examples and the mean length match the reference's (a test holds the fractions within 2.5 points,
-the mean within 3 %). On lines longer than a segment the reference deviates from its own plan: such
-a line fills the first segment, and the fraction of one-segment examples rises from a tenth to a
-quarter or a third. Here it stays near the plan (docs/results.md has figures).
+Where every line is one sentence of ordinary length, a test holds the fractions of one-segment and
+of short examples within 2.5 points of the reference's. On longer lines, which fill the first
+segment, the reference makes a quarter or a third of the examples with one segment, not a tenth;
+here the fraction stays near the plan (docs/results.md has figures).
 
-The examples of a document are consecutive ranges of its tokens, and the tokens of all examples are
-the tokens of the corpus: packing neither copies nor reads them.
+The tokens of all examples are the tokens of the corpus in order: packing neither copies nor reads
+them.
 """
 
 from __future__ import annotations

@@ -78,25 +78,24 @@ def build_part(settings: BuildSettings, *, show: progress.Show = progress.silent
     with _opened(settings) as context, open_runner(settings) as runner:
         counts = _build_units(context, runner, show)
         if None in counts:
-            return _missing_line(part, "units", counts) + (
-                "Run these parts, then all parts again for the shards, or the command without "
-                "--part to do all the rest here"
+            advice = (
+                "then all parts again for the shards, or the command without --part for the rest"
             )
+            return _missing_line(part, "units", counts, advice)
         _, written = _write_shards(context, _complete(counts), runner, show)
         if None in written:
-            return _missing_line(part, "shards", written) + (
-                "Run these parts again, then the command without --part to finish"
-            )
+            advice = "then the command without --part to finish"
+            return _missing_line(part, "shards", written, advice)
     return f"part {part} is done, nothing is missing. Run the command without --part to finish"
 
 
-def _missing_line(part: Part, what: str, found: Sequence[object | None]) -> str:
+def _missing_line(part: Part, what: str, found: Sequence[object | None], advice: str) -> str:
     missing = [index for index, each in enumerate(found) if each is None]
     owners = sorted({index % part.total for index in missing})
     names = ", ".join(map(part.owner, owners[:10])) + (", ..." if len(owners) > 10 else "")
     return (
         f"part {part} is done; {len(missing):,} of {len(found):,} {what} are missing, of part "
-        f"{names}. "
+        f"{names}. Run these parts, {advice}"
     )
 
 
@@ -157,9 +156,8 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
     Raises:
       UserError: Dask is not installed, or its scheduler does not answer.
     """
-    processes = settings.num_processes or workers.count_processors()
     if settings.runner == LOCAL:
-        yield functools.partial(workers.run_tasks, processes=processes)
+        yield functools.partial(workers.run_tasks, processes=settings.num_processes)
         return
     try:
         from electra_zh.data.build import distributed
@@ -171,6 +169,7 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
             "pip install 'electra-zh[dask]'"
         ) from None
     path = folder.fingerprint_path(settings)
+    processes = settings.num_processes or workers.count_processors()
     with distributed.open_cluster(settings.scheduler, processes, path) as runner:
         yield runner
 

@@ -42,7 +42,6 @@ class Part(NamedTuple):
         return str(self._replace(number=index % self.total + 1))
 
     def __str__(self) -> str:
-        """Returns it as the user gives it."""
         return f"{self.number}/{self.total}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import itertools
 import os
 import zlib
 from collections import Counter
@@ -97,10 +98,9 @@ def list_segments(context: BuildContext, counts: Sequence[units.UnitCounts]) -> 
     segments: dict[str, list[RowRange]] = {split: [] for split in context.settings.splits}
     for split, ranges in segments.items():
         for each in counts:
-            first = 0
-            for count in each.splits[split].segments:
-                ranges.append(RowRange(units.rows_path(context, each.unit, split), first, count))
-                first += count
+            path, sizes = units.rows_path(context, each.unit, split), each.splits[split].segments
+            firsts = itertools.accumulate(sizes, initial=0)
+            ranges += [RowRange(path, *part) for part in zip(firsts, sizes, strict=False)]
     return segments
 
 

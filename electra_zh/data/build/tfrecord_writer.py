@@ -30,7 +30,7 @@ def encode_rows(rows: np.ndarray, *, words: bool = False) -> bytes:
     ids, flags = features_of(rows, words=words)
     length = ids.shape[1]
     id_bytes, sizes = _encode_ids(ids)
-    heads = [np.frombuffer(_flags_head(name, length), np.uint8) for name in flags]
+    heads = [np.frombuffer(_entry_head(name, length), np.uint8) for name in flags]
     width = sum(len(head) + length for head in heads)
     table = np.empty((len(rows), width), np.uint8)
     column = 0
@@ -58,26 +58,20 @@ def _frame(id_bytes: int, flag_bytes: int) -> tuple[bytes, bytes, bytes]:
     """
     from crc32c import crc32c
 
-    values = _head(_TAG1, id_bytes)
-    feature = _head(_TAG3, len(values) + id_bytes) + values
-    entry = _key(INPUT_IDS) + _head(_TAG2, len(feature) + id_bytes) + feature
-    entry = _head(_TAG1, len(entry) + id_bytes) + entry
+    entry = _entry_head(INPUT_IDS, id_bytes)
     example = _head(_TAG1, flag_bytes + len(entry) + id_bytes)
     length = struct.pack("<Q", len(example) + flag_bytes + len(entry) + id_bytes)
     return length + _masked(crc32c(length)), example, entry
 
 
 @functools.cache
-def _flags_head(name: str, length: int) -> bytes:
-    """Returns the bytes before the values of a feature of flags, one byte each."""
-    values = _head(_TAG1, length)
-    feature = _head(_TAG3, len(values) + length) + values
-    entry = _key(name) + _head(_TAG2, len(feature) + length) + feature
-    return _head(_TAG1, len(entry) + length) + entry
-
-
-def _key(name: str) -> bytes:
-    return _head(_TAG1, len(name)) + name.encode()
+def _entry_head(name: str, size: int) -> bytes:
+    """Returns the bytes before the values of a feature, which take `size` bytes."""
+    values = _head(_TAG1, size)
+    feature = _head(_TAG3, len(values) + size) + values
+    key = _head(_TAG1, len(name)) + name.encode()
+    entry = key + _head(_TAG2, len(feature) + size) + feature
+    return _head(_TAG1, len(entry) + size) + entry
 
 
 def _head(tag: bytes, length: int) -> bytes:

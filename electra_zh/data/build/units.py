@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -31,6 +31,7 @@ from electra_zh.text.words import segmenter as words
 SEGMENT_BYTES = 32 << 20
 # Kinds of unknown characters that are remembered per unit: far more than are shown.
 _UNKNOWNS = 2000
+_COUNTS = "unit-{:06d}.json"
 
 # A process makes each of them once, and forked workers share it.
 _make_tokenizer = functools.lru_cache(maxsize=1)(tokenizers.make_tokenizer)
@@ -64,10 +65,6 @@ def rows_path(context: BuildContext, unit: int, split: str) -> str:
     return context.work_path(f"unit-{unit:06d}.{split}.rows")
 
 
-def _counts_name(unit: int) -> str:
-    return f"unit-{unit:06d}.json"
-
-
 def prepare(context: BuildContext) -> None:
     """Makes the tokenizer and the segmenter, before workers are forked."""
     _make_tokenizer(context.vocabulary, context.settings.tokenizer)
@@ -93,10 +90,11 @@ def build_unit(
     splitter = _make_splitter(context, unit.index)
     numbers: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
-        spills = {
-            split: stack.enter_context(_open_spill(context, split, unit.index))
-            for split in settings.splits
-        }
+        spills: dict[str, _Spill] = {}
+        for split in settings.splits:
+            path = rows_path(context, unit.index, split)
+            file = stack.enter_context(files.atomic_write(path, durable=False))
+            spills[split] = _Spill(context, split, unit.index, file)
         for block in reader:
             stream = _tokenize(block.text, tokenizer, segmenter, context, numbers)
             for split, part in splitter.split(stream).items():
@@ -113,13 +111,13 @@ def build_unit(
         splits=splits,
         differences=tuple(segmenter.differences) if segmenter else (),
     )
-    context.save(_counts_name(unit.index), counts)
+    context.save(_COUNTS.format(unit.index), counts)
     return counts
 
 
 def load_counts(unit: documents.TextUnit, *, context: BuildContext) -> UnitCounts | None:
     """Returns the counts of a finished unit; None for others, or if any of its rows are missing."""
-    counts = context.load(UnitCounts, _counts_name(unit.index))
+    counts = context.load(UnitCounts, _COUNTS.format(unit.index))
     if counts is None:
         return None
     for split in context.settings.splits:
@@ -165,67 +163,58 @@ def _make_splitter(context: BuildContext, unit: int) -> DocumentSplitter:
     return DocumentSplitter(every=every, phase=phase)
 
 
-@contextlib.contextmanager
-def _open_spill(context: BuildContext, split: str, unit: int) -> Iterator[_Spill]:
-    settings = context.settings
-    # Parity: the first unit packs as the reference does after random.seed(seed).
-    is_first = unit == 0 and split == TRAIN
-    generator = context.make_generator(f"{split} pack", unit)
-    generator = random.Random(settings.seed) if is_first else generator
-    packer = packing.PACKERS[settings.packing](
-        max_length=settings.max_seq_length, generator=generator
-    )
-    order_generator = context.make_generator(f"{split} rows", unit)
-    with files.atomic_write(rows_path(context, unit, split), durable=False) as file:
-        yield _Spill(context, packer, order_generator, file)
-
-
-@dataclasses.dataclass
 class _Spill:
     """Packs one split of a unit and writes its rows in shuffled segments."""
 
-    context: BuildContext
-    packer: packing.Packer
-    order_generator: random.Random
-    file: BinaryIO
-    rows: list[np.ndarray] = dataclasses.field(default_factory=list)
-    numbers: Counter[str] = dataclasses.field(default_factory=Counter)
-    segments: list[int] = dataclasses.field(default_factory=list)
+    def __init__(self, context: BuildContext, split: str, unit: int, file: BinaryIO) -> None:
+        settings = context.settings
+        # Parity: the first unit packs as the reference does after random.seed(seed).
+        is_first = unit == 0 and split == TRAIN
+        generator = context.make_generator(f"{split} pack", unit)
+        self._packer = packing.PACKERS[settings.packing](
+            max_length=settings.max_seq_length,
+            generator=random.Random(settings.seed) if is_first else generator,
+        )
+        self._order_generator = context.make_generator(f"{split} rows", unit)
+        self._context, self._file = context, file
+        self._rows: list[np.ndarray] = []
+        self._numbers: Counter[str] = Counter()
+        self._segments: list[int] = []
 
     def add(self, stream: TokenStream) -> None:
         ids = stream.ids
-        self.numbers["tokens"] += len(ids)
-        if self.context.has_words:
-            self.numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
+        self._numbers["tokens"] += len(ids)
+        if self._context.has_words:
+            self._numbers["words"] += int(np.count_nonzero(ids < INSIDE_WORD))
             ids = ids & ~INSIDE_WORD
-        unknown = int(np.count_nonzero(ids == self.context.vocabulary.unk_id))
-        self.numbers["unknown_tokens"] += unknown
-        self._add_examples(self.packer.add(stream))
+        unknown = int(np.count_nonzero(ids == self._context.vocabulary.unk_id))
+        self._numbers["unknown_tokens"] += unknown
+        self._add_examples(self._packer.add(stream))
 
     def finish(self, num_documents: int) -> SplitCounts:
-        self._add_examples(self.packer.finish())
+        self._add_examples(self._packer.finish())
         self._write_segment()
-        numbers = {**self.numbers, "documents": num_documents}
-        return SplitCounts(numbers, dict(self.packer.dropped), tuple(self.segments))
+        numbers = {**self._numbers, "documents": num_documents}
+        return SplitCounts(numbers, dict(self._packer.dropped), tuple(self._segments))
 
     def _add_examples(self, examples: packing.Examples) -> None:
         table = rows.make_rows(
             examples,
-            max_length=self.context.settings.max_seq_length,
-            cls_id=self.context.vocabulary.cls_id,
-            sep_id=self.context.vocabulary.sep_id,
-            dtype=self.context.row_dtype,
-            words=self.context.has_words,
+            max_length=self._context.settings.max_seq_length,
+            cls_id=self._context.vocabulary.cls_id,
+            sep_id=self._context.vocabulary.sep_id,
+            dtype=self._context.row_dtype,
+            words=self._context.has_words,
         )
-        self.numbers.update(rows.count_rows(table)._asdict())
-        self.rows.append(table)
-        if sum(each.nbytes for each in self.rows) >= SEGMENT_BYTES:
+        self._numbers.update(rows.count_rows(table)._asdict())
+        self._rows.append(table)
+        if sum(each.nbytes for each in self._rows) >= SEGMENT_BYTES:
             self._write_segment()
 
     def _write_segment(self) -> None:
-        tables, self.rows = self.rows, []
+        tables, self._rows = self._rows, []
         if any(map(len, tables)):
             table = np.concatenate(tables)
-            order = shuffled(len(table), self.order_generator)
-            self.file.write(table[order].tobytes())
-            self.segments.append(len(table))
+            order = shuffled(len(table), self._order_generator)
+            self._file.write(table[order].tobytes())
+            self._segments.append(len(table))

@@ -98,11 +98,9 @@ def find_hits(lines: Sequence[str], documents: np.ndarray, evaluation: Evaluatio
     hashes, numbers = found.hashes[maybe], found.documents[maybe]
     places = np.minimum(np.searchsorted(evaluation.hashes, hashes), len(evaluation.hashes) - 1)
     sure = evaluation.hashes[places] == hashes
-    hashes, numbers = hashes[sure], numbers[sure]
-    order = np.lexsort((hashes, numbers))
-    hashes, numbers = hashes[order], numbers[order]
-    new = ~later_in_document(hashes, numbers)
-    return Ngrams(hashes[new], numbers[new])
+    pairs = np.stack([numbers[sure].astype(np.uint64), hashes[sure]])
+    numbers, hashes = np.unique(pairs, axis=1)
+    return Ngrams(hashes, numbers.astype(np.int64))
 
 
 def contaminated(hits: Ngrams, *, common: int) -> np.ndarray:

@@ -53,22 +53,17 @@ def _fraction(name: str, default: float, unit: str, of: str) -> tuple[RuleSettin
 class Rule:
     """A cleaning rule.
 
-    Attributes:
-      name: its name in the report; begins with `line_` or `document_`, which it removes.
-      removes: description of the text; settings in braces are filled in.
-      matches: returns a bool array from a subject and the settings. The subject of batch rules is a
-        `RemainingText`; of corpus rules it is a `Corpus` for documents, `CorpusLines` for lines.
-      settings: its settings; the first one can switch the rule off.
-      scope: "batch" to look at lines and documents alone, "corpus" to look at all of them.
-      only_after: names of rules; without any of them switched on, this one is off too.
+    Its name in the report begins with `line_` or `document_`, which it removes. `matches` returns a
+    bool array from a subject and the settings. The subject of batch rules is a `RemainingText`; of
+    corpus rules it is a `Corpus` for documents, `CorpusLines` for lines.
     """
 
     name: str
-    removes: str
+    removes: str  # Description of the text; settings in braces are filled in.
     matches: Callable[[Any, Any], Any]
-    settings: tuple[RuleSetting, ...] = ()
-    scope: Literal["batch", "corpus"] = "batch"
-    only_after: tuple[str, ...] = ()
+    settings: tuple[RuleSetting, ...] = ()  # The first one can switch the rule off.
+    scope: Literal["batch", "corpus"] = "batch"  # Lines and documents alone, or all of them.
+    only_after: tuple[str, ...] = ()  # Names of rules; off unless one of them is switched on.
 
     @property
     def on_documents(self) -> bool:

@@ -28,8 +28,8 @@ from electra_zh.data.cleaning.normalization import normalize
 from electra_zh.data.cleaning.report import CleaningReport, OutputFile, RemovedText, Tally
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, WriteTask, filter_unit, write_unit
-from electra_zh.data.workers import StoppedError, interruptible, run_tasks
-from electra_zh.errors import InterruptError, UserError
+from electra_zh.data.workers import interruptible, run_tasks
+from electra_zh.errors import UserError
 
 _WORK = ".work"
 _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
@@ -44,14 +44,10 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
     """
     inputs = input_files.find_inputs(settings.inputs)
     _check_folder(settings, inputs)
-    try:
-        with interruptible():
-            evaluation = _prepare(settings)
-            with files.new_folder(settings.output, replace=True) as folder:
-                return _clean(settings, inputs, evaluation, folder=folder, show=show)
-    except StoppedError as error:
-        kind = InterruptError if isinstance(error, InterruptError) else UserError
-        raise kind(f"{error.args[0]}. Nothing was written; start it again.") from None
+    with interruptible("Nothing was written; start it again."):
+        evaluation = _prepare(settings)
+        with files.new_folder(settings.output, replace=True) as folder:
+            return _clean(settings, inputs, evaluation, folder=folder, show=show)
 
 
 def plan(settings: CleanSettings) -> list[str]:
@@ -102,12 +98,12 @@ def _clean(
     units = tuple(sorted(units, key=lambda unit: (-unit.size, unit.index)))
     filter_ = functools.partial(filter_unit, settings=settings, evaluation=evaluation, work=work)
     with show("clean", total=sum(unit.size for unit in units), unit=progress.BYTES) as bar:
-        results = run_tasks(filter_, units, processes=settings.processes, report=bar.update)
+        results = run_tasks(filter_, units, processes=settings.num_processes, report=bar.update)
     filtered = sorted(results, key=lambda result: result.unit)
     tasks = _write_tasks(judge_corpus(filtered, settings, work=work), settings)
     write = functools.partial(write_unit, settings=settings, work=work, folder=folder)
     with show("writing", total=len(tasks), unit="file") as bar:
-        written = run_tasks(write, tasks, processes=settings.processes, report=bar.update)
+        written = run_tasks(write, tasks, processes=settings.num_processes, report=bar.update)
     files.remove_tree(work)
     tally = Tally(settings.rules)
     for part in [unit.tally for unit in filtered] + [part for _, part in written]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from electra_zh.data.cleaning.rules import RULES, Rule
-from electra_zh.data.workers import count_processors
 from electra_zh.errors import UsageError
 from electra_zh.settings import Settings, setting
 
@@ -100,8 +99,3 @@ class CleanSettings(Settings):
     def recorded(self) -> dict[str, Any]:
         """Returns the settings that the result depends on, as the report shows them."""
         return {name: value for name, value in vars(self).items() if name not in _NOT_RECORDED}
-
-    @property
-    def processes(self) -> int:
-        """The most worker processes."""
-        return self.num_processes or count_processors()
