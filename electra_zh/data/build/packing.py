@@ -109,10 +109,10 @@ class Packer(abc.ABC):
         ids, piece_ends = stream.ids[start:].copy(), stream.piece_ends[first:] - start
         self._open = TokenStream(ids, piece_ends, _EMPTY.document_ends)
 
-    def _draw_target(self) -> None:
-        self._target = self._max_length
-        if self._generator.random() < RANDOM_TARGET_PROBABILITY:
-            self._target = self._generator.randint(MIN_TARGET, self._max_length)
+    def _draw_target(self) -> int:
+        is_random = self._generator.random() < RANDOM_TARGET_PROBABILITY
+        length = self._max_length
+        return self._generator.randint(MIN_TARGET, length) if is_random else length
 
 
 class FullPacker(Packer):
@@ -124,50 +124,46 @@ class FullPacker(Packer):
         piece_ends = stream.piece_ends.tolist()
         bounds = [0]  # Of the segments: start, end of first, end of second, end of first, ...
         for limit, closed in _document_limits(stream):
-            for split, end in self._cut(piece_ends, bounds[-1], limit, closed):
-                bounds += (split, end)
+            self._cut(piece_ends, bounds, limit, closed)
         self._keep(stream, bounds[-1])
         lengths = np.diff(np.array(bounds, np.int64))
         return Examples(stream.ids[: bounds[-1]], lengths[::2], lengths[1::2])
 
-    def _cut(
-        self, piece_ends: list[int], start: int, limit: int, closed: bool
-    ) -> Iterator[tuple[int, int]]:
-        """Yields the end of the first segment and the end of each example of a document.
+    def _cut(self, piece_ends: list[int], bounds: list[int], limit: int, closed: bool) -> None:
+        """Adds the end of the first segment and the end of each example of a document.
 
         The document is known up to `limit`, and ends there if it is `closed`.
         """
+        draw, max_length = self._generator.random, self._max_length
+        start, target = bounds[-1], self._target
         piece = bisect_left(piece_ends, start)
-        while start < limit and (closed or limit - start >= self._target):
-            pending = self._pending(piece_ends, piece, start, limit)
-            first_target = (self._target - _SPECIALS_TWO) // 2
-            one_segment = self._generator.random() < ONE_SEGMENT_PROBABILITY
-            if one_segment or pending - start < first_target:
+        while start < limit and (closed or limit - start >= target):
+            # The end of the pieces that make up the example, before it is cut. One of the full
+            # length is cut before the end of its last piece anyway.
+            pending = start + target
+            if pending >= limit:
+                pending = limit
+            elif target < max_length:
+                pending = piece_ends[bisect_left(piece_ends, pending, piece)]
+            first_target = (target - _SPECIALS_TWO) // 2
+            if draw() < ONE_SEGMENT_PROBABILITY or pending - start < first_target:
                 split = pending
             else:
                 crossing = bisect_left(piece_ends, start + first_target, piece)
                 split = piece_ends[crossing]
-                piece = max(crossing - 1, 0)
+                piece = crossing - 1 if crossing else 0
                 before = piece_ends[piece] if crossing else 0
                 # The first piece belongs to the first segment, whatever its length.
-                if before > start and self._generator.random() >= 0.5:
+                if before > start and draw() >= 0.5:
                     split = before
-            if split < pending and split - start < self._max_length - _SPECIALS_TWO:
-                end = min(pending, start + self._max_length - _SPECIALS_TWO)
+            if split < pending and split - start < max_length - _SPECIALS_TWO:
+                end = min(pending, start + max_length - _SPECIALS_TWO)
             else:
-                split = end = min(split, pending, start + self._max_length - _SPECIALS_ONE)
-            yield split, end
-            start = end
-            self._draw_target()
-
-    def _pending(self, piece_ends: list[int], piece: int, start: int, limit: int) -> int:
-        """Returns the end of the pieces that make up the next example, before it is cut."""
-        end = start + self._target
-        if end >= limit:
-            return limit
-        # An example of the full length is cut before the end of its last piece anyway.
-        full = self._target == self._max_length
-        return end if full else piece_ends[bisect_left(piece_ends, end, piece)]
+                split = end = min(split, pending, start + max_length - _SPECIALS_ONE)
+            bounds.append(split)
+            bounds.append(end)
+            start, target = end, self._draw_target()
+        self._target = target
 
 
 class ReferencePacker(Packer):
@@ -183,34 +179,35 @@ class ReferencePacker(Packer):
     def add(self, stream: TokenStream) -> Examples:
         """Takes the next stretch of the corpus and returns the examples that are complete."""
         stream = self._join(stream)
-        ranges: list[tuple[int, int]] = []  # Start and length of the tokens that are kept.
-        segments: list[tuple[int, int]] = []  # Lengths of first and second.
+        starts: list[int] = []  # Of the ranges of tokens that are kept.
+        lengths: list[int] = []
+        segments: list[int] = []  # Lengths of first, second, first, ...
         piece_ends = stream.piece_ends.tolist()
         start = piece = 0
         for limit, closed in _document_limits(stream):
             while start < limit and (closed or limit - start >= self._target):
                 # The line that brings the pending ones to the target, or the document's last.
                 last = bisect_left(piece_ends, min(start + self._target, limit), piece)
-                segments.append(self._add_example(piece_ends[piece : last + 1], start, ranges))
-                self._draw_target()
+                segments += self._add_example(piece_ends[piece : last + 1], start, starts, lengths)
+                self._target = self._draw_target()
                 start, piece = piece_ends[last], last + 1
         self._keep(stream, start)
-        starts, lengths = np.array(ranges, np.int64).reshape(-1, 2).T
-        shift = starts - (np.cumsum(lengths) - lengths)
-        kept = np.repeat(shift, lengths) + np.arange(lengths.sum())
-        firsts, seconds = np.array(segments, np.int64).reshape(-1, 2).T
-        return Examples(stream.ids[kept], firsts, seconds)
+        sizes, bounds = np.array(lengths, np.int64), np.array(segments, np.int64)
+        shift = np.array(starts, np.int64) - (np.cumsum(sizes) - sizes)
+        kept = np.repeat(shift, sizes) + np.arange(sizes.sum())
+        return Examples(stream.ids[kept], bounds[::2], bounds[1::2])
 
     def _add_example(
-        self, line_ends: list[int], start: int, ranges: list[tuple[int, int]]
+        self, line_ends: list[int], start: int, starts: list[int], lengths: list[int]
     ) -> tuple[int, int]:
-        """Adds the ranges of an example of lines from `start` on, and returns its lengths."""
+        """Adds the ranges of an example of lines from `start` on; returns its segments' lengths."""
         draw = self._generator.random
         if draw() < ONE_SEGMENT_PROBABILITY:
             first_target = _UNLIMITED
         else:
             first_target = (self._target - _SPECIALS_TWO) // 2
-        segments: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+        first_lines: list[tuple[int, int]] = []
+        second_lines: list[tuple[int, int]] = []
         first_length = second_length = 0
         for end in line_ends:
             length = end - start
@@ -220,18 +217,20 @@ class ReferencePacker(Packer):
                 or first_length + length < first_target
                 or (second_length == 0 and first_length < first_target and draw() < 0.5)
             ):
-                segments[0].append((start, length))
+                first_lines.append((start, length))
                 first_length += length
             else:
-                segments[1].append((start, length))
+                second_lines.append((start, length))
                 second_length += length
             start = end
         kept_first = min(first_length, self._max_length - _SPECIALS_ONE)
         kept_second = min(second_length, max(0, self._max_length - kept_first - _SPECIALS_TWO))
-        for segment, room in zip(segments, (kept_first, kept_second), strict=True):
-            for first, length in segment:
-                if room > 0:
-                    ranges.append((first, min(length, room)))
+        for lines, room in ((first_lines, kept_first), (second_lines, kept_second)):
+            for first, length in lines:
+                if room <= 0:
+                    break
+                starts.append(first)
+                lengths.append(min(length, room))
                 room -= length
         self.dropped[FIRST_CUT] += first_length - kept_first
         self.dropped[SECOND_CUT] += second_length - kept_second
