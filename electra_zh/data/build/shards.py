@@ -108,7 +108,7 @@ def shard_rows(segments: Sequence[RowRange], shard: int, shards: int) -> list[Ro
     """Returns the rows of one of `shards` shards, a range of each segment."""
 
     def dealt_before(shard: int, rows: int) -> int:
-        """Returns how many of the first rows are dealt to the shards before a shard."""
+        """Returns the number of the first rows that are dealt to the shards before a shard."""
         return rows // shards * shard + min(rows % shards, shard)
 
     ranges: list[RowRange] = []
