@@ -130,8 +130,6 @@ class Manifest:
           UserError: it is missing, damaged or of another form.
         """
         path = files.join(folder, MANIFEST)
-        if not files.exists(path):
-            raise UserError(f"{folder} is not a finished build-data folder (no {MANIFEST})")
         values = files.read_json(path)
         form = values.get("format") if isinstance(values, dict) else None
         if form != FORMAT:
