@@ -26,7 +26,7 @@ from electra_zh.pretraining.config import resolve
 from electra_zh.pretraining.run import Program
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.training import devices, loop
+from electra_zh.training import loop
 
 BATCH, LENGTH, VOCAB = 32, 128, 21128
 # Of words with 1, 2, 3 and 4 tokens, counted by jieba in Chinese text of several kinds.
@@ -74,7 +74,7 @@ def make_calls(
         del batch["word_starts"]
     state = TrainState(config, vocabulary)
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
-    inner = loop.make_inner_loop(Program(state), dataset, jit_compile=devices.use_xla())
+    inner = loop.make_inner_loop(Program(state), dataset, jit_compile=loop.use_xla())
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     step = tf.Variable(0, dtype=tf.int64)
 

@@ -76,7 +76,7 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     from electra_zh.pretraining.run import Program
     from electra_zh.pretraining.state import TrainState
     from electra_zh.text.vocabulary import Vocabulary
-    from electra_zh.training import devices, loop
+    from electra_zh.training import loop
 
     overrides = {"train_batch_size": str(BATCH), "precision": precision, "max_seq_length": "128"}
     config = resolve(name, overrides, vocab_size=VOCAB).settings
@@ -91,7 +91,7 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     }
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
     program = Program(TrainState(config, vocabulary))
-    inner = loop.make_inner_loop(program, dataset, jit_compile=devices.use_xla())
+    inner = loop.make_inner_loop(program, dataset, jit_compile=loop.use_xla())
     return lambda: inner(1)
 
 

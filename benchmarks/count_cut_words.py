@@ -69,13 +69,12 @@ def _count_batch(
         "word_starts": starts,
     }
     key = RandomKey(0, step)
-    found = mask_tensors.whole_words(
-        batch, SPECIAL, key, mask_prob=MASK_PROB, max_predictions=slots, shares=shares
-    )
+    request = mask_tensors.MaskingRequest(batch, SPECIAL, key, MASK_PROB, slots)
+    found = mask_tensors.whole_words(request, shares)
     used = found.weights > 0
     zeros = tf.zeros([ROWS, LENGTH], tf.int32)
     masked = mask_tensors.replace_at(zeros, found.positions, tf.ones_like(found.positions), used)
-    candidates = mask_tensors._candidates(batch, SPECIAL)
+    candidates = mask_tensors._candidates(request)
     # The same key draws the same n-grams.
     units = _cut(mask_tensors._units(starts, candidates, shares, key), masked, candidates)
     words = _cut(mask_tensors._units(starts, candidates, (), key), masked, candidates)

@@ -23,7 +23,7 @@ from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.plain import looks_labelled
 from electra_zh.finetuning.request import PredictionRequest
-from electra_zh.training import devices
+from electra_zh.training import loop
 
 # Examples that are sorted by length together, and held in memory.
 _BLOCK = 2048
@@ -59,10 +59,10 @@ class Predictor:
           by_length: pad to buckets; otherwise to the task's length.
         """
         self._model, self._kind = model, kind
-        self._batch_size, self._by_length = batch_size, by_length and not devices.is_tpu()
+        self._batch_size, self._by_length = batch_size, by_length and not loop.is_tpu()
         self._dtype = tf.as_dtype(precision)
         self._head = model.heads[kind.task.name]
-        self._step = tf.function(self._outputs, jit_compile=devices.use_xla(), autograph=False)
+        self._step = tf.function(self._outputs, jit_compile=loop.use_xla(), autograph=False)
 
     def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         hidden = self._model.hidden(features, dtype=self._dtype, key=None)

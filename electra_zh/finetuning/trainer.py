@@ -24,7 +24,7 @@ from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Training
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
-from electra_zh.training import checkpoints, devices, loop, schedules
+from electra_zh.training import checkpoints, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.loop import Interrupt
@@ -148,7 +148,7 @@ class Trainer:
         self.hyper = fill_defaults(training, pretrained.model)
         self._dtype = tf.as_dtype(training.precision)
         # A TPU compiles one shape, so batches of similar length would save nothing there.
-        self._by_length = training.bucket_by_length and not devices.is_tpu()
+        self._by_length = training.bucket_by_length and not loop.is_tpu()
         self.epoch_steps = sum(
             batches.steps_per_epoch(rows, training.train_batch_size) for rows in train_rows.values()
         )
@@ -199,7 +199,7 @@ class Trainer:
             return loss
 
         traced: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] = tf.function(
-            step, jit_compile=devices.use_xla(), autograph=False
+            step, jit_compile=loop.use_xla(), autograph=False
         )
         return traced
 

@@ -41,11 +41,7 @@ class ModelConfig(Settings):
     layer_norm_eps: float = setting(1e-12, "added to the variance in layer norm", above=0)
 
     def check_together(self) -> None:
-        """Checks the number of attention heads.
-
-        Raises:
-          UserError: it does not divide the width.
-        """
+        """Checks that the number of attention heads divides the width."""
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
@@ -62,17 +58,11 @@ def generator_config(
 ) -> ModelConfig:
     """Returns the generator's size (reference: run_pretraining.py, `get_generator_config`).
 
+    Its layers and width are fractions of those of the discriminator, `model`. Untied embeddings
+    are as wide as the generator itself.
+
     Parity: the intermediate size is 4 times the width and a head is 64 wide whatever the
     discriminator's own settings are.
-
-    Args:
-      model: the discriminator's size.
-      generator_layers: the generator's layers as a share of the discriminator's.
-      generator_hidden_size: the generator's width as a share of the discriminator's.
-      untied_embeddings: the generator has embeddings of its own, as wide as itself.
-
-    Raises:
-      UserError: a share gives a generator without layers or width.
     """
     hidden_size = round(model.hidden_size * generator_hidden_size)
     num_layers = round(model.num_hidden_layers * generator_layers)

@@ -121,19 +121,15 @@ class Layer(tf.Module):
 
 
 class Encoder(tf.Module):
-    """A transformer: embeddings, projection where the widths differ, layers."""
+    """A transformer: embeddings, projection where the widths differ, layers.
+
+    `path` is the prefix of the names of variables and random streams. `embeddings` may be those of
+    another encoder.
+    """
 
     def __init__(
         self, config: ModelConfig, path: str, *, seed: int, embeddings: Embeddings | None = None
     ) -> None:
-        """Makes the variables.
-
-        Args:
-          config: the size.
-          path: prefix of the names of variables and random streams.
-          seed: random seed of the initial values.
-          embeddings: embeddings to share with another encoder; None makes new ones.
-        """
         super().__init__()
         self.config = config
         self._path = path

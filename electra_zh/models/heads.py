@@ -72,17 +72,13 @@ def _sigmoid_losses(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 class MaskedLmLosses(NamedTuple):
-    """Cross-entropy at masked positions, and what sampling from the same softmax needs.
+    """Cross-entropy at masked positions, and the sums for sampling from the same softmax."""
 
-    Attributes:
-      losses: float32 [M].
-      block_mass: float32 [M, ceil(V / BLOCK)], unnormalised probability of each block of tokens
-        (at the sampling temperature, without disallowed tokens); carries no derivative.
-      maximum: float32 [M], the largest logit that may be drawn, which the mass is relative to.
-    """
-
-    losses: tf.Tensor
+    losses: tf.Tensor  # float32 [M]
+    # float32 [M, ceil(V / BLOCK)], unnormalised probability of each block of tokens (at the
+    # sampling temperature, without disallowed tokens); carries no derivative
     block_mass: tf.Tensor
+    # float32 [M], the largest logit that may be drawn, which the mass is relative to
     maximum: tf.Tensor
 
 
@@ -91,8 +87,8 @@ def masked_lm_losses(
 ) -> MaskedLmLosses:
     """Returns the cross-entropy of logits [M, V] with the true ids int32 [M], in float32.
 
-    The exponentials of the softmax are summed by blocks, so that drawing a token needs no second
-    pass over [M, V]. There is no one-hot tensor.
+    The exponentials of the softmax are summed by blocks, so that [M, V] is read once for the loss
+    and for drawing a token. There is no one-hot tensor.
     """
 
     @custom_gradient
@@ -126,8 +122,8 @@ def _softmax_sums(
     if temperature == 1.0 and not disallow_correct:
         return log_sum, maximum[:, 0], sums
     if disallow_correct:
-        # Relative to the largest of what is left: beside a true token that is nearly certain, all
-        # the others would underflow to no mass at all.
+        # Relative to the largest of the other logits: relative to a true token that is nearly
+        # certain, the mass of all the others would underflow to 0.
         logits = tf.where(tf.range(size)[None, :] == ids[:, None], logits.dtype.min, logits)
         maximum = tf.reduce_max(logits, -1, keepdims=True)
     mass = tf.exp((logits - maximum) / temperature)
@@ -161,8 +157,8 @@ def sample_tokens(
     """Draws a token from each softmax by inverting its distribution function at two levels.
 
     A uniform number picks a block of tokens by the blocks' mass, and what is left of it picks the
-    token inside. The distribution is that of the reference's Gumbel argmax; the work is one pass
-    over the blocks and one block, not noise for the whole vocabulary.
+    token inside. The distribution is that of the reference's Gumbel argmax, without a random number
+    for every token of the vocabulary.
 
     Args:
       logits: [M, V].

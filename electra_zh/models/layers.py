@@ -111,19 +111,15 @@ def _add_backwards(*terms: tf.Tensor) -> tf.Tensor:
 
 
 class Dense(tf.Module):
-    """A dense layer on flat input, [T, D] -> [T, U], computed in the input's type."""
+    """A dense layer on flat input, [T, D] -> [T, U], computed in the input's type.
+
+    `sizes` is (D, U). The initial kernel is drawn from a truncated normal of `stddev`; with None it
+    is Glorot uniform, TensorFlow's default.
+    """
 
     def __init__(
         self, path: str, sizes: tuple[int, int], *, seed: int, stddev: float | None
     ) -> None:
-        """Makes the variables.
-
-        Args:
-          path: prefix of the variables' names.
-          sizes: (D, U).
-          seed: the initial values follow from it and the names.
-          stddev: of the truncated normal; None starts Glorot uniform, TensorFlow's default.
-        """
         super().__init__()
         if stddev is None:
             self.kernel = glorot_uniform(f"{path}/kernel", list(sizes), seed=seed)
@@ -173,19 +169,11 @@ class LayerNorm(tf.Module):
         return _norm((x, y), self.gamma, self.beta, dropped, self._eps, x.dtype)
 
 
-# --- Dropout ---------------------------------------------------------------------------------
-
-
 class DropoutMask(NamedTuple):
-    """What one dropout keeps.
+    """The values that one dropout keeps."""
 
-    Attributes:
-      keep: bool, True where the value is kept.
-      scale: 1 / (1 - rate), which the kept values are multiplied by.
-    """
-
-    keep: tf.Tensor
-    scale: float
+    keep: tf.Tensor  # bool, True where the value is kept
+    scale: float  # 1 / (1 - rate), which the kept values are multiplied by
 
 
 def draw_dropout(
@@ -246,9 +234,6 @@ def _drop(x: tf.Tensor, dropped: DropoutMask | None, dtype: tf.DType) -> tf.Tens
     return tf.cast(x, dtype)
 
 
-# --- GELU ------------------------------------------------------------------------------------
-
-
 @custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns x * Phi(x), by erf (Hendrycks & Gimpel 2016), computed in float32."""
@@ -267,9 +252,6 @@ def _gelu_gradient(x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     cdf = 0.5 * (1.0 + tf.math.erf(x32 * 0.5**0.5))
     pdf = 0.3989422804014327 * tf.exp(-0.5 * x32 * x32)
     return tf.cast(tf.cast(dy, tf.float32) * (cdf + x32 * pdf), x.dtype)
-
-
-# --- Layer norm ------------------------------------------------------------------------------
 
 
 def _norm(
@@ -334,9 +316,6 @@ def _norm_backward(
     dtotal = inverse * (dnormal - tf.reduce_mean(dnormal, -1, keepdims=True) - normal * along)
     dy = _drop(dtotal, dropped, dtype)
     return tf.cast(dtotal, dtype), dy, tf.reduce_sum(dout * normal, 0), tf.reduce_sum(dout, 0)
-
-
-# --- Attention -------------------------------------------------------------------------------
 
 
 def attention_probabilities(

@@ -13,16 +13,11 @@ class RandomKey(NamedTuple):
 
     A draw's two seed words are made of four numbers: (seed, stream) and (trial, step). Steps are
     below 2^40 and trials below 2^23, so no two keys are equal.
-
-    Attributes:
-      seed: random seed of a run, a number or a scalar int64 tensor.
-      step: number of the step, likewise.
-      trial: number of a trial of fine-tuning, likewise.
     """
 
-    seed: int | tf.Tensor
-    step: int | tf.Tensor
-    trial: int | tf.Tensor = 0
+    seed: int | tf.Tensor  # random seed of a run, a number or a scalar int64 tensor
+    step: int | tf.Tensor  # number of the step, likewise
+    trial: int | tf.Tensor = 0  # number of a trial of fine-tuning, likewise
 
     def stateless_seed(self, stream: str) -> tf.Tensor:
         """Returns the int64 [2] seed of a named stream of draws, for TensorFlow's stateless ops."""

@@ -33,19 +33,12 @@ LETTERS = {
 
 
 class Weight(NamedTuple):
-    """One weight of a network or head, named below the prefix that a file gives the part.
+    """One weight of a network or head, named below the prefix that a file gives the part."""
 
-    Attributes:
-      ours: our name.
-      google: name in google-research/electra and google-research/bert.
-      torch: name in transformers.
-      shape: a letter for each axis, or 1.
-    """
-
-    ours: str
-    google: str
-    torch: str
-    shape: str
+    ours: str  # our name
+    google: str  # name in google-research/electra and google-research/bert
+    torch: str  # name in transformers
+    shape: str  # a letter for each axis, or 1
 
 
 def _table(ours: str, google: str, torch: str, lines: str) -> tuple[Weight, ...]:
@@ -131,12 +124,10 @@ _PARTS: dict[str, tuple[Weight, ...]] = {
 def part_shapes(
     part: str, size: ModelConfig, *, embeddings: bool = True
 ) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each weight of a part, by our names.
+    """Returns the shape of each weight of a part of `_PARTS`, by our names.
 
-    Args:
-      part: `encoder`, `generator`, `masked_lm_head` or `rtd_head`.
-      size: of the network; for a head, of the network that it belongs to.
-      embeddings: the network has its own embeddings and does not share another network's.
+    `size` is that of the network, for a head of the network that it belongs to. A network that
+    shares the embeddings of another has none of its own.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for name, _, _, letters in _PARTS[part]:
@@ -167,27 +158,15 @@ class Naming:
         assert len(self._back) == len(self.pairs), "two weights under one name"
 
     def theirs(self, name: str) -> str:
-        """Returns the file's name of our weight.
-
-        Raises:
-          KeyError: the file has no such weight.
-        """
+        """Returns the file's name of our weight; a KeyError if it does not store that weight."""
         return _rename(variable_name(name), self.pairs)
 
     def ours(self, name: str) -> str:
-        """Returns our name of the file's weight.
-
-        Raises:
-          KeyError: we have no such weight.
-        """
+        """Returns our name of the file's weight; a KeyError if it is not one of ours."""
         return _rename(name, self._back)
 
     def to_file(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns our tensors as the file stores them.
-
-        Raises:
-          KeyError: the file has no such weight.
-        """
+        """Returns our tensors as the file stores them; a KeyError as in `theirs`."""
         return {self.theirs(name): self._turned(name, value) for name, value in tensors.items()}
 
     def from_file(

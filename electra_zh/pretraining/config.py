@@ -23,24 +23,6 @@ from electra_zh.settings import (
 from electra_zh.training.optimizers import optimizer_names
 from electra_zh.training.schedules import SCHEDULES
 
-# Settings of the reference that are flags or other commands here: name -> what to use instead.
-_ELSEWHERE = {
-    "model_name": "--output names the run's folder",
-    "data_dir": "--data and --output name the folders",
-    "pretrain_tfrecords": "--data names the folder of shards",
-    "model_dir": "--output names the run's folder",
-    "results_dir": "--output names the run's folder",
-    "vocab_file": "the data folder brings its vocabulary",
-    "do_lower_case": "the data folder brings it; see `electra-zh build-data --help`",
-    "do_train": "use `electra-zh pretrain`",
-    "do_eval": "use --eval-data or `electra-zh evaluate`",
-    "use_tpu": "a run uses the device that TensorFlow finds",
-    "model_size": "write model=NAME, as model=small",
-    "model_hparam_overrides": "write the keys themselves, as hidden_size=256",
-    "num_tpu_cores": "the device decides",
-    "debug": "write model=nano or use --config nano",
-}
-
 
 def _objective(text: str) -> str:
     """Returns the objective that `electra_objective=true` or `false` means; other text as it is."""
@@ -58,7 +40,23 @@ def _respelled(values: Mapping[str, Any]) -> dict[str, Any]:
 class PretrainConfig(Settings):
     """One pretraining run. Lengths are in tokens, batch sizes are global, rates are per step."""
 
-    ELSEWHERE: ClassVar[Mapping[str, str]] = _ELSEWHERE
+    # Settings of the reference that are flags or other commands here, and what to use instead.
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "model_name": "--output names the run's folder",
+        "data_dir": "--data and --output name the folders",
+        "pretrain_tfrecords": "--data names the folder of shards",
+        "model_dir": "--output names the run's folder",
+        "results_dir": "--output names the run's folder",
+        "vocab_file": "the data folder brings its vocabulary",
+        "do_lower_case": "the data folder brings it; see `electra-zh build-data --help`",
+        "do_train": "use `electra-zh pretrain`",
+        "do_eval": "use --eval-data or `electra-zh evaluate`",
+        "use_tpu": "a run uses the device that TensorFlow finds",
+        "model_size": "write model=NAME, as model=small",
+        "model_hparam_overrides": "write the keys themselves, as hidden_size=256",
+        "num_tpu_cores": "the device decides",
+        "debug": "write model=nano or use --config nano",
+    }
 
     model: ModelConfig = setting(
         meaning="recipe of the size of the discriminator, or of masked LM's only network; source "
@@ -192,11 +190,7 @@ class PretrainConfig(Settings):
     seed: int = setting(0, "random seed", at_least=0, group="training")
 
     def check_together(self) -> None:
-        """Checks the length, the masking and the generator.
-
-        Raises:
-          UserError: values contradict each other.
-        """
+        """Checks the length, the masking and the generator."""
         if self.max_seq_length > self.model.max_position_embeddings:
             raise UserError(
                 "max_seq_length must be at most max_position_embeddings "
@@ -235,35 +229,23 @@ class PretrainConfig(Settings):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> PretrainConfig:
-        """Builds the settings from nested plain values.
-
-        Raises:
-          UserError: an unknown key, a wrong type, or values that do not go together.
-        """
+        """Builds the settings from nested plain values, checked; `where` names their origin."""
         return build_settings(cls, _respelled(values), where=where)
 
 
 @dataclasses.dataclass(frozen=True)
 class Init:
-    """Source of a run's first weights. Two are equal if source, layers and optimizer are.
+    """Source of a run's first weights. Two are equal if source, layers and optimizer are."""
 
-    Attributes:
-      source: path of the model, as given.
-      layers: layers to take of it; empty for all.
-      keep_optimizer: take the slots of its optimizer, too.
-      kind: kind of model, for people.
-      step: its training steps, if known.
-      positions: number of positions that were trained.
-      sha256: SHA-256 of its weights.
-    """
-
-    source: str
-    layers: tuple[int, ...] = ()
-    keep_optimizer: bool = False
-    kind: str = dataclasses.field(default="", compare=False)
+    source: str  # path of the model, as given
+    layers: tuple[int, ...] = ()  # layers to take of it; empty for all
+    keep_optimizer: bool = False  # take the slots of its optimizer, too
+    kind: str = dataclasses.field(default="", compare=False)  # kind of model, for people
+    # its training steps, if known
     step: int | None = dataclasses.field(default=None, compare=False)
+    # number of positions that were trained
     positions: int = dataclasses.field(default=0, compare=False)
-    sha256: str = dataclasses.field(default="", compare=False)
+    sha256: str = dataclasses.field(default="", compare=False)  # SHA-256 of its weights
 
     def __str__(self) -> str:
         layers = ",".join(map(str, self.layers))
@@ -272,15 +254,10 @@ class Init:
 
 
 class SourceSize(NamedTuple):
-    """What `model=source` stands for.
+    """The size that `model=source` names."""
 
-    Attributes:
-      model: size of the encoder.
-      generator: settings of the run that give its generator; none without one.
-    """
-
-    model: ModelConfig
-    generator: Mapping[str, Any]
+    model: ModelConfig  # size of the encoder
+    generator: Mapping[str, Any]  # settings of the run that give its generator; none without one
 
 
 def resolve(
@@ -291,14 +268,10 @@ def resolve(
     source: SourceSize | None = None,
     init: Init | None = None,
 ) -> Resolved[PretrainConfig]:
-    """Resolves a recipe and overrides into settings.
+    """Resolves a recipe, by name or path, and the command line's overrides into settings.
 
-    Args:
-      recipe: name of a shipped recipe or path of a YAML file.
-      overrides: settings of the command line; they win over the recipe.
-      vocab_size: number of tokens of the data's vocabulary, for a recipe without it.
-      source: the meaning of `model=source`: its size, and its generator's.
-      init: the run's first weights; its chosen layers give the number of layers.
+    `vocab_size` is that of the data, for a recipe without it. `source` is the size of the model
+    that `init` names, for `model=source`; the chosen layers of `init` give the number of layers.
 
     Raises:
       UsageError: an unknown recipe or key.

@@ -1,4 +1,4 @@
-"""Evaluation of a run on data kept apart, by the reference's metrics."""
+"""Evaluation of a run on held-out data, by the reference's metrics."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ from electra_zh.pretraining.state import restore_objective
 _FIRST_STEP = 2**33
 
 
+def open_shards(config: PretrainConfig, data: str) -> tuple[pipeline.Shard, ...]:
+    """Opens data that must have the length and, if the masking needs them, the words of a run."""
+    return pipeline.open_shards(
+        data, max_seq_length=config.max_seq_length, words=config.needs_words
+    )
+
+
+def open_held_out(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
+    """Opens data that must also have the vocabulary and tokenizer of a run."""
+    open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
+    return open_shards(run.config, data)
+
+
 def make_evaluation(
     objective: Objective,
     config: PretrainConfig,
@@ -27,16 +40,10 @@ def make_evaluation(
     *,
     max_batches: int,
 ) -> Callable[[], dict[str, float]]:
-    """Returns a function that evaluates the networks as they then are.
+    """Returns a function that evaluates the networks as they then are, by `evaluation_results`.
 
-    Args:
-      objective: the networks.
-      config: the run's settings.
-      shards: data kept apart; less than one batch is taken as one smaller batch.
-      max_batches: 0 for all of the data; a last partial batch is left out.
-
-    Returns:
-      A function that returns the metrics of `metrics.evaluation_results`.
+    At most `max_batches` batches are evaluated, 0 for all, without a last partial batch. Less than
+    one batch of data is one smaller batch.
     """
     examples = sum(shard.examples for shard in shards)
     batch_size = min(config.eval_batch_size, examples)
@@ -70,23 +77,13 @@ def make_evaluation(
 def evaluate_run(
     run: Run, data: str, *, checkpoint: int | None = None, max_batches: int = 0
 ) -> dict[str, float]:
-    """Evaluates a checkpoint of a run.
-
-    Args:
-      run: the run.
-      data: folder of shards with the run's vocabulary and length.
-      checkpoint: the step of a kept checkpoint; the newest unless given.
-      max_batches: 0 for all of the data.
+    """Evaluates the newest checkpoint of a run, or that of a step, on a folder of shards.
 
     Raises:
       UserError: data that does not fit the run, or no such checkpoint.
     """
     if max_batches < 0:
         raise UserError(f"--batches must not be negative; received {max_batches}")
-    open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
-    config = run.config
-    shards = pipeline.open_shards(
-        data, max_seq_length=config.max_seq_length, words=config.needs_words
-    )
+    shards = open_held_out(run, data)
     objective = restore_objective(run, checkpoint=checkpoint)
-    return make_evaluation(objective, config, shards, max_batches=max_batches)()
+    return make_evaluation(objective, run.config, shards, max_batches=max_batches)()

@@ -37,25 +37,15 @@ _FREE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run, as its folder records it.
+    """A run, as its folder records it."""
 
-    Attributes:
-      folder: where it is.
-      config: the resolved settings.
-      vocabulary: the run's own copy.
-      tokenizer: how its data was tokenized.
-      data_fingerprint: identifies the data that it trains on.
-      init: source of its first weights; None for random ones.
-      eval_data: folder of its held-out data; None for none.
-    """
-
-    folder: str
-    config: PretrainConfig
-    vocabulary: Vocabulary
-    tokenizer: TokenizerSettings
-    data_fingerprint: str
-    init: Init | None = None
-    eval_data: str | None = None
+    folder: str  # where it is
+    config: PretrainConfig  # the resolved settings
+    vocabulary: Vocabulary  # the run's own copy
+    tokenizer: TokenizerSettings  # how its data was tokenized
+    data_fingerprint: str  # identifies the data that it trains on
+    init: Init | None = None  # source of its first weights; None for random ones
+    eval_data: str | None = None  # folder of its held-out data; None for none
 
     @property
     def checkpoints(self) -> str:
@@ -117,15 +107,9 @@ def create(
     init: Init | None = None,
     source: SourceSize | None = None,
 ) -> Run:
-    """Returns a new run; writes nothing.
+    """Returns a new run on `data`, in a folder that must be empty or missing; writes nothing.
 
-    Args:
-      folder: the run's folder, which must be empty or missing.
-      recipe: name or path of a recipe.
-      overrides: settings of the command line.
-      data: the training data.
-      init: source of the first weights; None for random ones.
-      source: size of that source.
+    `source` is the size of the model that `init` names.
 
     Raises:
       UsageError: there is no recipe.
@@ -158,14 +142,8 @@ def resume(
     """Returns the run in `folder`, to be resumed; writes nothing.
 
     A run is resumed only with the settings, vocabulary and data that it was started with. The
-    settings that change no number of the training are free.
-
-    Args:
-      folder: the run's folder.
-      recipe: name or path of a recipe; None takes the run's settings.
-      overrides: settings of the command line.
-      data: the training data.
-      init: source of the first weights; None takes the run's.
+    settings that change no number of the training are free. Without a recipe, the overrides change
+    the run's settings; without `init`, its source of first weights is kept.
 
     Raises:
       UserError: the run has other settings, vocabulary, data or first weights.

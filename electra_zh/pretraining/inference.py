@@ -1,7 +1,8 @@
-"""A look at a run: what its generator fills in, what its discriminator finds replaced."""
+"""Use of a run's networks: the generator fills masks, the discriminator detects replacements."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -19,15 +20,10 @@ _BATCH = 16
 
 
 class Fill(NamedTuple):
-    """One candidate for a [MASK].
+    """One candidate for a [MASK]."""
 
-    Attributes:
-      token: the vocabulary's token.
-      probability: the generator's, between 0 and 1.
-    """
-
-    token: str
-    probability: float
+    token: str  # the vocabulary's token
+    probability: float  # the generator's, between 0 and 1
 
 
 class FilledSentence(NamedTuple):
@@ -56,62 +52,48 @@ class _Batch(NamedTuple):
 def fill_mask(
     run: Run, texts: Iterable[str], *, top: int, checkpoint: int | None = None
 ) -> Iterator[FilledSentence]:
-    """Yields the generator's most probable tokens for every [MASK] of each sentence.
-
-    Args:
-      run: a pretraining run.
-      texts: sentences with at least one [MASK].
-      top: candidates for each [MASK].
-      checkpoint: the step of a kept checkpoint; the newest unless given.
+    """Yields the generator's `top` most probable tokens for every [MASK] of each sentence.
 
     Raises:
       UserError: a sentence without [MASK] or too long, or a run without a generator.
     """
     if not 1 <= top <= run.vocabulary.size:
-        raise UserError(f"--top must lie between 1 and {run.vocabulary.size}; received {top}")
+        raise UserError(f"--top must be from 1 to {run.vocabulary.size}; received {top}")
     if objective_class(run.config.objective).networks(run.config).masked_lm is None:
         raise UserError(
             f"{run.folder} was trained with a uniform generator and has no masked LM. Use another "
             "run."
         )
-    objective = restore_objective(run, checkpoint=checkpoint)
-    tokenizer = run.make_tokenizer()
-    for batch in _batches(run, tokenizer, texts):
-        mask_id = run.vocabulary.mask_id
-        slots = [[i for i, token in enumerate(row) if token == mask_id] for row in batch.rows]
-        for text, found in zip(batch.texts, slots, strict=True):
-            if not found:
-                raise UserError(f'there is no {MASK} in "{text}"')
-        width = max(len(found) for found in slots)
-        positions = np.array([found + [0] * (width - len(found)) for found in slots], np.int32)
-        logits = objective.generator_logits(batch.features, tf.constant(positions))
-        values, ids = tf.math.top_k(tf.nn.softmax(logits), top)
-        for text, found, probabilities, tokens in zip(
-            batch.texts, slots, values.numpy(), ids.numpy(), strict=True
-        ):
-            yield FilledSentence(
-                text,
+    objective, vocabulary = restore_objective(run, checkpoint=checkpoint), run.vocabulary
+    for batch in _batches(run, texts):
+        slots = [
+            [place for place, token in enumerate(row) if token == vocabulary.mask_id]
+            for row in batch.rows
+        ]
+        for text, places in zip(batch.texts, slots, strict=True):
+            if not places:
+                raise UserError(f'There is no {MASK} in "{text}". Mark the place to fill with it.')
+        width = max(map(len, slots))
+        positions = np.array([[*places, *[0] * (width - len(places))] for places in slots])
+        logits = objective.generator_logits(batch.features, tf.constant(positions, tf.int32))
+        values, ids = tf.math.top_k(tf.nn.softmax(logits), top)  # [B, N, top]
+        results = zip(batch.texts, slots, values.numpy(), ids.numpy(), strict=True)
+        for text, places, probabilities, tokens in results:
+            count = len(places)
+            fills = [
                 [
-                    [
-                        Fill(run.vocabulary.tokens[token], float(probability))
-                        for token, probability in zip(
-                            tokens[slot], probabilities[slot], strict=True
-                        )
-                    ]
-                    for slot in range(len(found))
-                ],
-            )
+                    Fill(vocabulary.tokens[id_], float(value))
+                    for id_, value in zip(*both, strict=True)
+                ]
+                for both in zip(tokens[:count], probabilities[:count], strict=True)
+            ]
+            yield FilledSentence(text, fills)
 
 
 def detect(
     run: Run, texts: Iterable[str], *, checkpoint: int | None = None
 ) -> Iterator[DetectedSentence]:
-    """Yields, for each token of each sentence, how likely it was replaced.
-
-    Args:
-      run: a pretraining run.
-      texts: sentences.
-      checkpoint: the step of a kept checkpoint; the newest unless given.
+    """Yields the probability of each token of each sentence that it was replaced.
 
     Raises:
       UserError: a sentence too long, or a run without a discriminator.
@@ -119,8 +101,7 @@ def detect(
     if not objective_class(run.config.objective).networks(run.config).has_detection:
         raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator.")
     objective = restore_objective(run, checkpoint=checkpoint)
-    tokenizer = run.make_tokenizer()
-    for batch in _batches(run, tokenizer, texts):
+    for batch in _batches(run, texts):
         probabilities = objective.replaced_probabilities(batch.features).numpy()
         for text, row, values in zip(batch.texts, batch.rows, probabilities, strict=True):
             inner = slice(1, len(row) - 1)  # without [CLS] and [SEP]
@@ -128,17 +109,12 @@ def detect(
             yield DetectedSentence(text, tokens, [float(value) for value in values[inner]])
 
 
-def _batches(run: Run, tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[_Batch]:
+def _batches(run: Run, texts: Iterable[str]) -> Iterator[_Batch]:
     """Yields padded batches of at most 16 sentences, in their order."""
-    max_length = run.config.model.max_position_embeddings
-    pending: list[tuple[str, list[int]]] = []
-    for text in texts:
-        pending.append((text, _encode(run, tokenizer, text)))
-        if len(pending) == _BATCH:
-            yield _pad(pending, max_length)
-            pending = []
-    if pending:
-        yield _pad(pending, max_length)
+    tokenizer = run.make_tokenizer()
+    encoded = ((text, _encode(run, tokenizer, text)) for text in texts)
+    while pending := list(itertools.islice(encoded, _BATCH)):
+        yield _pad(pending, run.config.model.max_position_embeddings)
 
 
 def _encode(run: Run, tokenizer: Tokenizer, text: str) -> list[int]:
@@ -150,10 +126,10 @@ def _encode(run: Run, tokenizer: Tokenizer, text: str) -> list[int]:
             row.append(vocabulary.mask_id)
         row += tokenizer.encode(part, inside=index > 0)
     row.append(vocabulary.sep_id)
-    if len(row) > run.config.model.max_position_embeddings:
+    longest = run.config.model.max_position_embeddings
+    if len(row) > longest:
         raise UserError(
-            f"a sentence has {len(row)} tokens, at most "
-            f'{run.config.model.max_position_embeddings} are possible: "{text[:30]}..."'
+            f'A sentence has {len(row)} tokens; at most {longest} are possible: "{text[:30]}..."'
         )
     return row
 

@@ -1,4 +1,4 @@
-"""What is in a data folder: counts over all of it, and one example as a run would see it."""
+"""Inspection of a data folder: counts over all of it, and one example as a run would see it."""
 
 from __future__ import annotations
 
@@ -28,21 +28,13 @@ _SETTINGS = ("masking", "mask_prob", "mask_keep_prob", "mask_random_prob", "seed
 
 
 class Counts(NamedTuple):
-    """What was counted in the shards themselves.
+    """Counts over the records of a data folder."""
 
-    Attributes:
-      lengths: int64 [L + 1], examples of each length, [CLS] and [SEP] included.
-      one_segment: examples without a second segment.
-      tokens: positions that are neither padding nor [CLS] or [SEP].
-      unknown: of these, [UNK].
-      word_starts: of these, those that begin a word; None where the data has no words.
-    """
-
-    lengths: np.ndarray
-    one_segment: int
-    tokens: int
-    unknown: int
-    word_starts: int | None
+    lengths: np.ndarray  # int64 [L + 1], examples of each length, [CLS] and [SEP] included
+    one_segment: int  # examples without a second segment
+    tokens: int  # positions that are neither padding nor [CLS] or [SEP]
+    unknown: int  # of these, [UNK]
+    word_starts: int | None  # of these, those that begin a word; None where the data has no words
 
     @property
     def examples(self) -> int:
@@ -58,37 +50,22 @@ class Counts(NamedTuple):
 
 
 class Data(NamedTuple):
-    """A data folder, opened.
+    """A data folder, opened."""
 
-    Attributes:
-      shards: its files.
-      vocabulary: what its ids are of.
-      manifest: None for shards of the reference.
-      max_seq_length: L.
-      words: whether its records have word starts.
-    """
-
-    shards: tuple[pipeline.Shard, ...]
-    vocabulary: Vocabulary
-    manifest: Manifest | None
-    max_seq_length: int
-    words: bool
+    shards: tuple[pipeline.Shard, ...]  # its files
+    vocabulary: Vocabulary  # of its token ids
+    manifest: Manifest | None  # None for shards of the reference
+    max_seq_length: int  # L
+    words: bool  # whether its records have word starts
 
 
-class Shown(NamedTuple):
-    """An example to look at.
+class MaskedExample(NamedTuple):
+    """An example and one masking of it."""
 
-    Attributes:
-      tokens: its tokens, padding left out.
-      starts: bool, whether a token begins a word; every one where the data has no words.
-      masked: position to what is shown there, for the positions that are predicted.
-      masking: the kind of masking.
-    """
-
-    tokens: list[str]
-    starts: list[bool]
-    masked: dict[int, str]
-    masking: str
+    tokens: list[str]  # without padding
+    starts: list[bool]  # whether a token begins a word; True everywhere for data without words
+    masked: dict[int, str]  # predicted position -> the token that is shown there
+    masking: str  # the kind of masking
 
 
 def open_data(folder: str, *, vocab: str | None = None) -> Data:
@@ -137,14 +114,11 @@ def _batches(data: Data, shards: tuple[pipeline.Shard, ...]) -> Iterator[dict[st
         yield {name: values.numpy() for name, values in batch.items()}
 
 
-def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> Shown:
-    """Returns an example's tokens, where its words start, and one masking of it.
+def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> MaskedExample:
+    """Returns an example, by its number in the order of the files from 0, and one masking of it.
 
-    Args:
-      data: the folder.
-      index: the example's number in the order of the files, from 0.
-      settings: of the masking, under their names in `PretrainConfig`; words are masked whole where
-        the data has words and `masking` is not among them.
+    `settings` are those of the masking, by their names in `PretrainConfig`. The default is whole
+    word masking for data with words.
 
     Raises:
       UsageError: there is no such example, or no such setting.
@@ -153,17 +127,15 @@ def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> Show
     config = _config(data, settings)
     features = _find(data, index)
     vocabulary = data.vocabulary
-    special = SpecialIds(
-        pad=vocabulary.pad_id, cls=vocabulary.cls_id, sep=vocabulary.sep_id, mask=vocabulary.mask_id
-    )
-    masked = mask_batch(features, special, RandomKey(config.seed, index), config=config)
+    key = RandomKey(config.seed, index)
+    masked = mask_batch(features, SpecialIds.of(vocabulary), key, config=config)
     length = int(features[records.INPUT_MASK].numpy().sum())
     starts = [True] * length
     if data.words:
         starts = (features[records.WORD_STARTS].numpy()[0, :length] > 0).tolist()
     places = masked.positions.numpy()[0][masked.weights.numpy()[0] > 0]
     seen = masked.input_ids.numpy()[0]
-    return Shown(
+    return MaskedExample(
         [vocabulary.tokens[token] for token in features[records.INPUT_IDS].numpy()[0, :length]],
         starts,
         {place: vocabulary.tokens[seen[place]] for place in sorted(places.tolist())},
@@ -175,10 +147,10 @@ def _config(data: Data, settings: Mapping[str, str]) -> PretrainConfig:
     wrong = [name for name in settings if name not in _SETTINGS]
     if wrong:
         raise UsageError(
-            f'"{wrong[0]}" is no setting of masking; allowed: {", ".join(_SETTINGS)}.'
+            f'"{wrong[0]}" is not a setting of masking; allowed: {", ".join(_SETTINGS)}.'
             f"{did_you_mean(wrong[0], _SETTINGS)}"
         )
-    # Of the size of a model nothing counts but the vocabulary and the length.
+    # Masking depends on no other size of a model than the vocabulary and the length.
     model = {**load_recipe("nano", kind="model"), "vocab_size": data.vocabulary.size}
     model["max_position_embeddings"] = data.max_seq_length
     values = {
@@ -190,8 +162,8 @@ def _config(data: Data, settings: Mapping[str, str]) -> PretrainConfig:
     config = PretrainConfig.from_dict(values, where="inspect")
     if config.needs_words and not data.words:
         raise UserError(
-            f"masking={config.masking} needs words, which the data lacks: build it with them "
-            "(electra-zh build-data ... --words jieba)"
+            f"masking={config.masking} needs words, and the data has none: build it with "
+            "build-data --words jieba"
         )
     return config
 
@@ -212,7 +184,7 @@ def _find(data: Data, index: int) -> dict[str, tf.Tensor]:
 
 
 def report(data: Data, counts: Counts) -> list[str]:
-    """Returns what a person wants to know of the data, line by line."""
+    """Returns the counts, with those of the manifest, as lines."""
     lines = []
     if data.manifest is not None:
         lines += summary_lines(data.manifest)
@@ -230,7 +202,7 @@ def report(data: Data, counts: Counts) -> list[str]:
     else:
         share = counts.word_starts / max(1, counts.tokens)
         mean = counts.tokens / max(1, counts.word_starts)
-        lines.append(f"words: {share:.1%} of the tokens begin one, {mean:.2f} tokens a word")
+        lines.append(f"words: {share:.1%} of the tokens begin one, {mean:.2f} tokens per word")
     return [*lines, "", "length  examples", *_histogram(counts.lengths)]
 
 
@@ -262,12 +234,11 @@ def _histogram(lengths: np.ndarray) -> list[str]:
     return lines
 
 
-def example_lines(shown: Shown, *, colour: bool) -> list[str]:
-    """Returns the example with its words apart, and the same with what a run would predict.
+def example_lines(shown: MaskedExample, *, colour: bool) -> list[str]:
+    """Returns the example with spaces between its words, and the same with its masked tokens.
 
-    Tokens of one word stand together, pieces without their ##. Masked tokens are shown as
-    `true>shown`, in colour on a red ground where they are hidden and on a yellow one where they
-    are shown as they are or as another token.
+    Pieces are shown without their ##. Masked tokens are shown as `true>shown`; in colour on red
+    where they are hidden, and on yellow where they show their true or another token.
     """
     plain = [token.removeprefix("##") for token in shown.tokens]
     marked = list(plain)

@@ -8,14 +8,11 @@ TensorFlow: settings are checked without loading it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from electra_zh.models.random import RandomKey
-    from electra_zh.pretraining.mask_tensors import MaskedBatch, ReplacementRates, SpecialIds
+    from electra_zh.pretraining.mask_tensors import MaskedBatch, MaskingRequest
 
 # Fractions of MacBERT's n-grams with 1, 2, 3 and 4 words (Cui et al. 2020, section 3.1).
 NGRAM_FRACTIONS = (0.4, 0.3, 0.2, 0.1)
@@ -26,51 +23,20 @@ NGRAM_FRACTIONS = (0.4, 0.3, 0.2, 0.1)
 _SPARE_SLOTS = 2
 
 
-class MaskingRequest(NamedTuple):
-    """A batch to mask.
-
-    Attributes:
-      batch: int32 [B, L] `input_ids` and `input_mask`, and `word_starts` if the kind needs words.
-      special: ids that are never masked, and the id to show.
-      key: random key of the draw.
-      mask_prob: fraction of the tokens to predict.
-      max_predictions: slots for predicted positions of a sequence.
-      rates: fractions of the positions that show other tokens than [MASK].
-    """
-
-    batch: Mapping[str, tf.Tensor]
-    special: SpecialIds
-    key: RandomKey
-    mask_prob: float
-    max_predictions: int
-    rates: ReplacementRates
-
-
 class Masking(NamedTuple):
-    """A kind of masking.
+    """A kind of masking."""
 
-    Attributes:
-      name: value of the setting `masking`.
-      unit: unit of masking, for the help.
-      needs_words: the data must have the starts of words.
-      slots: number of slots by mask_prob and length.
-      mask: function that masks a batch.
-    """
-
-    name: str
-    unit: str
-    needs_words: bool
-    slots: Callable[[float, int], int]
-    mask: Callable[[MaskingRequest], MaskedBatch]
+    name: str  # value of the setting `masking`
+    unit: str  # unit of masking, for the help
+    needs_words: bool  # the data must have the starts of words
+    slots: Callable[[float, int], int]  # number of slots by mask_prob and length
+    mask: Callable[[MaskingRequest], MaskedBatch]  # function that masks a batch
 
 
 def _uniform(request: MaskingRequest) -> MaskedBatch:
     from electra_zh.pretraining import mask_tensors
 
-    batch, special, key, mask_prob, slots, rates = request
-    return mask_tensors.uniform(
-        batch, special, key, mask_prob=mask_prob, max_predictions=slots, shown=rates
-    )
+    return mask_tensors.uniform(request)
 
 
 def _of_words(*fractions: float) -> Callable[[MaskingRequest], MaskedBatch]:
@@ -79,16 +45,7 @@ def _of_words(*fractions: float) -> Callable[[MaskingRequest], MaskedBatch]:
     def mask(request: MaskingRequest) -> MaskedBatch:
         from electra_zh.pretraining import mask_tensors
 
-        batch, special, key, mask_prob, slots, rates = request
-        return mask_tensors.whole_words(
-            batch,
-            special,
-            key,
-            mask_prob=mask_prob,
-            max_predictions=slots,
-            shares=fractions,
-            shown=rates,
-        )
+        return mask_tensors.whole_words(request, fractions)
 
     return mask
 

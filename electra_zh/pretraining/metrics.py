@@ -24,66 +24,42 @@ from electra_zh.pretraining.objectives.base import (
 # The thresholds of tf.metrics.auc: 200, the outer ones just outside of [0, 1].
 _THRESHOLDS = np.array([-1e-7, *((i + 1) / 199 for i in range(198)), 1.0 + 1e-7], dtype=np.float32)
 _BUCKETS = len(_THRESHOLDS) + 1
+_BUCKET_OF_ZERO = int(np.searchsorted(_THRESHOLDS, np.float32(0.0), side="left"))
 
 
 class TrainingSums(NamedTuple):
-    """Sums over training steps; scalars but for the histograms.
+    """Sums over training steps; scalars but for the histograms."""
 
-    Attributes:
-      steps: number of steps.
-      loss: sum of the total losses; likewise `gen_loss` and `disc_loss`.
-      predicted_replaced: number of tokens that the discriminator predicts as replaced.
-      disc_positives: [201], histogram of its probability at replaced tokens, over real positions.
-      disc_negatives: [201], the same at original tokens.
-    """
-
-    steps: tf.Tensor
-    loss: tf.Tensor
+    steps: tf.Tensor  # number of steps
+    loss: tf.Tensor  # sum of the total losses; likewise `gen_loss` and `disc_loss`
     gen_loss: tf.Tensor
     disc_loss: tf.Tensor
-    predicted_replaced: tf.Tensor
+    predicted_replaced: tf.Tensor  # number of tokens that the discriminator predicts as replaced
+    # [201], histogram of its probability at replaced tokens, over real positions
     disc_positives: tf.Tensor
-    disc_negatives: tf.Tensor
+    disc_negatives: tf.Tensor  # [201], the same at original tokens
 
 
 class EvaluationSums(NamedTuple):
-    """Sums over evaluation batches; scalars but for the histograms.
+    """Sums over evaluation batches; scalars but for the histograms."""
 
-    Attributes:
-      batches: number of batches.
-      loss: sum of the batches' total losses.
-      masked: number of masked positions.
-      masked_lm_loss: sum of their losses.
-      masked_lm_correct: of them, those whose likeliest token is the true one.
-      sampled_correct: of them, those where the sampled token is the true one.
-      examples: number of examples.
-      disc_loss: sum of the examples' mean losses.
-      padding: number of padded positions.
-      real: number of the others.
-      disc_correct: of them, those that the discriminator gets right.
-      predicted_replaced: of them, those that it takes to be replaced.
-      replaced: of them, those that are replaced.
-      true_replaced: of them, those where both hold.
-      disc_positives: [201], histogram of its probability at replaced tokens, over real positions.
-      disc_negatives: [201], the same at original tokens.
-    """
-
-    batches: tf.Tensor
-    loss: tf.Tensor
-    masked: tf.Tensor
-    masked_lm_loss: tf.Tensor
-    masked_lm_correct: tf.Tensor
-    sampled_correct: tf.Tensor
-    examples: tf.Tensor
-    disc_loss: tf.Tensor
-    padding: tf.Tensor
-    real: tf.Tensor
-    disc_correct: tf.Tensor
-    predicted_replaced: tf.Tensor
-    replaced: tf.Tensor
-    true_replaced: tf.Tensor
+    batches: tf.Tensor  # number of batches
+    loss: tf.Tensor  # sum of the batches' total losses
+    masked: tf.Tensor  # number of masked positions
+    masked_lm_loss: tf.Tensor  # sum of their losses
+    masked_lm_correct: tf.Tensor  # of them, those whose likeliest token is the true one
+    sampled_correct: tf.Tensor  # of them, those where the sampled token is the true one
+    examples: tf.Tensor  # number of examples
+    disc_loss: tf.Tensor  # sum of the examples' mean losses
+    padding: tf.Tensor  # number of padded positions
+    real: tf.Tensor  # number of the others
+    disc_correct: tf.Tensor  # of them, those that the discriminator gets right
+    predicted_replaced: tf.Tensor  # of them, those that it takes to be replaced
+    replaced: tf.Tensor  # of them, those that are replaced
+    true_replaced: tf.Tensor  # of them, those where both hold
+    # [201], histogram of its probability at replaced tokens, over real positions
     disc_positives: tf.Tensor
-    disc_negatives: tf.Tensor
+    disc_negatives: tf.Tensor  # [201], the same at original tokens
 
 
 def zero_training_sums() -> TrainingSums:
@@ -184,7 +160,7 @@ def evaluation_results(sums: EvaluationSums) -> dict[str, float]:
     if positives.sum() + negatives.sum() == 0:
         return results
     with_padding = negatives.copy()
-    with_padding[_bucket_of_zero()] += total["padding"]
+    with_padding[_BUCKET_OF_ZERO] += total["padding"]
     return results | {
         "sampled_masked_lm_accuracy": _ratio(total["sampled_correct"], masked),
         "disc_loss": _ratio(total["disc_loss"], total["examples"]),
@@ -218,10 +194,6 @@ def _histograms(disc: DiscriminatorOutput, real: tf.Tensor) -> tuple[tf.Tensor, 
     counts = tf.stack([real * replaced, real * (1.0 - replaced)], -1)
     histogram = tf.math.unsorted_segment_sum(tf.reshape(counts, [-1, 2]), buckets, _BUCKETS)
     return histogram[:, 0], histogram[:, 1]
-
-
-def _bucket_of_zero() -> int:
-    return int(np.searchsorted(_THRESHOLDS, np.float32(0.0), side="left"))
 
 
 def _correct(ids: tf.Tensor, mlm: MaskedLmOutput) -> tf.Tensor:

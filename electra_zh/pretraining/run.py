@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -14,14 +14,13 @@ from electra_zh import files, locks, progress
 from electra_zh.data import pipeline
 from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
-from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.evaluate import make_evaluation
+from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
-from electra_zh.training import checkpoints, devices, loop
+from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
 
 
@@ -46,36 +45,38 @@ class Program:
 
 
 class PreparedRun(NamedTuple):
-    """A run that is checked and ready to be trained.
+    """A run that is checked and ready to be trained."""
 
-    Attributes:
-      run: the run.
-      shards: of the training data.
-      eval_shards: of the held-out data; None for none.
-      first_weights: weights of a new run; None for random weights, and to resume.
-    """
-
-    run: Run
-    shards: tuple[pipeline.Shard, ...]
-    eval_shards: tuple[pipeline.Shard, ...] | None
+    run: Run  # the run
+    shards: tuple[pipeline.Shard, ...]  # of the training data
+    eval_shards: tuple[pipeline.Shard, ...] | None  # of the held-out data; None for none
+    # weights of a new run; None for random weights, and to resume
     first_weights: FirstWeights | None
+
+    @property
+    def examples(self) -> int:
+        """Number of training examples."""
+        return sum(shard.examples for shard in self.shards)
+
+    @property
+    def epochs(self) -> float:
+        """How often the complete run reads each example."""
+        return self.run.config.num_train_steps * self.run.config.train_batch_size / self.examples
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
-        run, config = self.run, self.run.config
-        examples = sum(shard.examples for shard in self.shards)
+        run, config, model = self.run, self.run.config, self.run.config.model
         start = "a new run"
         if not checkpoints.is_empty(run.checkpoints):
             start = f"resumes from {checkpoints.find(run.checkpoints)}"
-        model = config.model
         lines = [
             f"run: {run.folder}, {start}",
-            f"data: {examples:,} examples of length {config.max_seq_length} "
+            f"data: {self.examples:,} examples of length {config.max_seq_length} "
             f"(shards: {len(self.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
             f"training: {config.num_train_steps:,} steps of {config.train_batch_size:,} sequences, "
-            f"{config.num_train_steps * config.train_batch_size / examples:.2f} epochs",
+            f"{self.epochs:.2f} epochs",
         ]
         if run.init is not None:
             lines.append(f"first weights: {run.init}")
@@ -121,8 +122,7 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
     first_weights = None
     if run.init is not None and checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
-    length, words = run.config.max_seq_length, run.config.needs_words
-    shards = pipeline.open_shards(data, max_seq_length=length, words=words)
+    shards = open_shards(run.config, data)
     if request.eval_data is not None:
         run = dataclasses.replace(run, eval_data=_absolute(request.eval_data))
     return PreparedRun(run, shards, _open_eval_shards(run, request.eval_data), first_weights)
@@ -144,161 +144,129 @@ def _open_eval_shards(run: Run, given: str | None) -> tuple[pipeline.Shard, ...]
             path,
         )
         return None
-    source = open_data_source(path, default=run.vocabulary)
-    source.check_fits(run.vocabulary, run.tokenizer)
-    length, words = run.config.max_seq_length, run.config.needs_words
-    return pipeline.open_shards(path, max_seq_length=length, words=words)
+    return open_held_out(run, path)
 
 
 def pretrain(prepared: PreparedRun) -> bool:
     """Trains a run to its last step, resuming from its newest checkpoint.
 
-    Returns:
-      True if the run reached its last step; False after SIGINT or SIGTERM.
+    Returns True if the run reached its last step, False after SIGINT or SIGTERM.
 
     Raises:
       UserError: the loss became NaN.
     """
-    with locks.locked(prepared.run.folder):
-        return _train(prepared)
-
-
-def _train(prepared: PreparedRun) -> bool:
-    run, shards, eval_shards, first_weights = prepared
-    config = run.config
-    state = TrainState(config, run.vocabulary)
-    saver = _Saver(run, state, examples=sum(shard.examples for shard in shards))
-    first_step = saver.restore()
-    if first_step >= config.num_train_steps:
-        logging.info("The run in %s is finished: it has done its %d steps.", run.folder, first_step)
-        return True
-    with loop.Interrupt() as interrupt:
-        run.save()
-        if first_weights is not None:
-            _begin(state, saver, first_weights)
-        _announce(run, state, shards, first_step)
-        last_step = _loop(run, state, saver, shards, eval_shards, first_step, interrupt)
-    if last_step < config.num_train_steps:
+    run, total = prepared.run, prepared.run.config.num_train_steps
+    with locks.locked(run.folder):
+        training = _Training(prepared)
+        first_step = training.restore()
+        if first_step >= total:
+            what = "The run in %s is finished: it has done its %d steps."
+            logging.info(what, run.folder, first_step)
+            return True
+        with loop.Interrupt() as interrupt:
+            run.save()
+            if prepared.first_weights is not None:
+                # With a checkpoint of them the run does not need their source any more.
+                prepared.first_weights.assign(training.state)
+                training.save(0)
+            last_step = training.run(first_step, interrupt)
+    if last_step < total:
         logging.info(
             "%s: saved at step %d of %d. Rerun the command to resume.",
             interrupt.signal_name,
             last_step,
-            config.num_train_steps,
+            total,
         )
         return False
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
     return True
 
 
-class _Saver:
-    """Saves and restores the checkpoints of a run."""
+class _Training:
+    """A run in training: its networks and optimizer, its data and its checkpoints."""
 
-    def __init__(self, run: Run, state: TrainState, *, examples: int) -> None:
-        """Takes the run, its training state, and the number of examples of its data."""
-        config = run.config
-        self._run, self._state, self._examples = run, state, examples
-        self._store = checkpoints.CheckpointStore(run.checkpoints, keep=config.keep_checkpoint_max)
+    def __init__(self, prepared: PreparedRun) -> None:
+        self._prepared = prepared
+        self._run, self._config = prepared.run, prepared.run.config
+        self.state = TrainState(self._config, self._run.vocabulary)
+        self._store = checkpoints.CheckpointStore(
+            self._run.checkpoints, keep=self._config.keep_checkpoint_max
+        )
 
     def save(self, step: int) -> None:
         """Saves the checkpoint of a step, with the settings and the position in the data."""
-        config = self._run.config
-        read = step * config.train_batch_size
+        read, examples = step * self._config.train_batch_size, self._prepared.examples
         data = {
             "fingerprint": self._run.data_fingerprint,
-            "examples": self._examples,
+            "examples": examples,
             "examples_read": read,
-            "epoch": read // self._examples,
-            "example_in_epoch": read % self._examples,
+            "epoch": read // examples,
+            "example_in_epoch": read % examples,
         }
-        self._state.save(self._store, step, state={"settings": config.to_dict(), "data": data})
+        settings = self._config.to_dict()
+        self.state.save(self._store, step, state={"settings": settings, "data": data})
 
     def restore(self) -> int:
         """Restores the newest checkpoint and returns its step; 0 if there is none."""
-        return self._state.restore(self._store) or 0
+        return self.state.restore(self._store) or 0
 
-
-def _begin(state: TrainState, saver: _Saver, first_weights: FirstWeights) -> None:
-    """Assigns and saves the first weights; their source is not needed any more."""
-    warm_start.log(first_weights)
-    first_weights.assign(state)
-    saver.save(0)
-
-
-def _loop(
-    run: Run,
-    state: TrainState,
-    saver: _Saver,
-    shards: tuple[pipeline.Shard, ...],
-    eval_shards: tuple[pipeline.Shard, ...] | None,
-    first_step: int,
-    interrupt: loop.Interrupt,
-) -> int:
-    """Trains from `first_step` to the last step, or to a signal, and saves there."""
-    config = run.config
-    log = MetricsLog(run.folder, resume_step=first_step)
-    batches = pipeline.batches(
-        shards,
-        batch_size=config.train_batch_size,
-        max_seq_length=config.max_seq_length,
-        seed=config.seed,
-        start_example=first_step * config.train_batch_size,
-        words=config.needs_words,
-    )
-    inner = loop.make_inner_loop(Program(state), batches, jit_compile=devices.use_xla())
-    total = config.num_train_steps
-    with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
-        reporter = Reporter(config, log, bar)
-        actions = [loop.Action(config.log_steps, reporter.log)]
-        if eval_shards is not None:
-            evaluate = _evaluation(state, config, eval_shards, log)
-            actions.append(loop.Action(config.save_checkpoints_steps, evaluate))
-        actions.append(loop.Action(config.save_checkpoints_steps, saver.save))
-        last_step = loop.run(
-            inner,
-            first_step=first_step,
-            last_step=total,
-            actions=actions,
-            on_call=reporter.add,
-            interrupt=interrupt,
-            steps_per_call=config.iterations_per_loop,
+    def run(self, first_step: int, interrupt: loop.Interrupt) -> int:
+        """Trains from `first_step` to the last step, or to a signal, and saves there."""
+        self._announce(first_step)
+        config, total = self._config, self._config.num_train_steps
+        log = MetricsLog(self._run.folder, resume_step=first_step)
+        batches = pipeline.batches(
+            self._prepared.shards,
+            batch_size=config.train_batch_size,
+            max_seq_length=config.max_seq_length,
+            seed=config.seed,
+            start_example=first_step * config.train_batch_size,
+            words=config.needs_words,
         )
-    if last_step < total:
-        saver.save(last_step)
-    return last_step
+        inner = loop.make_inner_loop(Program(self.state), batches, jit_compile=loop.use_xla())
+        with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
+            reporter = Reporter(config, log, bar)
+            last_step = loop.run(
+                inner,
+                first_step=first_step,
+                last_step=total,
+                actions=self._actions(log, reporter),
+                on_call=reporter.add,
+                interrupt=interrupt,
+                steps_per_call=config.iterations_per_loop,
+            )
+        if last_step < total:
+            self.save(last_step)
+        return last_step
 
+    def _announce(self, first_step: int) -> None:
+        variables = self.state.objective.trainable_variables
+        logging.info(
+            "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
+            f"Resuming from step {first_step}" if first_step else "New run",
+            sum(variable.shape.num_elements() for variable in variables) / 1e6,
+            self._config.precision,
+            f"{self._prepared.examples:,}",
+            len(self._prepared.shards),
+            self._config.num_train_steps,
+            self._config.train_batch_size,
+            self._prepared.epochs,
+        )
 
-def _announce(
-    run: Run, state: TrainState, shards: tuple[pipeline.Shard, ...], first_step: int
-) -> None:
-    config = run.config
-    examples = sum(shard.examples for shard in shards)
-    weights = sum(variable.shape.num_elements() for variable in state.objective.trainable_variables)
-    epochs = config.num_train_steps * config.train_batch_size / examples
-    logging.info(
-        "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
-        f"Resuming from step {first_step}" if first_step else "New run",
-        weights / 1e6,
-        config.precision,
-        f"{examples:,}",
-        len(shards),
-        config.num_train_steps,
-        config.train_batch_size,
-        epochs,
-    )
+    def _actions(self, log: MetricsLog, reporter: Reporter) -> list[loop.Action]:
+        """Returns the logging, the evaluation and the saving, in this order."""
+        config, shards = self._config, self._prepared.eval_shards
+        actions = [loop.Action(config.log_steps, reporter.log)]
+        if shards is not None:
+            evaluate = make_evaluation(
+                self.state.objective, config, shards, max_batches=config.num_eval_steps
+            )
 
+            def run_and_log(step: int) -> None:
+                results = evaluate()
+                log.write(step, "eval", results)
+                shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+                logging.info("Evaluation at step %d: %s", step, shown)
 
-def _evaluation(
-    state: TrainState,
-    config: PretrainConfig,
-    shards: tuple[pipeline.Shard, ...],
-    log: MetricsLog,
-) -> Callable[[int], None]:
-    evaluate = make_evaluation(state.objective, config, shards, max_batches=config.num_eval_steps)
-
-    def run_and_log(step: int) -> None:
-        results = evaluate()
-        log.write(step, "eval", results)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
-        logging.info("Evaluation at step %d: %s", step, shown)
-
-    return run_and_log
+            actions.append(loop.Action(config.save_checkpoints_steps, run_and_log))
+        return [*actions, loop.Action(config.save_checkpoints_steps, self.save)]

@@ -72,10 +72,7 @@ def variables_by_name(module: tf.Module) -> dict[str, tf.Variable]:
 
 def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:
     """Returns the networks with their initial weights."""
-    special = SpecialIds(
-        pad=vocabulary.pad_id, cls=vocabulary.cls_id, sep=vocabulary.sep_id, mask=vocabulary.mask_id
-    )
-    return build_objective(config, special)
+    return build_objective(config, SpecialIds.of(vocabulary))
 
 
 def restore_objective(run: Run, *, checkpoint: int | None = None) -> Objective:

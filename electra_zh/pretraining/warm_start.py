@@ -1,10 +1,10 @@
-"""The first weights of a run from another model: what is taken, what starts fresh, what is left.
+"""The first weights of a run, taken from another model.
 
 - The encoder must fit, every tensor of it. It becomes the discriminator, or the only network of
   plain masked LM; a BERT's encoder too.
-- The generator is taken whole or not at all, and its masked-LM head with it: layers that meet
-  strange neighbours are worth nothing. A head of masked LM goes with the network that it was
-  trained on: BERT's into plain masked LM, not into a generator.
+- The generator is taken completely or not at all, with its masked LM head: single layers are worth
+  nothing between fresh ones. A masked LM head is taken with the network that it was trained on:
+  BERT's into plain masked LM, not into a generator.
 - The step starts at 0, and with it schedule and data. The optimizer's slots start at zero, or with
   `keep_optimizer` as the source's. The source is not needed once the run has saved.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -33,28 +33,28 @@ from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.training import checkpoints
 from electra_zh.training.optimizers import optimizer_class
 
-# Settings of a size that shapes or heads depend on, beside vocabulary and positions.
+# Settings of a size that must match the source; vocabulary and positions are made to fit.
 _SIZES = (
     *("embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
     *("intermediate_size", "type_vocab_size"),
 )
 
 
+Shape = tuple[int, ...]
+ShapePair = tuple[str, Shape | None, Shape | None]
+
+
 class FirstWeights(NamedTuple):
-    """Weights for a new run.
+    """Weights for a new run."""
 
-    Attributes:
-      tensors: what is loaded, by the names of the run's variables.
-      lines: report of what is loaded and what is not.
-      slots: the optimizer's slots, by name; empty for a new optimizer.
-    """
-
-    tensors: Mapping[str, np.ndarray]
-    lines: tuple[str, ...]
-    slots: Mapping[str, np.ndarray]
+    tensors: Mapping[str, np.ndarray]  # what is loaded, by the names of the run's variables
+    lines: tuple[str, ...]  # report of the loaded and the fresh weights
+    slots: Mapping[str, np.ndarray]  # the optimizer's slots, by name; empty for a new optimizer
 
     def assign(self, state: TrainState) -> None:
-        """Assigns the weights and slots; the others keep their initial values."""
+        """Assigns the weights and slots and logs the report; others keep their initial values."""
+        for line in self.lines:
+            logging.info("%s", line)
         variables = variables_by_name(state.objective) | state.optimizer.state_tensors()
         for name, value in {**self.tensors, **self.slots}.items():
             variables[name].assign(value)
@@ -70,7 +70,7 @@ def read(init: Init) -> Weights:
         weights = source.open_source(init.source)
         if weights.vocabulary is None:
             raise UserError(
-                f"{init.source} has no vocabulary: put its vocab.txt beside it (or spm.model)"
+                f"{init.source} has no vocabulary: put its vocab.txt or spm.model next to it"
             )
         if init.layers:
             weights = adapt.select_layers(weights, init.layers)
@@ -87,7 +87,7 @@ def read(init: Init) -> Weights:
 
 
 def describe(init: Init, weights: Weights) -> Init:
-    """Returns `init` with what it turned out to be, as the run's config.json keeps it."""
+    """Returns `init` with the properties of its model, for the run's config.json."""
     positions = weights.trained.length if weights.trained else weights.model.max_position_embeddings
     return dataclasses.replace(
         init,
@@ -107,7 +107,7 @@ def _digest(weights: Weights) -> str:
 
 
 def size_of(weights: Weights) -> SourceSize:
-    """Returns what `model=source` stands for."""
+    """Returns the size that `model=source` names."""
     model, generator = weights.model, weights.generator
     if generator is None:
         return SourceSize(model, {})
@@ -140,11 +140,7 @@ def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
 
 
 def first_weights(weights: Weights, run: Run) -> FirstWeights:
-    """Returns what a new run takes of a model.
-
-    Args:
-      weights: what `read` returned.
-      run: the new run.
+    """Returns the weights of a model from `read` that a new run takes.
 
     Raises:
       UserError: the encoder does not fit; the message names a tensor and both shapes.
@@ -210,9 +206,7 @@ def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
     """Checks all of the encoder but the rows of tokens and positions, which are made to fit."""
     wanted = part_shapes("encoder", config.model)
     found = {name: value.shape for name, value in weights.part("encoder").items()}
-    names = [*wanted, *(name for name in found if name not in wanted)]
-    for name in names:
-        old, new = found.get(name), wanted.get(name)
+    for name, old, new in _pairs(found, wanted):
         skipped = 1 if name.endswith(("/word_embeddings", "/position_embeddings")) else 0
         if old is None or new is None or old[skipped:] != new[skipped:]:
             raise UserError(
@@ -227,7 +221,13 @@ def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
         )
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
+def _pairs(found: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Iterator[ShapePair]:
+    """Yields each name with its shape in either; None where it is missing."""
+    for name in dict.fromkeys((*wanted, *found)):
+        yield name, found.get(name), wanted.get(name)
+
+
+def _shape(shape: Shape | None) -> str:
     return "missing" if shape is None else str(list(shape))
 
 
@@ -235,12 +235,12 @@ def _size_advice(old: ModelConfig, new: ModelConfig) -> str:
     different = [name for name in _SIZES if getattr(old, name) != getattr(new, name)]
     settings = " ".join(f"{name}={getattr(old, name)}" for name in different)
     deeper = old.num_hidden_layers > new.num_hidden_layers
-    layers = f"; --init-layers first:{new.num_hidden_layers} takes so many layers" if deeper else ""
+    layers = f"; --init-layers first:{new.num_hidden_layers} takes that many" if deeper else ""
     return f"model=source takes the source's size ({settings}){layers}"
 
 
 def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
-    """Returns why the run's generator is not the source's; None where it is, or there is none."""
+    """Returns the reason for a fresh generator; None to take the source's, or without one."""
     wanted, found = _networks(config).generator, weights.generator
     if wanted is None:
         return None
@@ -248,17 +248,14 @@ def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
         return "the source has none"
     own = config.untied_generator_embeddings
     if weights.has_own_embeddings and not own:
-        return "the source's has embeddings of its own (untied_generator_embeddings=true)"
+        return "the source's has separate embeddings (untied_generator_embeddings=true)"
     if found.num_attention_heads != wanted.num_attention_heads:
         heads = found.num_attention_heads, wanted.num_attention_heads
         return f"the source's has {heads[0]} attention heads, this run's {heads[1]}"
-    tensors = _generator_tensors(weights, own=own)
-    shapes = part_shapes("generator", wanted, embeddings=own)
-    for name in [*shapes, *(name for name in tensors if name not in shapes)]:
-        old, new = tensors.get(name), shapes.get(name)
-        if old is None or old.shape != new:
-            shape = None if old is None else old.shape
-            return f"{name} is {_shape(shape)} in the source and {_shape(new)} in this run"
+    shapes = {name: value.shape for name, value in _generator_tensors(weights, own=own).items()}
+    for name, old, new in _pairs(shapes, part_shapes("generator", wanted, embeddings=own)):
+        if old != new:
+            return f"{name} is {_shape(old)} in the source and {_shape(new)} in this run"
     return None
 
 
@@ -270,7 +267,7 @@ def _generator_tensors(weights: Weights, *, own: bool) -> dict[str, np.ndarray]:
 def _taken(
     weights: Weights, config: PretrainConfig, *, with_generator: bool
 ) -> dict[str, np.ndarray]:
-    """Returns what of a fitted model goes into the run."""
+    """Returns the tensors of a fitted model that the run takes."""
     tensors = weights.part("encoder")
     generator, masked_lm, has_detection = _networks(config)
     if generator is not None and with_generator:
@@ -287,7 +284,7 @@ def _taken(
 def _meaning(
     weights: Weights, config: PretrainConfig, taken: Mapping[str, np.ndarray], misfit: str | None
 ) -> list[str]:
-    """Returns sentences on what parts that start fresh mean for the run."""
+    """Returns the consequences of parts that start fresh, as lines."""
     lines = []
     if misfit is not None:
         shared = "" if config.untied_generator_embeddings else ", but for the shared embeddings"
@@ -302,13 +299,7 @@ def _meaning(
         lines.append(f"the head of masked LM starts fresh: the source's belongs to {trained}")
     if _networks(config).has_detection and "rtd_head/output/bias" not in taken:
         lines.append(
-            "the detection head starts fresh: the encoder was not trained as a discriminator, or "
-            "its head was left out of the source"
+            "the detection head starts fresh: the source has none, or its encoder was not trained "
+            "as a discriminator"
         )
     return lines
-
-
-def log(first: FirstWeights) -> None:
-    """Logs what is loaded and what is not."""
-    for line in first.lines:
-        logging.info("%s", line)

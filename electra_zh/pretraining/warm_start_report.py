@@ -1,4 +1,4 @@
-"""What a run that starts from another model says of it, and the rates that it proposes."""
+"""The report of a run that starts from another model, and the learning rate that it suggests."""
 
 from __future__ import annotations
 
@@ -37,28 +37,27 @@ def table(taken: Iterable[str], wanted: Iterable[str], found: Iterable[str]) -> 
 
 
 def tokens_line(tokens: TokenCounts) -> str:
-    """Returns where the rows of the vocabulary come from."""
+    """Returns the origins of the embeddings of tokens."""
     return (
         f"tokens: {tokens.shared:,} are the source's; of {tokens.composed + tokens.random:,} new "
         f"ones {tokens.composed:,} start as the mean of their pieces and {tokens.random:,} "
-        f"at random; {tokens.dropped:,} of the source's are left out"
+        f"at random; {tokens.dropped:,} of the source's are dropped"
     )
 
 
 def positions_line(kept: int, positions: int) -> str:
-    """Returns where the rows of the positions come from."""
+    """Returns the origins of the embeddings of positions."""
     copied = positions - kept
     more = f"; the other {copied:,} start as copies of them, from the first on" if copied else ""
     return f"positions: {kept:,} are the source's{more}"
 
 
 def advice(weights: Weights, config: PretrainConfig) -> str:
-    """Returns a line that proposes learning rate and warm-up for going on from trained weights.
+    """Returns a line that suggests learning rate and warm-up for continued pretraining.
 
-    The rule: the rate that the source was trained at, times the ratio of the batches where this
-    run's is smaller, times its square root where it is larger: the more cautious of the two usual
-    rules either way. The warm-up is a tenth of the steps up to 1,000, or 1 % of a long run: Adam's
-    averages start empty, but the weights need no more.
+    The rule: the source's rate times the ratio of the batches if this run's is smaller, times its
+    square root if it is larger, the more cautious of the two usual rules. The warm-up is a tenth of
+    the steps up to 1,000, or 1 % of a long run: only Adam's averages start empty.
     """
     trained = weights.trained
     if trained is not None:

@@ -1,1 +1,1 @@
-"""Training that knows nothing of what is trained: loop, optimizer, checkpoints, logs."""
+"""Training independent of the model: loop, optimizer, checkpoints, logs."""

@@ -30,31 +30,22 @@ _OLD_NAME = re.compile(r"^(ckpt-(\d+))\.index$")
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint in memory.
+    """A checkpoint in memory."""
 
-    Attributes:
-      step: training steps done.
-      model: the weights by name.
-      optimizer: the optimizer's slots by name; empty where they were not asked for.
-      state: what state.json holds.
-    """
-
-    step: int
-    model: dict[str, np.ndarray]
+    step: int  # training steps done
+    model: dict[str, np.ndarray]  # the weights by name
+    # the optimizer's slots by name; empty where they were not asked for
     optimizer: dict[str, np.ndarray]
-    state: dict[str, Any]
+    state: dict[str, Any]  # what state.json holds
 
 
 class CheckpointStore:
-    """The checkpoints of one run: one folder each, named after their steps (`ckpt-1000`)."""
+    """The checkpoints of one run: one folder each, named after their steps (`ckpt-1000`).
+
+    The folder is made when the first is saved. The newest `keep` of them are kept.
+    """
 
     def __init__(self, folder: str, *, keep: int) -> None:
-        """Makes the store.
-
-        Args:
-          folder: where the checkpoints are; made when the first is saved.
-          keep: number of checkpoints to keep, the newest ones.
-        """
         self.folder = folder
         self._keep = keep
 
@@ -68,14 +59,13 @@ class CheckpointStore:
     ) -> str:
         """Saves the checkpoint of `step`, removes those that are too old, and returns its path.
 
-        Args:
-          step: training steps done.
-          model: the weights by name, as arrays or variables.
-          optimizer: the optimizer's slots, likewise; without any there is no file of them.
-          state: further values for state.json.
+        `model` and `optimizer` are arrays or variables by name; `state` is added to state.json.
+        Without slots of an optimizer there is no file of them.
         """
         path = files.join(self.folder, f"ckpt-{step}")
-        self._remove_unfinished()
+        for name in files.list_dir(self.folder) if files.exists(self.folder) else []:
+            if files.is_partial(name):
+                files.remove_tree(files.join(self.folder, name))
         tensors = {name: t for name, t in ((MODEL, model), (OPTIMIZER, optimizer)) if t}
         with files.new_folder(path, replace=True) as partial:
             sums = {
@@ -91,26 +81,13 @@ class CheckpointStore:
         return path
 
     def latest(self) -> Checkpoint | None:
-        """Reads the newest checkpoint; None if there is none.
-
-        Raises:
-          UserError: it is damaged.
-        """
+        """Reads the newest checkpoint; None if there is none."""
         paths = _paths(self.folder)
         return read(paths[max(paths)]) if paths else None
 
-    def _remove_unfinished(self) -> None:
-        if files.exists(self.folder):
-            for name in filter(files.is_partial, files.list_dir(self.folder)):
-                files.remove_tree(files.join(self.folder, name))
-
 
 def read(path: str, *, optimizer: bool = True) -> Checkpoint:
-    """Reads a checkpoint and verifies its checksums.
-
-    Args:
-      path: from `find`.
-      optimizer: read the optimizer's slots, too.
+    """Reads a checkpoint, by default with the optimizer's slots, and verifies its checksums.
 
     Raises:
       UserError: the checkpoint is damaged, or was written by a newer version.
@@ -145,12 +122,7 @@ def _advice(path: str) -> str:
 
 
 def assign(variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, where: str) -> None:
-    """Assigns to each variable the tensor of its name; other tensors are ignored.
-
-    Args:
-      variables: variables of TensorFlow by name.
-      tensors: from a checkpoint.
-      where: the checkpoint's path, for error messages.
+    """Assigns to each variable the tensor of its name in the checkpoint `where`; ignores others.
 
     Raises:
       UserError: a tensor is missing or has another shape; nothing is assigned then.
@@ -211,7 +183,7 @@ def _paths(folder: str) -> dict[int, str]:
 
 
 def _remove(path: str) -> None:
-    """Removes a checkpoint; it stops counting as one with the first file that goes."""
+    """Removes a checkpoint; without the first file that is removed it does not count as one."""
     if files.is_dir(path):
         files.remove(files.join(path, STATE))
         files.remove_tree(path)

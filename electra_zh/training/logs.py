@@ -1,4 +1,4 @@
-"""What a run leaves to read: `metrics.jsonl` and TensorBoard summaries."""
+"""Logs of a run: `metrics.jsonl` and TensorBoard summaries."""
 
 from __future__ import annotations
 
@@ -14,17 +14,11 @@ from electra_zh import files
 class MetricsLog:
     """Writes each line of metrics to `metrics.jsonl` and to TensorBoard event files.
 
-    A resumed run first drops the lines after the step that it goes on from, so the file is that
-    of a run that was never stopped.
+    A resumed run first drops the lines after the step that it resumes from, 0 for a new run. So the
+    file is that of a run that was never stopped.
     """
 
     def __init__(self, folder: str, *, resume_step: int) -> None:
-        """Opens the log of a run's folder.
-
-        Args:
-          folder: the run's folder.
-          resume_step: the step that training goes on from; 0 for a new run.
-        """
         self._path = files.join(folder, "metrics.jsonl")
         self._lines: list[str] = []
         if files.exists(self._path):
@@ -38,13 +32,7 @@ class MetricsLog:
         return [json.loads(line) for line in self._lines]
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
-        """Appends one line.
-
-        Args:
-          step: the step after which the metrics were taken.
-          kind: `train` or `eval`.
-          metrics: name to value.
-        """
+        """Appends one line of the metrics after `step`; `kind` is `train` or `eval`."""
         line = json.dumps({"step": step, "kind": kind, **metrics})
         if files.is_remote(self._path):
             # Object stores cannot append: write the whole file, it is small.

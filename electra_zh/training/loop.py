@@ -25,7 +25,7 @@ Sums = Any
 
 
 class Program(Protocol):
-    """What the inner loop needs of the thing that is trained."""
+    """The step that the inner loop repeats."""
 
     def zero_sums(self) -> Sums:
         """Returns the sums before the first step."""
@@ -34,15 +34,26 @@ class Program(Protocol):
         """Takes one optimizer step on a batch and returns the step's sums."""
 
 
+def use_xla() -> bool | None:
+    """Returns whether whole steps are compiled by XLA: True on a GPU, None (no) on CPU.
+
+    On CPU XLA's matrix products are slower than TensorFlow's, and only the operations between them
+    are compiled (`models/layers.py`).
+    """
+    return True if tf.config.list_physical_devices("GPU") else None
+
+
+def is_tpu() -> bool:
+    """Returns whether the run's device is a TPU, which takes minutes to compile each shape."""
+    return bool(tf.config.list_logical_devices("TPU"))
+
+
 def make_inner_loop(
     program: Program, batches: tf.data.Dataset, *, jit_compile: bool | None = None
 ) -> Callable[[int], Sums]:
     """Returns a function that runs n steps in one call and returns the sums over them.
 
-    Args:
-      program: one step.
-      batches: an endless data set of static-shape batches.
-      jit_compile: whether the step is compiled by XLA; None leaves it to TensorFlow (off).
+    The batches are endless and of one static shape. `jit_compile` is that of `tf.function`.
     """
     iterator: Iterator[Any] = iter(batches)
     step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
@@ -63,15 +74,10 @@ def make_inner_loop(
 
 @dataclasses.dataclass(frozen=True)
 class Action:
-    """Something done at every step that `every` divides, and at the last step.
+    """A function that runs at every step that `every` divides, and at the last step."""
 
-    Attributes:
-      every: steps between two runs.
-      run: called with the step's number, after that step.
-    """
-
-    every: int
-    run: Callable[[int], object]
+    every: int  # steps between two runs
+    run: Callable[[int], object]  # called with the step's number, after that step
 
 
 class Interrupt:
@@ -118,7 +124,7 @@ def run(
       actions: run in this order after the steps that they name.
       on_call: called after each call with (first step, last step, sums), before the actions.
       interrupt: checked between calls; when it is set, the loop returns early.
-      steps_per_call: at most so many steps a call; 0 fits them to about a second.
+      steps_per_call: the most steps of one call; 0 fits them to about a second.
 
     Raises:
       UserError: a sum is NaN or infinite; the message names the steps.

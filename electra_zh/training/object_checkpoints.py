@@ -10,12 +10,37 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from electra_zh.errors import UserError
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SLOTS = {"/adam_m": "m", "/adam_v": "v"}
+# The fields of `TrackableObjectGraph` that are needed here. TensorFlow has no public name for the
+# message; its form is fixed by the files that exist.
+_GRAPH = """
+name: "object_graph.proto"
+package: "electra_zh"
+message_type {
+  name: "Attribute"
+  field { name: "full_name" number: 2 type: TYPE_STRING }
+  field { name: "checkpoint_key" number: 3 type: TYPE_STRING }
+}
+message_type {
+  name: "Node"
+  field {
+    name: "attributes" number: 2 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".electra_zh.Attribute"
+  }
+}
+message_type {
+  name: "Graph"
+  field {
+    name: "nodes" number: 1 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".electra_zh.Node"
+  }
+}
+"""
 
 
 def read(path: str, *, optimizer: bool) -> tuple[int, dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -66,26 +91,7 @@ def _variable_keys(graph: bytes) -> dict[str, str]:
 
 
 def _graph_message() -> Any:
-    """Returns an empty message with the fields of `TrackableObjectGraph` that are needed here.
-
-    TensorFlow has no public name for the message; its form is fixed by the files that exist.
-    """
-    file = descriptor_pb2.FileDescriptorProto(name="object_graph.proto", package="electra_zh")
-    text, message, many = (
-        descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
-        descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE,
-        descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED,
-    )
-    attribute = file.message_type.add(name="Attribute")
-    attribute.field.add(name="full_name", number=2, type=text)
-    attribute.field.add(name="checkpoint_key", number=3, type=text)
-    node = file.message_type.add(name="Node")
-    node.field.add(
-        name="attributes", number=2, type=message, type_name=".electra_zh.Attribute", label=many
-    )
-    graph = file.message_type.add(name="Graph")
-    graph.field.add(name="nodes", number=1, type=message, type_name=".electra_zh.Node", label=many)
+    """Returns an empty message of the form of `_GRAPH`."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    descriptor = pool.FindMessageTypeByName("electra_zh.Graph")
-    return message_factory.GetMessageClass(descriptor)()
+    pool.Add(text_format.Parse(_GRAPH, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("electra_zh.Graph"))()

@@ -32,14 +32,6 @@ def learning_rate(
 
     The schedule over all the steps, TIMES min(1, step / warm-up): warm-up does not delay the decay.
     Parity: update k uses step k, so the first rate is not 0 and the last one is.
-
-    Args:
-      step: scalar integer tensor.
-      peak: the rate without warm-up and decay.
-      num_train_steps: end of the decay.
-      num_warmup_steps: 0 for none.
-      schedule: a name in `SCHEDULES`.
-      power: power of the decay.
     """
     import tensorflow as tf
 
@@ -56,17 +48,11 @@ def layerwise_factors(
 ) -> list[float]:
     """Returns the factors of the variables' learning rates (reference: optimization.py).
 
-    The depth of the embeddings and their projection is 0, that of layer i is i + 1; the factor is
-    decay to the power of n - depth + `top_layer_decay`, and 1 for everything outside the encoder.
+    The depth of the embeddings and their projection is 0, that of layer i is i + 1. The factor is
+    decay to the power of num_hidden_layers - depth + `top_layer_decay` for `encoder/...`, else 1.
 
     Parity: the reference's top layer gets decay squared (`top_layer_decay` 2); published scores
     were made so. 1 is what the paper describes.
-
-    Args:
-      names: of the variables; the encoder's begin with `encoder/`.
-      num_hidden_layers: n.
-      decay: ratio of a layer's rate to that of the layer above.
-      top_layer_decay: the exponent of the top layer.
     """
     factors = []
     for name in names:

@@ -173,11 +173,11 @@ def test_fill_mask_and_detect(job: Job) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fill-mask", "run", "没有"], 'there is no [MASK] in "没有"'),
+        (["fill-mask", "run", "没有"], 'There is no [MASK] in "没有"'),
         (["fill-mask", "run", "--top", "0", "[MASK]"], "top must be at least 1; received 0"),
         (["fill-mask", "data", "[MASK]"], "data is not the folder of a pretraining run"),
         (["detect", "run", "--checkpoint", "7", "一"], "Available: 10, 20, 30"),
-        (["detect", "run", "长" * 600], "a sentence has 602 tokens, at most 512 are possible"),
+        (["detect", "run", "长" * 600], "A sentence has 602 tokens; at most 512 are possible"),
         (["evaluate", "run", "--data", "nowhere"], "No such data folder: nowhere"),
         (["evaluate", "run", "--data", "data", "--batches", "-1"], "batches must be at least 0"),
     ],

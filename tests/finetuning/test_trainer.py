@@ -23,7 +23,7 @@ from electra_zh.finetuning.trainer import Trainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
-from electra_zh.training import devices
+from electra_zh.training import loop
 from electra_zh.training.loop import Interrupt
 from support.tuning import make_classification, make_start, make_texts
 
@@ -114,7 +114,7 @@ def test_a_second_trial_of_the_same_seed_is_the_same(
 
 
 def test_a_tpu_gets_random_batches_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "is_tpu", lambda: True)
+    monkeypatch.setattr(loop, "is_tpu", lambda: True)
     trainer = Fixture(train_batch_size=16).trainer
     expected = batches.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
     plan = trainer.plan(0, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
-from electra_zh.pretraining.mask_tensors import MaskedBatch
+from electra_zh.pretraining.mask_tensors import MaskedBatch, MaskingRequest
 from support.networks import SPECIAL, golden_figures
 
 SPECIALS = [SPECIAL.cls, SPECIAL.sep, SPECIAL.mask]
@@ -31,9 +31,8 @@ def _mask(
 ) -> MaskedBatch:
     """The masked batch as NumPy arrays."""
     batch = {"input_ids": tf.constant(ids, tf.int32), "input_mask": tf.constant(mask, tf.int32)}
-    found = mask_tensors.uniform(
-        batch, SPECIAL, _key(step, seed), mask_prob=mask_prob, max_predictions=max_predictions
-    )
+    key = _key(step, seed)
+    found = mask_tensors.uniform(MaskingRequest(batch, SPECIAL, key, mask_prob, max_predictions))
     assert [value.dtype for value in found] == [tf.int32, tf.int32, tf.int32, tf.float32]
     return MaskedBatch(*[value.numpy() for value in found])
 
@@ -145,7 +144,7 @@ def test_positions_are_uniform_and_85_percent_shown_as_mask() -> None:
     @tf.function
     def mask(step: tf.Tensor) -> MaskedBatch:
         key = RandomKey(0, step)
-        return mask_tensors.uniform(batch, SPECIAL, key, mask_prob=0.2, max_predictions=chosen)
+        return mask_tensors.uniform(MaskingRequest(batch, SPECIAL, key, 0.2, chosen))
 
     counts, shown, pairs = np.zeros(ids.shape[1]), 0, np.zeros([ids.shape[1]] * 2)
     shown_by_slot = np.zeros(chosen)

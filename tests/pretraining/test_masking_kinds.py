@@ -8,8 +8,8 @@ import tensorflow as tf
 from electra_zh.errors import UserError
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
-from electra_zh.pretraining.mask_tensors import MaskedBatch
-from electra_zh.pretraining.masking import MASKINGS, Masking, MaskingRequest
+from electra_zh.pretraining.mask_tensors import MaskedBatch, MaskingRequest
+from electra_zh.pretraining.masking import MASKINGS, Masking
 from electra_zh.pretraining.objectives.base import mask_batch
 from support.networks import SPECIAL, make_batch, tiny
 
@@ -18,7 +18,7 @@ def _first_token(request: MaskingRequest) -> MaskedBatch:
     ids = request.batch["input_ids"]
     positions = tf.ones([ids.shape[0], 1], tf.int32)
     used = tf.ones_like(positions, tf.bool)
-    return mask_tensors.mask_positions(ids, positions, used, request.special, request.key)
+    return mask_tensors.mask_positions(request, positions, used)
 
 
 def test_one_object_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

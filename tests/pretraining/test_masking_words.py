@@ -16,7 +16,7 @@ from scipy import stats
 
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
-from electra_zh.pretraining.mask_tensors import MaskedBatch, ReplacementRates
+from electra_zh.pretraining.mask_tensors import MaskedBatch, MaskingRequest, ReplacementRates
 from electra_zh.pretraining.masking import NGRAM_FRACTIONS
 from support.networks import SPECIAL
 
@@ -65,15 +65,9 @@ def _mask(
     shares: tuple[float, ...] = (),
     shown: ReplacementRates | None = None,
 ) -> MaskedBatch:
-    return mask_tensors.whole_words(
-        batch,
-        SPECIAL,
-        RandomKey(0, tf.cast(step, tf.int64)),
-        mask_prob=mask_prob,
-        max_predictions=slots,
-        shares=shares,
-        shown=shown or ReplacementRates(),
-    )
+    key, rates = RandomKey(0, tf.cast(step, tf.int64)), shown or ReplacementRates()
+    request = MaskingRequest(batch, SPECIAL, key, mask_prob, slots, rates)
+    return mask_tensors.whole_words(request, shares)
 
 
 def _is_masked(found: MaskedBatch) -> np.ndarray:

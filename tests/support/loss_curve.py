@@ -12,7 +12,7 @@ from electra_zh.pretraining.config import resolve
 from electra_zh.pretraining.run import Program
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.training import devices, loop
+from electra_zh.training import loop
 from support.networks import GOLDEN
 
 FILE = GOLDEN / "loss_curve.json"
@@ -33,7 +33,7 @@ def compute() -> dict[str, list[float]]:
         lambda: _batches(*shape), output_signature=dict.fromkeys(names, one)
     )
     program = Program(TrainState(config, VOCABULARY))
-    inner = loop.make_inner_loop(program, batches, jit_compile=devices.use_xla())
+    inner = loop.make_inner_loop(program, batches, jit_compile=loop.use_xla())
     curve: dict[str, list[float]] = {name: [] for name in (*CURVES, "gradient_norm")}
     for _ in range(STEPS):
         sums = inner(1)

@@ -17,58 +17,41 @@ from electra_zh.models.encoder import Encoder
 from electra_zh.models.heads import MaskedLmHead
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.mask_tensors import MaskedBatch, ReplacementRates, SpecialIds
-from electra_zh.pretraining.masking import MASKINGS, MaskingRequest
+from electra_zh.pretraining.mask_tensors import (
+    MaskedBatch,
+    MaskingRequest,
+    ReplacementRates,
+    SpecialIds,
+)
+from electra_zh.pretraining.masking import MASKINGS
 
 
 class MaskedLmOutput(NamedTuple):
-    """What the masked LM computed.
+    """Output of the masked LM."""
 
-    Attributes:
-      loss: float32 scalar, mean of `losses` by the weights of `masked`.
-      losses: float32 [B, N].
-      logits: [M, V] in the compute type.
-      masked: the positions and their true tokens.
-    """
-
-    loss: tf.Tensor
-    losses: tf.Tensor
-    logits: tf.Tensor
-    masked: MaskedBatch
+    loss: tf.Tensor  # float32 scalar, mean of `losses` by the weights of `masked`
+    losses: tf.Tensor  # float32 [B, N]
+    logits: tf.Tensor  # [M, V] in the compute type
+    masked: MaskedBatch  # the positions and their true tokens
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What the discriminator saw and computed.
+    """Input and output of the discriminator."""
 
-    Attributes:
-      loss: float32 scalar, mean of `losses` over the real positions of the batch.
-      losses: float32 [B, L], 0 at padding.
-      logits: float32 [B, L], above 0 where a token is taken to be replaced.
-      input_ids: int32 [B, L], the corrupted input.
-      is_replaced: int32 [B, L], 1 where it differs from the original.
-      sampled_ids: int32 [B, N], what the generator drew at the masked positions.
-    """
-
-    loss: tf.Tensor
-    losses: tf.Tensor
-    logits: tf.Tensor
-    input_ids: tf.Tensor
-    is_replaced: tf.Tensor
-    sampled_ids: tf.Tensor
+    loss: tf.Tensor  # float32 scalar, mean of `losses` over the real positions of the batch
+    losses: tf.Tensor  # float32 [B, L], 0 at padding
+    logits: tf.Tensor  # float32 [B, L], above 0 where a token is taken to be replaced
+    input_ids: tf.Tensor  # int32 [B, L], the corrupted input
+    is_replaced: tf.Tensor  # int32 [B, L], 1 where it differs from the original
+    sampled_ids: tf.Tensor  # int32 [B, N], what the generator drew at the masked positions
 
 
 class PretrainOutput(NamedTuple):
-    """Result of an objective.
+    """Result of an objective."""
 
-    Attributes:
-      loss: float32 scalar to be differentiated.
-      mlm: the generator's, or the only network's, masked LM.
-      disc: None where there is no discriminator.
-    """
-
-    loss: tf.Tensor
-    mlm: MaskedLmOutput
-    disc: DiscriminatorOutput | None
+    loss: tf.Tensor  # float32 scalar to be differentiated
+    mlm: MaskedLmOutput  # the generator's, or the only network's, masked LM
+    disc: DiscriminatorOutput | None  # None where there is no discriminator
 
 
 def mask_batch(
@@ -84,17 +67,12 @@ def mask_batch(
 
 
 class Networks(NamedTuple):
-    """The networks of an objective. `encoder`, which fine-tuning keeps, is always there.
+    """The networks of an objective. `encoder`, which fine-tuning keeps, is always there."""
 
-    Attributes:
-      generator: size of a generator with variables of its own; None without one.
-      masked_lm: size of the network that the masked LM head belongs to; None without the head.
-      has_detection: True with a head of replaced token detection on the encoder.
-    """
-
-    generator: ModelConfig | None
+    generator: ModelConfig | None  # size of a generator with variables of its own; None without one
+    # size of the network that the masked LM head belongs to; None without the head
     masked_lm: ModelConfig | None
-    has_detection: bool
+    has_detection: bool  # True with a head of replaced token detection on the encoder
 
 
 class Objective(tf.Module):

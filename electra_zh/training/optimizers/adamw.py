@@ -10,25 +10,18 @@ import functools
 
 import tensorflow as tf
 
-from electra_zh.training.optimizers.base import Optimizer, UpdateRule, moments
+from electra_zh.training.optimizers.base import Gradient, Optimizer, UpdateRule, moments
 
 
 class AdamWeightDecay(Optimizer):
     """Adam without bias correction, with decoupled weight decay."""
 
-    def update(
-        self,
-        index: int,
-        gradient: tf.Tensor,
-        factor: tf.Tensor,
-        step: tf.Tensor,
-        rate: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the new values of a variable and its slots."""
         rule = self.rules[index]
         slots = self.m[index], self.v[index]
         values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
-            self._variables[index], *slots, gradient, factor, rate, rule
+            self._variables[index], *slots, gradient.value, gradient.factor, gradient.rate, rule
         )
         return values
 

@@ -13,19 +13,21 @@ NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
 
 
 class UpdateRule(NamedTuple):
-    """Numbers of the update of one variable, constants of its compiled kernel.
+    """Numbers of the update of one variable, constants of its compiled kernel."""
 
-    Attributes:
-      beta_1: decay of the mean of gradients.
-      beta_2: decay of the mean of squared gradients.
-      epsilon: added to the root of the latter.
-      weight_decay: rate of the decoupled weight decay; 0 for none.
-    """
+    beta_1: float  # decay of the mean of gradients
+    beta_2: float  # decay of the mean of squared gradients
+    epsilon: float  # added to the root of the latter
+    weight_decay: float  # rate of the decoupled weight decay; 0 for none
 
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    weight_decay: float
+
+class Gradient(NamedTuple):
+    """The gradient of one variable, dense and not yet clipped, and its update's numbers."""
+
+    value: tf.Tensor
+    factor: tf.Tensor  # factor of the value, by the clip
+    step: tf.Tensor  # number of the update
+    rate: tf.Tensor  # learning rate of the variable
 
 
 class Optimizer(tf.Module):
@@ -51,17 +53,11 @@ class Optimizer(tf.Module):
         clip_norm: float = 1.0,
         rate_factors: Sequence[float] | None = None,
     ) -> None:
-        """Makes the slots.
+        """Makes the slots, zeros of the shapes of the variables.
 
-        Args:
-          variables: what to train; each gets two slots of its shape, zero at the start.
-          schedule: the learning rate of update k, counted from 1.
-          weight_decay_rate: for variables whose names do not match `NOT_DECAYED`.
-          beta_1: decay of the mean of gradients.
-          beta_2: decay of the mean of squared gradients.
-          epsilon: added to the root of the latter.
-          clip_norm: the gradients of all variables together are scaled to at most this norm.
-          rate_factors: factors of the variables' learning rates; 1 by default.
+        `schedule` gives the learning rate of update k, counted from 1; a variable's rate is that
+        times its factor, by default 1. The gradients of all variables together are scaled to a norm
+        of at most `clip_norm`. `NOT_DECAYED` names the variables without weight decay.
         """
         super().__init__()
         self._variables = list(variables)
@@ -99,9 +95,8 @@ class Optimizer(tf.Module):
     def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
         """Does one update and returns the global norm of the gradients before the clip.
 
-        Args:
-          gradients: one for each variable, in their order; None counts as zero. Sparse ones are
-            summed over repeated rows first.
+        There is one gradient for each variable, in their order. None counts as zero. Sparse ones
+        are summed over repeated rows first.
         """
         dense = [
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
@@ -117,29 +112,14 @@ class Optimizer(tf.Module):
         for index, (gradient, rate_factor) in enumerate(
             zip(dense, self._rate_factors, strict=True)
         ):
-            values = self.update(index, gradient, factor, step, rate * rate_factor)
+            values = self.update(index, Gradient(gradient, factor, step, rate * rate_factor))
             variables = self._variables[index], self.m[index], self.v[index]
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value, read_value=False)
         return norm
 
-    def update(
-        self,
-        index: int,
-        gradient: tf.Tensor,
-        factor: tf.Tensor,
-        step: tf.Tensor,
-        rate: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the new values of a variable and its slots.
-
-        Args:
-          index: of the variable.
-          gradient: dense, before the clip.
-          factor: factor of the gradient, by the clip.
-          step: the number of the update.
-          rate: learning rate of the variable.
-        """
+    def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the new values of variable number `index` and of its slots."""
         raise NotImplementedError
 
 

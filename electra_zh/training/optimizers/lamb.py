@@ -8,7 +8,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from electra_zh.training.optimizers.base import NOT_DECAYED, Optimizer, UpdateRule, moments
+from electra_zh.training.optimizers.base import (
+    NOT_DECAYED,
+    Gradient,
+    Optimizer,
+    UpdateRule,
+    moments,
+)
 
 
 class Lamb(Optimizer):
@@ -22,22 +28,15 @@ class Lamb(Optimizer):
 
     corrects_bias = True
 
-    def update(
-        self,
-        index: int,
-        gradient: tf.Tensor,
-        factor: tf.Tensor,
-        step: tf.Tensor,
-        rate: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the new values of a variable and its slots."""
-        variable = self._variables[index]
+        variable, (value, factor, step, rate) = self._variables[index], gradient
         number = tf.cast(step, tf.float32)
         rule = self.rules[index]
         # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
         corrections = [-tf.math.expm1(number * math.log(b)) for b in (rule.beta_1, rule.beta_2)]
         slots = self.m[index], self.v[index]
-        update, m, v = _lamb_update(variable, *slots, gradient, factor, corrections, rule)
+        update, m, v = _lamb_update(variable, *slots, value, factor, corrections, rule)
         if not NOT_DECAYED.search(variable.name):
             old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
             has_ratio = tf.logical_and(old > 0, moved > 0)
