@@ -60,10 +60,9 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of tensors into one kernel with XLA; to be used in custom gradients.
+    """Compiles a function of tensors into one XLA kernel without a derivative of its own.
 
-    Python arguments (numbers, types) are constants of the compiled function. It has no derivative
-    of its own.
+    Python arguments (numbers, types) are constants of the compiled function.
     """
     compiled = tf.function(function, jit_compile=True, autograph=False)
 
@@ -98,8 +97,7 @@ def fan_out(x: tf.Tensor, n: int) -> tuple[tf.Tensor, ...]:
     def apply(x: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable[..., Any]]:
         return tuple(tf.identity(x) for _ in range(n)), lambda *dys: _add_backwards(*dys)
 
-    copies: tuple[tf.Tensor, ...] = tuple(apply(x))
-    return copies
+    return tuple(apply(x))
 
 
 @fused
@@ -186,6 +184,9 @@ def draw_dropout(
     return DropoutMask(keep, 1.0 / (1.0 - rate))
 
 
+_word = functools.partial(tf.constant, dtype=tf.uint32)
+
+
 @fused
 def _draw_keep(stream: tf.Tensor, shape: tuple[int, ...], rate: float) -> tf.Tensor:
     """Returns bool of the shape, each True with probability 1 - rate.
@@ -201,10 +202,6 @@ def _draw_keep(stream: tf.Tensor, shape: tuple[int, ...], rate: float) -> tf.Ten
     word = _fold(tf.bitwise.bitwise_xor(word, stream[1]), 15) * _word(0x846CA68B)
     threshold = _word(min(round(rate * 2**32), 2**32 - 1))
     return tf.reshape(_fold(word, 16) >= threshold, shape)
-
-
-def _word(value: int) -> tf.Tensor:
-    return tf.constant(value, tf.uint32)
 
 
 def _fold(word: tf.Tensor, shift: int) -> tf.Tensor:
@@ -323,11 +320,8 @@ def attention_probabilities(
 ) -> tf.Tensor:
     """Returns dropout(softmax(scores * factor + attention_bias)), the softmax in float32.
 
-    Args:
-      scores: [B, H, L, L], the last axis the attended positions.
-      attention_bias: float32 [B, 1, 1, L], 0 at positions to attend to and -10000 at padding.
-      factor: 1 / sqrt(width of a head).
-      dropped: the dropout on the probabilities.
+    `scores` is [B, H, L, L], the last axis the attended positions. `attention_bias` is float32
+    [B, 1, 1, L], 0 at positions to attend to and -10000 at padding.
     """
 
     @custom_gradient

@@ -305,11 +305,6 @@ def resolve(
 
 
 def override(config: PretrainConfig, overrides: Mapping[str, Any]) -> PretrainConfig:
-    """Returns the settings of a run with overrides.
-
-    Raises:
-      UsageError: an unknown key; the message names the nearest one, or the replacement.
-      UserError: a value that is not allowed.
-    """
+    """Returns the settings of a run with overrides."""
     layers = [Layer("the run", config.to_dict()), Layer(COMMAND_LINE, overrides)]
     return resolution.resolve(PretrainConfig, layers).settings

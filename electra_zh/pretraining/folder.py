@@ -75,11 +75,7 @@ def is_run(folder: str) -> bool:
 
 
 def load(folder: str) -> Run:
-    """Reads a run's folder.
-
-    Raises:
-      UserError: the folder is not a run's, or its files are damaged.
-    """
+    """Reads a run's folder."""
     path = model_folder.config_path(folder)
     if not files.exists(path):
         what = "is not the folder of a pretraining run: it has no config.json"

@@ -69,11 +69,7 @@ class MaskedExample(NamedTuple):
 
 
 def open_data(folder: str, *, vocab: str | None = None) -> Data:
-    """Opens a data folder.
-
-    Raises:
-      UserError: no such folder, no shards, damaged ones, or no vocabulary.
-    """
+    """Opens a data folder; shards without a manifest need the path of their vocabulary."""
     source = open_data_source(folder, vocab=vocab)
     shards = pipeline.list_shards(folder)
     form = pipeline.record_format(shards)
@@ -117,8 +113,8 @@ def _batches(data: Data, shards: tuple[pipeline.Shard, ...]) -> Iterator[dict[st
 def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> MaskedExample:
     """Returns an example, by its number in the order of the files from 0, and one masking of it.
 
-    `settings` are those of the masking, by their names in `PretrainConfig`. The default is whole
-    word masking for data with words.
+    `settings` are those of the masking, by their names in `PretrainConfig`. By default,
+    `masking` is `whole_word` for data with words.
 
     Raises:
       UsageError: there is no such example, or no such setting.

@@ -86,11 +86,9 @@ def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums
 
 
 def training_results(sums: TrainingSums) -> dict[str, float]:
-    """Returns the means over the steps; of the discriminator's only where there is one.
+    """Returns the means over the steps: `loss`, `gen_loss`, and with a discriminator three more.
 
-    Returns:
-      `loss`, `gen_loss`, and with a discriminator `disc_loss`, `disc_auc_real` and
-      `disc_predicted_replaced`, the number of tokens taken to be replaced.
+    `disc_predicted_replaced` is not a mean but the number of tokens predicted as replaced.
     """
     steps = max(float(sums.steps), 1.0)
     results = {"loss": float(sums.loss) / steps, "gen_loss": float(sums.gen_loss) / steps}
@@ -175,9 +173,7 @@ def evaluation_results(sums: EvaluationSums) -> dict[str, float]:
 def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
     """Returns the area under the ROC curve as tf.metrics.auc computes it.
 
-    Args:
-      positives: [201], bucket i counts probabilities that exceed exactly i thresholds.
-      negatives: [201], the same.
+    Both arguments are [201]; bucket i counts probabilities that exceed exactly i thresholds.
     """
     # Bucket i is above thresholds 0 .. i - 1: sums from the right, without bucket 0.
     true_positives = np.cumsum(np.asarray(positives, np.float64)[:0:-1])[::-1]

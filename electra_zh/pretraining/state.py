@@ -41,7 +41,7 @@ class TrainState(tf.Module):
         )
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
-        """Saves the checkpoint of `step`; `state` is what state.json says besides."""
+        """Saves the checkpoint of `step`; `state` is added to state.json."""
         store.save(
             step,
             model=variables_by_name(self.objective),
@@ -50,11 +50,7 @@ class TrainState(tf.Module):
         )
 
     def restore(self, store: CheckpointStore) -> int | None:
-        """Restores every variable from the newest checkpoint; the step, or None if there is none.
-
-        Raises:
-          UserError: the newest checkpoint is damaged or holds other variables.
-        """
+        """Restores the newest checkpoint and returns its step; None if there is none."""
         found = store.latest()
         if found is None:
             return None
@@ -76,11 +72,7 @@ def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:
 
 
 def restore_objective(run: Run, *, checkpoint: int | None = None) -> Objective:
-    """Returns a run's networks with the weights of its newest checkpoint, or of a step.
-
-    Raises:
-      UserError: there is no such checkpoint, or it cannot be read.
-    """
+    """Returns a run's networks with the weights of its newest checkpoint, or of a step."""
     objective = make_objective(run.config, run.vocabulary)
     path = checkpoints.find(run.checkpoints, step=checkpoint)
     weights = checkpoints.read(path, optimizer=False).model

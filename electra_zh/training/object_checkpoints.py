@@ -44,12 +44,9 @@ message_type {
 
 
 def read(path: str, *, optimizer: bool) -> tuple[int, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the optimizer's step, the weights and the optimizer's slots, each by its name.
+    """Returns the optimizer's step, the weights and the optimizer's slots of `.../ckpt-STEP`.
 
-    Args:
-      path: `.../ckpt-STEP`.
-      optimizer: read the slots `m/NAME` and `v/NAME`, and the weights `best/NAME` that a stopped
-        trial of fine-tuning keeps.
+    The slots are `m/NAME` and `v/NAME`, and the weights `best/NAME` of a stopped fine-tuning trial.
 
     Raises:
       UserError: the files are damaged or were not written by this tool.

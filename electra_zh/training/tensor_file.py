@@ -56,12 +56,7 @@ def _dtype(value: Any) -> np.dtype[Any]:
 
 
 def read(path: str, *, sha256: str) -> dict[str, np.ndarray]:
-    """Returns the tensors of a file, as read-only views of its bytes.
-
-    Raises:
-      UserError: there is no such file.
-      ValueError: the file does not have the checksum.
-    """
+    """Returns the tensors of a file, as read-only views of its bytes; checks its checksum."""
     data = files.read_bytes(path)
     if files.sha256(data) != sha256:
         raise ValueError(f"{path} does not match its checksum")

@@ -164,7 +164,7 @@ def test_random_draws_follow_the_softmax(temperature: float, disallow_correct: b
 
 
 def _chi_square_is_usual(counts: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether the statistic is within 5 standard deviations; rare cells are taken together."""
+    """True if the statistic is within 5 standard deviations; rare cells are merged."""
     rare = expected < 5
     counts = np.append(counts[~rare], counts[rare].sum())
     expected = np.append(expected[~rare], expected[rare].sum())

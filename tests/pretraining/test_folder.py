@@ -1,4 +1,4 @@
-"""A run goes on only as the run that it was."""
+"""A run is resumed only with the settings and data that it was started with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `inspect` counts and shows, against the records themselves."""
+"""Counts and examples of `inspect`, against the records themselves."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_whole_words_are_masked_where_the_data_has_words(folders: dict[str, Path
     assert set(shown.masked.values()) == {"[MASK]"}
     plain = inspect.open_data(str(folders["plain"]))
     assert inspect.show_example(plain, 0, settings={}).masking == "uniform"
-    # The mark of what is hidden, and of what is shown as another token.
+    # The marks of a hidden token, and of one that shows another token.
     shown = shown._replace(tokens=["日", "月"], starts=[True, False], masked={0: "[MASK]", 1: "天"})
     assert inspect.example_lines(shown, colour=False)[-1] == "日>[MASK]月>天"
     coloured = inspect.example_lines(shown, colour=True)[-1]
@@ -108,7 +108,7 @@ def test_mistakes_are_named(folders: dict[str, Path]) -> None:
     plain = inspect.open_data(str(folders["plain"]))
     with pytest.raises(UsageError, match=r"--example is -1; the data has examples 0 to \d+"):
         inspect.show_example(plain, -1, settings={})
-    with pytest.raises(UsageError, match=r'"mask_prb" is no setting.*Did you mean "mask_prob"'):
+    with pytest.raises(UsageError, match=r'"mask_prb" is not a setting.*Did you mean "mask_prob"'):
         inspect.show_example(plain, 0, settings={"mask_prb": "1"})
     with pytest.raises(UserError, match=r"ngram needs words.*--words jieba"):
         inspect.show_example(plain, 0, settings={"masking": "ngram"})

@@ -47,7 +47,7 @@ def _two_segments(words: list[int], rows: int = 64) -> dict[str, tf.Tensor]:
 
 
 def _real_words(tokens: int) -> list[int]:
-    """Lengths of words that make up so many tokens."""
+    """Lengths of words of this many tokens together."""
     generator = np.random.default_rng(tokens)
     words: list[int] = []
     while sum(words) < tokens:
@@ -247,7 +247,7 @@ def test_words_of_one_length_are_drawn_evenly(shares: tuple[float, ...]) -> None
 
 @pytest.mark.parametrize(("tokens", "bound"), [(128, 0.02), (40, 0.06)])
 def test_a_word_s_rate_hardly_depends_on_its_length(tokens: int, bound: float) -> None:
-    """Drawn in an order without preference, words of four would be 6 and 19 % behind."""
+    """Drawn in an order without preference, words of four would be masked 6 and 19 % less."""
     lengths = [1, 2, 4, 1, 2, 3, 1, 1, 2, 3] * 9
     words = lengths[: int(np.searchsorted(np.cumsum(lengths), tokens - 3))]
     batch = _two_segments(words)

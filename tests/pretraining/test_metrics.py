@@ -132,7 +132,7 @@ def test_nothing_predicted_or_replaced_is_no_nan(logit: float, label: int) -> No
     output = _output(logits=[[logit] * 5] * 2, replaced=[[label] * 5] * 2)
     found = _evaluate(output)
     assert all(math.isfinite(value) for value in found.values())
-    # A logit of 0 is no prediction.
+    # A logit of 0 predicts an original token.
     predicted = logit > 0
     assert found["disc_recall"] == float(predicted and label)
     assert found["disc_precision"] == float(predicted and label)

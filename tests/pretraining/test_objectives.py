@@ -238,7 +238,7 @@ def test_the_discriminator_s_network_does_not_get_the_masked_lm_s_gradient() -> 
 
 
 def _sampled(config: PretrainConfig, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of what was drawn at fixed masked positions, and what is expected by the logits."""
+    """Counts of tokens drawn at fixed masked positions, and the counts expected by the logits."""
     objective = build_objective(config, SPECIAL)
     assert isinstance(objective, Electra)
     # Untrained logits are nearly flat.

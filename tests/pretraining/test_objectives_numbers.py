@@ -1,4 +1,4 @@
-"""The objectives' numbers: the reference's, and those of bfloat16 and XLA beside float32."""
+"""The objectives' numbers: the reference's, and those of bfloat16 and XLA next to float32."""
 
 from __future__ import annotations
 

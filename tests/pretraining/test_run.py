@@ -1,4 +1,4 @@
-"""What a run tells: means over intervals, and a warning where nothing is learnt."""
+"""The reporter of a run: means over intervals, and a warning if nothing is learnt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights of another model a new run takes, and what is said of the others."""
+"""The weights of another model that a new run takes, and the report of the others."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_discriminator_without_its_generator(tmp_path: Path) -> None:
 
 
 def test_masked_lm_into_both_objectives(tmp_path: Path) -> None:
-    """What a BERT is: one network, and its head of masked LM."""
+    """A BERT: one network with its masked LM head."""
     weights = _source(tmp_path / "old", objective="masked_lm")
     into_masked_lm = warm_start.first_weights(weights, _run(_config(objective="masked_lm")))
     assert _parts(into_masked_lm) == {"encoder", "masked_lm_head"}
@@ -170,7 +170,7 @@ def test_a_generator_of_another_size(
 def test_embeddings_of_its_own_cannot_be_shared(tmp_path: Path) -> None:
     weights = _source(tmp_path / "old", untied_generator_embeddings=True)
     first = warm_start.first_weights(weights, _run(_config()))
-    assert any("has embeddings of its own" in line for line in first.lines)
+    assert any("has separate embeddings" in line for line in first.lines)
     assert "generator" not in _parts(first)
 
 

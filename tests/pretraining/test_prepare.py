@@ -1,0 +1,58 @@
+"""Preparation of a run: the held-out data of a run to resume."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from absl import logging
+
+from electra_zh.data.build.run import build
+from electra_zh.pretraining import run
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from support.building import LENGTH, LETTERS, make_settings, make_text
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> run.PreparedRun:
+    """A new run with held-out data, whose folder is written."""
+    vocabulary = str(tmp_path / "vocab.txt")
+    Vocabulary([*SPECIAL_TOKENS, "。", *LETTERS]).save(vocabulary)
+    for index, name in enumerate(("data", "held_out")):
+        text = tmp_path / f"{name}.txt"
+        text.write_text(make_text(20, seed=index), encoding="utf-8")
+        build(make_settings(text, vocabulary, tmp_path / name))
+    prepared = run.prepare(
+        output=str(tmp_path / "run"),
+        data=str(tmp_path / "data"),
+        recipe="nano",
+        overrides={"max_seq_length": str(LENGTH)},
+        eval_data=str(tmp_path / "held_out"),
+    )
+    prepared.run.save()
+    return prepared
+
+
+def _resume(tmp_path: Path) -> run.PreparedRun:
+    data = str(tmp_path / "data")
+    return run.prepare(output=str(tmp_path / "run"), data=data, recipe=None, overrides={})
+
+
+def test_a_resumed_run_keeps_its_held_out_data(prepared: run.PreparedRun, tmp_path: Path) -> None:
+    resumed = _resume(tmp_path)
+    assert resumed.run == prepared.run
+    assert resumed.run.eval_data == str(tmp_path / "held_out")
+    assert resumed.eval_shards == prepared.eval_shards
+    assert resumed.eval_shards
+
+
+def test_missing_held_out_data_is_a_warning(
+    prepared: run.PreparedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
+    shutil.rmtree(tmp_path / "held_out")
+    assert _resume(tmp_path).eval_shards is None
+    (warning,) = warnings
+    assert f"held-out data in {tmp_path / 'held_out'} is missing" in warning
