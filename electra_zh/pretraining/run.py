@@ -60,7 +60,7 @@ class PreparedRun(NamedTuple):
 
     @property
     def epochs(self) -> float:
-        """How often the complete run reads each example."""
+        """Number of passes over the data in the complete run."""
         return self.run.config.num_train_steps * self.run.config.train_batch_size / self.examples
 
     def plan(self) -> list[str]:
