@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from absl import logging
 
 from electra_zh.data.build.run import build
 from electra_zh.pretraining import run
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from support.building import LENGTH, LETTERS, make_settings, make_text
+
+
+def _request(folder: Path) -> PretrainRequest:
+    return PretrainRequest(data=str(folder / "data"), output=str(folder / "run"))
 
 
 @pytest.fixture
@@ -23,24 +29,16 @@ def prepared(tmp_path: Path) -> run.PreparedRun:
         text = tmp_path / f"{name}.txt"
         text.write_text(make_text(20, seed=index), encoding="utf-8")
         build(make_settings(text, vocabulary, tmp_path / name))
-    prepared = run.prepare(
-        output=str(tmp_path / "run"),
-        data=str(tmp_path / "data"),
-        recipe="nano",
-        overrides={"max_seq_length": str(LENGTH)},
-        eval_data=str(tmp_path / "held_out"),
+    request = dataclasses.replace(
+        _request(tmp_path), config="nano", eval_data=str(tmp_path / "held_out")
     )
+    prepared = run.prepare(request, {"max_seq_length": str(LENGTH)})
     prepared.run.save()
     return prepared
 
 
-def _resume(tmp_path: Path) -> run.PreparedRun:
-    data = str(tmp_path / "data")
-    return run.prepare(output=str(tmp_path / "run"), data=data, recipe=None, overrides={})
-
-
 def test_a_resumed_run_keeps_its_held_out_data(prepared: run.PreparedRun, tmp_path: Path) -> None:
-    resumed = _resume(tmp_path)
+    resumed = run.prepare(_request(tmp_path), {})
     assert resumed.run == prepared.run
     assert resumed.run.eval_data == str(tmp_path / "held_out")
     assert resumed.eval_shards == prepared.eval_shards
@@ -53,6 +51,6 @@ def test_missing_held_out_data_is_a_warning(
     warnings: list[str] = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
     shutil.rmtree(tmp_path / "held_out")
-    assert _resume(tmp_path).eval_shards is None
+    assert run.prepare(_request(tmp_path), {}).eval_shards is None
     (warning,) = warnings
     assert f"held-out data in {tmp_path / 'held_out'} is missing" in warning
