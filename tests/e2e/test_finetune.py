@@ -196,10 +196,10 @@ def test_an_empty_file_is_named(job: Job, afqmc: Path, tmp_path: Path) -> None:
     [
         (["--task", "afqcm"], 2, 'Unknown task "afqcm". Did you mean "afqmc"?'),
         (["--task", "afqmc", "learning_rat=1"], 2, 'Did you mean "learning_rate"?'),
-        (["--task", "drcd,afqmc", "--trials", "0"], 1, "--trials must be at least 1"),
+        (["--task", "drcd,afqmc", "--trials", "0"], 2, "trials must be at least 1"),
         (["--task", "lcqmc"], 1, "task lcqmc: no files below"),
-        (["--task", "afqmc", "--grid", "seed=a,b"], 1, "seed must be a whole number"),
-        (["--task", "afqmc", "--grid", "seed=,"], 2, "--grid seed= has no values"),
+        (["--task", "afqmc", "--grid", "seed=a,b"], 2, "seed must be a whole number"),
+        (["--task", "afqmc", "--grid", "seed=,"], 2, "--grid seed= is empty"),
         (["--task", "afqmc", "--grid", "dev_file=a,b"], 2, "dev_file cannot be in --grid"),
         (["--task", ","], 2, '--task "," names no task'),
     ],
