@@ -155,7 +155,7 @@ def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Tur
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from electra_zh.finetuning.encoding.batches import bucket
     from electra_zh.finetuning.tasks import Training
-    from electra_zh.finetuning.trainer import Trainer
+    from electra_zh.finetuning.trainer import TaskTrainer
 
     start, kind = make_start(setting.model)
     rows, name = read_rows(setting.rows), kind.task.name
@@ -172,7 +172,7 @@ def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Tur
         return bucket(longest, kind.max_seq_length) if by_length else kind.max_seq_length
 
     begin = time.perf_counter()
-    trainer = Trainer(start, {name: kind}, {name: rows}, training, what="benchmark")
+    trainer = TaskTrainer(start, {name: kind}, {name: rows}, training, what="benchmark")
     trainer.reset(0)
     seconds: list[float] = []
     lengths: list[int] = []

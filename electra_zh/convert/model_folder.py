@@ -17,7 +17,7 @@ from typing import Any
 
 from electra_zh import __version__, files
 from electra_zh.convert import tensor_files
-from electra_zh.convert.weights import Trained
+from electra_zh.convert.weights import TrainedWith
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
 from electra_zh.settings import build_settings
@@ -74,11 +74,11 @@ class ModelFolder:
         )
 
     @property
-    def trained(self) -> Trained | None:
+    def trained(self) -> TrainedWith | None:
         """The settings of a run's pretraining; its source may have had longer sequences."""
         if self.fine_tuned:
             return None
-        return Trained(
+        return TrainedWith(
             length=max(self.section["max_seq_length"], (self.init or {}).get("positions", 0)),
             batch=self.section["train_batch_size"],
             learning_rate=self.section["learning_rate"],

@@ -23,7 +23,7 @@ from electra_zh.text.vocabulary import Vocabulary
 _MAX_FILLER = 127
 
 
-class Trained(NamedTuple):
+class TrainedWith(NamedTuple):
     """The settings that a model was pretrained with."""
 
     length: int  # number of positions that have been trained
@@ -47,7 +47,7 @@ class Weights:
     tasks: tuple[TaskHead, ...] = ()  # the heads of a fine-tuned model
     checkpoint: str = ""  # path of the checkpoint or file that holds the tensors
     step: int | None = None  # number of training steps, if the source records it
-    trained: Trained | None = None  # if the source records it
+    trained: TrainedWith | None = None  # if the source records it
     unused: tuple[str, ...] = ()  # names of the source's tensors that have no counterpart here
     notes: tuple[str, ...] = ()  # assumptions that were made while reading, as sentences
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -49,15 +49,7 @@ class Predictor:
         precision: str = "float32",
         by_length: bool = True,
     ) -> None:
-        """Makes the predictor.
-
-        Args:
-          model: with a head for the kind's task; its weights may change between calls.
-          kind: the task.
-          batch_size: groups per batch.
-          precision: compute type.
-          by_length: pad to buckets; otherwise to the task's length.
-        """
+        """Makes the predictor for the head of a task; weights may change between calls."""
         self._model, self._kind = model, kind
         self._batch_size, self._by_length = batch_size, by_length and not loop.is_tpu()
         self._dtype = tf.as_dtype(precision)
@@ -72,15 +64,15 @@ class Predictor:
         """Returns each output for all groups of the rows, [groups, ...], in their order."""
         collected: dict[str, np.ndarray] = {}
         for groups in batches.evaluation_plan(rows, batch_size=self._batch_size):
-            batch = batches.make_batch(
+            features = batches.make_batch(
                 rows,
                 groups,
                 batch_size=self._batch_size,
                 max_seq_length=self._kind.max_seq_length,
                 by_length=self._by_length,
             )
-            features = {name: tf.constant(value) for name, value in batch.features.items()}
-            for name, value in self._step(features).items():
+            tensors = {name: tf.constant(value) for name, value in features.items()}
+            for name, value in self._step(tensors).items():
                 found = value.numpy()[: len(groups)]
                 if name not in collected:
                     # The first batch is the longest: no later one is wider.
@@ -125,7 +117,10 @@ def predict(request: PredictionRequest) -> tuple[int, BadExamples]:
     tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=request.batch_size)
     count = 0
-    with _open_output(output) as file, _bar(output) as bar:
+    to_screen = output == "-"
+    stream: Any = nullcontext(sys.stdout.buffer) if to_screen else files.atomic_write(output)
+    show = progress.silent if to_screen else progress.show
+    with stream as file, show("predict", total=0, unit="example") as bar:
         while block := list(itertools.islice(examples, _BLOCK)):
             rows = kind.encode(block, tokenizer, training=False)
             for example, prediction in zip(block, predictor.predict(rows, block), strict=True):
@@ -154,20 +149,3 @@ def _reader_name(kind: TaskKind[Any, Any], source: str) -> str:
     if not plain or (source != "-" and looks_labelled(source, kind.task)):
         return kind.task.reader
     return kind.plain_reader or kind.task.reader
-
-
-@contextmanager
-def _open_output(path: str) -> Iterator[BinaryIO]:
-    if path == "-":
-        yield sys.stdout.buffer
-        return
-    with files.atomic_write(path) as file:
-        yield file
-
-
-@contextmanager
-def _bar(output: str) -> Iterator[progress.Bar]:
-    """Shows the number of examples done; a stream has no known total."""
-    show = progress.silent if output == "-" else progress.show
-    with show("predict", total=0, unit="example") as bar:
-        yield bar

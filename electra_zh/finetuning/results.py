@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from electra_zh import __version__, files, locks
 from electra_zh.errors import UserError
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.tasks import Split
 from electra_zh.models.config import ModelConfig
 from electra_zh.settings import load_recipe, recipe_names
 
@@ -36,17 +37,17 @@ def check_folder(output: str) -> None:
         raise UserError(f"{output} exists and is not a fine-tuning folder. Choose another --output")
 
 
-def write_predictions(folder: str, split: str, data: TaskData, predictions: Sequence[Any]) -> None:
+def write_predictions(
+    folder: str, split: Split, data: TaskData, predictions: Sequence[Any]
+) -> None:
     """Writes `predictions.SPLIT.jsonl`, in the order of the file, and the kind's table."""
-    examples = data.splits[split]  # type: ignore[index]
+    examples = data.splits[split]
     kind = data.kind
     lines = (
-        json.dumps(kind.to_json(example, prediction), ensure_ascii=False)
+        json.dumps(kind.to_json(example, prediction), ensure_ascii=False) + "\n"
         for example, prediction in zip(examples, predictions, strict=True)
     )
-    files.write_text(
-        files.join(folder, f"predictions.{split}.jsonl"), "".join(f"{line}\n" for line in lines)
-    )
+    files.write_text(files.join(folder, f"predictions.{split}.jsonl"), "".join(lines))
     if split == "test" and not data.test_labelled:
         return
     table = kind.table(examples, predictions)
@@ -180,14 +181,6 @@ def _spread(
     }
 
 
-class _Row(NamedTuple):
-    task: str
-    metric: str
-    dev: str
-    test: str
-    published: str
-
-
 def report(output: str) -> list[str]:
     """Returns the lines for the terminal: trials, the table, the folder of everything else."""
     path = files.join(output, RESULTS)
@@ -208,18 +201,14 @@ def table(summary: Mapping[str, Any]) -> list[str]:
     tables of ten runs.
     """
     size = summary["size"]
-    rows = [_Row("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")]
+    rows = [("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")]
     for name, each in summary["tasks"].items():
         published = each["published"].get(size, {})
         shown = ", ".join(f"{who} {score:g}" for who, score in published.items()) or "-"
-        rows.append(_Row(name, each["metric"], _show(each["dev"]), _show(each["test"]), shown))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return [
-        "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]
-        )
-        for row in rows
-    ]
+        rows.append((name, each["metric"], _show(each["dev"]), _show(each["test"]), shown))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
+    return [line.rstrip() for line in lines]
 
 
 def trial_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ Layout of the output folder:
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +30,14 @@ from electra_zh.finetuning.trials import Trials
 from electra_zh.training.loop import Interrupt
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelPlan:
-    """One model to train: for one task, or jointly for several.
-
-    Attributes:
-      name: of its folder.
-      found: each task with its files.
-    """
+class ModelPlan(NamedTuple):
+    """One model to train: for one task, or jointly for several; its name is that of its folder."""
 
     name: str
     found: tuple[tuple[TaskConfig, Found], ...]
 
 
-class Setting(NamedTuple):
+class GridPoint(NamedTuple):
     """One combination of the grid's values, and the settings of all tasks with it."""
 
     values: Mapping[str, str]
@@ -53,7 +47,7 @@ class Setting(NamedTuple):
 class Job(NamedTuple):
     """One trial to run."""
 
-    setting: Setting
+    setting: GridPoint
     seed: int
     folder: str
 
@@ -93,7 +87,7 @@ def prepare(request: Request) -> Prepared:
       UserError: settings, model or data do not fit.
     """
     settings = [
-        Setting(values, {task.name: task for task in tasks})
+        GridPoint(values, {task.name: task for task in tasks})
         for values, tasks in request.settings_of_tasks()
     ]
     pretrained = load_pretrained(
@@ -104,8 +98,13 @@ def prepare(request: Request) -> Prepared:
     for each in plans:
         _check_started(request, each, pretrained)
     jobs = {each.name: list(_unfinished(request, each, settings)) for each in plans}
+    load = functools.partial(
+        dataset.load,
+        max_position_embeddings=pretrained.model.max_position_embeddings,
+        skip_bad=request.skip_bad,
+    )
     data = {
-        each.name: _load(each, pretrained, skip_bad=request.skip_bad)
+        each.name: {task.name: load(task, place) for task, place in each.found}
         for each in plans
         if jobs[each.name]
     }
@@ -175,15 +174,7 @@ def _check_joint(request: Request, names: Sequence[str]) -> None:
             )
 
 
-def _load(each: ModelPlan, pretrained: Pretrained, *, skip_bad: bool) -> dict[str, TaskData]:
-    limit = pretrained.model.max_position_embeddings
-    return {
-        task.name: dataset.load(task, place, max_position_embeddings=limit, skip_bad=skip_bad)
-        for task, place in each.found
-    }
-
-
-def _unfinished(request: Request, each: ModelPlan, settings: Sequence[Setting]) -> Iterator[Job]:
+def _unfinished(request: Request, each: ModelPlan, settings: Sequence[GridPoint]) -> Iterator[Job]:
     """Yields the trials without a result, those of one setting together."""
     first_task, _ = each.found[0]
     for setting in settings:

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -89,15 +89,17 @@ class TrialState:
 
     def keep(self) -> None:
         """Copies the weights to those of the best epoch."""
-        weights = self.model.weights()
-        for name, best in self.best.items():
-            best.assign(weights[name.removeprefix("best/")])
+        for best, weight in self._pairs():
+            best.assign(weight)
 
     def take_best(self) -> None:
         """Copies the weights of the best epoch into the model."""
+        for best, weight in self._pairs():
+            weight.assign(best)
+
+    def _pairs(self) -> Iterator[tuple[tf.Variable, tf.Variable]]:
         weights = self.model.weights()
-        for name, best in self.best.items():
-            weights[name.removeprefix("best/")].assign(best)
+        return ((best, weights[name.removeprefix("best/")]) for name, best in self.best.items())
 
 
 class TrialResult(NamedTuple):
@@ -122,7 +124,7 @@ class StepLosses(NamedTuple):
     loss: np.ndarray
 
 
-class Trainer:
+class TaskTrainer:
     """Trains the trials of one setting: pretrained model, tasks, their rows, hyperparameters."""
 
     def __init__(
@@ -134,15 +136,7 @@ class Trainer:
         *,
         what: str,
     ) -> None:
-        """Makes the networks.
-
-        Args:
-          pretrained: initial weights of every trial.
-          kinds: task name to kind; several are trained jointly.
-          train_rows: task name to training rows.
-          training: the settings.
-          what: name of the progress bar.
-        """
+        """Makes the networks; several kinds are trained jointly, `what` names the progress bar."""
         self._pretrained, self._kinds, self._rows = pretrained, kinds, train_rows
         self.training, self._what = training, what
         self.hyper = fill_defaults(training, pretrained.model)
@@ -239,7 +233,7 @@ class Trainer:
         show: progress.Show = progress.show,
         steps_per_call: int = 0,
     ) -> TrialResult:
-        """Runs a trial, or resumes it from the checkpoint in `folder`.
+        """Runs a trial, or resumes it from the checkpoint in its folder.
 
         Args:
           seed: random seed of the heads' weights, the order of the examples and dropout.
@@ -247,7 +241,7 @@ class Trainer:
           evaluate: returns each task's dev score.
           interrupt: checked between calls of the loop.
           show: shows progress.
-          steps_per_call: maximum steps per call of the loop; 0 fits them to about a second.
+          steps_per_call: as in `loop.run`.
 
         Raises:
           UserError: the loss became NaN or infinite.
@@ -258,15 +252,14 @@ class Trainer:
 
     def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
         """Takes one step and returns the summed loss of the batch's groups."""
-        batch = batches.make_batch(
+        features = batches.make_batch(
             self._rows[task],
             groups,
             batch_size=self.training.train_batch_size,
             max_seq_length=self._kinds[task].max_seq_length,
             by_length=self._by_length,
         )
-        features = {name: tf.constant(value) for name, value in batch.features.items()}
-        return self._steps[task](features)
+        return self._steps[task]({name: tf.constant(value) for name, value in features.items()})
 
 
 class _Trial:
@@ -274,7 +267,7 @@ class _Trial:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: TaskTrainer,
         seed: int,
         folder: str,
         evaluate: Callable[[], Mapping[str, float]],

@@ -16,7 +16,7 @@ from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Split
-from electra_zh.finetuning.trainer import Trainer
+from electra_zh.finetuning.trainer import TaskTrainer
 from electra_zh.training.loop import Interrupt
 
 
@@ -43,7 +43,7 @@ class Trials:
         # The saved model has the dropout rates that it was trained with.
         self._pretrained = pretrained.with_dropout(training.dropout)
         train_rows = {task: self._rows[task, "train"] for task in data}
-        self.trainer = Trainer(self._pretrained, self._kinds, train_rows, training, what=name)
+        self.trainer = TaskTrainer(self._pretrained, self._kinds, train_rows, training, what=name)
         self._predictors = {
             task: Predictor(
                 self.trainer.model,

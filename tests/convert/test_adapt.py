@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_zh.convert import adapt
-from electra_zh.convert.weights import Trained, Weights, check
+from electra_zh.convert.weights import TrainedWith, Weights, check
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
@@ -132,7 +132,7 @@ def test_positions(
 ) -> None:
     old = _made()
     if trained:
-        old = dataclasses.replace(old, trained=Trained(trained, 8, 1e-3))
+        old = dataclasses.replace(old, trained=TrainedWith(trained, 8, 1e-3))
     new, found = adapt.with_positions(old, positions, length=length)
     name = "encoder/embeddings/position_embeddings"
     assert found == kept

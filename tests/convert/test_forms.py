@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "electra_zh"
 MODULES = [path for path in (PACKAGE / "convert" / "forms").glob("*.py") if path.stem != "__init__"]
 # A form of another tool: a text file with its number of layers.
 ANOTHER = """
-from electra_zh.convert.forms import Reader, Writer
+from electra_zh.convert.forms import FormReader, FormWriter
 
 def read(path):
     return f"read {path}"
@@ -27,8 +27,8 @@ def read(path):
 def write(weights, output):
     return [f"{output}: written"]
 
-READER = Reader("a file of another tool", 9, lambda path: path.endswith(".other"), read)
-WRITER = Writer("another", "files of another tool", write)
+READER = FormReader("a file of another tool", 9, lambda path: path.endswith(".other"), read)
+WRITER = FormWriter("another", "files of another tool", write)
 """
 
 

@@ -19,7 +19,7 @@ from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.predict import Predictor
 from electra_zh.finetuning.tasks import Training
-from electra_zh.finetuning.trainer import Trainer, TrialResult, fill_defaults
+from electra_zh.finetuning.trainer import TaskTrainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
@@ -40,7 +40,7 @@ class Fixture:
 
     def __init__(self, **changes: object) -> None:
         training = dataclasses.replace(KIND.task.training, **changes)  # type: ignore[arg-type]
-        self.trainer = Trainer(START, {"texts": KIND}, {"texts": ROWS}, training, what="texts")
+        self.trainer = TaskTrainer(START, {"texts": KIND}, {"texts": ROWS}, training, what="texts")
         self.predictor = Predictor(self.trainer.model, KIND, batch_size=16)
         self.scripted: list[float] = []
 
@@ -194,7 +194,7 @@ def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
     kinds = {"texts": KIND, "other": other}
     training = dataclasses.replace(KIND.task.training, num_train_epochs=1)
     rows = {"texts": ROWS, "other": other.encode(TRAIN[:24], TOKENIZER, training=True)}
-    trainer = Trainer(START, kinds, rows, training, what="both")
+    trainer = TaskTrainer(START, kinds, rows, training, what="both")
     assert trainer.num_train_steps == 12 + 3
     mixed = [task for task, _ in trainer.plan(0, 0)]
     assert mixed.count("other") == 3
@@ -253,7 +253,7 @@ def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: b
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
     model = Trials(START, "texts", {"texts": data}).trainer.model
     batch = batches.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
-    features = {name: tf.constant(values) for name, values in batch.features.items()}
+    features = {name: tf.constant(values) for name, values in batch.items()}
     states = [
         model.hidden(features, dtype=tf.float32, key=RandomKey(0, tf.constant(step, tf.int64)))
         for step in (1, 2)

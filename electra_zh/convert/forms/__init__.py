@@ -16,7 +16,7 @@ from electra_zh.convert.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
-class Reader:
+class FormReader:
     """A form that models are read from."""
 
     expected: str  # the form, for error messages
@@ -29,7 +29,7 @@ class Reader:
 
 
 @dataclasses.dataclass(frozen=True)
-class Writer:
+class FormWriter:
     """A form that models are written in."""
 
     name: str  # the word on the command line
@@ -38,12 +38,12 @@ class Writer:
     write: Callable[[Weights, str], list[str]]
 
 
-def readers() -> list[Reader]:
+def readers() -> list[FormReader]:
     """Returns the readers of all forms in the order that they are tried in."""
     return sorted(_declared("READER"), key=lambda reader: reader.order)
 
 
-def writers() -> dict[str, Writer]:
+def writers() -> dict[str, FormWriter]:
     """Returns the writers of all forms by name."""
     return {writer.name: writer for writer in _declared("WRITER")}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.convert import tensor_files
-from electra_zh.convert.forms import Reader, Writer
+from electra_zh.convert.forms import FormReader, FormWriter
 from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, infer_sizes, model_config
 from electra_zh.errors import UserError
@@ -142,10 +142,10 @@ def _written_settings(weights: Weights) -> dict[str, dict[str, Any]]:
     return written
 
 
-READER = Reader(
+READER = FormReader(
     expected="a TF1 checkpoint of Google's code (its folder or prefix)",
     order=2,
     matches=lambda path: bool(_checkpoints(path)),
     read=read,
 )
-WRITER = Writer("google", "a TF1 checkpoint under the reference's names", write)
+WRITER = FormWriter("google", "a TF1 checkpoint under the reference's names", write)

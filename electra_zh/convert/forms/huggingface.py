@@ -16,7 +16,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.convert import tensor_files, tokenizer_files
-from electra_zh.convert.forms import Reader, Writer
+from electra_zh.convert.forms import FormReader, FormWriter
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights, check, model_config
 from electra_zh.errors import UserError
@@ -269,11 +269,11 @@ def _settings(model: _Model) -> dict[str, Any]:
     }
 
 
-READER = Reader(
+READER = FormReader(
     expected="a folder of Hugging Face (config.json with model.safetensors or pytorch_model.bin, "
     "or the folders discriminator and generator)",
     order=1,
     matches=lambda path: _is_model(path) or bool(_networks(path)),
     read=read,
 )
-WRITER = Writer("huggingface", "folders that transformers loads", write)
+WRITER = FormWriter("huggingface", "folders that transformers loads", write)

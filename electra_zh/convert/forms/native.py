@@ -6,7 +6,7 @@ import dataclasses
 
 from electra_zh import files
 from electra_zh.convert import model_folder
-from electra_zh.convert.forms import Reader
+from electra_zh.convert.forms import FormReader
 from electra_zh.convert.task_heads import read_head
 from electra_zh.convert.weights import Weights, check
 from electra_zh.errors import UserError
@@ -52,7 +52,7 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     return check(weights)
 
 
-READER = Reader(
+READER = FormReader(
     expected="the folder of a run or of a fine-tuned model of this tool",
     order=0,
     matches=_matches,

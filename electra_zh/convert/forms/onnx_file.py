@@ -12,7 +12,7 @@ from typing import Any
 
 from electra_zh import files
 from electra_zh.convert import tensor_files
-from electra_zh.convert.forms import Writer, huggingface
+from electra_zh.convert.forms import FormWriter, huggingface
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 
@@ -78,4 +78,4 @@ def _export(source: str, target: str) -> None:
         )
 
 
-WRITER = Writer("onnx", "ONNX files to serve", write)
+WRITER = FormWriter("onnx", "ONNX files to serve", write)

@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from electra_zh import files
-from electra_zh.convert.forms import Writer
+from electra_zh.convert.forms import FormWriter
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
@@ -87,4 +87,4 @@ def _write_one(
         ServedModel(weights, task, text).save(folder, assets=paths)
 
 
-WRITER = Writer("saved-model", "SavedModels to serve", write)
+WRITER = FormWriter("saved-model", "SavedModels to serve", write)

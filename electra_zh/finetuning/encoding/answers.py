@@ -18,12 +18,9 @@ from electra_zh.text.tokenizer import TokenizedTexts, Tokenizer
 
 
 class AnswerSpan(NamedTuple):
-    """The characters of an answer in its context.
+    """The characters start to end (exclusive) of an answer in its context.
 
-    Attributes:
-      start: the first one.
-      end: the last one, exclusive.
-      repaired: whether the offset in the file was wrong.
+    `repaired` is true where the offset in the file was wrong.
     """
 
     start: int
@@ -49,16 +46,16 @@ def find_answer(context: str, text: str, start: int) -> AnswerSpan | None:
     found = _nearest(context, text, start)
     if found >= 0:
         return AnswerSpan(found, found + len(text), repaired=True)
-    folded, wanted = _fold(context), _fold(text)
-    if not wanted.text:
+    (folded, sources), (wanted, _) = _fold(context), _fold(text)
+    if not wanted:
         return None
     # The offset among the folded characters: that of the first one at the offset or after it.
-    offset = sum(source < start for source in folded.sources)
-    found = _nearest(folded.text, wanted.text, offset)
+    offset = sum(source < start for source in sources)
+    found = _nearest(folded, wanted, offset)
     if found < 0:
         return None
-    last = found + len(wanted.text) - 1
-    return AnswerSpan(folded.sources[found], folded.sources[last] + 1, repaired=True)
+    last = found + len(wanted) - 1
+    return AnswerSpan(sources[found], sources[last] + 1, repaired=True)
 
 
 def _nearest(context: str, text: str, start: int) -> int:
@@ -71,27 +68,16 @@ def _nearest(context: str, text: str, start: int) -> int:
     return before if start - before <= after - start else after
 
 
-class _Folded(NamedTuple):
-    """A text without white space, in lower case and one width.
-
-    Attributes:
-      text: the characters.
-      sources: for each, the index of the original character.
-    """
-
-    text: str
-    sources: list[int]
-
-
 @functools.lru_cache(maxsize=64)
-def _fold(text: str) -> _Folded:
+def _fold(text: str) -> tuple[str, list[int]]:
+    """Returns a text without white space, in lower case and one width, and the original indices."""
     characters: list[str] = []
     sources: list[int] = []
     for number, char in enumerate(text):
         form = "".join(unicodedata.normalize("NFKC", char).lower().split())
         characters.extend(form)
         sources.extend([number] * len(form))
-    return _Folded("".join(characters), sources)
+    return "".join(characters), sources
 
 
 class QuestionTexts(NamedTuple):

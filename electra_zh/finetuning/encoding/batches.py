@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -70,19 +69,6 @@ class EncodedSplit:
         return lengths.max(1) if len(lengths) else np.zeros(0, np.int64)
 
 
-class Batch(NamedTuple):
-    """One batch of static shape.
-
-    Attributes:
-      groups: int64 [real groups], the groups of the batch, in order; filler follows.
-      features: `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and
-        0 for filler at the end), and the rows' own per_token and per_group.
-    """
-
-    groups: np.ndarray
-    features: dict[str, np.ndarray]
-
-
 def bucket(length: int, max_seq_length: int) -> int:
     """Returns the length that a batch whose longest row has `length` tokens is padded to."""
     assert length <= max_seq_length
@@ -128,15 +114,12 @@ def make_batch(
     batch_size: int,
     max_seq_length: int,
     by_length: bool = True,
-) -> Batch:
-    """Returns the batch of these groups, filled up to `batch_size` groups.
+) -> dict[str, np.ndarray]:
+    """Returns the features of at most `batch_size` groups, filled up to that number.
 
-    Args:
-      rows: the sequences.
-      groups: int64, at most `batch_size` of them.
-      batch_size: G.
-      max_seq_length: no row is longer.
-      by_length: pad to the bucket of the longest row; otherwise to `max_seq_length`.
+    They are `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and 0
+    for filler at the end), and the rows' own per_token and per_group. Rows are padded to the bucket
+    of the longest, or without `by_length` to `max_seq_length`.
     """
     filled = np.resize(groups, batch_size)
     longest = int(rows.group_lengths[groups].max())
@@ -156,4 +139,4 @@ def make_batch(
     features["segment_ids"] = gather(rows.segments).astype(np.int32)
     features["input_mask"] = real.astype(np.int32)
     features["weight"] = (np.arange(batch_size) < len(groups)).astype(np.float32)
-    return Batch(np.asarray(groups), features)
+    return features

@@ -45,7 +45,7 @@ def find_words(examples: Sequence[TaggedExample], tokens: TokenizedTexts) -> Wor
     """Returns the words of all sentences: those of the file, or else those of the tokens."""
     lengths = np.diff(tokens.text_ends, prepend=0)
     sentences = np.repeat(np.arange(len(examples)), lengths)  # [T]
-    origins = text_origins(examples)
+    origins = joined_starts([example.text for example in examples])
     positions = origins[sentences] + tokens.starts
     number, spans = _words_of_file(examples, origins, positions)
     given = np.array([example.words is not None for example in examples], np.bool_)[sentences]
@@ -66,7 +66,7 @@ def _words_of_file(
 
     Args:
       examples: the sentences.
-      origins: int64 [N], from `text_origins`.
+      origins: int64 [N], from `joined_starts`.
       positions: int64 [T], the first character of each token.
 
     Returns:
@@ -81,11 +81,6 @@ def _words_of_file(
     number = np.maximum(np.searchsorted(spans[:, 0], positions, side="right") - 1, 0)
     number[(positions < spans[number, 0]) | (positions >= spans[number, 1])] = -1
     return number, spans
-
-
-def text_origins(examples: Sequence[TaggedExample]) -> np.ndarray:
-    """Returns int64 [N], where each text begins if one character separates the texts."""
-    return joined_starts([example.text for example in examples])
 
 
 def _begins_word(
@@ -147,7 +142,7 @@ def gold_tags(examples: Sequence[TaggedExample], words: Words, types: dict[str, 
     ]
     if not pairs or not len(tags):
         return GoldTags(tags, pairs)
-    origins = text_origins(examples)
+    origins = joined_starts([example.text for example in examples])
     begins = origins[words.sentences] + words.starts
     ends = origins[words.sentences] + words.ends
     own = origins[[sentence for sentence, _ in pairs]]

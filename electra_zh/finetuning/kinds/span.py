@@ -97,9 +97,11 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             raise BadExampleError("no answers: is this a test file?")
         known = {"", *self.task.labels.names} | ({"NONE"} if self._rules == "squad2" else set())
         if example.answer_type not in known:
-            shown = "no answer" if example.answer_type == "NONE" else example.answer_type
+            reason = f"the answer is {example.answer_type}, not a span"
+            if example.answer_type == "NONE":
+                reason = "unanswerable question"
             detail = f"add {example.answer_type} to labels.names of task {self.task.name}"
-            raise BadExampleError(f"the answer is {shown}, not a span", detail)
+            raise BadExampleError(reason, detail)
 
     def encode(
         self, examples: Sequence[QuestionExample], tokenizer: Tokenizer, *, training: bool

@@ -31,12 +31,12 @@ def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
 def test_batch_is_padded_to_the_bucket_of_its_longest_row() -> None:
     rows = make_rows([3, 17, 5, 40])
     batch = batches.make_batch(rows, np.array([0, 1]), batch_size=2, max_seq_length=64)
-    assert batch.features["input_ids"].shape == (2, 24)
-    assert batch.features["input_ids"][0].tolist() == [1, 1, 1] + [0] * 21
-    assert batch.features["input_mask"].sum(1).tolist() == [3, 17]
-    assert batch.features["segment_ids"][0].tolist() == [0, 0, 1] + [0] * 21
-    assert batch.features["place"][1].tolist() == [*range(1, 18), *[0] * 7]
-    assert batch.features["label"].tolist() == [0, 1]
+    assert batch["input_ids"].shape == (2, 24)
+    assert batch["input_ids"][0].tolist() == [1, 1, 1] + [0] * 21
+    assert batch["input_mask"].sum(1).tolist() == [3, 17]
+    assert batch["segment_ids"][0].tolist() == [0, 0, 1] + [0] * 21
+    assert batch["place"][1].tolist() == [*range(1, 18), *[0] * 7]
+    assert batch["label"].tolist() == [0, 1]
 
 
 def test_without_buckets_every_batch_has_one_shape() -> None:
@@ -45,23 +45,22 @@ def test_without_buckets_every_batch_has_one_shape() -> None:
         batch = batches.make_batch(
             rows, np.array(groups), batch_size=2, max_seq_length=64, by_length=False
         )
-        assert batch.features["input_ids"].shape == (2, 64)
+        assert batch["input_ids"].shape == (2, 64)
 
 
 def test_a_short_batch_is_filled_up_with_weightless_groups() -> None:
     rows = make_rows([3, 4, 5])
     batch = batches.make_batch(rows, np.array([2]), batch_size=4, max_seq_length=64)
-    assert batch.features["weight"].tolist() == [1, 0, 0, 0]
-    assert batch.groups.tolist() == [2]
-    assert batch.features["label"].shape == (4,)
+    assert batch["weight"].tolist() == [1, 0, 0, 0]
+    assert batch["label"].shape == (4,)
 
 
 def test_rows_of_a_group_stay_together() -> None:
     rows = make_rows([3, 4, 5, 6, 7, 8], group=2)
     assert rows.group_lengths.tolist() == [4, 6, 8]
     batch = batches.make_batch(rows, np.array([2, 0]), batch_size=2, max_seq_length=64)
-    assert batch.features["input_ids"][:, 0].tolist() == [5, 6, 1, 2]
-    assert batch.features["label"].tolist() == [2, 0]
+    assert batch["input_ids"][:, 0].tolist() == [5, 6, 1, 2]
+    assert batch["label"].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(("length", "expected"), [(1, 16), (16, 16), (17, 24), (90, 96), (97, 100)])
@@ -100,7 +99,7 @@ def test_sorting_by_length_saves_most_of_the_padding() -> None:
             batches.make_batch(rows, groups, batch_size=32, max_seq_length=128, by_length=by_length)
             for groups in plan
         )
-        return sum(batch.features["input_ids"].size for batch in made)
+        return sum(batch["input_ids"].size for batch in made)
 
     assert padded(False) == 63 * 32 * 128
     assert padded(True) < 1.3 * lengths.sum()

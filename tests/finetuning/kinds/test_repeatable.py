@@ -21,7 +21,7 @@ from electra_zh.finetuning.examples import (
 )
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.tasks import TaskConfig, Training, kind_names
-from electra_zh.finetuning.trainer import Trainer
+from electra_zh.finetuning.trainer import TaskTrainer
 from support.converting import make_start
 from support.repeatable import wide_sums
 
@@ -61,7 +61,7 @@ def test_no_sum_of_three_or_more(name: str) -> None:
     task = TaskConfig.from_dict({**values, "max_seq_length": 16}, where="test")
     kind, start = make_kind(task, max_position_embeddings=16), make_start()
     rows = kind.encode([example], start.make_tokenizer(), training=True)
-    trainer = Trainer(start, {"t": kind}, {"t": rows}, Training(train_batch_size=1), what="t")
+    trainer = TaskTrainer(start, {"t": kind}, {"t": rows}, Training(train_batch_size=1), what="t")
     batch = make_batch(rows, np.arange(1), batch_size=1, max_seq_length=16)
-    features = {name: tf.constant(value) for name, value in batch.features.items()}
+    features = {name: tf.constant(value) for name, value in batch.items()}
     assert wide_sums(trainer._steps["t"], features) == []

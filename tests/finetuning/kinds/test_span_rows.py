@@ -153,7 +153,7 @@ def test_answer_types_are_classes_and_windows_without_the_answer_are_none() -> N
 @pytest.mark.parametrize(
     ("metric", "example", "message"),
     [
-        ("em", ask("天", answer_type="NONE"), "question Q0: the answer is no answer, not a span"),
+        ("em", ask("天", answer_type="NONE"), "question Q0: unanswerable question"),
         (
             "squad2_f1",
             ask("天", answer_type="YES"),
