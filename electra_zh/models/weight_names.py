@@ -144,16 +144,11 @@ def part_shapes(
 
 
 class Naming:
-    """The names that one file format has for our weights, one to one.
-
-    Attributes:
-      pairs: our name to the file's, with `{layer}`.
-      transposes: dense kernels are [outputs, inputs] in the file.
-    """
+    """The names that one file format has for our weights, one to one."""
 
     def __init__(self, pairs: Mapping[str, str], *, transposes: bool) -> None:
-        self.pairs = dict(pairs)
-        self.transposes = transposes
+        self.pairs = dict(pairs)  # our name to the file's, with `{layer}`
+        self.transposes = transposes  # dense kernels are [outputs, inputs] in the file
         self._back = {theirs: ours for ours, theirs in self.pairs.items()}
         assert len(self._back) == len(self.pairs), "two weights under one name"
 

@@ -115,10 +115,6 @@ def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> Mask
 
     `settings` are those of the masking, by their names in `PretrainConfig`. By default,
     `masking` is `whole_word` for data with words.
-
-    Raises:
-      UsageError: there is no such example, or no such setting.
-      UserError: a value that is not allowed.
     """
     config = _config(data, settings)
     features = _find(data, index)

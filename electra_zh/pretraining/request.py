@@ -48,11 +48,7 @@ class PretrainRequest(Settings):
         self.first_weights()
 
     def first_weights(self) -> Init | None:
-        """Returns the source of a new run's first weights; None for random ones.
-
-        Raises:
-          UsageError: the flags contradict each other, or the layers have another form.
-        """
+        """Returns the source of a new run's first weights; None for random ones."""
         layers = self.init_layers
         if self.init is None:
             if layers is not None or self.keep_optimizer:

@@ -87,15 +87,7 @@ class PreparedRun(NamedTuple):
 
 
 def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedRun:
-    """Checks everything that a new run, or a resumed one, needs; writes nothing.
-
-    Args:
-      request: the settings of the command.
-      overrides: settings of the run that override its recipe.
-
-    Raises:
-      UserError: settings, data and run do not match.
-    """
+    """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
     data, output, start = request.data, request.output, request.first_weights()
     source = open_data_source(data, vocab=request.vocab)
     # The order of precedence of a run's weights:
@@ -151,9 +143,6 @@ def pretrain(prepared: PreparedRun) -> bool:
     """Trains a run to its last step, resuming from its newest checkpoint.
 
     Returns True if the run reached its last step, False after SIGINT or SIGTERM.
-
-    Raises:
-      UserError: the loss became NaN.
     """
     run, total = prepared.run, prepared.run.config.num_train_steps
     with locks.locked(run.folder):

@@ -47,9 +47,6 @@ def read(path: str, *, optimizer: bool) -> tuple[int, dict[str, np.ndarray], dic
     """Returns the optimizer's step, the weights and the optimizer's slots of `.../ckpt-STEP`.
 
     The slots are `m/NAME` and `v/NAME`, and the weights `best/NAME` of a stopped fine-tuning trial.
-
-    Raises:
-      UserError: the files are damaged or were not written by this tool.
     """
     step, weights, slots = 0, {}, {}
     try:

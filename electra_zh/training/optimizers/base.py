@@ -34,11 +34,9 @@ class Optimizer(tf.Module):
     """An optimizer with two slots per variable and a clip by global norm.
 
     A resumed run needs `step` (updates done) and `state_tensors`.
-
-    Attributes:
-      corrects_bias: the update depends on the number of steps that the slots have seen.
     """
 
+    # True if the update depends on the number of steps that the slots have seen.
     corrects_bias = False
 
     def __init__(
