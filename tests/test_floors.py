@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +114,37 @@ def test_no_tensorflow_where_it_must_not_be(path: Path) -> None:
     name = _name(path)
     for module in _imports(path, top_level_only=True):
         assert not module.startswith("tensorflow"), f"{name} imports {module} at its top"
+
+
+def _imported_modules(path: Path, known: set[str]) -> set[str]:
+    """Returns the modules of the package that a module imports, inside functions too."""
+    found = set()
+    for name in _imports(path):
+        inner = name.removeprefix("electra_zh.")
+        if inner in known:
+            found.add(inner)
+        elif inner.rpartition(".")[0] in known:
+            found.add(inner.rpartition(".")[0])
+    return found - {_name(path)}
+
+
+def test_no_circle_of_imports() -> None:
+    """Modules of a room do not import each other in a circle, inside functions or not."""
+    modules = {_name(path).removesuffix(".__init__"): path for path in _modules()}
+    graph = {name: _imported_modules(path, set(modules)) for name, path in modules.items()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def _private_imports() -> Iterator[str]:
+    for path in _modules():
+        for module in _imports(path):
+            parts = module.split(".")
+            if parts[0] == "tensorflow" and len(parts) > 1 and parts[1] in ("python", "core"):
+                yield ".".join(parts[:4])
+            elif parts[0] not in ("electra_zh", "__future__") and "._" in f".{module}":
+                yield module
+
+
+def test_private_imports_are_listed_with_their_reason() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(set(_private_imports())) if f"`{name}`" not in page] == []

@@ -1,0 +1,21 @@
+"""docs/architecture.md names files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PATHS = sorted(set(re.findall(r"`((?:electra_zh|configs|tests|docs|scripts)/[^`\s]*)`", PAGE)))
+
+
+def test_the_page_names_paths() -> None:
+    assert len(PATHS) > 15
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_of_the_page_exists(path: str) -> None:
+    assert (ROOT / path).exists()
