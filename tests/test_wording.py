@@ -18,8 +18,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("electra_zh", "configs", "scripts", "benchmarks", "tests", "docs", ".github")
 PAGES = ("README.md", "CHANGELOG.md", "SECURITY.md", "Makefile")
-# They quote the banned phrases.
-EXEMPT = ("tests/test_wording.py", "tests/support/wording_pending.txt")
+# It quotes the banned phrases.
+EXEMPT = ("tests/test_wording.py",)
 
 # Banned phrase (a regular expression) -> the words to use.
 BANNED = {
@@ -74,11 +74,6 @@ PATTERNS = {re.compile(pattern): instead for pattern, instead in BANNED.items()}
 OPENERS = re.compile(
     r"^(What|Where|How|Whether|Why|When|Who|Which)\b|^(Returns|Yields) (what|where|how|why|which)\b"
 )
-
-
-def _pending() -> set[str]:
-    path = ROOT / "tests" / "support" / "wording_pending.txt"
-    return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
 
 def _files() -> Iterator[str]:
@@ -156,8 +151,6 @@ def banned_phrases(path: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [path for path in _files() if path not in EXEMPT])
 def test_plain_english(path: str) -> None:
-    if path in _pending():
-        pytest.skip("not rewritten yet")
     assert banned_phrases(path) == []
 
 

@@ -60,7 +60,7 @@ class PreparedRun(NamedTuple):
 
     @property
     def epochs(self) -> float:
-        """Number of passes over the data in the complete run."""
+        """Epochs of the complete run: each is one pass through the data."""
         return self.run.config.num_train_steps * self.run.config.train_batch_size / self.examples
 
     def plan(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A build on a cluster of processes that come and go, by the real commands."""
+"""A build on a cluster whose processes start and die, by the real commands."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _count_units(output: Path) -> int:
 
 
 def _wait_for_units(output: Path, more: int, process: subprocess.Popen[str]) -> None:
-    """Waits until a driver has had so many units done."""
+    """Waits until a driver has completed `more` further units."""
     number = _count_units(output) + more
     while _count_units(output) < number:
         assert process.poll() is None
@@ -88,7 +88,7 @@ def _wait_for_units(output: Path, more: int, process: subprocess.Popen[str]) -> 
 
 
 def _wait_for_quiet(output: Path) -> None:
-    """Waits until workers have come to the end of what a driver that is gone has given them."""
+    """Waits until workers have completed the tasks of a driver that has died."""
     before = -1
     while (now := _count_units(output)) != before:
         before = now
@@ -119,7 +119,7 @@ def test_deaths_lose_nothing_and_double_nothing(vocab: str, tmp_path: Path, star
 
     scheduler = start("scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":", 1)[1])
     workers = [start("worker", address, "--nthreads", threads) for threads in ("1", "4")]
-    # Ctrl-C; the cluster goes on.
+    # Ctrl-C; the cluster stays up.
     driver = begin()
     _wait_for_units(output, 2, driver)
     os.killpg(driver.pid, signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_folder_with_the_former_spelling_of_fields_is_resumed(tmp_path: Path) 
         (data / f"{split}.tsv").write_text("text_a\ttext_b\tlabel\n天\t地\t0\n日\t月\t1\n")
     request = Request(run.folder, ("bq_corpus",), str(data), str(output))
     (task,) = registry.load(request.tasks)
-    identity = {
+    identity: dict[str, Any] = {
         "start": {**load_pretrained(run.folder).identity(), "from_scratch": False},
         "tasks": {"bq_corpus": task.to_dict()},
         "files": {"bq_corpus": {name: [f"{data}/{name}.tsv"] for name in ("train", "dev")}},

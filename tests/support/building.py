@@ -1,4 +1,4 @@
-"""What the tests of building data share: a small corpus, its settings, and a look at the result."""
+"""Shared by the tests of building data: a small corpus, its settings, and a look at the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LENGTH = 32
 
 
 def make_text(documents: int, *, seed: int = 0, lines: int = 6) -> str:
-    """Random documents of so many lines."""
+    """Returns random documents of `lines` lines each."""
     generator = random.Random(seed)
 
     def line() -> str:
@@ -60,7 +60,7 @@ def read_rows(folder: Path) -> list[tuple[list[int], list[int]]]:
 
 
 def count_tokens(rows: list[tuple[list[int], list[int]]]) -> Counter[int]:
-    """How often each id occurs, [CLS] and [SEP] left out."""
+    """Returns the count of each id without [CLS] and [SEP]."""
     counts = Counter(token for ids, _ in rows for token in ids)
     del counts[2], counts[3]
     return counts

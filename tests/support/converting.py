@@ -1,4 +1,4 @@
-"""What the tests of conversion share: folders of runs and fine-tuned models with random weights."""
+"""Shared by the tests of conversion: folders of runs and fine-tuned models with random weights."""
 
 from __future__ import annotations
 

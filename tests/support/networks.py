@@ -1,4 +1,4 @@
-"""What the tests of networks share: the smallest settings, a batch, and the reference's figures."""
+"""Shared by the tests of networks: the smallest settings, a batch, and the reference's figures."""
 
 from __future__ import annotations
 
