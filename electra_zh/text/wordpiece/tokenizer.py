@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -42,14 +41,6 @@ PUNCTUATION_MAP = {
 }
 
 _MAX_SHOWN_WORD = 40
-
-
-class _Overflow(NamedTuple):
-    """Tokens of word runs with more tokens than characters, in excess of one per character."""
-
-    places: np.ndarray  # the last character of each such run
-    counts: np.ndarray  # the number of excess tokens there
-    ids: np.ndarray  # the excess tokens, one run after the other
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -97,22 +88,38 @@ class WordPieceTokenizer(Tokenizer):
         codes = self._table.take(codepoints)
         if self.settings.lower_case:
             join_sigma_parts(text, codes)
-        unknown = codepoints[codes == self.vocabulary.unk_id]
-        for point, count in zip(*_counted(unknown), strict=True):
-            self.unknowns[chr(point)] += count
-        overflow = self._fill_words(text, codepoints, codes)
+        starts, ends = word_runs(codes)
+        cache = self._cache
+        entries = cache.lookup(text, codepoints, starts, ends)
+        self._count_unknown(codepoints[codes == self.vocabulary.unk_id], entries)
+        # Most runs are one token. The other characters of a run stay WORD or DROP, no token.
+        single = cache.single[entries]
+        codes[ends - 1] = single
+        several = np.flatnonzero(single < 0)
+        entries, starts, ends = entries[several], starts[several], ends[several]
+        first, counts = cache.starts[entries], cache.counts[entries]
+        fitting = np.minimum(counts, ends - starts)
+        codes[ranges(ends - fitting, fitting)] = 0  # room for a token each, written below
         is_token = codes >= 0
-        ids = codes[is_token]
-        if overflow is None:
-            token_ends = np.cumsum(is_token, dtype=np.int64)
-        else:
-            per_character = is_token.astype(np.int64)
-            per_character[overflow.places] += overflow.counts
-            token_ends = np.cumsum(per_character)
-            before = token_ends[overflow.places] - np.cumsum(overflow.counts)
-            ids = np.insert(ids, np.repeat(before, overflow.counts), overflow.ids)
+        # A run with more tokens than characters has the others at its last one.
+        others = counts - fitting
+        at_each = is_token.astype(np.int64)
+        at_each[ends - 1] += others
+        token_ends = np.cumsum(at_each)
+        run_ends = token_ends[ends - 1]
+        ids = np.insert(codes[is_token], np.repeat(run_ends - np.cumsum(others), others), 0)
+        ids[ranges(run_ends - counts, counts)] = cache.ids[ranges(first, counts)]
         line_ends = np.append(token_ends[codepoints == 10], len(ids))
         return TokenizedText(ids, line_ends, codepoints, token_ends)
+
+    def _count_unknown(self, unknown: np.ndarray, entries: np.ndarray) -> None:
+        """Counts characters that are [UNK], and words in entries of the cache that are."""
+        for point, count in zip(*np.unique_counts(unknown), strict=True):
+            self.unknowns[chr(point)] += int(count)
+        of_words = entries[self._cache.has_unknown[entries]]
+        for entry, count in zip(*np.unique_counts(of_words), strict=True):
+            for word in self._cache.unknown[entry]:
+                self.unknowns[word] += int(count)
 
     @functools.cached_property
     def _offsets(self) -> OffsetFinder:
@@ -137,37 +144,6 @@ class WordPieceTokenizer(Tokenizer):
         ends = tokenized.token_ends[joined_starts(texts)[1:] - 1]
         text_ends = np.append(ends, len(tokenized.ids))
         return tokenized.ids, text_ends, self.find_covered(text, tokenized)
-
-    def _fill_words(self, text: str, codepoints: np.ndarray, codes: np.ndarray) -> _Overflow | None:
-        """Writes the tokens of each word run over its last characters in `codes`.
-
-        Returns:
-          The tokens of runs that have no characters left for them, if there are any.
-        """
-        starts, ends = word_runs(codes)
-        if not len(starts):
-            return None
-        cache = self._cache
-        entries = cache.lookup(text, codepoints, starts, ends)
-        for entry, count in zip(*_counted(entries[cache.has_unknown[entries]]), strict=True):
-            for word in cache.unknown[entry]:
-                self.unknowns[word] += count
-        # The other characters of a run stay what they are: WORD or DROP, no token.
-        single = cache.single[entries]
-        is_single = single >= 0
-        codes[ends[is_single] - 1] = single[is_single]
-        several = np.flatnonzero(~is_single)
-        entries, starts, ends = entries[several], starts[several], ends[several]
-        counts = cache.counts[entries]
-        first = cache.starts[entries]
-        written = np.minimum(counts, ends - starts)
-        codes[ranges(ends - written, written)] = cache.ids[ranges(first, written)]
-        left = counts - written
-        if not left.any():
-            return None
-        over = np.flatnonzero(left)
-        sources = ranges((first + written)[over], left[over])
-        return _Overflow(ends[over] - 1, left[over], cache.ids[sources])
 
     def _encode_run(self, text: str) -> Encoded:
         """Encodes a word run; most are plain, and quicker here than in `_encode_words`."""
@@ -209,12 +185,6 @@ class WordPieceTokenizer(Tokenizer):
             pieces.append(index)
             start, prefix = end, "##"
         return pieces
-
-
-def _counted(values: np.ndarray) -> tuple[list[int], list[int]]:
-    """Returns the distinct values, and the frequency of each."""
-    distinct, counts = np.unique(values, return_counts=True)
-    return distinct.tolist(), counts.tolist()
 
 
 def _keep_freed_memory() -> None:
