@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 from electra_zh.errors import UserError
 
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Written-but-not-yet-renamed files have this mark and a name that is unique to their writer:
 # processes of several machines, or threads of one process, may write the same file at once.
 _PARTIAL = ".partial-"
@@ -47,17 +47,10 @@ class _LocalSystem:
     rm = staticmethod(lambda path, recursive: shutil.rmtree(path))
 
 
-_LOCAL = _LocalSystem()
-
-
 def _system(path: str) -> Any:
-    """Returns the file system of a path.
-
-    Raises:
-      UserError: the scheme is unknown, or its package is not installed.
-    """
+    """Returns the file system of a path; UserError if its scheme or package is missing."""
     if not is_remote(path):
-        return _LOCAL
+        return _LocalSystem
     import fsspec
 
     try:
@@ -131,11 +124,7 @@ def make_dirs(path: str) -> None:
 
 
 def check_output(path: str) -> None:
-    """Checks, before any work is done, that a folder exists or can be created under a name.
-
-    Raises:
-      UserError: the name is empty, or it or one of its parents is a file.
-    """
+    """Checks before any work that a folder exists or can be created; raises UserError."""
     if not path:
         raise UserError("--output is empty; it names a folder")
     while not is_remote(path) and path and not os.path.lexists(path):
@@ -168,11 +157,7 @@ def short_names(paths: Sequence[str]) -> Callable[[str], str]:
 
 
 def open_read(path: str) -> BinaryIO:
-    """Opens the file for reading bytes.
-
-    Raises:
-      UserError: the file is missing, or is a folder.
-    """
+    """Opens the file for reading bytes; raises UserError if it is missing or a folder."""
     try:
         return cast(BinaryIO, _system(path).open(path, "rb"))
     except FileNotFoundError:
@@ -190,12 +175,8 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a file for writing bytes that appears under its name only when it is complete.
 
     An error inside the `with` block removes the new file; an existing file of that name does not
-    change.
-
-    Args:
-      path: the file to write.
-      durable: wait until the bytes are on the disk before the file gets its name. Not needed for
-        files that can be made again: only the loss of power could damage them.
+    change. With `durable` the bytes are on the disk before the file gets its name. That is not
+    needed for files that can be made again: only the loss of power could damage them.
     """
     partial = _partial_name(path)
     handle = _system(path).open(partial, "wb")
@@ -217,14 +198,8 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
     """Gives a folder to fill that appears under its name only at the end of the `with` block.
 
-    An error inside the block removes the folder.
-
-    Args:
-      path: the folder to create.
-      replace: replace an existing folder of that name, which does not change until then.
-
-    Raises:
-      UserError: `path` exists and is not to be replaced.
+    An error inside the block removes the folder. An existing folder of that name does not change
+    until the end, and then it is replaced; without `replace` it is a UserError.
     """
     if exists(path) and not replace:
         raise UserError(f"{path} exists; choose another --output")
@@ -278,11 +253,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_text(path: str) -> str:
-    """Reads a UTF-8 file without changing its line ends.
-
-    Raises:
-      UserError: the file is missing, or is not UTF-8.
-    """
+    """Reads a UTF-8 file without changing its line ends; raises UserError for other files."""
     try:
         return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -296,11 +267,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def read_json(path: str) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-      UserError: the file is missing, or is not JSON.
-    """
+    """Reads a JSON file; raises UserError for other files."""
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from electra_zh.errors import UserError
 
 # Locked by the process that writes to a folder.
 LOCK = ".lock"
-# The errors of file systems without locks.
+# Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
@@ -22,22 +22,25 @@ def locked(folder: str, *, shared: bool = False) -> Iterator[None]:
 
     Remote folders are not locked, and neither are those of file systems without locks.
 
-    Args:
-      folder: the folder to lock.
-      shared: share the lock with others that do so too, but not with exclusive ones.
-
-    Raises:
-      UserError: another process has locked it.
+    With `shared` the lock is shared with others that share it, but not with exclusive ones. A lock
+    of another process is a UserError.
     """
     if files.is_remote(folder):
         yield
         return
+    import fcntl
+
+    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     path = files.join(folder, LOCK)
     while True:
         files.make_dirs(folder)
         with open(path, "w") as file:
-            if not _take(file.fileno(), shared=shared):
-                raise UserError(f"Another process is writing to {folder}. Wait for it or stop it")
+            try:
+                fcntl.flock(file, mode | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    message = f"Another process is writing to {folder}. Wait for it or stop it"
+                    raise UserError(message) from None
             # A process that has ended may have removed the file in the meantime.
             if _is_at(file.fileno(), path):
                 yield
@@ -49,14 +52,3 @@ def _is_at(descriptor: int, path: str) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _take(descriptor: int, *, shared: bool) -> bool:
-    """Takes a lock; False if others have it."""
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in _NO_LOCKS
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ CJK_RANGES = (
     (0x2B820, 0x2CEAF),
     (0x2F800, 0x2FA1F),
 )
+# Halves of characters, which JSON can bring and UTF-8 cannot encode.
+SURROGATE = re.compile("[\ud800-\udfff]")
 # Symbols to Unicode, punctuation to the reference, as every other ASCII mark.
 ASCII_SYMBOLS = "$+<=>^`|~"
 
@@ -97,12 +100,9 @@ def to_text(points: np.ndarray) -> str:
 def code_point_table(
     value: Callable[[str], float], dtype: DTypeLike, *, default: int = 0
 ) -> np.ndarray:
-    """Returns a table of all code points, [0x110000].
+    """Returns a table of the values of all code points, [0x110000].
 
-    Args:
-      value: gives the value of one character.
-      dtype: type of the table.
-      default: value of the planes in which Unicode assigns no characters.
+    Planes in which Unicode assigns no characters have the default.
     """
     table = np.full(CODE_POINTS, default, dtype)
     for first, end in _PLANES_IN_USE:
@@ -121,3 +121,11 @@ def joined_starts(texts: Sequence[str]) -> np.ndarray:
     """Returns the start of each text in the texts joined by one character, int64 [texts]."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     return np.cumsum(lengths + 1) - lengths - 1
+
+
+def find_runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns starts and ends, int64, of the maximal runs of True in bool [C]."""
+    edged = np.zeros(len(inside) + 2, np.bool_)
+    edged[1:-1] = inside
+    changes = np.flatnonzero(edged[1:] != edged[:-1])
+    return changes[::2], changes[1::2]

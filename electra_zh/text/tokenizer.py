@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import abc
 import functools
-import importlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-import electra_zh.text as package
 from electra_zh import files
 from electra_zh.errors import UserError
+from electra_zh.text import find_modules
 from electra_zh.text.characters import TokenizerSettings, joined_starts
 from electra_zh.text.vocabulary import Vocabulary, read_file
 
@@ -34,13 +32,11 @@ class TokenizedText(NamedTuple):
       ids: int32 [T], the ids of all lines, one line after the other.
       line_ends: int64 [lines]; line i is `ids[line_ends[i - 1]:line_ends[i]]`.
       codepoints: uint32 [C], every character of the text, the "\n" between lines included.
-      token_ends: int64 [C], the number of tokens before the end of character c. Exact after every
-        character that is a word of its own (ideographs, punctuation) and after every space:
-        `ids[:token_ends[c]]` are the tokens of the text up to and with c. A WordPiece stretch that
-        needs the word path (a word, or everything between two spaces or ideographs if that has a
-        capital sigma) counts its k tokens at its last k characters, or one at each character and
-        the rest at the last one if it has more tokens than characters. A SentencePiece piece is
-        counted at its last character.
+      token_ends: int64 [C], the number of tokens up to and with character c. Exact after every
+        character that is a word of its own (ideographs, punctuation) and after every space. The k
+        tokens of a WordPiece stretch that needs the word path (a word, or all between two spaces
+        or ideographs if that has a capital sigma) are counted at its last k characters; if it has
+        fewer, the rest at the last one. A SentencePiece piece is counted at its last character.
       starts, ends: int32 [T], the characters of the block that each token covers, if the tokenizer
         has them at hand; else None, see `Tokenizer.find_covered`.
     """
@@ -54,12 +50,15 @@ class TokenizedText(NamedTuple):
 
 
 class Covered(NamedTuple):
-    """The characters of a block that its tokens cover, as in `TokenizedTexts`.
+    """The characters that tokens cover; neither `starts` nor `ends` ever falls within a text.
+
+    See `wordpiece.offsets` and `sentencepiece.tokenizer` for what a token covers.
 
     Attributes:
-      starts: int32 [T], the first character; it never falls.
+      starts: int32 [T], the first character.
       ends: int32 [T], the end, exclusive.
-      continues: bool [T], whether the token continues a word.
+      continues: bool [T], whether the token is a "##" continuation; False for a word's first piece.
+        A SentencePiece piece is one if it begins inside a word as WordPiece would cut words.
     """
 
     starts: np.ndarray
@@ -68,18 +67,12 @@ class Covered(NamedTuple):
 
 
 class TokenizedTexts(NamedTuple):
-    """Tokens of many texts with their offsets, one text after the other.
-
-    Offsets count characters of the text as it was given. Within a text neither `starts` nor `ends`
-    ever falls. See `wordpiece.offsets` and `sentencepiece.tokenizer` for what a token covers.
+    """Tokens of many texts, one text after the other, with their offsets in the text as given.
 
     Attributes:
       ids: int32 [T]; text i is `ids[text_ends[i - 1]:text_ends[i]]`, without special tokens.
       text_ends: int64 [texts].
-      starts: int32 [T], the first character of its text that a token covers.
-      ends: int32 [T], the end, exclusive.
-      continues: bool [T], whether the token is a "##" continuation; False for a word's first piece.
-        A SentencePiece piece is one if it begins inside a word as WordPiece would cut words.
+      starts, ends, continues: as in `Covered`.
     """
 
     ids: np.ndarray
@@ -101,21 +94,19 @@ class Tokenizer(abc.ABC):
     """
 
     vocabulary_class: ClassVar[type[Vocabulary]]
-    vocabulary: Vocabulary
-    settings: TokenizerSettings
-    unknowns: Counter[str]
 
-    @abc.abstractmethod
-    def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None: ...
+    def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
+        self.vocabulary = vocabulary
+        self.settings = settings
+        self.unknowns: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[Vocabulary, TokenizerSettings]]:
+        # A copy in another process makes its own tables, in less time than sending them takes.
+        return type(self), (self.vocabulary, self.settings)
 
     @abc.abstractmethod
     def encode(self, line: str, *, inside: bool = False) -> list[int]:
-        """Returns the ids of one line.
-
-        Args:
-          line: the text.
-          inside: the line continues another text, so no word boundary is assumed before it.
-        """
+        """Returns the ids of one line; no word boundary is assumed before one `inside` a text."""
 
     def tokens(self, line: str) -> list[str]:
         """Returns the tokens of one line."""
@@ -135,17 +126,10 @@ class Tokenizer(abc.ABC):
     def find_firsts(
         self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
     ) -> np.ndarray:
-        """Returns for each token of a block a character of the word that it begins in.
+        """Returns for each token a character of the word that it begins in, int [T], never falling.
 
-        For `begins_word` that is as good as the first character, and faster to find.
-
-        Args:
-          text: the block.
-          tokenized: its tokens.
-          word_starts: bool [C], whether a character begins a word.
-
-        Returns:
-          int32 [T]; it never falls.
+        For `begins_word` that is as good as the first character, and faster to find. `word_starts`
+        says whether each character begins a word, bool [C].
         """
         del word_starts
         return self.find_covered(text, tokenized).starts
@@ -153,19 +137,17 @@ class Tokenizer(abc.ABC):
     def encode_batch(
         self, texts: Sequence[str], *, inside: Sequence[bool] | None = None
     ) -> TokenizedTexts:
-        r"""Returns the tokens of texts with their offsets.
+        r"""Returns the tokens of texts with their offsets; `inside` is for each text.
 
         The ids of each text are those of `encode`; a "\n" in it is a space like any other.
-
-        Args:
-          texts: the texts.
-          inside: for each text, whether it continues another one; see `encode`.
         """
-        flags = [False] * len(texts) if inside is None else inside
+        flags = inside or [False] * len(texts)
         none = np.zeros(0, np.int32)
         found = [TokenizedTexts(none, np.zeros(0, np.int64), none, none, np.zeros(0, np.bool_))]
         tokens = 0
-        for first, end in _blocks(texts):
+        # A block is the texts that begin within one stretch of BLOCK_CHARACTERS.
+        firsts = np.flatnonzero(np.diff(joined_starts(texts) // BLOCK_CHARACTERS, prepend=-1))
+        for first, end in itertools.pairwise([*firsts.tolist(), len(texts)]):
             block = texts[first:end]
             ids, text_ends, covered = self._encode_block(block, flags[first:end])
             begin = np.repeat(joined_starts(block), np.diff(text_ends, prepend=0)).astype(np.int32)
@@ -181,22 +163,11 @@ class Tokenizer(abc.ABC):
         """Returns ids and text ends, as `encode_batch`, and the offsets in the joined texts."""
 
 
-def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yields first and end of blocks of the texts: those that begin within a stretch of a size."""
-    starts = joined_starts(texts)
-    firsts = np.flatnonzero(np.diff(starts // BLOCK_CHARACTERS, prepend=-1)).tolist()
-    yield from itertools.pairwise([*firsts, len(texts)])
-
-
 @functools.cache
 def _tokenizer_classes() -> dict[type[Vocabulary], type[Tokenizer]]:
-    """Returns the tokenizer class of each vocabulary class, found in the folders of `text/`."""
-    found: dict[type[Vocabulary], type[Tokenizer]] = {}
-    for folder in map(Path, package.__path__):
-        for path in sorted(folder.glob("*/tokenizer.py")):
-            module = importlib.import_module(f"{package.__name__}.{path.parent.name}.tokenizer")
-            found[module.TOKENIZER.vocabulary_class] = module.TOKENIZER
-    return found
+    """Returns the tokenizer class of each vocabulary class."""
+    classes = (module.TOKENIZER for module in find_modules("tokenizer"))
+    return {tokenizer.vocabulary_class: tokenizer for tokenizer in classes}
 
 
 def vocabulary_files() -> tuple[str, ...]:
@@ -205,22 +176,14 @@ def vocabulary_files() -> tuple[str, ...]:
 
 
 def load_vocabulary(path: str) -> Vocabulary:
-    """Reads a vocabulary of any form; a file that no other form recognizes is a list of tokens.
-
-    Raises:
-      UserError: the file is missing, or is not a vocabulary.
-    """
+    """Reads a vocabulary of any form; a file that no other form recognizes is a list of tokens."""
     data = read_file(path)
     found = (cls for cls in _tokenizer_classes() if cls.recognizes(path, data))
     return next(found, Vocabulary).parse(data, path)
 
 
 def vocabulary_of(folder: str) -> Vocabulary:
-    """Reads the vocabulary of a run, of a fine-tuned model or of data.
-
-    Raises:
-      UserError: it is missing or damaged.
-    """
+    """Reads the vocabulary of a run, of a fine-tuned model or of data; raises UserError."""
     paths = [files.join(folder, name) for name in vocabulary_files()]
     return load_vocabulary(next(filter(files.exists, paths), paths[0]))
 
@@ -248,10 +211,5 @@ def settings_of(vocabulary: Vocabulary, settings: TokenizerSettings) -> Tokenize
 def make_tokenizer(
     vocabulary: Vocabulary, settings: TokenizerSettings = TokenizerSettings()
 ) -> Tokenizer:
-    """Returns the tokenizer of a vocabulary; `settings` apply if its file does not determine them.
-
-    Args:
-      vocabulary: of any form.
-      settings: normalisation of text.
-    """
+    """Returns the tokenizer of a vocabulary; `settings` apply if its file determines none."""
     return _tokenizer_classes()[type(vocabulary)](vocabulary, settings)

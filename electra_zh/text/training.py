@@ -7,30 +7,27 @@ the trainers.
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol
 
-import electra_zh.text as package
 from electra_zh.errors import UsageError, UserError
 from electra_zh.settings.declaration import Settings, setting
+from electra_zh.text import find_modules
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
 ModelType = Literal["unigram", "bpe"]
 Say = Callable[[str], None]
-V = TypeVar("V", bound=Vocabulary, covariant=True)
 
 SENTENCEPIECE = "sentencepiece"
 _FOR_SENTENCEPIECE = f"for --kind {SENTENCEPIECE}"
 
 
-class Trained(NamedTuple, Generic[V]):
+class Trained(NamedTuple):
     """A trained vocabulary, numbers on its content, and one line on them for the user."""
 
-    vocabulary: V
+    vocabulary: Vocabulary
     figures: Mapping[str, float]
     summary: str
 
@@ -40,17 +37,15 @@ class Trainer(Protocol):
 
     def __call__(  # noqa: D102
         self, blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-    ) -> Trained[Vocabulary]: ...
+    ) -> Trained: ...
 
 
 @functools.cache
 def trainers() -> dict[str, Trainer]:
-    """Returns the trainers by name, found in the folders of `text/`; `wordpiece` is the first."""
+    """Returns the trainers by name; `wordpiece` is the first."""
     found: dict[str, Trainer] = {}
-    for folder in map(Path, package.__path__):
-        for path in sorted(folder.glob("*/train.py"), reverse=True):
-            module = importlib.import_module(f"{package.__name__}.{path.parent.name}.train")
-            found.update(module.TRAINERS)
+    for module in find_modules("train"):
+        found |= module.TRAINERS
     return found
 
 
@@ -114,13 +109,11 @@ class VocabularySettings(Settings):
 
 def train_vocabulary(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> Trained[Vocabulary]:
+) -> Trained:
     r"""Trains a vocabulary; the same text and settings give the same bytes.
 
-    Args:
-      blocks: the corpus, in blocks of lines joined by "\n", of about a megabyte.
-      settings: its settings.
-      say: receives a line on each long step.
+    The corpus comes in blocks of lines joined by "\n", of about a megabyte. `say` receives a line
+    on each long step.
 
     Raises:
       UserError: there is no text, or `size` has no room for the characters.

@@ -38,11 +38,7 @@ class Vocabulary:
     file_name: ClassVar[str] = "vocab.txt"
 
     def __init__(self, tokens: Iterable[str], *, origin: str = "The vocabulary") -> None:
-        """Checks the tokens and numbers them.
-
-        Args:
-          tokens: the tokens in the order of their ids.
-          origin: what error messages call this vocabulary: the path of its file.
+        """Checks the tokens, whose order gives their ids; `origin` names them in error messages.
 
         Raises:
           UserError: no tokens, a special token missing, [PAD] not first, a duplicate token, or
@@ -70,7 +66,7 @@ class Vocabulary:
             ids[token] for token in SPECIAL_TOKENS
         )
 
-    @property
+    @functools.cached_property
     def settings(self) -> TokenizerSettings | None:
         """Normalisation of text, if the file determines it."""
         return None
@@ -78,7 +74,6 @@ class Vocabulary:
     @classmethod
     def recognizes(cls, path: str, data: bytes) -> bool:
         """Returns whether a file has this form, by its name or its bytes; see the subclasses."""
-        del path, data
         return False
 
     @classmethod
@@ -86,30 +81,31 @@ class Vocabulary:
         r"""Returns the vocabulary of a file: UTF-8, one token per line, white space stripped.
 
         Lines end at "\n" only: `str.splitlines` would also split at U+2028 and others, and shift
-        every id after them. A final "\n" starts no further token.
-
-        Args:
-          data: content of the file.
-          origin: the path of the file, for error messages.
+        every id after them. A final "\n" starts no further token. `origin` is the path of the file,
+        for error messages.
 
         Raises:
           UserError: not UTF-8, empty, or not a vocabulary.
         """
-        text = _decode(data, origin)
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise UserError(
+                f"The vocabulary {origin} is not UTF-8 text: line {line}, byte {error.start}"
+            ) from None
+        if text.startswith("\ufeff"):
+            raise UserError(
+                f"The vocabulary {origin} starts with a byte order mark; save it without"
+            )
         if not text.strip():
             raise UserError(f"The vocabulary {origin} is empty")
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
-        return cls((line.strip() for line in lines), origin=origin)
+        lines = text.removesuffix("\n").split("\n")
+        return cls(map(str.strip, lines), origin=origin)
 
     @classmethod
     def load(cls, path: str) -> Self:
-        """Reads a file of this form.
-
-        Raises:
-          UserError: the file is missing or not of this form.
-        """
+        """Reads a file of this form; raises UserError for others."""
         return cls.parse(read_file(path), path)
 
     def save(self, path: str) -> None:
@@ -123,12 +119,7 @@ class Vocabulary:
         return (body, False) if body and body != token else (token, True)
 
     def spellings(self, body: str, *, begins: bool) -> list[str]:
-        """Returns the tokens that could show some characters, the best first.
-
-        Args:
-          body: the characters, at least one.
-          begins: whether they begin a word.
-        """
+        """Returns the tokens that could show characters that may begin a word, the best first."""
         if is_cjk(ord(body[0])) or is_punctuation(body[0]):
             # Google's Chinese vocabulary has "##" ideographs too, which no text gives.
             return [body]
@@ -152,10 +143,10 @@ class Vocabulary:
         return len(self.tokens)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.tokens == other.tokens
+        return isinstance(other, Vocabulary) and self.sha256 == other.sha256
 
     def __hash__(self) -> int:
-        return hash(self.tokens)
+        return hash(self.sha256)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size}, sha256={self.sha256[:12]})"
@@ -166,11 +157,7 @@ class Vocabulary:
 
 
 def read_file(path: str) -> bytes:
-    """Reads a vocabulary's file.
-
-    Raises:
-      UserError: the file is missing, or too large to be a vocabulary.
-    """
+    """Reads a vocabulary's file; raises UserError if it is missing or too large to be one."""
     if not files.exists(path):
         raise UserError(f"No such vocabulary file: {path}")
     if files.is_dir(path):
@@ -181,19 +168,6 @@ def read_file(path: str) -> bytes:
             f"{_MAX_FILE_BYTES:,}. Name a file with one token per line or a SentencePiece model"
         )
     return files.read_bytes(path)
-
-
-def _decode(data: bytes, path: str) -> str:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"The vocabulary {path} is not UTF-8 text: line {line}, byte {error.start}"
-        ) from None
-    if text.startswith("\ufeff"):
-        raise UserError(f"The vocabulary {path} starts with a byte order mark; save it without")
-    return text
 
 
 def _check_tokens(tokens: tuple[str, ...], origin: str) -> None:

@@ -5,11 +5,10 @@ of each character of the normalised text, and the lengths of the pieces give the
 normalised text. Nothing loops over pieces or characters in Python, and lines that normalising does
 not change, which is most of the Chinese ones, are not looked up at all.
 
-Pieces in Chinese. A piece is mostly a word or a part of a phrase, of one to a dozen characters,
-where WordPiece has one token per character: with as many entries, a text has about two thirds of
-the tokens, each of them rarer. Masking a piece masks a word: the choice of pieces does what whole
-word masking does for single characters, and whole word masking in addition joins pieces only if a
-word has several. Tags and spans that begin or end inside a piece cannot be represented.
+Pieces in Chinese. A piece is mostly a word or a part of a phrase, where WordPiece has one token per
+character: a text has about two thirds of the tokens, each of them rarer. Masking a piece masks a
+word; whole word masking joins pieces only if a word has several. Tags and spans that begin or end
+inside a piece cannot be represented.
 
 Offsets. A piece covers the characters that it was made of, and those after them that normalising
 removes (stripped accents, characters that vanish), but not the space before it. A piece that is
@@ -20,21 +19,17 @@ character became several, or bytes, each of their pieces covers it.
 from __future__ import annotations
 
 import itertools
-import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
+from electra_zh.text.characters import SURROGATE, TokenizerSettings, joined_starts, to_codepoints
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.wordpiece.offsets import character_classes
 from electra_zh.text.wordpiece.splitting import SPACE
 
-# Halves of characters, which JSON can bring and UTF-8 cannot show.
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _MAX_SHOWN = 40
 _FEW = 16
@@ -59,10 +54,7 @@ class SentencePieceTokenizer(Tokenizer):
         self, vocabulary: SentencePieceVocabulary, settings: TokenizerSettings | None = None
     ) -> None:
         """Loads the model; `settings` are ignored."""
-        del settings
-        self.vocabulary = vocabulary
-        self.settings = vocabulary.settings
-        self.unknowns: Counter[str] = Counter()
+        super().__init__(vocabulary, vocabulary.settings)
         parts = vocabulary.parts
         self._processor = load_processor(vocabulary.model)
         # The same model with and without a space before each text, for parts of a text.
@@ -72,17 +64,8 @@ class SentencePieceTokenizer(Tokenizer):
             [len(piece) > 1 and piece.startswith(SPACE_MARK) for piece in parts.pieces], np.bool_
         )
 
-    def __reduce__(self) -> tuple[type[SentencePieceTokenizer], tuple[SentencePieceVocabulary]]:
-        return SentencePieceTokenizer, (self.vocabulary,)
-
-    def encode(self, line: str, *, inside: bool = False) -> list[int]:
-        """Returns the ids of one line.
-
-        Args:
-          line: the text.
-          inside: the line continues another text: no space is put before it.
-        """
-        line = _SURROGATES.sub(_REPLACEMENT, line)
+    def encode(self, line: str, *, inside: bool = False) -> list[int]:  # noqa: D102
+        line = SURROGATE.sub(_REPLACEMENT, line)
         return list(self._processor_for(line, inside).Encode(line, out_type=int))
 
     def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
@@ -108,7 +91,8 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _encode_pieces(self, texts: Sequence[str], inside: Sequence[bool] = ()) -> _Pieces:
         """Returns the pieces of texts; `inside` is False for all of them if it is empty."""
-        texts, begins = _without_surrogates(texts), joined_starts(texts)
+        begins = joined_starts(texts)
+        texts = [SURROGATE.sub(_REPLACEMENT, text) for text in texts]
         if not any(inside):
             return self._pieces(self._processor, texts, begins)
         chosen = [self._processor_for(*each) for each in zip(texts, inside, strict=True)]
@@ -142,7 +126,10 @@ class SentencePieceTokenizer(Tokenizer):
             return _Pieces(none, counts, none, none)
         ids = np.concatenate(encoded)
         widths = self._widths[ids]
-        self._find_unknown(processor, texts, ids, widths, counts)
+        unknown = np.flatnonzero(ids == self.vocabulary.unk_id)
+        if len(unknown):
+            text_of = np.repeat(np.arange(len(texts)), counts)
+            widths[unknown] = self._unknown_widths(processor, texts, text_of, unknown)
         has_prefix = processor is self._processors.get(True)
         starts, ends = _sources(processor, texts, begins, prefix=has_prefix)
         after = np.cumsum(widths)  # ends in the normalised text
@@ -153,27 +140,19 @@ class SentencePieceTokenizer(Tokenizer):
             ids, counts, starts[first].astype(np.int32), ends[after - 1].astype(np.int32)
         )
 
-    def _find_unknown(
-        self,
-        processor: Any,
-        texts: Sequence[str],
-        ids: np.ndarray,
-        widths: np.ndarray,
-        counts: np.ndarray,
-    ) -> None:
-        """Sets the widths of unknown pieces, which may be several characters, and counts them."""
-        unknown = np.flatnonzero(ids == self.vocabulary.unk_id)
-        if not len(unknown):
-            return
-        of = np.repeat(np.arange(len(texts)), counts)
-        with_unknown = np.unique(of[unknown])
-        shown = _encoded(processor, [texts[index] for index in with_unknown.tolist()], str)
-        places = np.flatnonzero(np.isin(of, with_unknown))
-        text_of = list(itertools.chain.from_iterable(shown))
-        for place in np.searchsorted(places, unknown).tolist():
-            piece = text_of[place]
-            widths[places[place]] = len(piece)
-            self.unknowns[piece if len(piece) <= _MAX_SHOWN else piece[:_MAX_SHOWN] + "..."] += 1
+    def _unknown_widths(
+        self, processor: Any, texts: list[str], text_of: np.ndarray, unknown: np.ndarray
+    ) -> list[int]:
+        """Counts the unknown pieces, and returns their widths: they may be several characters."""
+        with_unknown = np.unique(text_of[unknown])
+        encoded = _encoded(processor, [texts[index] for index in with_unknown.tolist()], str)
+        pieces = list(itertools.chain.from_iterable(encoded))
+        places = np.searchsorted(np.flatnonzero(np.isin(text_of, with_unknown)), unknown)
+        found = [pieces[place] for place in places.tolist()]
+        self.unknowns.update(
+            piece if len(piece) <= _MAX_SHOWN else piece[:_MAX_SHOWN] + "..." for piece in found
+        )
+        return list(map(len, found))
 
 
 def _encoded(processor: Any, texts: list[str], form: Any) -> list[Any]:
@@ -188,12 +167,6 @@ def _width(piece: str, kind: str) -> int:
     if kind == "byte":
         return int(int(piece[3:-1], 16) & 0xC0 != 0x80)
     return len(piece)
-
-
-def _without_surrogates(texts: Sequence[str]) -> list[str]:
-    if not any(map(_SURROGATES.search, texts)):
-        return list(texts)
-    return [_SURROGATES.sub(_REPLACEMENT, text) for text in texts]
 
 
 def _continues(codepoints: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -218,7 +191,7 @@ def _sources(
         len(low := body.lower()) == len(body) and new == mark + low.replace(" ", SPACE_MARK)
         for new, body in zip(normal, bodies, strict=True)
     ]
-    is_plain = np.array(plain, np.bool_)
+    is_changed = ~np.array(plain, np.bool_)
     stripped = [len(text) - len(text.lstrip()) for text in texts]
     lengths = np.fromiter(map(len, normal), np.int64, len(texts))
     offsets = begins + stripped - (np.cumsum(lengths) - lengths) - len(mark)
@@ -227,9 +200,9 @@ def _sources(
     first = (np.cumsum(lengths) - lengths)[lengths > 0]
     if prefix:
         starts[first] += 1
-    others = np.flatnonzero(~is_plain)
+    others = np.flatnonzero(is_changed)
     if len(others):
-        moved = np.repeat(~is_plain, lengths)
+        moved = np.repeat(is_changed, lengths)
         asked = [texts[index] for index in others.tolist()]
         starts[moved], ends[moved] = _moved(processor, asked, begins[others])
     if prefix:

@@ -40,7 +40,7 @@ _SHOWN_SAMPLE = 20_000
 
 def build_pieces(
     blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> Trained[SentencePieceVocabulary]:
+) -> Trained:
     """Trains a SentencePiece model; see `train_vocabulary`.
 
     Pieces 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]. No piece crosses a space or a change of
@@ -110,25 +110,23 @@ class _Sample:
 def _sentences(text: str) -> Iterator[str]:
     """Yields the lines that have text, long ones in parts."""
     for line in text.split("\n"):
-        if not line or line.isspace():
-            continue
-        if len(line) <= _MAX_SENTENCE_CHARACTERS:
-            yield line
-            continue
-        for start in range(0, len(line), _MAX_SENTENCE_CHARACTERS):
-            yield line[start : start + _MAX_SENTENCE_CHARACTERS]
+        if line and not line.isspace():
+            for start in range(0, len(line), _MAX_SENTENCE_CHARACTERS):
+                yield line[start : start + _MAX_SENTENCE_CHARACTERS]
 
 
 def _train(sentences: list[str], settings: VocabularySettings) -> bytes:
     import sentencepiece
 
     model = io.BytesIO()
+    # Without characters that UTF-8 or the library rejects (U+0000).
+    cleaned = (each.replace("\0", "").encode("utf-8", "ignore").decode() for each in sentences)
     with tempfile.TemporaryDirectory() as folder:
         rules = files.join(folder, "rules.tsv")
         files.write_text(rules, normalization_rules(settings.tokenizer))
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(_clean(sentences)),
+                sentence_iterator=cleaned,
                 model_writer=model,
                 model_type=settings.model_type,
                 vocab_size=settings.size,
@@ -164,12 +162,6 @@ def _why(message: str, size: int) -> str:
         )
     why = message.strip().rpartition("] ")[2].partition("\n")[0]
     return f"SentencePiece cannot train {size} pieces on this text: {why}"
-
-
-def _clean(sentences: Iterable[str]) -> Iterator[str]:
-    """Yields the sentences without characters that UTF-8 or the library rejects (U+0000)."""
-    for sentence in sentences:
-        yield sentence.replace("\0", "").encode("utf-8", "ignore").decode()
 
 
 def normalization_rules(settings: TokenizerSettings) -> str:

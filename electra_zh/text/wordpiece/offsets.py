@@ -18,19 +18,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from electra_zh.text.characters import TokenizerSettings, is_dropped, is_punctuation, normalize
 from electra_zh.text.tokenizer import Covered, TokenizedText
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.splitting import (
-    character_forms,
-    join_sigma_parts,
-    split_words,
-    word_runs,
-)
+from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.token_cache import Encoded, TokenCache, ranges
 
 
@@ -81,9 +75,7 @@ class OffsetFinder:
     def _runs(self, text: str, tokenized: TokenizedText) -> tuple[np.ndarray, np.ndarray]:
         """Returns starts and ends of the stretches of words."""
         classes = self._classes.take(tokenized.codepoints)
-        if self._settings.lower_case:
-            join_sigma_parts(text, classes)
-        return word_runs(classes)
+        return word_runs(text, classes, self._settings)
 
     def _look_up(
         self, text: str, tokenized: TokenizedText, starts: np.ndarray, ends: np.ndarray
@@ -100,13 +92,12 @@ class OffsetFinder:
     def _cover(self, text: str) -> list[int]:
         """Returns two numbers for each token of a stretch: 2 * start + continues, and end."""
         vocabulary, settings = self._vocabulary, self._settings
-        words = [text]
         if text.isascii() and text.isalnum():  # most stretches: one word; only for speed
             if (text.lower() if settings.lower_case else text) in vocabulary.ids:
                 return [0, len(text)]
+            words, starts, ends = [text], list(range(len(text))), list(range(1, len(text) + 1))
         else:
-            words = split_words(text, settings)
-        sources = _sources(text, settings)
+            words, (starts, ends) = split_words(text, settings), _sources(text, settings)
         ids = iter(self._encode(text))
         numbers: list[int] = []
         word_end = 0
@@ -117,9 +108,9 @@ class OffsetFinder:
                 index = next(ids)
                 size = len(vocabulary.tokens[index]) - 2 * continues  # without "##"
                 end = word_end if index == vocabulary.unk_id else start + size
-                numbers += (2 * sources.starts[start] + continues, sources.ends[end - 1])
+                numbers += (2 * starts[start] + continues, ends[end - 1])
                 start, continues = end, 1
-        assert word_end == len(sources.starts)
+        assert word_end == len(starts)
         assert next(ids, None) is None
         return numbers
 
@@ -130,21 +121,15 @@ def _places(tokenized: TokenizedText) -> np.ndarray:
     return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
-class _Sources(NamedTuple):
-    """The characters of a stretch that those of its normalised words come from."""
-
-    starts: list[int]
-    ends: list[int]
-
-
-def _sources(text: str, settings: TokenizerSettings) -> _Sources:
-    """Returns the sources of a stretch without spaces.
+def _sources(text: str, settings: TokenizerSettings) -> tuple[list[int], list[int]]:
+    """Returns the characters of a stretch that those of its normalised words come from.
 
     Each character is normalised alone: its neighbours decide which sigma it becomes and how marks
     are ordered, but not how many characters there are.
+
+    Returns:
+      Starts and ends of the sources of each normalised character.
     """
-    if text.isascii() and text.isalnum():  # most stretches; only for speed
-        return _Sources(list(range(len(text))), list(range(1, len(text) + 1)))
     starts: list[int] = []
     ends: list[int] = []
     takes_marks = False
@@ -158,7 +143,7 @@ def _sources(text: str, settings: TokenizerSettings) -> _Sources:
             takes_marks = not is_punctuation(form[-1])
         elif takes_marks:
             ends[-1] = place + 1
-    return _Sources(starts, ends)
+    return starts, ends
 
 
 @functools.lru_cache(maxsize=4)

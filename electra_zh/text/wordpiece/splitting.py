@@ -15,6 +15,7 @@ from electra_zh.text.characters import (
     ASCII_SYMBOLS,
     CJK_RANGES,
     TokenizerSettings,
+    find_runs,
     is_cjk,
     is_dropped,
     is_punctuation,
@@ -46,25 +47,14 @@ def split_words(line: str, settings: TokenizerSettings) -> list[str]:
     spaced = "".join(f" {char} " if is_cjk(ord(char)) else char for char in kept)
     words: list[str] = []
     for part in spaced.split():
-        for word in _split_punctuation(normalize(part, settings)):
-            # Decomposing could bring white space; today's Unicode has no such character.
-            words.extend(word.split())
-    return words
-
-
-def _split_punctuation(word: str) -> list[str]:
-    # Cut at punctuation, not joined from characters: the text between spaces may be a whole file.
-    words: list[str] = []
-    start = 0
-    for index, char in enumerate(word):
-        if is_punctuation(char):
-            if start < index:
-                words.append(word[start:index])
-            words.append(char)
-            start = index + 1
-    if start < len(word):
+        word = normalize(part, settings)
+        start = 0
+        for index, char in enumerate(word):
+            if is_punctuation(char):
+                words += (word[start:index], char)
+                start = index + 1
         words.append(word[start:])
-    return words
+    return list(filter(None, words))
 
 
 def character_forms(settings: TokenizerSettings) -> np.ndarray:
@@ -75,7 +65,7 @@ def character_forms(settings: TokenizerSettings) -> np.ndarray:
 
     - the reference puts spaces around ideographs too;
     - punctuation ends words, and lower-casing looks at single characters (but for the capital
-      sigma: see `join_sigma_parts`);
+      sigma: see `word_runs`);
     - decomposing reorders combining marks only after a character that is not one, and each form
       starts with such a character. Marks after punctuation are then sorted among themselves as
       they are without it; its own marks are of category Mn and dropped.
@@ -119,8 +109,7 @@ def _apply_normal_forms(forms: np.ndarray, settings: TokenizerSettings) -> None:
         for char in some:
             form = normalize(char, settings)
             if form != char:
-                alone = _stands_alone(char, form)
-                forms[ord(char)] = ord(form) if alone else WORD
+                forms[ord(char)] = ord(form) if _stands_alone(char, form) else WORD
 
 
 def _stands_alone(char: str, form: str) -> bool:
@@ -130,25 +119,22 @@ def _stands_alone(char: str, form: str) -> bool:
     return unicodedata.combining(unicodedata.normalize("NFD", char.lower())[0]) == 0
 
 
-def word_runs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns starts and ends of the maximal stretches of WORD and DROP characters.
+def word_runs(
+    text: str, codes: np.ndarray, settings: TokenizerSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns starts and ends of the maximal stretches of WORD and DROP characters in codes [C].
 
-    Args:
-      codes: int32, of each character its class where it is SPACE, WORD or DROP.
+    If text is lower-cased, each part of it that holds a capital sigma first becomes one stretch of
+    WORD in `codes`. The lower case of the sigma depends on the letters before and after it, also
+    across punctuation such as apostrophes. The reference lower-cases all text between white space
+    and ideographs: that complete part needs `split_words`.
     """
-    inside = np.zeros(len(codes) + 2, np.bool_)
-    np.less(codes, SPACE, out=inside[1:-1])
-    changes = np.flatnonzero(inside[1:] != inside[:-1])
-    return changes[::2], changes[1::2]
+    if settings.lower_case:
+        _join_sigma_parts(text, codes)
+    return find_runs(codes < SPACE)
 
 
-def join_sigma_parts(text: str, codes: np.ndarray) -> None:
-    """Makes each part of the text that holds a capital sigma one run of WORD in `codes`.
-
-    Its lower case depends on the letters before and after it, also across punctuation such as
-    apostrophes. The reference lower-cases all text between white space and ideographs: that
-    complete part needs `split_words`.
-    """
+def _join_sigma_parts(text: str, codes: np.ndarray) -> None:
     end = 0
     position = text.find(CAPITAL_SIGMA)
     while position >= 0:

@@ -9,7 +9,6 @@ Chinese text, and the plain algorithm, once for each distinct word, for the stre
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +17,7 @@ from electra_zh.text.characters import TokenizerSettings, joined_starts, to_code
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.offsets import OffsetFinder
-from electra_zh.text.wordpiece.splitting import (
-    character_forms,
-    join_sigma_parts,
-    split_words,
-    word_runs,
-)
+from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.token_cache import Encoded, TokenCache, ranges
 
 # A longer word is one [UNK], as in the reference.
@@ -51,19 +45,16 @@ class WordPieceTokenizer(Tokenizer):
     def __init__(
         self, vocabulary: Vocabulary, settings: TokenizerSettings = TokenizerSettings()
     ) -> None:
-        self.vocabulary = vocabulary
-        self.settings = settings
-        self.unknowns: Counter[str] = Counter()
+        super().__init__(vocabulary, settings)
         self._ids = dict(vocabulary.ids)
         self._longest = max(map(len, vocabulary.tokens))
         self._mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         self._table = self._character_codes()
-        self._cache = TokenCache(self._encode_run)
-        _keep_freed_memory()
-
-    def __reduce__(self) -> tuple[type[WordPieceTokenizer], tuple[Vocabulary, TokenizerSettings]]:
-        # A copy in another process makes its own table, in less time than sending it takes.
-        return WordPieceTokenizer, (self.vocabulary, self.settings)
+        self._cache = TokenCache(self._encode_words)
+        # By default glibc returns the memory of large arrays to the system at once, and the next
+        # block pays for clearing every page again: half of all time. Its threshold is the largest
+        # array freed so far (up to 32 MB): one that is never touched raises it, and costs nothing.
+        np.empty(31 << 20, np.uint8)
 
     def _character_codes(self) -> np.ndarray:
         """Returns int32 [0x110000]: the id of a character that is one token, or its class."""
@@ -86,9 +77,7 @@ class WordPieceTokenizer(Tokenizer):
     def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
         codepoints = to_codepoints(text)
         codes = self._table.take(codepoints)
-        if self.settings.lower_case:
-            join_sigma_parts(text, codes)
-        starts, ends = word_runs(codes)
+        starts, ends = word_runs(text, codes, self.settings)
         cache = self._cache
         entries = cache.lookup(text, codepoints, starts, ends)
         self._count_unknown(codepoints[codes == self.vocabulary.unk_id], entries)
@@ -145,20 +134,15 @@ class WordPieceTokenizer(Tokenizer):
         text_ends = np.append(ends, len(tokenized.ids))
         return tokenized.ids, text_ends, self.find_covered(text, tokenized)
 
-    def _encode_run(self, text: str) -> Encoded:
-        """Encodes a word run; most are plain, and quicker here than in `_encode_words`."""
-        if text.isascii() and text.isalnum():
-            pieces = self._pieces(text.lower() if self.settings.lower_case else text)
-            if pieces is not None:
-                return Encoded(pieces, [])
-        return self._encode_words(text)
-
     def _encode_words(self, text: str) -> Encoded:
-        if self._mapping:
-            text = text.translate(self._mapping)
+        if text.isascii() and text.isalnum():  # one word, as most runs; only for speed
+            words = [text.lower() if self.settings.lower_case else text]
+        else:
+            text = text.translate(self._mapping) if self._mapping else text
+            words = split_words(text, self.settings)
         ids: list[int] = []
         unknown: list[str] = []
-        for word in split_words(text, self.settings):
+        for word in words:
             pieces = self._pieces(word)
             if pieces is None:
                 ids.append(self.vocabulary.unk_id)
@@ -185,16 +169,6 @@ class WordPieceTokenizer(Tokenizer):
             pieces.append(index)
             start, prefix = end, "##"
         return pieces
-
-
-def _keep_freed_memory() -> None:
-    """Makes the C library keep freed arrays of a few megabytes for the next block.
-
-    By default glibc returns the memory of large arrays to the system at once, and the next block
-    pays for clearing every page again: half of all time. Its threshold is the largest array freed
-    so far (up to 32 MB), so an array that is never touched, and costs nothing, raises it.
-    """
-    np.empty(31 << 20, np.uint8)
 
 
 def punctuation_mapping(vocabulary: Vocabulary) -> dict[int, int]:

@@ -24,12 +24,7 @@ from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation, to_codepoints
 from electra_zh.text.training import Say, Trained, Trainer, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
-from electra_zh.text.wordpiece.splitting import (
-    character_forms,
-    join_sigma_parts,
-    split_words,
-    word_runs,
-)
+from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS
 
 Learner = Literal["bpe", "longest-match"]
@@ -56,7 +51,7 @@ def build_vocab(
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
     learner: Learner = "bpe",
-) -> Trained[Vocabulary]:
+) -> Trained:
     """Trains a WordPiece vocabulary of exactly `settings.size` entries; see `train_vocabulary`.
 
     The entries, in this order: [PAD], [unused1] to [unused99], [UNK] [CLS] [SEP] [MASK] (ids 100
@@ -66,14 +61,9 @@ def build_vocab(
     room is left; unused room of one kind is given to the other. A corpus with too little text for
     the size gives further [unusedN] entries at the end.
 
-    Args:
-      blocks: the corpus.
-      settings: its settings; `map_punctuation` is ignored.
-      say: not used.
-      min_frequency: a character or word that is rarer is ignored.
-      limit_alphabet: the maximal number of characters except ideographs, punctuation and ASCII.
-      piece_share: fraction of the room after the ASCII characters that is reserved for pieces.
-      learner: of the pieces, see above.
+    Characters and words rarer than `min_frequency` are ignored. `limit_alphabet` is the maximal
+    number of characters except ideographs, punctuation and ASCII. Also ignored are `say` and the
+    setting `map_punctuation`.
     """
     del say
     size, lower_case = settings.size, settings.tokenizer.lower_case
@@ -82,15 +72,19 @@ def build_vocab(
     characters, word_counts = _count(blocks, settings.tokenizer)
     if not characters:
         raise UserError("The corpus is empty: a vocabulary needs text. Check the input files")
-    frequent = {
-        char: count
-        for char, count in sorted(characters.items(), key=lambda item: (-item[1], item[0]))
-        if count >= min_frequency and char not in letters and char not in string.punctuation
-    }
+    ascii_characters = {*letters, *string.punctuation}
+    frequent = [
+        char for char, _ in _frequent(characters, min_frequency) if char not in ascii_characters
+    ]
     kept = _within(frequent, room - int(piece_share * room), limit_alphabet)
-    words = _usable(word_counts, {*kept, *letters}, min_frequency)
+    alphabet = {*kept, *letters}
+    words = [
+        (word, count)
+        for word, count in _frequent(word_counts, min_frequency)
+        if len(word) > 1 and alphabet.issuperset(word)
+    ]
     learn = _matched_pieces if learner == "longest-match" else _merged_pieces
-    pieces = learn(words, {*kept, *letters}, room - _cost(kept))
+    pieces = learn(words, alphabet, room - _cost(kept))
     if _cost(kept) + len(pieces) < room:
         # Too few pieces for their part of the room: rarer characters get the rest of it.
         kept = _within(frequent, room - len(pieces), limit_alphabet)
@@ -123,11 +117,8 @@ def _within(frequent: Iterable[str], room: int, limit_alphabet: int) -> list[str
     letters = 0
     for char in frequent:
         cost = _cost(char)
-        if cost == 2:
-            letters += 1
-            if letters > limit_alphabet:
-                continue
-        if cost <= room:
+        letters += cost == 2
+        if cost <= room and (cost == 1 or letters <= limit_alphabet):
             room -= cost
             kept.append(char)
     return kept
@@ -140,19 +131,15 @@ def _count(blocks: Iterable[str], settings: TokenizerSettings) -> tuple[Counter[
     runs: Counter[str] = Counter()
     for text in blocks:
         codes = forms.take(to_codepoints(text))
-        if settings.lower_case:
-            join_sigma_parts(text, codes)
+        starts, ends = word_runs(text, codes, settings)
         counted = np.bincount(codes[codes >= 0])
         totals[: len(counted)] += counted
-        starts, ends = word_runs(codes)
         short = ends - starts <= _MAX_RUN_CHARACTERS
         bounds = zip(starts[short].tolist(), ends[short].tolist(), strict=True)
         runs.update([text[start:end] for start, end in bounds])
         if len(runs) > _MAX_WORDS:
             runs = _without_rare(runs)
-    characters = Counter(
-        {chr(point): int(totals[point]) for point in np.flatnonzero(totals).tolist()}
-    )
+    characters = Counter({chr(point): int(totals[point]) for point in np.flatnonzero(totals)})
     words: Counter[str] = Counter()
     for run, count in runs.items():
         for word in split_words(run, settings):
@@ -173,14 +160,10 @@ def _without_rare(counts: Counter[str]) -> Counter[str]:
     return Counter({word: count for word, count in counts.items() if count >= least})
 
 
-def _usable(words: dict[str, int], alphabet: set[str], min_frequency: int) -> list[tuple[str, int]]:
-    """Returns the words to train on, the most frequent first."""
-    usable = {
-        word: count
-        for word, count in words.items()
-        if count >= min_frequency and len(word) > 1 and alphabet.issuperset(word)
-    }
-    return sorted(usable.items(), key=lambda item: (-item[1], item[0]))
+def _frequent(counts: Counter[str], least: int) -> list[tuple[str, int]]:
+    """Returns the entries that occur often enough, the most frequent first."""
+    found = (entry for entry in counts.items() if entry[1] >= least)
+    return sorted(found, key=lambda entry: (-entry[1], entry[0]))
 
 
 def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
@@ -190,12 +173,11 @@ def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int
         return []
     # Its pieces include single characters, alone and at a word's start.
     wanted = number + 2 * len(alphabet) + 10
-    pieces = ((piece.removeprefix(_WORD_START), piece) for piece in _train(rows, wanted))
-    return [
-        text if piece.startswith(_WORD_START) else f"##{text}"
-        for text, piece in pieces
-        if len(text) > 1
-    ][:number]
+    pieces = [
+        piece[1:] if piece.startswith(_WORD_START) else f"##{piece}"
+        for piece in _train(rows, wanted)
+    ]
+    return [piece for piece in pieces if len(piece.removeprefix("##")) > 1][:number]
 
 
 def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
@@ -251,7 +233,7 @@ def _train(rows: list[str], size: int) -> list[str]:
 
 def _assemble(
     size: int, kept: list[str], ascii_letters: str, pieces: list[str], characters: dict[str, int]
-) -> Trained[Vocabulary]:
+) -> Trained:
     ideographs = [char for char in kept if is_cjk(ord(char))]
     marks = [char for char in kept if _is_single(char) and not is_cjk(ord(char))]
     letters = [*ascii_letters, *(char for char in kept if not _is_single(char))]

@@ -35,11 +35,9 @@ class Segmenter(abc.ABC):
 
     @abc.abstractmethod
     def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:
-        r"""Returns bool [C]: whether each character of the text begins a word.
+        r"""Returns whether each character begins a word, bool [C]; `codepoints` are the text's.
 
-        Args:
-          text: lines joined by "\n", best about a megabyte; no word crosses the end of a line.
-          codepoints: its characters, uint32 [C].
+        The text is lines joined by "\n", best about a megabyte; no word crosses the end of a line.
         """
 
     def cut(self, text: str) -> list[str]:

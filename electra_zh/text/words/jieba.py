@@ -27,13 +27,14 @@ programs cut stretches independently, so nothing around them changes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from electra_zh.text.characters import CODE_POINTS
+from electra_zh.text.characters import CODE_POINTS, SURROGATE, find_runs
 from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT, Segmenter
 from electra_zh.text.words.jieba_reference import Jieba
 from electra_zh.text.words.lists import Entry, read_dictionary
@@ -45,7 +46,6 @@ _IDEOGRAPHS = (0x4E00, 0x9FD5)
 # All blocks of ideographs, assigned or not: outside of jieba's range they are foreign to it.
 _ALL_IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 _PRIVATE = "\ue000"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # finalseg's rule for other characters: each match is a word, and so is the text between matches.
 _LATIN_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
 # A dictionary entry without ideographs.
@@ -61,22 +61,13 @@ class JiebaSegmenter(Segmenter):
     """Cuts text as jieba does."""
 
     def __init__(
-        self,
-        *,
-        hmm: bool = True,
-        dictionaries: Sequence[str] = (),
-        check_every: int | None = None,
+        self, *, hmm: bool = True, dictionaries: Sequence[str] = (), check_every: int | None = None
     ) -> None:
-        """Loads the dictionary, which takes a second.
+        """Loads the dictionary, which takes a second, and files of further words in jieba's form.
 
-        Args:
-          hmm: find words that are not in the dictionary by the hidden Markov model.
-          dictionaries: files of further words, in jieba's form.
-          check_every: cut one line in `check_every` by jieba itself as well, and take its words
-            where they differ; None to check none.
-
-        Raises:
-          UserError: a dictionary is malformed.
+        With `hmm`, words that are not in a dictionary are found by the hidden Markov model. One
+        line in `check_every` is cut by jieba itself as well, whose words are taken where they
+        differ. A malformed dictionary is a UserError.
         """
         import rjieba
 
@@ -88,17 +79,14 @@ class JiebaSegmenter(Segmenter):
         self._fast = rjieba.Jieba()
         self._special = self._complete(entries)
         self._classes = _character_classes()
-        self._known: dict[str, list[int]] = {}
-        self._known_latin: dict[str, list[int]] = {}
+        self._slow_offsets = functools.lru_cache(_MAX_KNOWN)(
+            lambda stretch: _offsets(self.cut_slowly(stretch))
+        )
         if hmm:
             self._model = self._jieba.word_model()
 
     def _complete(self, entries: Sequence[Entry]) -> re.Pattern[str] | None:
-        """Adds the rest of jieba's dictionary to rjieba's.
-
-        Returns:
-          A pattern of the words that jieba itself must cut; None if there are none.
-        """
+        """Adds the rest of jieba's dictionary; returns a pattern of words jieba itself must cut."""
         frequencies = self._jieba.frequencies
         total = sum(frequencies.values())
         for word, before in self._jieba.replaced.items():
@@ -167,7 +155,7 @@ class JiebaSegmenter(Segmenter):
         except UnicodeEncodeError:
             # Half a surrogate pair, which UTF-8 cannot encode: to both programs a character like
             # U+FFFD, in no stretch.
-            words = self._fast.cut(_SURROGATE.sub("\ufffd", text), False)
+            words = self._fast.cut(SURROGATE.sub("\ufffd", text), False)
         return np.fromiter(map(len, words), np.int64, len(words))
 
     def _join_singles(
@@ -180,11 +168,14 @@ class JiebaSegmenter(Segmenter):
         is_ideograph = classes == _IDEOGRAPH
         # Runs in two stretches do not meet: the characters between stretches are in none.
         get = self._jieba.frequencies.get
-        for first, end in zip(*_runs_with(single, is_ideograph), strict=True):
+        firsts, ends = find_runs(single)
+        before = np.append(0, np.cumsum(is_ideograph, dtype=np.int32))
+        chosen = (ends - firsts > 1) & (before[ends] > before[firsts])
+        for first, end in zip(firsts[chosen].tolist(), ends[chosen].tolist(), strict=True):
             if get(text[first:end]):
                 single[first:end] = False
         ideographs = single & is_ideograph
-        firsts, ends = _runs(ideographs)
+        firsts, ends = find_runs(ideographs)
         starts[ideographs] = False
         starts[firsts] = True
         several = ends - firsts > 1
@@ -195,24 +186,16 @@ class JiebaSegmenter(Segmenter):
         self, text: str, latin: np.ndarray, is_symbol: np.ndarray, starts: np.ndarray
     ) -> None:
         """Cuts runs of letters, digits and symbols, in `starts`."""
-        firsts, ends = _runs(latin)
+        firsts, ends = find_runs(latin)
         starts[latin] = False
         starts[firsts] = True
         # A run without symbols is one word.
         symbols = np.flatnonzero(latin & is_symbol)
         mixed = np.unique(np.searchsorted(firsts, symbols, side="right") - 1)
         mixed = mixed[(ends - firsts)[mixed] > 1]
-        known = self._known_latin
-        if len(known) > _MAX_KNOWN:
-            known.clear()
-        places: list[int] = []
-        for first, end in zip(firsts[mixed].tolist(), ends[mixed].tolist(), strict=True):
-            run = text[first:end]
-            inside = known.get(run)
-            if inside is None:
-                known[run] = inside = _offsets(filter(None, _LATIN_WORD.split(run)))
-            places += [first + place for place in inside]
-        starts[places] = True
+        bounds = zip(firsts[mixed].tolist(), ends[mixed].tolist(), strict=True)
+        offsets = ((first, _latin_offsets(text[first:end])) for first, end in bounds)
+        starts[[first + place for first, places in offsets for place in places]] = True
 
     def _recut(self, text: str, classes: np.ndarray, starts: np.ndarray) -> None:
         """Cuts the stretches that the two programs see differently with jieba itself."""
@@ -225,17 +208,10 @@ class JiebaSegmenter(Segmenter):
         outside = np.flatnonzero(classes == _OUTSIDE)
         bounds = np.concatenate([[-1], outside, [len(text)]])
         stretches = np.unique(np.searchsorted(bounds, doubtful))
-        known = self._known
-        if len(known) > _MAX_KNOWN:
-            known.clear()
         for index in stretches.tolist():
             first, end = int(bounds[index - 1]) + 1, int(bounds[index])
-            stretch = text[first:end]
-            places = known.get(stretch)
-            if places is None:
-                known[stretch] = places = _offsets(self.cut_slowly(stretch))
             starts[first:end] = False
-            starts[[first + place for place in places]] = True
+            starts[[first + place for place in self._slow_offsets(text[first:end])]] = True
         self.counts[RECUT] += len(stretches)
 
 
@@ -276,22 +252,12 @@ def _take_apart(classes: np.ndarray, starts: np.ndarray) -> None:
         starts[first + 1 : end] = False
 
 
-def _runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns firsts and ends of the maximal runs of True."""
-    edged = np.zeros(len(inside) + 2, np.bool_)
-    edged[1:-1] = inside
-    changes = np.flatnonzero(edged[1:] != edged[:-1])
-    return changes[::2], changes[1::2]
-
-
-def _runs_with(inside: np.ndarray, some: np.ndarray) -> tuple[list[int], list[int]]:
-    """Returns firsts and ends of the runs of at least two True that contain one of `some`."""
-    firsts, ends = _runs(inside)
-    before = np.append(0, np.cumsum(some, dtype=np.int32))
-    chosen = (ends - firsts > 1) & (before[ends] > before[firsts])
-    return firsts[chosen].tolist(), ends[chosen].tolist()
-
-
 def _offsets(words: Iterable[str]) -> list[int]:
     """Returns the offset of each word."""
     return [0, *itertools.accumulate(map(len, words))][:-1]
+
+
+@functools.lru_cache(_MAX_KNOWN)
+def _latin_offsets(run: str) -> list[int]:
+    """Returns the offsets of the words in a run of letters, digits and symbols."""
+    return _offsets(filter(None, _LATIN_WORD.split(run)))

@@ -25,24 +25,14 @@ _RUN = re.compile(f"{_LETTERS}(?:{_LETTERS}|[\u0300-\u036f])*")
 
 
 class Entry(NamedTuple):
-    """A line of a dictionary in jieba's form.
-
-    Attributes:
-      word: the word.
-      frequency: how often it occurs; None lets jieba choose one with which it does not cut the
-        word.
-    """
+    """A word of a dictionary in jieba's form and how often it occurs."""
 
     word: str
-    frequency: int | None
+    frequency: int | None  # None lets jieba choose one with which it does not cut the word
 
 
 def read_dictionary(path: str) -> list[Entry]:
-    """Reads a dictionary in jieba's form: `word [frequency] [tag]` on each line.
-
-    Raises:
-      UserError: a line is malformed, or there are no words.
-    """
+    """Reads a dictionary in jieba's form, `word [frequency] [tag]`; raises UserError for others."""
     entries: list[Entry] = []
     for number, line in _lines(path):
         match = _ENTRY.fullmatch(line)
@@ -65,11 +55,7 @@ def read_dictionary(path: str) -> list[Entry]:
 
 
 def read_words(path: str) -> frozenset[str]:
-    """Reads a list of words: the first column of each line.
-
-    Raises:
-      UserError: a line is not UTF-8, or there are no words.
-    """
+    """Reads a list of words, the first column of each line; raises UserError for other files."""
     words = frozenset(line.split(maxsplit=1)[0] for _, line in _lines(path))
     if not words:
         raise UserError(f"{path} contains no words")
@@ -108,11 +94,6 @@ class ListSegmenter(Segmenter):
         self._lengths = {char: sorted(each, reverse=True) for char, each in lengths.items()}
 
     def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:  # noqa: D102
-        starts = np.zeros(len(text), np.bool_)
-        starts[self._places(text)] = True
-        return starts
-
-    def _places(self, text: str) -> list[int]:
         words, lengths_of = self._words, self._lengths
         run_ends = {match.start(): match.end() for match in _RUN.finditer(text)}
         places: list[int] = []
@@ -132,4 +113,6 @@ class ListSegmenter(Segmenter):
                         run_ends[end] = rest.end()
                     break
             place = end
-        return places
+        starts = np.zeros(len(text), np.bool_)
+        starts[places] = True
+        return starts

@@ -7,7 +7,6 @@ for tokens. Nothing here depends on how tokens are made, only on the characters 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable
 from importlib.metadata import version
@@ -104,11 +103,7 @@ def _sha256(path: str) -> str:
 
 
 def make_segmenter(settings: WordSettings) -> Segmenter:
-    """Returns the segmenter of the settings, with its dictionary loaded.
-
-    Raises:
-      UserError: a file of words is malformed.
-    """
+    """Returns the segmenter of the settings; raises UserError for a malformed file of words."""
     if settings.kind == SPACES:
         return SpacesSegmenter()
     if settings.kind != JIEBA:
@@ -121,22 +116,21 @@ def make_segmenter(settings: WordSettings) -> Segmenter:
 class SpacesSegmenter(Segmenter):
     """Takes every stretch between white space as a word, and each white space as one."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # White space to Python, and with it to the tokenizers.
+        self._is_space = code_point_table(str.isspace, np.bool_)
+
     def starts(self, text: str, codepoints: np.ndarray) -> np.ndarray:  # noqa: D102
-        spaces = _is_space().take(codepoints)
+        spaces = self._is_space.take(codepoints)
         starts = spaces.copy()
         starts[1:] |= spaces[:-1]
         starts[:1] = True
         return starts
 
 
-@functools.cache
-def _is_space() -> np.ndarray:
-    """Returns bool [0x110000]: white space to Python, and with it to the tokenizers."""
-    return code_point_table(str.isspace, np.bool_)
-
-
 def begins_word(starts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """Returns whether each token begins a word.
+    """Returns whether each token begins a word, bool [T].
 
     A token begins a word if its first character belongs to another word than the first character
     of the token before it; the first token always does.
@@ -144,9 +138,6 @@ def begins_word(starts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
     Args:
       starts: bool [C], from a segmenter.
       firsts: int [T], the first character of each token, or another of its word; they never fall.
-
-    Returns:
-      bool [T].
     """
     word = np.cumsum(starts, dtype=np.int32)[firsts]
     begins = np.ones(len(firsts), np.bool_)

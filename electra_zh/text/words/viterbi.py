@@ -30,13 +30,7 @@ class WordModel:
         steps: Mapping[str, Mapping[str, float]],
         emissions: Mapping[str, Mapping[str, float]],
     ) -> None:
-        """Stores the model as arrays.
-
-        Args:
-          start: logarithm of the probability that a run begins with a state.
-          steps: for each state, the same for the next state.
-          emissions: for each state, the same for its character.
-        """
+        """Stores logarithms of probabilities: of the first state, of steps, of characters."""
         self._start = np.array([start[state] for state in _STATES])
         self._steps = [
             [steps[_STATES[each]].get(state, _UNKNOWN) for each in pair]
@@ -54,15 +48,12 @@ class WordModel:
                     self._emissions[index, self._rows[ord(char)]] = value
 
     def starts(self, codepoints: np.ndarray, firsts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Returns the beginnings of words in runs of characters.
+        """Returns the positions in the text of the characters that begin a word, int64, unordered.
 
         Args:
           codepoints: of the text.
           firsts: int64 [R], the first characters of the runs.
           ends: int64 [R], their ends, exclusive; no run is empty.
-
-        Returns:
-          int64, the positions in the text of the characters that begin a word, unordered.
         """
         if not len(firsts):
             return np.zeros(0, np.int64)
@@ -70,8 +61,7 @@ class WordModel:
         firsts, lengths = firsts[order], (ends - firsts)[order]
         # At step t the runs that are longer than t are the first `active[t]`.
         active = np.searchsorted(-lengths, -np.arange(lengths[0]), side="left").tolist()
-        points = np.minimum(codepoints, len(self._rows) - 1)
-        rows = self._rows.take(points)
+        rows = self._rows.take(np.minimum(codepoints, len(self._rows) - 1))
         choices, states = self._forward(rows, firsts, active)
         found = [firsts]
         state = np.zeros(0, np.int64)
