@@ -125,7 +125,5 @@ def joined_starts(texts: Sequence[str]) -> np.ndarray:
 
 def find_runs(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns starts and ends, int64, of the maximal runs of True in bool [C]."""
-    edged = np.zeros(len(inside) + 2, np.bool_)
-    edged[1:-1] = inside
-    changes = np.flatnonzero(edged[1:] != edged[:-1])
+    changes = np.flatnonzero(np.diff(inside, prepend=False, append=False))
     return changes[::2], changes[1::2]

@@ -87,17 +87,18 @@ class WordPieceTokenizer(Tokenizer):
         several = np.flatnonzero(single < 0)
         entries, starts, ends = entries[several], starts[several], ends[several]
         first, counts = cache.starts[entries], cache.counts[entries]
-        fitting = np.minimum(counts, ends - starts)
-        codes[ranges(ends - fitting, fitting)] = 0  # room for a token each, written below
+        written = np.minimum(counts, ends - starts)
+        codes[ranges(ends - written, written)] = cache.ids[ranges(first, written)]
         is_token = codes >= 0
         # A run with more tokens than characters has the others at its last one.
-        others = counts - fitting
+        over = np.flatnonzero(counts > written)
+        places, others = ends[over] - 1, (counts - written)[over]
         at_each = is_token.astype(np.int64)
-        at_each[ends - 1] += others
+        at_each[places] += others
         token_ends = np.cumsum(at_each)
-        run_ends = token_ends[ends - 1]
-        ids = np.insert(codes[is_token], np.repeat(run_ends - np.cumsum(others), others), 0)
-        ids[ranges(run_ends - counts, counts)] = cache.ids[ranges(first, counts)]
+        before = np.repeat(token_ends[places] - np.cumsum(others), others)
+        other_ids = cache.ids[ranges((first + written)[over], others)]
+        ids = np.insert(codes[is_token], before, other_ids)
         line_ends = np.append(token_ends[codepoints == 10], len(ids))
         return TokenizedText(ids, line_ends, codepoints, token_ends)
 
