@@ -58,7 +58,9 @@ def make_pieces(
         character_coverage=1.0,
         byte_fallback=byte_fallback,
     )
-    return build_pieces([make_text()], settings).vocabulary
+    vocabulary = build_pieces([make_text()], settings).vocabulary
+    assert isinstance(vocabulary, SentencePieceVocabulary)
+    return vocabulary
 
 
 @functools.cache

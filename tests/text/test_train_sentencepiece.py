@@ -11,7 +11,7 @@ import pytest
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece import train
-from electra_zh.text.sentencepiece.model import load_processor
+from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.train import build_pieces, normalization_rules
 from electra_zh.text.training import ModelType, VocabularySettings
 from support.piece_models import make_pieces, make_text
@@ -27,6 +27,7 @@ def test_the_same_text_gives_the_same_bytes(model_type: ModelType) -> None:
     first, second = (build_pieces(some, settings) for some in ([make_text()], blocks))
     assert first.vocabulary == second.vocabulary
     assert (first.figures["seen"], first.figures["used"]) == (300, 200)
+    assert isinstance(first.vocabulary, SentencePieceVocabulary)
     assert tempfile.gettempdir().encode() not in first.vocabulary.model
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from electra_zh.errors import UserError
 from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.training import Trained, VocabularySettings
-from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece import train
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
@@ -32,7 +31,7 @@ def _build(
     size: int,
     settings: TokenizerSettings = TokenizerSettings(),
     **options: Any,
-) -> Trained[Vocabulary]:
+) -> Trained:
     return train.build_vocab(blocks, VocabularySettings(size=size, tokenizer=settings), **options)
 
 
