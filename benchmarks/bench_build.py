@@ -190,7 +190,8 @@ def _loading(args: argparse.Namespace) -> Times:
     import numpy  # noqa: F401
 
     start, cpu = time.perf_counter(), time.process_time()
-    from electra_zh.text.words.segmenter import WordSettings, make_segmenter
+    from electra_zh.text.settings import WordSettings
+    from electra_zh.text.words.segmenter import make_segmenter
 
     make_segmenter(WordSettings())
     return Times(time.perf_counter() - start, time.process_time() - cpu)

@@ -105,7 +105,7 @@ def read_pairs(path: str, count: int) -> list[tuple[str, str, int]]:
 def write_rows(path: str, pairs: list[tuple[str, str, int]]) -> None:
     """Tokenizes pairs and writes them, so that no turn has to."""
     from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
-    from electra_zh.text.characters import TokenizerSettings
+    from electra_zh.text.settings import TokenizerSettings
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
@@ -139,7 +139,7 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
     from electra_zh.finetuning.tasks import Labels, TaskConfig
     from electra_zh.models.config import ModelConfig
     from electra_zh.settings import build_settings, load_recipe
-    from electra_zh.text.characters import TokenizerSettings
+    from electra_zh.text.settings import TokenizerSettings
     from electra_zh.text.vocabulary import Vocabulary
 
     size = {**load_recipe(name, kind="model"), "vocab_size": VOCAB}

@@ -21,7 +21,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 

@@ -21,7 +21,7 @@ from electra_zh.convert.weights import TrainedWith
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
 from electra_zh.settings import build_settings
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 

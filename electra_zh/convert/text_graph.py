@@ -24,9 +24,10 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.text import characters
-from electra_zh.text.characters import TokenizerSettings, code_point_table
+from electra_zh.text.characters import code_point_table
 from electra_zh.text.pair_lengths import cut_pair_lengths
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import CAPITAL_SIGMA
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS, punctuation_mapping

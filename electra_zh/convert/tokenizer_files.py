@@ -7,8 +7,8 @@ from typing import Any
 from electra_zh import files
 from electra_zh.convert import piece_tokenizer, tensor_files
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import load_vocabulary, vocabulary_files
 from electra_zh.text.vocabulary import Vocabulary
 

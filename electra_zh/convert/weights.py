@@ -16,7 +16,7 @@ from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import LETTERS, NETWORK, part_shapes
 from electra_zh.settings import build_settings
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
 # Up to this many rows of the word embeddings after the vocabulary are padding, not an error.

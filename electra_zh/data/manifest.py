@@ -13,16 +13,13 @@ from typing import Any
 
 from electra_zh import files
 from electra_zh.data.bad_lines import BadLines, counted
+from electra_zh.data.build.settings import WORK
 from electra_zh.errors import UserError
 from electra_zh.settings import build_settings
 from electra_zh.text.vocabulary import Vocabulary
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-# Names of the splits; held-out data is in a folder of that name.
-TRAIN, HELDOUT = "train", "heldout"
-# Folder of an unfinished build.
-WORK = ".work"
 # The reference's names are pretrain_data.tfrecord-0-of-2: a reader that searches for the part
 # before the dash finds both.
 SHARD_PREFIX = "pretrain_data.tfrecord-"

@@ -13,7 +13,7 @@ from electra_zh import files
 from electra_zh.data.manifest import Manifest, find_shards, load_manifest
 from electra_zh.errors import UserError
 from electra_zh.settings import build_settings
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import load_vocabulary, settings_of
 from electra_zh.text.vocabulary import Vocabulary
 

@@ -15,7 +15,7 @@ from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints

@@ -20,7 +20,7 @@ from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import build_settings, recipe_names
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 

@@ -6,12 +6,11 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from electra_zh.settings.declaration import Settings, setting
+from electra_zh.text.settings import TokenizerSettings
 
 # Unassigned characters vanish, so token ids depend on the version of Unicode that Python knows.
 UNICODE_VERSION = unicodedata.unidata_version
@@ -36,26 +35,6 @@ CJK_RANGES = (
 SURROGATE = re.compile("[\ud800-\udfff]")
 # Symbols to Unicode, punctuation to the reference, as every other ASCII mark.
 ASCII_SYMBOLS = "$+<=>^`|~"
-
-
-@dataclass(frozen=True)
-class TokenizerSettings(Settings):
-    """Normalisation of text before it is tokenized."""
-
-    lower_case: bool = setting(True, "lower-case the text; without it accents are kept too")
-    strip_accents: bool = setting(
-        True, "remove accents and other combining marks", off_flags=("--keep-accents",)
-    )
-    map_punctuation: bool = setting(
-        False,
-        "map punctuation that is missing from a WordPiece vocabulary (curly quotes, dashes, "
-        "ellipsis) to ASCII",
-    )
-
-    def __post_init__(self) -> None:
-        """Checks the values; the reference strips accents only from text that it lower-cases."""
-        super().__post_init__()
-        object.__setattr__(self, "strip_accents", self.lower_case and self.strip_accents)
 
 
 def is_cjk(code_point: int) -> bool:

@@ -18,7 +18,8 @@ import numpy as np
 from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.text import find_modules
-from electra_zh.text.characters import TokenizerSettings, joined_starts
+from electra_zh.text.characters import joined_starts
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary, read_file
 
 # Large enough for array speed, small enough for caches: about a megabyte of Chinese.

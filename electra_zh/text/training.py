@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 from electra_zh.errors import UsageError, UserError
 from electra_zh.settings.declaration import Settings, setting
 from electra_zh.text import find_modules
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
 ModelType = Literal["unigram", "bpe"]

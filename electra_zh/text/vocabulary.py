@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Self
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation
+from electra_zh.text.characters import is_cjk, is_punctuation
+from electra_zh.text.settings import TokenizerSettings
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)

@@ -19,9 +19,9 @@ from electra_zh.convert.text_graph import make_text_graph
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 from electra_zh.finetuning.pretrained import load_pretrained
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.settings import TokenizerSettings
 from support.converting import make_run
 from support.piece_models import make_foreign, make_pieces, make_text
 

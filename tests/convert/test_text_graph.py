@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from electra_zh.convert.text_graph import WordPieceGraph
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.converting import SENTENCES

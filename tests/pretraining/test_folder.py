@@ -10,7 +10,7 @@ from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])

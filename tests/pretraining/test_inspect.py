@@ -10,8 +10,8 @@ import pytest
 from electra_zh.data.build.run import build
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import inspect
+from electra_zh.text.settings import WordSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from electra_zh.text.words.segmenter import WordSettings
 from support.building import LENGTH, LETTERS, make_settings, make_text, read_rows
 
 MISSING = LETTERS[0]

@@ -26,7 +26,7 @@ from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.pretraining.warm_start_report import advice
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training.checkpoints import CheckpointStore
 from support.converting import make_run, make_vocabulary

@@ -21,7 +21,7 @@ from electra_zh.models.config import ModelConfig
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.state import TrainState
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training.checkpoints import CheckpointStore
 from support.networks import tiny

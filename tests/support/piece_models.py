@@ -8,10 +8,10 @@ import random
 
 import sentencepiece
 
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.sentencepiece.train import build_pieces
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import ModelType, VocabularySettings
 
 WORDS = (

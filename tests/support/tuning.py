@@ -9,7 +9,7 @@ from electra_zh.finetuning.kinds.classification import Classification
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 CHARACTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏"

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.wordpiece.splitting import DROP, SPACE, WORD, character_forms, split_words
 
 DEFAULT = TokenizerSettings()

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from electra_zh.text import tokenizer as tokenizers
-from electra_zh.text.characters import TokenizerSettings, is_dropped, normalize
+from electra_zh.text.characters import is_dropped, normalize
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import TokenizedTexts
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.splitting import split_words

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import (
     load_vocabulary,
     make_tokenizer,

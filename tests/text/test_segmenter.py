@@ -13,15 +13,11 @@ from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import to_codepoints
+from electra_zh.text.settings import WordSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from electra_zh.text.words.base import Segmenter
-from electra_zh.text.words.segmenter import (
-    SpacesSegmenter,
-    WordSettings,
-    begins_word,
-    make_segmenter,
-)
+from electra_zh.text.words.segmenter import SpacesSegmenter, begins_word, make_segmenter
 
 
 def _tokenizer() -> WordPieceTokenizer:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.data.build.pieces import token_stream
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import TokenizedTexts
 from support.piece_models import make_foreign, make_pieces, make_tokenizer
 

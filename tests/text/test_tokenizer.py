@@ -13,7 +13,7 @@ import pytest
 import electra_zh.text as package
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text import training
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import VocabularySettings, train_vocabulary
 from electra_zh.text.vocabulary import SPECIAL_TOKENS
 
@@ -23,7 +23,8 @@ from collections import Counter
 
 import numpy as np
 
-from electra_zh.text.characters import TokenizerSettings, to_codepoints
+from electra_zh.text.characters import to_codepoints
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece import train
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.train import build_pieces, normalization_rules
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import ModelType, VocabularySettings
 from support.piece_models import make_pieces, make_text
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import Trained, VocabularySettings
 from electra_zh.text.wordpiece import train
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer

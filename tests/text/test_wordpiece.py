@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from electra_zh.text.characters import TokenizerSettings, is_punctuation
+from electra_zh.text.characters import is_punctuation
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import TokenizedText
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece import token_cache

@@ -16,7 +16,7 @@ from electra_zh.convert.weights import Weights, check, infer_sizes, model_config
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.characters import TokenizerSettings
+from electra_zh.text.settings import TokenizerSettings
 
 _INDEX = ".index"
 _BERT_SETTINGS = "bert_config.json"

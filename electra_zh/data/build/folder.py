@@ -14,8 +14,8 @@ from typing import Any
 
 from electra_zh import __version__, files, locks
 from electra_zh.data import input_files
-from electra_zh.data.build.settings import BuildSettings
-from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, is_shard_name
+from electra_zh.data.build.settings import HELDOUT, WORK, BuildSettings
+from electra_zh.data.manifest import MANIFEST, is_shard_name
 from electra_zh.errors import UserError
 from electra_zh.files import is_partial
 from electra_zh.text.characters import UNICODE_VERSION

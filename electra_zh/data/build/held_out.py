@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from electra_zh.data.build.pieces import TokenStream
-from electra_zh.data.manifest import HELDOUT, TRAIN
+from electra_zh.data.build.settings import HELDOUT, TRAIN
 
 
 class DocumentSplitter:

@@ -27,8 +27,8 @@ from electra_zh import files, progress
 from electra_zh.data import documents, input_files, workers
 from electra_zh.data.build import folder, manifests, shards, units
 from electra_zh.data.build.context import BuildContext
-from electra_zh.data.build.settings import LOCAL, BuildSettings, Part
-from electra_zh.data.manifest import TRAIN, Manifest, ShardInfo
+from electra_zh.data.build.settings import LOCAL, TRAIN, BuildSettings, Part
+from electra_zh.data.manifest import Manifest, ShardInfo
 from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
 from electra_zh.errors import UserError
 from electra_zh.text.tokenizer import load_vocabulary, settings_of

@@ -7,11 +7,14 @@ import re
 from typing import Any, Literal, NamedTuple, get_args
 
 from electra_zh import files
-from electra_zh.data.manifest import HELDOUT, TRAIN, WORK
 from electra_zh.errors import UsageError
 from electra_zh.settings.declaration import Settings, setting
-from electra_zh.text.characters import TokenizerSettings
-from electra_zh.text.words.segmenter import WordSettings
+from electra_zh.text.settings import TokenizerSettings, WordSettings
+
+# Names of the splits; held-out data is in a folder of that name.
+TRAIN, HELDOUT = "train", "heldout"
+# Folder of an unfinished build.
+WORK = ".work"
 
 Packing = Literal["full", "reference"]
 LOCAL, DASK = "local", "dask"

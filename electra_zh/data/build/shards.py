@@ -21,8 +21,8 @@ import numpy as np
 from electra_zh import files
 from electra_zh.data.build import rows, tfrecord_writer, units
 from electra_zh.data.build.context import BuildContext, shuffled
-from electra_zh.data.build.settings import BuildSettings
-from electra_zh.data.manifest import HELDOUT, TRAIN, ShardInfo, shard_name
+from electra_zh.data.build.settings import HELDOUT, TRAIN, BuildSettings
+from electra_zh.data.manifest import ShardInfo, shard_name
 from electra_zh.data.workers import OnProgress
 from electra_zh.errors import UserError
 

@@ -23,7 +23,7 @@ from electra_zh.data.build import packing, rows
 from electra_zh.data.build.context import BuildContext, shuffled
 from electra_zh.data.build.held_out import DocumentSplitter
 from electra_zh.data.build.pieces import INSIDE_WORD, TokenStream, token_stream
-from electra_zh.data.manifest import TRAIN
+from electra_zh.data.build.settings import TRAIN
 from electra_zh.data.workers import OnProgress
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text.words import segmenter as words

@@ -10,7 +10,8 @@ import functools
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation
+from electra_zh.text.characters import is_cjk, is_punctuation
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, Vocabulary
 
 # The mark of a space: pieces that begin a word in a text with spaces begin with it.

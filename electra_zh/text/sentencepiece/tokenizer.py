@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.text.characters import SURROGATE, TokenizerSettings, joined_starts, to_codepoints
+from electra_zh.text.characters import SURROGATE, joined_starts, to_codepoints
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, load_processor
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.wordpiece.offsets import character_classes
 from electra_zh.text.wordpiece.splitting import SPACE

@@ -22,9 +22,10 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings, is_dropped, normalize
+from electra_zh.text.characters import is_dropped, normalize
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, without_paths
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import SENTENCEPIECE, Say, Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 

@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from electra_zh.text.characters import TokenizerSettings, is_dropped, is_punctuation, normalize
+from electra_zh.text.characters import is_dropped, is_punctuation, normalize
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs

@@ -14,7 +14,6 @@ import numpy as np
 from electra_zh.text.characters import (
     ASCII_SYMBOLS,
     CJK_RANGES,
-    TokenizerSettings,
     find_runs,
     is_cjk,
     is_dropped,
@@ -23,6 +22,7 @@ from electra_zh.text.characters import (
     normalize,
     to_text,
 )
+from electra_zh.text.settings import TokenizerSettings
 
 # Classes in `character_forms` of the characters that are not always one word.
 SPACE = -1  # ends a word

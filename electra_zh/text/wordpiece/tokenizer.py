@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from electra_zh.text.characters import TokenizerSettings, joined_starts, to_codepoints
+from electra_zh.text.characters import joined_starts, to_codepoints
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.offsets import OffsetFinder

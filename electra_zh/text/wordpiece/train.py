@@ -21,7 +21,8 @@ from typing import Literal
 import numpy as np
 
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings, is_cjk, is_punctuation, to_codepoints
+from electra_zh.text.characters import is_cjk, is_punctuation, to_codepoints
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import Say, Trained, Trainer, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs

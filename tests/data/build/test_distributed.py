@@ -21,8 +21,7 @@ import pytest
 import electra_zh.data.build
 from electra_zh import progress
 from electra_zh.data.build.run import build, build_part, open_runner
-from electra_zh.data.build.settings import BuildSettings, Part
-from electra_zh.data.manifest import WORK
+from electra_zh.data.build.settings import WORK, BuildSettings, Part
 from electra_zh.data.workers import OnProgress, StoppedError, interruptible
 from electra_zh.errors import UserError
 from support.building import contents, make_settings

@@ -10,7 +10,7 @@ import pytest
 
 from electra_zh.data.build import shards
 from electra_zh.data.build.run import build
-from electra_zh.data.manifest import WORK
+from electra_zh.data.build.settings import WORK
 from electra_zh.data.workers import StoppedError
 from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary

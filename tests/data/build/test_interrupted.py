@@ -17,9 +17,9 @@ import pytest
 from electra_zh.data.build import shards, units
 from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.run import build
-from electra_zh.data.build.settings import BuildSettings
+from electra_zh.data.build.settings import WORK, BuildSettings
 from electra_zh.data.documents import TextUnit
-from electra_zh.data.manifest import MANIFEST, WORK, load_manifest
+from electra_zh.data.manifest import MANIFEST, load_manifest
 from electra_zh.data.workers import OnProgress, StoppedError
 from electra_zh.errors import UserError
 from support.building import contents, make_settings

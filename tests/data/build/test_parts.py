@@ -15,8 +15,8 @@ from electra_zh.data import documents, input_files
 from electra_zh.data.build import shards
 from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.run import build, build_part
-from electra_zh.data.build.settings import BuildSettings, Part
-from electra_zh.data.manifest import MANIFEST, WORK
+from electra_zh.data.build.settings import WORK, BuildSettings, Part
+from electra_zh.data.manifest import MANIFEST
 from electra_zh.errors import UsageError, UserError
 from support.building import contents, make_settings
 

@@ -17,8 +17,8 @@ from electra_zh import progress
 from electra_zh.data.build import packing
 from electra_zh.data.build.pieces import token_stream
 from electra_zh.data.build.run import build, plan
-from electra_zh.data.build.settings import BuildSettings, Packing
-from electra_zh.data.manifest import HELDOUT, MANIFEST, WORK, load_manifest, summary_lines
+from electra_zh.data.build.settings import HELDOUT, WORK, BuildSettings, Packing
+from electra_zh.data.manifest import MANIFEST, load_manifest, summary_lines
 from electra_zh.errors import UserError
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer

@@ -11,9 +11,8 @@ import pytest
 from electra_zh.data.build.run import build
 from electra_zh.data.source import open_data_source
 from electra_zh.errors import UserError
-from electra_zh.text.characters import TokenizerSettings
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
-from electra_zh.text.words.segmenter import WordSettings
+from electra_zh.text.settings import TokenizerSettings, WordSettings
 from support.building import contents, count_tokens, make_settings, read_rows
 from support.piece_models import make_pieces, make_text
 

@@ -12,11 +12,12 @@ import tensorflow as tf
 from electra_zh.data import input_files, pipeline
 from electra_zh.data.build.folder import make_fingerprint, prepared_folder
 from electra_zh.data.build.run import build
-from electra_zh.data.manifest import MANIFEST, WORK, Manifest, find_shards, summary_lines
+from electra_zh.data.build.settings import WORK
+from electra_zh.data.manifest import MANIFEST, Manifest, find_shards, summary_lines
 from electra_zh.errors import UserError
+from electra_zh.text.settings import WordSettings
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from electra_zh.text.words.segmenter import WordSettings
 from support.building import LENGTH, LETTERS, contents, make_settings
 
 CLS, SEP = 2, 3
