@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,3 +149,13 @@ def _private_imports() -> Iterator[str]:
 def test_private_imports_are_listed_with_their_reason() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert [name for name in sorted(set(_private_imports())) if f"`{name}`" not in page] == []
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    found = collections.Counter(
+        node.name
+        for path in _modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in found.items() if count > 1] == []

@@ -97,7 +97,7 @@ class Attention(tf.Module):
         return self.layer_norm.add(x, out, dropped)
 
 
-class Layer(tf.Module):
+class TransformerLayer(tf.Module):
     """Attention and feed-forward part, each followed by residual and norm (post-norm)."""
 
     def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
@@ -139,7 +139,7 @@ class Encoder(tf.Module):
             sizes = (config.embedding_size, config.hidden_size)
             self.projection = Dense(f"{path}/projection", sizes, seed=seed, stddev=None)
         self.layers = [
-            Layer(config, f"{path}/layers/{index}", seed=seed)
+            TransformerLayer(config, f"{path}/layers/{index}", seed=seed)
             for index in range(config.num_hidden_layers)
         ]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import to_codepoints
-from electra_zh.text.words.lists import Entry, ListSegmenter, read_dictionary, read_words
+from electra_zh.text.words.lists import DictionaryWord, ListSegmenter, read_dictionary, read_words
 
 
 def _write(path: Path, data: str | bytes) -> str:
@@ -21,11 +21,11 @@ def _write(path: Path, data: str | bytes) -> str:
 def test_dictionaries_are_read_as_jieba_s(tmp_path: Path) -> None:
     path = _write(tmp_path / "d", "\ufeff云计算 5\n李小福 2 nr\r\n\n  创新办 i \n3 4 n\n八一双鹿\n")
     assert read_dictionary(path) == [
-        Entry("云计算", 5),
-        Entry("李小福", 2),
-        Entry("创新办", None),
-        Entry("3", 4),
-        Entry("八一双鹿", None),
+        DictionaryWord("云计算", 5),
+        DictionaryWord("李小福", 2),
+        DictionaryWord("创新办", None),
+        DictionaryWord("3", 4),
+        DictionaryWord("八一双鹿", None),
     ]
 
 

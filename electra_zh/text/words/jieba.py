@@ -37,7 +37,7 @@ import numpy as np
 from electra_zh.text.characters import CODE_POINTS, SURROGATE, find_runs
 from electra_zh.text.words.base import CHECKED, DIFFERENT, MAX_DIFFERENCES, RECUT, Segmenter
 from electra_zh.text.words.jieba_reference import Jieba
-from electra_zh.text.words.lists import Entry, read_dictionary
+from electra_zh.text.words.lists import DictionaryWord, read_dictionary
 
 # The classes of characters to the two programs.
 _OUTSIDE, _IDEOGRAPH, _ALPHANUMERIC, _SYMBOL, _FOREIGN = range(5)
@@ -85,7 +85,7 @@ class JiebaSegmenter(Segmenter):
         if hmm:
             self._model = self._jieba.word_model()
 
-    def _complete(self, entries: Sequence[Entry]) -> re.Pattern[str] | None:
+    def _complete(self, entries: Sequence[DictionaryWord]) -> re.Pattern[str] | None:
         """Adds the rest of jieba's dictionary; returns a pattern of words jieba itself must cut."""
         frequencies = self._jieba.frequencies
         total = sum(frequencies.values())

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from electra_zh.text.words.lists import Entry
+from electra_zh.text.words.lists import DictionaryWord
 from electra_zh.text.words.viterbi import WordModel
 
 
@@ -25,7 +25,7 @@ class Jieba:
       total: jieba's sum of frequencies, in which a word that was added again counts again.
     """
 
-    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+    def __init__(self, entries: Sequence[DictionaryWord] = ()) -> None:
         """Loads the dictionary, which takes most of a second, and adds further words in order."""
         with warnings.catch_warnings():
             # Python warns of escapes in its regular expressions.

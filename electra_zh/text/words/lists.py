@@ -24,16 +24,16 @@ _NO_LETTER = "\u2e80"
 _RUN = re.compile(f"{_LETTERS}(?:{_LETTERS}|[\u0300-\u036f])*")
 
 
-class Entry(NamedTuple):
+class DictionaryWord(NamedTuple):
     """A word of a dictionary in jieba's form and how often it occurs."""
 
     word: str
     frequency: int | None  # None lets jieba choose one with which it does not cut the word
 
 
-def read_dictionary(path: str) -> list[Entry]:
+def read_dictionary(path: str) -> list[DictionaryWord]:
     """Reads a dictionary in jieba's form, `word [frequency] [tag]`; raises UserError for others."""
-    entries: list[Entry] = []
+    entries: list[DictionaryWord] = []
     for number, line in _lines(path):
         match = _ENTRY.fullmatch(line)
         assert match, "any text that is not empty matches"
@@ -48,7 +48,7 @@ def read_dictionary(path: str) -> list[Entry]:
                 f"{path}:{number}: the frequency of {word} is {frequency}; "
                 f"it must be at most {_MAX_FREQUENCY}"
             )
-        entries.append(Entry(word, None if frequency is None else int(frequency)))
+        entries.append(DictionaryWord(word, None if frequency is None else int(frequency)))
     if not entries:
         raise UserError(f"{path} contains no words")
     return entries
