@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import resolve
-from electra_zh.pretraining.run import PretrainingProgram
+from electra_zh.pretraining.run import PretrainStep
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import loop
@@ -74,7 +74,7 @@ def make_calls(
         del batch["word_starts"]
     state = TrainState(config, vocabulary)
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
-    inner = loop.make_inner_loop(PretrainingProgram(state), dataset, jit_compile=loop.use_xla())
+    inner = loop.make_inner_loop(PretrainStep(state), dataset, jit_compile=loop.use_xla())
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     step = tf.Variable(0, dtype=tf.int64)
 

@@ -73,7 +73,7 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     import tensorflow as tf
 
     from electra_zh.pretraining.config import resolve
-    from electra_zh.pretraining.run import PretrainingProgram
+    from electra_zh.pretraining.run import PretrainStep
     from electra_zh.pretraining.state import TrainState
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.training import loop
@@ -90,7 +90,7 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
         "segment_ids": np.repeat([[0] * 64 + [1] * 64], BATCH, 0).astype(np.int32),
     }
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
-    program = PretrainingProgram(TrainState(config, vocabulary))
+    program = PretrainStep(TrainState(config, vocabulary))
     inner = loop.make_inner_loop(program, dataset, jit_compile=loop.use_xla())
     return lambda: inner(1)
 

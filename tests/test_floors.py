@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import collections
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,10 @@ def _room(module: str) -> str:
 
 def _imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    yield from _names(tree.body if top_level_only else ast.walk(tree))
+
+
+def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -117,10 +120,18 @@ def test_no_tensorflow_where_it_must_not_be(path: Path) -> None:
         assert not module.startswith("tensorflow"), f"{name} imports {module} at its top"
 
 
+class _WithoutTypeChecking(ast.NodeTransformer):
+    """Removes the imports for type checkers, which are never executed."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
 def _imported_modules(path: Path, known: set[str]) -> set[str]:
     """Returns the modules of the package that a module imports, inside functions too."""
     found = set()
-    for name in _imports(path):
+    tree = _WithoutTypeChecking().visit(ast.parse(path.read_text(encoding="utf-8")))
+    for name in _names(ast.walk(tree)):
         inner = name.removeprefix("electra_zh.")
         if inner in known:
             found.add(inner)

@@ -24,7 +24,7 @@ from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
 
 
-class PretrainingProgram:
+class PretrainStep:
     """One step of pretraining, for the training loop."""
 
     def __init__(self, state: TrainState) -> None:
@@ -212,9 +212,7 @@ class _Training:
             start_example=first_step * config.train_batch_size,
             words=config.needs_words,
         )
-        inner = loop.make_inner_loop(
-            PretrainingProgram(self.state), batches, jit_compile=loop.use_xla()
-        )
+        inner = loop.make_inner_loop(PretrainStep(self.state), batches, jit_compile=loop.use_xla())
         with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
             reporter = Reporter(config, log, bar)
             last_step = loop.run(

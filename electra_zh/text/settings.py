@@ -44,9 +44,7 @@ class WordSettings(Settings):
         "jieba, spaces (those of the text), or a file of words, one per line",
         metavar="jieba|spaces|FILE",
     )
-    hmm: bool = setting(
-        True, "find words that are not in jieba's dictionary with its hidden Markov model"
-    )
+    hmm: bool = setting(True, "find words outside of jieba's dictionary with its Markov model")
     dictionaries: tuple[str, ...] = setting(
         (),
         "file of further words for jieba, lines of: word [frequency] [tag]",
@@ -82,21 +80,22 @@ class WordSettings(Settings):
     def with_paths(self, change: Callable[[str], str]) -> WordSettings:
         """Returns the same settings with every file's path changed."""
         kind = self.kind if self.kind in (JIEBA, SPACES) else change(self.kind)
-        return dataclasses.replace(
-            self, kind=kind, dictionaries=tuple(map(change, self.dictionaries))
-        )
+        paths = tuple(map(change, self.dictionaries))
+        return dataclasses.replace(self, kind=kind, dictionaries=paths)
 
     def recorded(self) -> dict[str, Any]:
         """Returns the entries of a manifest, with checksums instead of paths."""
         if self.kind == SPACES:
             return {"words": SPACES}
+        paths = self.dictionaries if self.kind == JIEBA else (self.kind,)
+        sums = [files.sha256(files.read_bytes(path)) for path in paths]
         if self.kind != JIEBA:
-            return {"words": os.path.basename(self.kind), "words_sha256": _sha256(self.kind)}
+            return {"words": os.path.basename(self.kind), "words_sha256": sums[0]}
         return {
             "words": JIEBA,
             "words_library": ", ".join(f"{name} {version(name)}" for name in ("jieba", "rjieba")),
             "words_hmm": self.hmm,
-            "words_dictionaries": [_sha256(path) for path in self.dictionaries],
+            "words_dictionaries": sums,
             "check_words": self.check_every,
         }
 
@@ -106,7 +105,3 @@ def _check_file(path: str, rule: str) -> None:
         raise UserError(f"No such file: {path}; {rule}")
     if files.is_dir(path):
         raise UserError(f"{path} is a folder; {rule}")
-
-
-def _sha256(path: str) -> str:
-    return files.sha256(files.read_bytes(path))

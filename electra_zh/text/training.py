@@ -1,7 +1,6 @@
 """Training of a vocabulary: the settings, and the trainers of every form of vocabulary.
 
-A trainer is an entry of `TRAINERS` in the `train.py` of a tokenizer's folder; nothing else lists
-the trainers.
+A trainer is an entry of `TRAINERS` in the `train.py` of a tokenizer's folder.
 """
 
 from __future__ import annotations
@@ -83,8 +82,7 @@ class VocabularySettings(Settings):
     )
     sentences: int = setting(
         200_000,
-        "number of sentences to train on, drawn at random; each character takes some 100 bytes "
-        "of memory",
+        "number of sentences to draw and train on; a character takes some 100 bytes of memory",
         at_least=1,
         group=_FOR_SENTENCEPIECE,
     )

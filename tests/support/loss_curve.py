@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.pretraining.config import resolve
-from electra_zh.pretraining.run import PretrainingProgram
+from electra_zh.pretraining.run import PretrainStep
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import loop
@@ -32,7 +32,7 @@ def compute() -> dict[str, list[float]]:
     batches = tf.data.Dataset.from_generator(
         lambda: _batches(*shape), output_signature=dict.fromkeys(names, one)
     )
-    program = PretrainingProgram(TrainState(config, VOCABULARY))
+    program = PretrainStep(TrainState(config, VOCABULARY))
     inner = loop.make_inner_loop(program, batches, jit_compile=loop.use_xla())
     curve: dict[str, list[float]] = {name: [] for name in (*CURVES, "gradient_norm")}
     for _ in range(STEPS):
