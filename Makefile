@@ -51,7 +51,7 @@ demo: $(or $(wildcard $(VENV)/installed),$(VENV)/installed-demo)
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15
 
-# Apart from `make test`: on Python 3.11 measuring more than doubles the time of the tests.
+# Apart from `make test`, which it slows down: on Python 3.11 every line is traced.
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --cov
 
