@@ -97,8 +97,9 @@ def _command(title: str, words: list[str], *, folder: str) -> None:
     if title:
         print(f"\n== {title}")
     print(f"$ electra-zh {shlex.join(words)}", flush=True)
-    # The package may be imported from the folder that the demo was started in.
-    paths = [os.getcwd(), os.environ.get("PYTHONPATH", "")]
+    # The steps import the package from where the demo did: a checkout in the working folder is
+    # not the installed package.
+    paths = [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, "-m", "electra_zh", *words]
     status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
