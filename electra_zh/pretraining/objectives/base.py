@@ -66,6 +66,16 @@ def mask_batch(
     return MASKINGS[config.masking].mask(request)
 
 
+class ObjectiveInputs(NamedTuple):
+    """Input of `Objective.compute`: a batch with its masks and random draws."""
+
+    batch: Mapping[str, tf.Tensor]  # int32 [B, L] each, as given, without masks
+    masked: MaskedBatch
+    key: RandomKey
+    dropout_key: RandomKey | None  # None without dropout
+    sampled_ids: tf.Tensor | None  # int32 [B, N], the generator's draws; None draws them
+
+
 class Networks(NamedTuple):
     """The networks of an objective. `encoder`, which fine-tuning keeps, is always there."""
 
@@ -117,18 +127,11 @@ class Objective(tf.Module):
         """
         key = RandomKey(self.config.seed, step)
         masked = masked or mask_batch(batch, self.special, key, config=self.config)
-        return self.compute(batch, masked, key, training=training, sampled_ids=sampled_ids)
+        dropout_key = key if training else None
+        return self.compute(ObjectiveInputs(batch, masked, key, dropout_key, sampled_ids))
 
-    def compute(
-        self,
-        batch: Mapping[str, tf.Tensor],
-        masked: MaskedBatch,
-        key: RandomKey,
-        *,
-        training: bool,
-        sampled_ids: tf.Tensor | None,
-    ) -> PretrainOutput:
-        """Computes the objective of a masked batch; the arguments are those of `__call__`."""
+    def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
+        """Computes the objective of a masked batch."""
         raise NotImplementedError
 
     def replaced_probabilities(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -18,6 +18,7 @@ from electra_zh.pretraining.objectives.base import (
     DiscriminatorOutput,
     Networks,
     Objective,
+    ObjectiveInputs,
     PretrainOutput,
 )
 
@@ -50,17 +51,9 @@ class Electra(Objective):
             self.masked_lm_head = MaskedLmHead(masked_lm, "masked_lm_head", seed=config.seed)
         self.rtd_head = RtdHead(config.model, "rtd_head", seed=config.seed)
 
-    def compute(
-        self,
-        batch: Mapping[str, tf.Tensor],
-        masked: MaskedBatch,
-        key: RandomKey,
-        *,
-        training: bool,
-        sampled_ids: tf.Tensor | None,
-    ) -> PretrainOutput:
+    def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts the masked tokens, draws replacements and detects them."""
-        dropout_key = key if training else None
+        batch, masked, key, dropout_key, sampled_ids = inputs
         if self.masked_lm_head is None:
             logits = tf.zeros([masked.ids.shape.num_elements(), self.config.model.vocab_size])
         else:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import tensorflow as tf
-
 from electra_zh.models.heads import MaskedLmHead
-from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
-from electra_zh.pretraining.objectives.base import Networks, Objective, PretrainOutput
+from electra_zh.pretraining.mask_tensors import SpecialIds
+from electra_zh.pretraining.objectives.base import (
+    Networks,
+    Objective,
+    ObjectiveInputs,
+    PretrainOutput,
+)
 
 
 class MaskedLM(Objective):
@@ -25,17 +25,9 @@ class MaskedLM(Objective):
         super().__init__(config, special)
         self.masked_lm_head = MaskedLmHead(config.model, "masked_lm_head", seed=config.seed)
 
-    def compute(
-        self,
-        batch: Mapping[str, tf.Tensor],
-        masked: MaskedBatch,
-        key: RandomKey,
-        *,
-        training: bool,
-        sampled_ids: tf.Tensor | None,
-    ) -> PretrainOutput:
+    def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts the masked tokens."""
-        dropout_key = key if training else None
+        batch, masked, _, dropout_key, _ = inputs
         logits = self._masked_lm_logits(self.encoder, batch, masked, key=dropout_key)
         mlm, _ = self._masked_lm_output(logits, masked)
         return PretrainOutput(self.config.gen_weight * mlm.loss, mlm, None)
