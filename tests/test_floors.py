@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "electra_zh"
 FLOORS = {
     "errors": 0,
     "settings": 0,
+    "content": 0,
     "files": 0,
     "locks": 0,
     "progress": 0,
@@ -36,6 +37,7 @@ WITHOUT_TENSORFLOW = (
     *(
         "cli",
         "commands",
+        "content",
         "errors",
         "settings",
         "progress",
