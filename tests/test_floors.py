@@ -17,6 +17,7 @@ FLOORS = {
     "content": 0,
     "files": 0,
     "locks": 0,
+    "modules": 0,
     "progress": 0,
     "configs": 0,
     "sample": 0,

@@ -6,7 +6,7 @@ import dataclasses
 
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.convert.forms import writers
+from electra_zh.convert.forms import write_form, writer_summaries
 from electra_zh.errors import UserError
 from electra_zh.settings import Settings, setting
 
@@ -21,8 +21,8 @@ class Convert(Settings):
         positional=True,
     )
     to: str = setting(
-        meaning="; ".join(f"{each.name}: {each.summary}" for each in writers().values()),
-        choices=tuple(writers()),
+        meaning="; ".join(f"{name}: {summary}" for name, summary in writer_summaries().items()),
+        choices=tuple(writer_summaries()),
     )
     output: str = setting(meaning="folder to write; must not exist", metavar="DIR")
     checkpoint: int | None = setting(
@@ -45,7 +45,7 @@ def convert(call: Call[Convert]) -> int:
     weights = open_source(settings.source, checkpoint=settings.checkpoint)
     weights = weights.with_head_forms(head_form)
     print(*weights.lines(), sep="\n")
-    print(*writers()[settings.to].write(weights, settings.output), sep="\n")
+    print(*write_form(settings.to, weights, settings.output), sep="\n")
     return 0
 
 

@@ -6,13 +6,12 @@ They are its kind, the form of its files, its score, and the training of the pub
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import pkgutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from electra_zh.errors import UserError
+from electra_zh.modules import module_names
 from electra_zh.settings import COMMAND_LINE, Layer, Resolved, Settings, resolve, setting
 
 Split = Literal["train", "dev", "test"]
@@ -23,10 +22,7 @@ MAX_SEED = 1 << 23
 
 def kind_names() -> tuple[str, ...]:
     """Returns the names of all kinds of task: those of the modules in `kinds/`, sorted."""
-    package = importlib.util.find_spec("electra_zh.finetuning.kinds")
-    assert package is not None
-    names = [module.name for module in pkgutil.iter_modules(package.submodule_search_locations)]
-    return tuple(sorted(name for name in names if name != "base"))
+    return module_names("electra_zh.finetuning.kinds")
 
 
 def _file_names(text: str) -> tuple[str, ...]:

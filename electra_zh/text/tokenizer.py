@@ -17,7 +17,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.text import find_modules
+from electra_zh.modules import load_module, parts_of_folders
 from electra_zh.text.characters import joined_starts
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary, read_file
@@ -167,7 +167,8 @@ class Tokenizer(abc.ABC):
 @functools.cache
 def _tokenizer_classes() -> dict[type[Vocabulary], type[Tokenizer]]:
     """Returns the tokenizer class of each vocabulary class."""
-    classes = (module.TOKENIZER for module in find_modules("tokenizer"))
+    modules = parts_of_folders("electra_zh.text", "tokenizer").values()
+    classes = (load_module("electra_zh.text", name).TOKENIZER for name in modules)
     return {tokenizer.vocabulary_class: tokenizer for tokenizer in classes}
 
 

@@ -1,20 +1,22 @@
 """Training of a vocabulary: the settings, and the trainers of every form of vocabulary.
 
-A trainer is an entry of `TRAINERS` in the `train.py` of a tokenizer's folder.
+A trainer is the `TRAINER` of `train.py` in a tokenizer's folder, under the folder's name, or that
+of `train_SUFFIX.py`, as FOLDER-SUFFIX.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from electra_zh.errors import UsageError, UserError
+from electra_zh.modules import load_module, parts_of_folders
 from electra_zh.settings.declaration import Settings, setting
-from electra_zh.text import find_modules
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from electra_zh.text.vocabulary import Vocabulary
 
 ModelType = Literal["unigram", "bpe"]
 Say = Callable[[str], None]
@@ -39,13 +41,9 @@ class Trainer(Protocol):
     ) -> Trained: ...
 
 
-@functools.cache
-def trainers() -> dict[str, Trainer]:
-    """Returns the trainers by name; `wordpiece` is the first."""
-    found: dict[str, Trainer] = {}
-    for module in find_modules("train"):
-        found |= module.TRAINERS
-    return found
+def trainer_modules() -> dict[str, str]:
+    """Returns the modules of the trainers by name; `wordpiece` is the first."""
+    return parts_of_folders("electra_zh.text", "train")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class VocabularySettings(Settings):
         "wordpiece: a token for each ideograph; wordpiece-words: the same, with pieces by "
         "tensorflow-text's learner, for text rich in Latin (minutes); sentencepiece: a model whose "
         "pieces are words and parts of phrases, Chinese too",
-        choices=lambda: tuple(trainers()),
+        choices=lambda: tuple(trainer_modules()),
     )
     size: int = setting(21128, "number of tokens, special tokens included", at_least=1)
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -116,4 +114,5 @@ def train_vocabulary(
     Raises:
       UserError: there is no text, or `size` has no room for the characters.
     """
-    return trainers()[settings.kind](blocks, settings, say=say)
+    trainer: Trainer = load_module("electra_zh.text", trainer_modules()[settings.kind]).TRAINER
+    return trainer(blocks, settings, say=say)

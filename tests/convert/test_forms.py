@@ -18,8 +18,8 @@ from electra_zh.errors import UserError
 PACKAGE = Path(__file__).parents[2] / "electra_zh"
 MODULES = [path for path in (PACKAGE / "convert" / "forms").glob("*.py") if path.stem != "__init__"]
 # A form of another tool: a text file with its number of layers.
-ANOTHER = """
-from electra_zh.convert.forms import FormReader, FormWriter
+ANOTHER = """'Files of another tool.'
+from electra_zh.convert.forms import FormReader
 
 def read(path):
     return f"read {path}"
@@ -28,7 +28,6 @@ def write(weights, output):
     return [f"{output}: written"]
 
 READER = FormReader("a file of another tool", 9, lambda path: path.endswith(".other"), read)
-WRITER = FormWriter("another", "files of another tool", write)
 """
 
 
@@ -54,7 +53,8 @@ def test_a_new_module_is_a_new_form(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "another.py").write_text(ANOTHER, encoding="utf-8")
     monkeypatch.setattr(forms, "__path__", [*forms.__path__, str(tmp_path)])
     assert open_source("model.other") == "read model.other"
-    assert forms.writers()["another"].write(cast(Weights, None), "out") == ["out: written"]
+    assert forms.writer_summaries()["another"] == "Files of another tool"
+    assert forms.write_form("another", cast(Weights, None), "out") == ["out: written"]
     with pytest.raises(UserError, match=r"does not exist.* a file of another tool"):
         open_source("nowhere")
     with pytest.raises(UserError, match=r"--checkpoint 1 is for runs of this tool"):
@@ -62,13 +62,16 @@ def test_a_new_module_is_a_new_form(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_form_reads_or_writes_and_the_order_is_definite() -> None:
-    assert {"google", "huggingface", "onnx", "saved-model"} <= forms.writers().keys()
+    summaries = forms.writer_summaries()
+    assert {"google", "huggingface", "onnx", "saved-model"} <= summaries.keys()
+    assert all(summaries.values())
     readers = forms.readers()
-    assert len(readers) + len(forms.writers()) >= len(MODULES)
+    assert len(readers) + len(summaries) >= len(MODULES)
     assert len({reader.order for reader in readers}) == len(readers)
 
 
-def test_forms_are_listed_without_tensorflow() -> None:
-    code = "import sys; from electra_zh.convert import forms; forms.readers(); forms.writers(); "
-    code += "sys.exit('tensorflow' in sys.modules)"
+def test_forms_are_listed_without_numpy_and_read_without_tensorflow() -> None:
+    code = "import sys; from electra_zh.convert import forms; "
+    code += "forms.writer_summaries(); numpy = 'numpy' in sys.modules; "
+    code += "forms.readers(); sys.exit(numpy or 'tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert.forms import onnx_file
+from electra_zh.convert.forms import onnx
 from electra_zh.convert.source import open_source
 from electra_zh.finetuning.kinds.base import Hidden
 from support.converting import make_fine_tuned, make_run, make_vocabulary, open_fine_tuned
@@ -45,7 +45,7 @@ def _close(found: np.ndarray, expected: Any) -> None:
 
 def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
     run, state = make_run(tmp_path / "run")
-    lines = onnx_file.write(open_source(run.folder), str(tmp_path / "onnx"))
+    lines = onnx.write(open_source(run.folder), str(tmp_path / "onnx"))
     assert lines[0] == f"{tmp_path}/onnx/discriminator: ElectraForPreTraining"
     names = {path.name for path in (tmp_path / "onnx" / "generator").iterdir()}
     assert {"model.onnx", "config.json", "vocab.txt"} <= names
@@ -61,7 +61,7 @@ def test_the_discriminator_of_a_run(tmp_path: Path) -> None:
 def test_a_masked_lm_alone(width: int, folder: str, tmp_path: Path) -> None:
     """With embeddings as wide as the layers it is a BERT."""
     run, state = make_run(tmp_path / "run", objective="masked_lm", model={"embedding_size": width})
-    onnx_file.write(open_source(run.folder), str(tmp_path / "onnx"))
+    onnx.write(open_source(run.folder), str(tmp_path / "onnx"))
     session = _session(tmp_path / folder / "model.onnx")
     names = ("input_ids", "input_mask", "segment_ids")
     for shape in ((1, 1), (3, 17)):
@@ -74,7 +74,7 @@ def test_a_masked_lm_alone(width: int, folder: str, tmp_path: Path) -> None:
 
 def test_multiple_choice(tmp_path: Path) -> None:
     tuned = make_fine_tuned(tmp_path / "model", {"name": "tests", "kind": "choice"})
-    onnx_file.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "onnx"))
+    onnx.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "onnx"))
     session = _session(tmp_path / "onnx" / "model.onnx")
     for shape in ((1, 4, 9), (3, 2, 64)):
         fed = _fed(*shape)

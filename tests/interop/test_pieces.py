@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.convert.forms import huggingface, onnx_file, saved_model
+from electra_zh.convert.forms import huggingface, onnx, saved_model
 from electra_zh.convert.source import open_source
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
@@ -72,7 +72,7 @@ def test_ids_beside_an_onnx_file(tmp_path: Path) -> None:
     import transformers
 
     vocabulary = MODELS["unigram"]()
-    onnx_file.write(_written(vocabulary, tmp_path), str(tmp_path / "onnx"))
+    onnx.write(_written(vocabulary, tmp_path), str(tmp_path / "onnx"))
     folder = tmp_path / "onnx" / "discriminator"
     found = transformers.AutoTokenizer.from_pretrained(str(folder))(["天地的"], return_tensors="np")
     ours = SentencePieceTokenizer(vocabulary).encode("天地的")

@@ -81,13 +81,12 @@ def train(blocks, settings, *, say=None):
     return Trained(vocabulary, {}, f"{vocabulary.size} characters")
 
 
-TRAINERS = {"characters": train}
+TRAINER = train
 """
 
 
 def _forget() -> None:
     tokenizers._tokenizer_classes.cache_clear()
-    training.trainers.cache_clear()
     for name in [name for name in sys.modules if NAME in name]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -109,7 +108,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_folder")
 def test_a_folder_adds_a_tokenizer(tmp_path: Path) -> None:
-    trained = train_vocabulary(["天地\n玄黄"], VocabularySettings("characters", size=9))
+    trained = train_vocabulary(["天地\n玄黄"], VocabularySettings(NAME, size=9))
     assert trained.summary == "9 characters"
     path = str(tmp_path / trained.vocabulary.file_name)
     trained.vocabulary.save(path)
@@ -130,7 +129,7 @@ def test_the_tokenizers_and_trainers_are_those_of_the_folders() -> None:
     folders = {path.parent.name for path in Path(package.__path__[0]).glob("*/tokenizer.py")}
     classes = tokenizers._tokenizer_classes().values()
     assert {cls.__module__.split(".")[-2] for cls in classes} == folders
-    assert tuple(training.trainers()) == ("wordpiece", "wordpiece-words", "sentencepiece")
+    assert tuple(training.trainer_modules()) == ("wordpiece", "wordpiece-words", "sentencepiece")
     assert tokenizers.vocabulary_files() == ("vocab.txt", "spm.model")
 
 

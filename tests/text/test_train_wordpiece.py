@@ -15,6 +15,7 @@ from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import Trained, VocabularySettings
 from electra_zh.text.wordpiece import train
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
+from electra_zh.text.wordpiece.train_words import match_pieces
 
 # Special tokens, 99 free slots, ASCII punctuation, ASCII letters and digits with and without ##.
 LEAST = 104 + 32 + 2 * 36
@@ -168,8 +169,8 @@ def test_any_text_gives_a_vocabulary_of_the_size(text: str, size: int) -> None:
 
 def test_pieces_by_longest_match() -> None:
     text = "walking walked walker talking talked talker\n" * 5 + "中文，字。\n" * 5
-    learned = _build([text], size=LEAST + 40, learner="longest-match")
-    again = _build([text], size=LEAST + 40, learner="longest-match")
+    learned = _build([text], size=LEAST + 40, learn=match_pieces)
+    again = _build([text], size=LEAST + 40, learn=match_pieces)
     assert learned.vocabulary == again.vocabulary
     assert learned.vocabulary.size == LEAST + 40
     pieces = learned.vocabulary.tokens[learned.vocabulary.tokens.index("##z") + 1 :]
@@ -180,5 +181,5 @@ def test_pieces_by_longest_match() -> None:
 
 
 def test_longest_match_of_text_without_words() -> None:
-    learned = _build(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learner="longest-match")
+    learned = _build(["天地玄黄，"], size=LEAST + 9, min_frequency=1, learn=match_pieces)
     assert learned.figures["pieces"] == 0

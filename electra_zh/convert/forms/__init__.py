@@ -1,18 +1,21 @@
 """The forms that models are stored in, one module each.
 
-A module declares `READER`, `WRITER` or both, and nothing else mentions it. To add a form, add its
-module. No module imports TensorFlow at its top, so the names of the forms are quick to list.
+A module declares `READER`, a function `write` or both, and nothing else mentions it. To add a form,
+add its module. A form that is written has the name of its module, with "-" for "_", and the first
+line of its docstring is its help. No module imports TensorFlow at its top.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from electra_zh.convert.weights import Weights
+from electra_zh.modules import load_module, module_names, parse_module
+
+if TYPE_CHECKING:
+    from electra_zh.convert.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,28 +31,25 @@ class FormReader:
     has_checkpoints: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class FormWriter:
-    """A form that models are written in."""
-
-    name: str  # the word on the command line
-    summary: str  # the form, for help
-    # Writes the model to a folder that does not exist; returns lines for people.
-    write: Callable[[Weights, str], list[str]]
-
-
 def readers() -> list[FormReader]:
     """Returns the readers of all forms in the order that they are tried in."""
-    return sorted(_declared("READER"), key=lambda reader: reader.order)
+    modules = [load_module(__name__, name) for name in module_names(__name__)]
+    found = [module.READER for module in modules if hasattr(module, "READER")]
+    return sorted(found, key=lambda reader: reader.order)
 
 
-def writers() -> dict[str, FormWriter]:
-    """Returns the writers of all forms by name."""
-    return {writer.name: writer for writer in _declared("WRITER")}
+def writer_summaries() -> dict[str, str]:
+    """Returns the forms that can be written and a line on each, importing none of them."""
+    found = {}
+    for name in module_names(__name__):
+        tree = parse_module(__name__, name)
+        if any(isinstance(node, ast.FunctionDef) and node.name == "write" for node in tree.body):
+            first_line = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found[name.replace("_", "-")] = first_line.removesuffix(".")
+    return found
 
 
-def _declared(name: str) -> Iterator[Any]:
-    for module in pkgutil.iter_modules(__path__):
-        found = importlib.import_module(f"{__name__}.{module.name}")
-        if hasattr(found, name):
-            yield getattr(found, name)
+def write_form(name: str, weights: Weights, output: str) -> list[str]:
+    """Writes a model in a form to a folder that does not exist; returns lines for the user."""
+    lines: list[str] = load_module(__name__, name.replace("-", "_")).write(weights, output)
+    return lines

@@ -10,7 +10,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.convert import tensor_files
-from electra_zh.convert.forms import FormReader, FormWriter
+from electra_zh.convert.forms import FormReader
 from electra_zh.convert.tokenizer_files import read_vocabulary
 from electra_zh.convert.weights import Weights, check, infer_sizes, model_config
 from electra_zh.errors import UserError
@@ -148,4 +148,3 @@ READER = FormReader(
     matches=lambda path: bool(_checkpoints(path)),
     read=read,
 )
-WRITER = FormWriter("google", "a TF1 checkpoint under the reference's names", write)

@@ -1,4 +1,4 @@
-"""Folders of Hugging Face's transformers, ELECTRA and BERT.
+"""Hugging Face's folders for transformers, ELECTRA and BERT.
 
 A run becomes two folders, `discriminator/` (ElectraForPreTraining) and `generator/`
 (ElectraForMaskedLM). Each task of a fine-tuned model becomes a folder of the class of its head.
@@ -16,7 +16,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.convert import tensor_files, tokenizer_files
-from electra_zh.convert.forms import FormReader, FormWriter
+from electra_zh.convert.forms import FormReader
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights, check, model_config
 from electra_zh.errors import UserError
@@ -276,4 +276,3 @@ READER = FormReader(
     matches=lambda path: _is_model(path) or bool(_networks(path)),
     read=read,
 )
-WRITER = FormWriter("huggingface", "folders that transformers loads", write)

@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels to serve: signatures that take ids, and signatures that take text."""
+"""SavedModels to serve: signatures that take ids, and signatures that take text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from electra_zh import files
-from electra_zh.convert.forms import FormWriter
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
@@ -85,6 +84,3 @@ def _write_one(
             paths.append(files.join(assets, "labels.txt"))
             files.write_text(paths[-1], "".join(f"{label}\n" for label in task.outputs))
         ServedModel(weights, task, text).save(folder, assets=paths)
-
-
-WRITER = FormWriter("saved-model", "SavedModels to serve", write)

@@ -6,11 +6,11 @@ Names are readable without TensorFlow; classes are imported when they are asked 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from electra_zh.finetuning.tasks import TaskConfig, kind_names
+from electra_zh.modules import load_module
 
 if TYPE_CHECKING:
     from electra_zh.convert.task_heads import HeadForm
@@ -25,7 +25,7 @@ def kind_class(name: str) -> type[TaskKind[Any, Any]]:
     """
     from electra_zh.finetuning.kinds.base import TaskKind
 
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = load_module(__name__, name)
     (found,) = (
         value
         for value in vars(module).values()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +10,10 @@ from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.finetuning.examples import BadExamples, Example
 from electra_zh.finetuning.readers.base import READERS, ExampleReader
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.modules import load_module, module_names
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _name in module_names(__name__):
+    load_module(__name__, _name)
 
 
 def read(path: str, task: TaskConfig, *, split: str, bad: BadExamples) -> Iterator[Any]:

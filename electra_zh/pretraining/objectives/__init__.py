@@ -10,9 +10,9 @@ readable without TensorFlow; a class is imported when it is asked for.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING
+
+from electra_zh.modules import load_module, module_names
 
 if TYPE_CHECKING:
     from electra_zh.pretraining.config import PretrainConfig
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
 def objective_names() -> tuple[str, ...]:
     """Returns the names of all objectives, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name != "base"))
+    return module_names(__name__)
 
 
 def objective_class(name: str) -> type[Objective]:
     """Returns the class of an objective, by its name."""
-    found: type[Objective] = importlib.import_module(f"{__name__}.{name}").OBJECTIVE
+    found: type[Objective] = load_module(__name__, name).OBJECTIVE
     return found
 
 

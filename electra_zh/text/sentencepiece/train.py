@@ -26,7 +26,7 @@ from electra_zh.text.characters import is_dropped, normalize
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, without_paths
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.training import SENTENCEPIECE, Say, Trained, VocabularySettings
+from electra_zh.text.training import Say, Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 
 # Longer lines are cut: memory is bounded by the number of sentences only if they are.
@@ -194,4 +194,4 @@ def _form(char: str, settings: TokenizerSettings) -> str:
     return unicodedata.normalize("NFC", form) if settings.strip_accents else form
 
 
-TRAINERS = {SENTENCEPIECE: build_pieces}
+TRAINER = build_pieces

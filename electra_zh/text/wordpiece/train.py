@@ -2,45 +2,52 @@
 
 A Chinese vocabulary is mostly a count of characters: ideographs and punctuation are tokens of their
 own. Only the words of other scripts need training, over the counts of the words as the tokenizer
-itself splits and normalises them. Two learners do it:
-
-- SentencePiece's byte pair encoding: quick, and its pieces are frequent parts of words;
-- tensorflow-text's learner of WordPiece vocabularies, for text that is rich in Latin: it chooses
-  pieces by how often a longest match, as the tokenizer does it, would use them. It takes minutes.
+itself splits and normalises them. By default SentencePiece's byte pair encoding learns them: it is
+quick, and its pieces are frequent parts of words.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import string
 from collections import Counter
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.text.characters import is_cjk, is_punctuation, to_codepoints
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.training import Say, Trained, Trainer, VocabularySettings
+from electra_zh.text.training import Say, Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS
 
-Learner = Literal["bpe", "longest-match"]
+Words = list[tuple[str, int]]  # with their counts, the most frequent first
+# A function of the words, the alphabet and a number; returns up to that many pieces of two
+# characters and more, the most useful first.
+Learner = Callable[[Words, set[str], int], list[str]]
 
 # As in Google's vocabularies: [PAD] 0, free slots 1 to 99, [UNK] 100 to [MASK] 103.
 _FREE_SLOTS = 99
-_MAX_PIECE_CHARACTERS = 20
+MAX_PIECE_CHARACTERS = 20
 # SentencePiece's mark of a word's start; words with it are skipped.
 _WORD_START = "\u2581"
 # Beyond this number of different words in memory, the rarest are dropped.
 _MAX_WORDS = 1_000_000
 # Longer stretches without a space, an ideograph or punctuation (encoded files, say) are skipped.
 _MAX_RUN_CHARACTERS = 2 * MAX_WORD_CHARACTERS
-# Tensorflow-text's learner is plain Python: the rarest words beyond these are dropped.
-_MAX_MATCHED_WORDS = 200_000
+
+
+def merge_pieces(words: Words, alphabet: set[str], number: int) -> list[str]:
+    """Learns pieces by byte pair encoding, a `Learner`."""
+    rows = [f"{word}\t{count}" for word, count in words if _WORD_START not in word]
+    if not rows or number <= 0:
+        return []
+    # Its pieces include single characters, alone and at a word's start.
+    learned = _train(rows, number + 2 * len(alphabet) + 10)
+    pieces = [p[1:] if p.startswith(_WORD_START) else f"##{p}" for p in learned]
+    return [piece for piece in pieces if len(piece.removeprefix("##")) > 1][:number]
 
 
 def build_vocab(
@@ -51,7 +58,7 @@ def build_vocab(
     min_frequency: int = 2,
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
-    learner: Learner = "bpe",
+    learn: Learner = merge_pieces,
 ) -> Trained:
     """Trains a WordPiece vocabulary of exactly `settings.size` entries; see `train_vocabulary`.
 
@@ -84,7 +91,6 @@ def build_vocab(
         for word, count in _frequent(word_counts, min_frequency)
         if len(word) > 1 and alphabet.issuperset(word)
     ]
-    learn = _matched_pieces if learner == "longest-match" else _merged_pieces
     pieces = learn(words, alphabet, room - _cost(kept))
     if _cost(kept) + len(pieces) < room:
         # Too few pieces for their part of the room: rarer characters get the rest of it.
@@ -167,45 +173,6 @@ def _frequent(counts: Counter[str], least: int) -> list[tuple[str, int]]:
     return sorted(found, key=lambda entry: (-entry[1], entry[0]))
 
 
-def _merged_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
-    """Returns up to `number` pieces of two characters and more, the most useful first."""
-    rows = [f"{word}\t{count}" for word, count in words if _WORD_START not in word]
-    if not rows or number <= 0:
-        return []
-    # Its pieces include single characters, alone and at a word's start.
-    wanted = number + 2 * len(alphabet) + 10
-    pieces = [
-        piece[1:] if piece.startswith(_WORD_START) else f"##{piece}"
-        for piece in _train(rows, wanted)
-    ]
-    return [piece for piece in pieces if len(piece.removeprefix("##")) > 1][:number]
-
-
-def _matched_pieces(words: list[tuple[str, int]], alphabet: set[str], number: int) -> list[str]:
-    """Returns up to `number` pieces by tensorflow-text's learner, the most frequent first."""
-    from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as library
-
-    words = [word for word in words if len(word[0]) <= _MAX_PIECE_CHARACTERS]
-    if not words or number <= 0:
-        return []
-    pieces: list[str] = []
-    # It finds the lowest count of a piece that gives at most the given number; in a small corpus
-    # the next count gives far fewer.
-    for factor in (1, 2, 4):
-        tokens = library.learn(
-            words[:_MAX_MATCHED_WORDS],
-            vocab_size=factor * number + 2 * len(alphabet),
-            reserved_tokens=[],
-            lower_thresh=1,
-            max_token_length=_MAX_PIECE_CHARACTERS,
-            max_unique_chars=len(alphabet),
-        )
-        pieces = [token for token in tokens if len(token.removeprefix("##")) > 1]
-        if len(pieces) >= 0.95 * number:
-            break
-    return pieces[:number]
-
-
 def _train(rows: list[str], size: int) -> list[str]:
     """Returns the pieces of SentencePiece's byte pair encoding in the order of its merges."""
     import sentencepiece
@@ -220,7 +187,7 @@ def _train(rows: list[str], size: int) -> list[str]:
         hard_vocab_limit=False,
         character_coverage=1.0,
         normalization_rule_name="identity",
-        max_sentencepiece_length=_MAX_PIECE_CHARACTERS + 1,
+        max_sentencepiece_length=MAX_PIECE_CHARACTERS + 1,
         split_by_unicode_script=False,
         split_by_number=False,
         bos_id=-1,
@@ -258,7 +225,4 @@ def _assemble(
     return Trained(Vocabulary(tokens), figures, summary)
 
 
-TRAINERS: dict[str, Trainer] = {
-    "wordpiece": build_vocab,
-    "wordpiece-words": functools.partial(build_vocab, piece_share=0.5, learner="longest-match"),
-}
+TRAINER = build_vocab

@@ -6,9 +6,9 @@ readable without TensorFlow; a class is imported when it is asked for.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING
+
+from electra_zh.modules import load_module, module_names
 
 if TYPE_CHECKING:
     from electra_zh.training.optimizers.base import Optimizer
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 def optimizer_names() -> tuple[str, ...]:
     """Returns the names of all optimizers, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name != "base"))
+    return module_names(__name__)
 
 
 def optimizer_class(name: str) -> type[Optimizer]:
     """Returns the class of an optimizer, by its name."""
-    found: type[Optimizer] = importlib.import_module(f"{__name__}.{name}").OPTIMIZER
+    found: type[Optimizer] = load_module(__name__, name).OPTIMIZER
     return found

@@ -1,4 +1,4 @@
-"""ONNX files, exported by torch from the model as transformers has it.
+"""ONNX files to serve, exported by torch from the model as transformers has it.
 
 No exporter from TensorFlow is maintained (tf2onnx is looking for a maintainer and is tested up to
 TensorFlow 2.15). torch's is, and tests show that transformers computes the same as this tool.
@@ -12,7 +12,7 @@ from typing import Any
 
 from electra_zh import files
 from electra_zh.convert import tensor_files
-from electra_zh.convert.forms import FormWriter, huggingface
+from electra_zh.convert.forms import huggingface
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 
@@ -76,6 +76,3 @@ def _export(source: str, target: str) -> None:
             dynamic_shapes={each: dict(enumerate(dims)) for each in _INPUTS},
             verbose=False,
         )
-
-
-WRITER = FormWriter("onnx", "ONNX files to serve", write)
