@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 
-from electra_zh import progress
+from electra_zh import files, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
+from electra_zh.data.manifest import holds_data
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.settings import Settings, setting
@@ -24,7 +25,9 @@ class Inspect(Settings):
     """Settings of `electra-zh inspect`."""
 
     data: str = setting(
-        meaning="folder of build-data, or of shards", positional=True, metavar="DATA"
+        meaning="folder of build-data, or of shards; or a model, to describe",
+        positional=True,
+        metavar="DATA",
     )
     vocab: str | None = setting(
         None, "vocabulary file, for shards without a manifest", metavar="FILE"
@@ -34,10 +37,12 @@ class Inspect(Settings):
 
 
 def inspect(call: Call[Inspect]) -> int:
-    """Shows counts of pretraining data, or one example as a run would mask it."""
+    """Shows counts of pretraining data, one example as a run would mask it, or a model."""
     settings = call.settings
     if call.overrides and settings.example is None:
         raise UsageError(f"{next(iter(call.overrides))} applies to an example: add --example N")
+    if not holds_data(settings.data) and files.exists(settings.data):
+        return _describe_model(settings)
     load_tensorflow()
     from electra_zh.pretraining import inspect as inspection
 
@@ -57,6 +62,22 @@ def inspect(call: Call[Inspect]) -> int:
     return 0
 
 
+def _describe_model(settings: Inspect) -> int:
+    """Shows the size, the parts and the origin of a model."""
+    from electra_zh.convert.source import open_source
+
+    try:
+        weights = open_source(settings.data)
+    except UserError as error:
+        raise UserError(f"{settings.data} holds neither data nor a model: {error}") from None
+    size = dataclasses.asdict(weights.model)
+    if settings.json:
+        print(json.dumps({"path": weights.path, "kind": weights.kind, "model": size}))
+    else:
+        print(*weights.lines(), "", *(f"{k:28s}  {v}" for k, v in size.items()), sep="\n")
+    return 0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FillMask(RunSettings):
     """Settings of `electra-zh fill-mask`."""
@@ -72,12 +93,11 @@ def fill_mask(call: Call[FillMask]) -> int:
     from electra_zh.pretraining import folder
 
     settings = call.settings
-    run = folder.load(settings.model)
+    run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     load_tensorflow()
     from electra_zh.pretraining import inference
 
     sentences = _sentences(settings.text)
-    step = settings.checkpoint
     for filled in inference.fill_mask(run, sentences, top=settings.top, checkpoint=step):
         if settings.json:
             fills = [[fill._asdict() for fill in slot] for slot in filled.fills]
@@ -103,13 +123,13 @@ def detect(call: Call[Detect]) -> int:
     from electra_zh.pretraining import folder
 
     settings = call.settings
-    run = folder.load(settings.model)
+    run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     load_tensorflow()
     from electra_zh.pretraining import inference
 
     show = _coloured if _has_colour() else "{}:{:.2f}".format
     sentences = _sentences(settings.text)
-    for detected in inference.detect(run, sentences, checkpoint=settings.checkpoint):
+    for detected in inference.detect(run, sentences, checkpoint=step):
         if settings.json:
             print(json.dumps(detected._asdict(), ensure_ascii=False))
         else:

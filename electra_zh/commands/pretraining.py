@@ -37,13 +37,11 @@ def evaluate(call: Call[Evaluate]) -> int:
     from electra_zh.pretraining import folder
 
     settings = call.settings
-    run = folder.load(settings.model)
+    run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     load_tensorflow()
     from electra_zh.pretraining.evaluate import evaluate_run
 
-    results = evaluate_run(
-        run, settings.data, checkpoint=settings.checkpoint, max_batches=settings.batches
-    )
+    results = evaluate_run(run, settings.data, checkpoint=step, max_batches=settings.batches)
     if settings.json:
         print(json.dumps(results))
     else:

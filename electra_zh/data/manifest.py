@@ -159,6 +159,12 @@ def load_manifest(folder: str) -> Manifest | None:
     return None
 
 
+def holds_data(folder: str) -> bool:
+    """Returns whether a folder has a manifest, shards, or an unfinished build."""
+    names = files.list_dir(folder) if files.is_dir(folder) else []
+    return any(name in (MANIFEST, WORK) or ".tfrecord" in name for name in names)
+
+
 def find_shards(folder: str) -> list[str]:
     """Returns the paths of a folder's TFRecord files, for folders without a manifest.
 

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from electra_zh import files
 from electra_zh.convert import model_folder
+from electra_zh.convert.locate import find_folder
 from electra_zh.convert.model_folder import ModelFolder, fine_tuned_section
 from electra_zh.convert.source import open_source
-from electra_zh.errors import UserError
 from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import Hidden, TaskKind
 from electra_zh.finetuning.pretrained import Pretrained
@@ -79,42 +79,13 @@ def save(folder: str, pretrained: Pretrained, kinds: Kinds, model: TaskModel) ->
         contents.save(partial)
 
 
-def find(path: str) -> str:
-    """Returns the folder of a fine-tuned model: `path` itself, or the only model below it.
-
-    Raises:
-      UserError: there is none, or several; the message names them.
-    """
-    if files.exists(files.join(path, "config.json")):
-        return path
-    if not files.is_dir(path):
-        raise UserError(f"--model {path} does not exist")
-    if files.exists(files.join(path, "model", "config.json")):
-        return files.join(path, "model")
-    found = [
-        name
-        for name in files.list_dir(path)
-        if files.exists(files.join(path, name, "model", "config.json"))
-    ]
-    if len(found) == 1:
-        return files.join(path, found[0], "model")
-    if found:
-        names = ", ".join(found)
-        raise UserError(f"{path} contains several models. Give the folder of one: {names}")
-    raise UserError(f"{path} contains no fine-tuned model (no config.json, no model/config.json)")
-
-
 def load(path: str) -> FineTuned:
-    """Reads a fine-tuned model.
+    """Reads the fine-tuned model that a path names.
 
     Raises:
       UserError: there is none at `path`, or its files are damaged.
     """
-    folder = find(path)
-    if not model_folder.is_model_folder(folder) or not model_folder.load(folder).fine_tuned:
-        raise UserError(
-            f"{folder} is not a fine-tuned model of this tool. Run `electra-zh finetune` first"
-        )
+    folder = find_folder(path, fine_tuned=True).path
     saved, weights = model_folder.load(folder), open_source(folder)
     where = model_folder.config_path(folder)
     tasks = [TaskConfig.from_dict(values, where=where) for values in saved.tasks]

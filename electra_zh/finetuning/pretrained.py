@@ -98,7 +98,7 @@ def load_pretrained(
             f"--model {path} has no vocabulary: put its vocab.txt or spm.model into the folder"
         )
     encoder, source = weights.part("encoder"), weights.checkpoint
-    if not model_folder.is_model_folder(path):
+    if not model_folder.is_model_folder(weights.path):
         source = path
         for line in weights.lines():
             logging.info("%s", line)

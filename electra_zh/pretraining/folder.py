@@ -15,6 +15,7 @@ from typing import Any
 
 from electra_zh import files, locks
 from electra_zh.convert import model_folder
+from electra_zh.convert.locate import find_folder
 from electra_zh.convert.model_folder import ModelFolder
 from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
@@ -92,6 +93,15 @@ def load(folder: str) -> Run:
         init=None if saved.init is None else build_settings(Init, saved.init, where=path),
         eval_data=saved.eval_data,
     )
+
+
+def open_run(path: str, *, checkpoint: int | None = None) -> tuple[Run, int | None]:
+    """Returns the run that a path names, as in `locate.find_model`, and a checkpoint's step.
+
+    The step is `checkpoint`, or that of the path; None for the latest.
+    """
+    found = find_folder(path, fine_tuned=False, checkpoint=checkpoint)
+    return load(found.path), found.step
 
 
 def create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +127,11 @@ def test_damaged_run(tmp_path: Path) -> None:
         open_source(run.folder)
 
 
-def test_a_checkpoint_of_an_old_run_is_not_a_tf1_checkpoint() -> None:
-    prefix = GOLDEN / "old_run" / "run" / "checkpoints" / "ckpt-10"
+def test_a_checkpoint_of_an_old_run_without_its_folder(tmp_path: Path) -> None:
+    for path in (GOLDEN / "old_run" / "run" / "checkpoints").glob("ckpt-10.*"):
+        shutil.copy(path, tmp_path)
     with pytest.raises(UserError, match="give the run's folder"):
-        open_source(str(prefix))
+        open_source(str(tmp_path / "ckpt-10"))
 
 
 def test_empty_and_missing_folders(tmp_path: Path) -> None:

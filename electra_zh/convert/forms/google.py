@@ -33,8 +33,7 @@ def _checkpoints(path: str) -> list[str]:
     if files.is_dir(path):
         names = [name for name in files.list_dir(path) if name.endswith(_INDEX)]
         return [files.join(path, name.removesuffix(_INDEX)) for name in names]
-    prefix = path.removesuffix(_INDEX)
-    return [prefix] if files.exists(prefix + _INDEX) else []
+    return [path] if files.exists(path + _INDEX) else []
 
 
 def _latest(path: str) -> str:

@@ -1,0 +1,170 @@
+"""The model that a path names: its folder, one of its files, a checkpoint, a folder of results.
+
+All commands find models here. This module does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from electra_zh import files
+from electra_zh.convert import forms, model_folder
+from electra_zh.convert.forms import FormReader
+from electra_zh.errors import UsageError, UserError
+
+# Of the checkpoints of a run: their folder, a checkpoint, or a file of one.
+_CHECKPOINTS = re.compile(
+    r"^(?:(.*)/)?checkpoints(?:/checkpoint|/ckpt-(\d+)(?:\.[^/]*)?(?:/[^/]+)?)?$"
+)
+_TF1_PART = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
+# Files that are found in the folder of a model.
+_PART_OF_MODEL = (".json", ".txt", ".model", ".safetensors", ".bin", "/checkpoint")
+# The search for models below a folder: levels, and folders that are opened.
+_DEPTH, _MAX_FOLDERS = 3, 500
+
+
+class FoundModel(NamedTuple):
+    """A model that is found and not read yet."""
+
+    path: str  # the folder or file that `reader` reads
+    reader: FormReader
+    step: int | None  # of the checkpoint, for forms with checkpoints; None for the latest
+
+
+def find_model(path: str, *, checkpoint: int | None = None) -> FoundModel:
+    """Finds the model that a path names.
+
+    Args:
+      path: the folder of a model, one of its files, a TF1 prefix, the checkpoints of a run, one of
+        them, or a folder with one model below it, such as the results of fine-tuning.
+      checkpoint: step of a checkpoint of a run; None for that of the path, or the latest.
+
+    Raises:
+      UserError: there is no model, or there are several; the message names them.
+    """
+    path = path.rstrip("/") or path
+    found = _find(path, lambda each: True, checkpoint)
+    if found is None:
+        raise UserError(_not_found(path))
+    return found
+
+
+def find_folder(path: str, *, fine_tuned: bool, checkpoint: int | None = None) -> FoundModel:
+    """Finds a fine-tuned model of this tool, or a run, by a path as in `find_model`.
+
+    Raises:
+      UserError: there is none, or there are several.
+    """
+
+    def accepts(folder: str) -> bool:
+        if not model_folder.is_model_folder(folder):
+            return False
+        return model_folder.load(folder).fine_tuned == fine_tuned
+
+    path = path.rstrip("/") or path
+    found = _find(path, accepts, checkpoint)
+    if found is not None:
+        return found
+    if not files.exists(path):
+        raise UserError(f"{path} does not exist")
+    wanted = ("a fine-tuned model of this tool", "finetune")
+    if not fine_tuned:
+        wanted = ("the folder of a pretraining run", "pretrain")
+    hint = _trial_hint(path) if fine_tuned else ""
+    raise UserError(f"{path} is not {wanted[0]}{hint or f'. Run `electra-zh {wanted[1]}` first'}")
+
+
+def _find(path: str, accepts: Callable[[str], bool], checkpoint: int | None) -> FoundModel | None:
+    run, step = _run_of_checkpoint(path)
+    meanings = [run] if run else list(_meanings(path))
+    for each in meanings:
+        reader = _reader_of(each)
+        if reader is not None and accepts(each):
+            return FoundModel(each, reader, _only_step(path, step, checkpoint))
+    folder = path if files.is_dir(path) else meanings[-1]
+    found = [each for each in _models_below(folder) if accepts(each[0])]
+    if len(found) > 1:
+        shown = ", ".join(each for each, _ in found[:4])
+        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+        raise UserError(f"{path} contains several models; give one of: {shown}{more}")
+    return FoundModel(*found[0], checkpoint) if found else None
+
+
+def _run_of_checkpoint(path: str) -> tuple[str, int | None]:
+    """Returns the folder of a run and the step, for a path of its checkpoints; "" for others."""
+    absolute = path if files.is_remote(path) else os.path.abspath(path)
+    for each in dict.fromkeys((path, absolute)):
+        match = _CHECKPOINTS.match(each)
+        if match and model_folder.is_model_folder(match[1] or "."):
+            return match[1] or ".", int(match[2]) if match[2] else None
+    return "", None
+
+
+def _only_step(path: str, step: int | None, checkpoint: int | None) -> int | None:
+    if None not in (step, checkpoint) and step != checkpoint:
+        raise UsageError(f"{path} is not the checkpoint of step {checkpoint}: omit --checkpoint")
+    return checkpoint if step is None else step
+
+
+def _meanings(path: str) -> Iterator[str]:
+    """Yields the paths that a path may stand for, itself first."""
+    yield path
+    prefix = _TF1_PART.sub("", path)
+    if prefix != path:
+        yield prefix
+    elif files.is_dir(path):
+        yield files.join(path, "model")  # RESULTS/TASK
+    elif f"/{path}".endswith(_PART_OF_MODEL) and files.exists(path):
+        yield path.rpartition("/")[0] or "."
+
+
+def _reader_of(path: str) -> FormReader | None:
+    return next((reader for reader in forms.readers() if reader.matches(path)), None)
+
+
+def _models_below(folder: str) -> Iterator[tuple[str, FormReader]]:
+    """Yields the models below a folder; nothing is searched below a model."""
+    folders, opened = [(folder, 0)] if files.is_dir(folder) else [], itertools.count()
+    while folders and next(opened) < _MAX_FOLDERS:
+        parent, depth = folders.pop(0)
+        for name in files.list_dir(parent):
+            path = files.join(parent, name)
+            if name.startswith((".", "trial-")) or not files.is_dir(path):
+                continue
+            reader = _reader_or_none(path)
+            if reader is not None:
+                yield path, reader
+            elif depth + 1 < _DEPTH:
+                folders.append((path, depth + 1))
+
+
+def _reader_or_none(path: str) -> FormReader | None:
+    try:
+        return _reader_of(path)
+    except UserError:  # a damaged file of settings, which is not the model that is searched
+        return None
+
+
+def _not_found(path: str) -> str:
+    expected = "; ".join(reader.expected for reader in forms.readers())
+    what, hint = f"No model found in {path}", _trial_hint(path)
+    if not files.exists(path):
+        what, hint = f"{path} does not exist", ""
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+            hint = (
+                f'. If "{path}" is a model of the Hugging Face hub, download it and give its folder'
+            )
+    return f"{what}{hint}. Expected one of: {expected}"
+
+
+def _trial_hint(path: str) -> str:
+    """Returns advice for a folder or file of a trial of fine-tuning; "" for others."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        if files.exists(files.join(path, "task.json")):
+            return f". Trials do not keep their model: give {path} for that of the best trial"
+    return ""
