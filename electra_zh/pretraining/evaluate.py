@@ -13,6 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.pretraining.state import restore_objective
 
@@ -77,7 +78,7 @@ def make_evaluation(
 def evaluate_run(
     run: Run, data: str, *, checkpoint: int | None = None, max_batches: int = 0
 ) -> dict[str, float]:
-    """Evaluates the newest checkpoint of a run, or that of a step, on a folder of shards.
+    """Evaluates the newest checkpoint of a run, or that of a step, and measures its health.
 
     Raises:
       UserError: data that does not fit the run, or no such checkpoint.
@@ -86,4 +87,5 @@ def evaluate_run(
         raise UserError(f"--batches must not be negative; received {max_batches}")
     shards = open_held_out(run, data)
     objective = restore_objective(run, checkpoint=checkpoint)
-    return make_evaluation(objective, run.config, shards, max_batches=max_batches)()
+    results = make_evaluation(objective, run.config, shards, max_batches=max_batches)()
+    return results | make_measure(objective, run.config, shards)()

@@ -76,7 +76,7 @@ def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums
         return sums
     real = tf.cast(input_mask, tf.float32)
     predicted = tf.where(output.disc.logits > 0, real, zero)
-    positives, negatives = _histograms(output.disc, real)
+    positives, negatives = histograms(output.disc, real)
     return sums._replace(
         disc_loss=output.disc.loss,
         predicted_replaced=tf.reduce_sum(predicted),
@@ -127,7 +127,7 @@ def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> Evaluation
     predicted = tf.where(disc.logits > 0, real, 0.0)
     replaced = tf.cast(disc.is_replaced, tf.float32) * real
     per_example = tf.reduce_sum(disc.losses, -1) / (tf.reduce_sum(real, -1) + 1e-6)
-    positives, negatives = _histograms(disc, real)
+    positives, negatives = histograms(disc, real)
     return sums._replace(
         sampled_correct=_correct(disc.sampled_ids, mlm),
         disc_loss=tf.reduce_sum(per_example),
@@ -183,7 +183,11 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float(np.sum((fallout[:-1] - fallout[1:]) * (recall[:-1] + recall[1:]) / 2.0))
 
 
-def _histograms(disc: DiscriminatorOutput, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def histograms(disc: DiscriminatorOutput, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns two [201] for `auc`: histograms at replaced and at original tokens.
+
+    `real` is float32 [B, L], 1 at the positions that count.
+    """
     probabilities = tf.reshape(tf.sigmoid(disc.logits), [-1])
     buckets = tf.searchsorted(tf.constant(_THRESHOLDS), probabilities, side="left")
     replaced = tf.cast(disc.is_replaced, tf.float32)

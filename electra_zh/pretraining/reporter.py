@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.training.logs import MetricsLog
 
 
@@ -26,11 +25,13 @@ class StepSums(NamedTuple):
 class Reporter:
     """Adds up the sums of the calls, shows them and writes them at their steps."""
 
-    def __init__(self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar) -> None:
+    def __init__(
+        self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar, health: HealthCheck
+    ) -> None:
         self._config = config
         self._log = log
         self._bar = bar
-        self._warned = False
+        self._health = health
         self._last_call = time.monotonic()
         self._start()
 
@@ -64,27 +65,12 @@ class Reporter:
         steps = float(total.objective.steps)
         seconds = time.monotonic() - self._since
         results = metrics.training_results(total.objective)
-        self._warn_if_nothing_learnt(step, results)
         results["gradient_norm"] = float(total.gradient_norm) / steps
         results["steps_per_second"] = steps / seconds
         results["tokens_per_second"] = (
             steps * config.train_batch_size * config.max_seq_length / seconds
         )
+        if self._health.is_due(step):
+            results |= self._health.measure(step)
         self._log.write(step, "train", results)
         self._start()
-
-    def _warn_if_nothing_learnt(self, step: int, results: Mapping[str, float]) -> None:
-        """Warns once if the discriminator detects nothing after warm-up."""
-        if self._warned or step <= self._config.num_warmup_steps or "disc_loss" not in results:
-            return
-        blind = results["disc_predicted_replaced"] == 0
-        if blind and abs(results["disc_auc_real"] - 0.5) < 0.02:
-            self._warned = True
-            logging.warning(
-                "The discriminator has learnt nothing by step %d: it predicts no token as "
-                "replaced, and its AUC is %.3f (0.5 is chance). Try a lower learning_rate or more "
-                "num_warmup_steps, a weaker generator (generator_hidden_size), or check the data "
-                "with `electra-zh fill-mask`.",
-                step,
-                results["disc_auc_real"],
-            )

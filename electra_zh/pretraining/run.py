@@ -16,6 +16,8 @@ from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.health.diagnosis import HealthCheck
+from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
@@ -203,7 +205,7 @@ class _Training:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
         self._announce(first_step)
         config, total = self._config, self._config.num_train_steps
-        log = MetricsLog(self._run.folder, resume_step=first_step)
+        log = MetricsLog(self._run.folder, resume_step=first_step, context=self._context)
         batches = pipeline.batches(
             self._prepared.shards,
             batch_size=config.train_batch_size,
@@ -213,13 +215,14 @@ class _Training:
             words=config.needs_words,
         )
         inner = loop.make_inner_loop(PretrainStep(self.state), batches, jit_compile=loop.use_xla())
+        health = self._health_check()
         with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
-            reporter = Reporter(config, log, bar)
+            reporter = Reporter(config, log, bar, health)
             last_step = loop.run(
                 inner,
                 first_step=first_step,
                 last_step=total,
-                actions=self._actions(log, reporter),
+                actions=self._actions(log, reporter, health),
                 on_call=reporter.add,
                 interrupt=interrupt,
                 steps_per_call=config.iterations_per_loop,
@@ -242,7 +245,19 @@ class _Training:
             self._prepared.epochs,
         )
 
-    def _actions(self, log: MetricsLog, reporter: Reporter) -> list[loop.Action]:
+    def _context(self, step: int) -> dict[str, float]:
+        """Returns what every line of metrics says about its step."""
+        tokens = step * self._config.train_batch_size * self._config.max_seq_length
+        return {"tokens": tokens, "learning_rate": self.state.learning_rate(step)}
+
+    def _health_check(self) -> HealthCheck:
+        shards = self._prepared.eval_shards or self._prepared.shards
+        measure = make_measure(self.state.objective, self._config, shards)
+        return HealthCheck(self._config, measure, self.state.learning_rate)
+
+    def _actions(
+        self, log: MetricsLog, reporter: Reporter, health: HealthCheck
+    ) -> list[loop.Action]:
         """Returns the logging, the evaluation and the saving, in this order."""
         config, shards = self._config, self._prepared.eval_shards
         actions = [loop.Action(config.log_steps, reporter.log)]
@@ -252,7 +267,7 @@ class _Training:
             )
 
             def run_and_log(step: int) -> None:
-                results = evaluate()
+                results = evaluate() | health.measure(step)
                 log.write(step, "eval", results)
                 shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
                 logging.info("Evaluation at step %d: %s", step, shown)

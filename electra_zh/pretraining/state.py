@@ -26,7 +26,7 @@ class TrainState(tf.Module):
     def __init__(self, config: PretrainConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.objective = make_objective(config, vocabulary)
-        schedule = functools.partial(
+        self._schedule = functools.partial(
             schedules.learning_rate,
             peak=config.learning_rate,
             num_train_steps=config.num_train_steps,
@@ -36,9 +36,13 @@ class TrainState(tf.Module):
         )
         self.optimizer = optimizer_class(config.optimizer)(
             self.objective.trainable_variables,
-            schedule,
+            self._schedule,
             weight_decay_rate=config.weight_decay_rate,
         )
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate of update number `step`, counted from 1."""
+        return float(self._schedule(tf.constant(step, tf.int64)))
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
         """Saves the checkpoint of `step`; `state` is added to state.json."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -18,13 +19,23 @@ class MetricsLog:
     file is that of a run that was never stopped.
     """
 
-    def __init__(self, folder: str, *, resume_step: int) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        resume_step: int,
+        context: Callable[[int], Mapping[str, float]] = lambda _: {},
+    ) -> None:
+        """Opens the log of a run; `context` returns what every line of a step says."""
         self._path = files.join(folder, "metrics.jsonl")
         self._lines: list[str] = []
         if files.exists(self._path):
             lines = files.read_text(self._path).split("\n")
             self._lines = [line for line in lines if line and _step(line) <= resume_step]
         files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+        last = json.loads(self._lines[-1]) if self._lines else {}
+        self._context = context
+        self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
 
     def read(self) -> list[dict[str, Any]]:
@@ -32,8 +43,15 @@ class MetricsLog:
         return [json.loads(line) for line in self._lines]
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
-        """Appends one line of the metrics after `step`; `kind` is `train` or `eval`."""
-        line = json.dumps({"step": step, "kind": kind, **metrics})
+        """Appends one line of the metrics after `step`; `kind` is `train` or `eval`.
+
+        `time` is the Unix time, `seconds` that of the complete run, without its interruptions.
+        """
+        now = time.time()
+        seconds = self._seconds_before + now - self._start
+        times = {"time": round(now, 3), "seconds": round(seconds, 3)}
+        metrics = {**self._context(step), **metrics}
+        line = json.dumps({"step": step, "kind": kind, **times, **metrics})
         if files.is_remote(self._path):
             # Object stores cannot append: write the whole file, it is small.
             self._lines.append(line)

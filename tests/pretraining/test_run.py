@@ -1,18 +1,20 @@
-"""The reporter of a run: means over intervals, and a warning if nothing is learnt."""
+"""The reporter of a run: means over intervals, and the measures of early steps."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-from absl import logging
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
+from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.training.logs import MetricsLog
 from support.networks import tiny
+
+MEASURES = {"unigram_entropy": 6.0, "effective_rank": 50.0, "neighbour_attention": 0.5}
 
 
 def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> StepSums:
@@ -30,48 +32,26 @@ def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> St
     return StepSums(objective, np.float32(2.0 * steps))
 
 
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    shown: list[str] = []
-    monkeypatch.setattr(logging, "warning", lambda text, *args: shown.append(text % args))
-    return shown
-
-
-def _report(folder: Path, sums: list[StepSums], *, warmup: int) -> None:
-    config = tiny(num_warmup_steps=warmup)
-    log = MetricsLog(str(folder), resume_step=0)
+def _report(folder: Path, sums: list[StepSums]) -> list[dict[str, float]]:
+    """Returns the lines of metrics of sums of ten steps each."""
+    config = tiny(log_steps=10)
+    log = MetricsLog(str(folder), resume_step=0, context=lambda step: {"tokens": step * 64})
+    health = HealthCheck(config, lambda: MEASURES, lambda step: 1e-3 * step)
     with progress.silent("pretrain", total=100, unit="step") as bar:
-        reporter = Reporter(config, log, bar)
+        reporter = Reporter(config, log, bar, health)
         for index, each in enumerate(sums):
             reporter.add(index * 10 + 1, index * 10 + 10, each)
             reporter.log(index * 10 + 10)
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_blind_discriminator_is_warned_about_once(tmp_path: Path, warnings: list[str]) -> None:
-    blind = _sums(10, predicted=0, positives=30, negatives=30)
-    _report(tmp_path, [blind, blind, blind], warmup=10)
-    (warning,) = warnings
-    assert "has learnt nothing by step 20" in warning
-    assert "AUC is 0.500" in warning
-    assert "Try a lower learning_rate" in warning
+def test_lines_are_means_over_the_interval(tmp_path: Path) -> None:
+    (line,) = _report(tmp_path, [_sums(10, predicted=5, positives=40, negatives=10)])
+    expected = {"step": 10, "kind": "train", "tokens": 640, "gradient_norm": 2.0, "gen_loss": 6.0}
+    assert {name: line[name] for name in expected} == expected
+    assert 0 <= line["seconds"] < line["time"]
 
 
-@pytest.mark.parametrize(
-    ("sums", "warmup"),
-    [
-        (_sums(10, predicted=0, positives=30, negatives=30), 30),
-        (_sums(10, predicted=3, positives=30, negatives=30), 0),
-        (_sums(10, predicted=0, positives=31, negatives=30), 0),
-    ],
-    ids=["in warm-up", "predicts some", "ranks them"],
-)
-def test_others_are_not(tmp_path: Path, warnings: list[str], sums: StepSums, warmup: int) -> None:
-    _report(tmp_path, [sums, sums], warmup=warmup)
-    assert warnings == []
-
-
-def test_lines_are_means_over_the_interval(tmp_path: Path, warnings: list[str]) -> None:
-    _report(tmp_path, [_sums(10, predicted=5, positives=40, negatives=10)], warmup=0)
-    line = (tmp_path / "metrics.jsonl").read_text()
-    for expected in ('"step": 10', '"kind": "train"', '"gradient_norm": 2.0', '"gen_loss": 6.0'):
-        assert expected in line
+def test_lines_of_early_steps_have_measures(tmp_path: Path) -> None:
+    lines = _report(tmp_path, [_sums(10, predicted=5, positives=40, negatives=10)] * 6)
+    assert [line["step"] for line in lines if "effective_rank" in line] == [50]
