@@ -35,7 +35,8 @@ class Command:
     settings: type[Settings]
     run: Callable[[Call[Any]], int]  # returns the exit code
     overrides: type[Settings] = Settings  # class of the settings that are passed on
-    prefixed: bool = False  # an override may be for one task alone, `tnews.learning_rate=1e-4`
+    # an override may be for one task or phase alone, `tnews.learning_rate=1e-4`
+    prefixed: bool = False
     common: tuple[str, ...] = ()  # names of the `CommonSettings` that the command has
     batch_size: str = ""  # the setting to lower if memory runs out, if there is one
 

@@ -84,9 +84,10 @@ def list_settings(name: str, overrides: Mapping[str, str]) -> Sequence[Row]:
     """
     kind, recipe = _find(name)
     if kind == "pretrain":
-        from electra_zh.pretraining import config
+        from electra_zh.pretraining.phases import resolve_phases
 
-        return list_resolved(config.resolve(recipe, overrides, vocab_size=_VOCAB_SIZE))
+        phases = resolve_phases(recipe, overrides, vocab_size=_VOCAB_SIZE)
+        return _by_phase({name: list_resolved(each) for name, each in phases.items()})
     if kind == "finetune":
         from electra_zh.finetuning import registry
 
@@ -106,6 +107,18 @@ def list_settings(name: str, overrides: Mapping[str, str]) -> Sequence[Row]:
         raise UsageError(f'no recipe or command "{name}".{hint} `electra-zh configs` lists them')
     cls = load_command(name).settings
     return list_defaults(cls, place(cls, overrides), origin=COMMAND_LINE)
+
+
+def _by_phase(rows: Mapping[str, Sequence[Row]]) -> Sequence[Row]:
+    """Returns the rows of phases as one list: once where all have the same value."""
+    found: list[Row] = []
+    for alike in zip(*rows.values(), strict=True):
+        if all(row[:2] == alike[0][:2] for row in alike):
+            found.append(alike[0])
+        else:
+            named = zip(rows, alike, strict=True)
+            found += [row._replace(key=f"phases.{name}.{row.key}") for name, row in named]
+    return found
 
 
 def _find(name: str) -> tuple[str, str]:

@@ -56,6 +56,7 @@ COMMANDS = {
         PretrainRequest,
         pretrain,
         overrides=PretrainConfig,
+        prefixed=True,
         common=("dry_run",),
         batch_size="train_batch_size",
     ),

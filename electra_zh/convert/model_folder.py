@@ -3,8 +3,9 @@
 This module alone knows the layout of their `config.json`. `pretraining` and `finetuning` write
 through it, and `forms.native` reads through it. It does not import TensorFlow.
 
-- `config.json`: section `pretrain` (all settings of the run) or `finetuned` (model size, tasks with
-  labels, path of the pretrained model); `tokenizer`; of a run also `data_fingerprint` and `init`
+- `config.json`: section `pretrain` (all settings of the run, or of the phase that it is in) or
+  `finetuned` (model size, tasks with labels, path of the pretrained model); `tokenizer`; of a run
+  also `data_fingerprint`, `init` and `phases`
 - `vocab.txt` or `spm.model`: the vocabulary
 - `checkpoints/`: the checkpoints
 """
@@ -39,6 +40,7 @@ class ModelFolder:
     data_fingerprint: str = ""  # identifies the data of a run
     init: Mapping[str, Any] | None = None  # source of a run's first weights; None for random ones
     eval_data: str | None = None  # folder of a run's held-out data
+    phases: Sequence[Mapping[str, Any]] | None = None  # a run's phases, as plain values
 
     def save(self, folder: str) -> None:
         """Writes the vocabulary, then config.json."""
@@ -51,9 +53,15 @@ class ModelFolder:
         }
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
-            optional = {"init": self.init, "eval_data": self.eval_data}
+            optional = {"init": self.init, "eval_data": self.eval_data, "phases": self.phases}
             saved |= {key: value for key, value in optional.items() if value is not None}
         files.write_json(config_path(folder), saved)
+
+    def of_checkpoint(self, state: Mapping[str, Any]) -> ModelFolder:
+        """Returns the folder with the settings that a run's checkpoint was saved with."""
+        if self.fine_tuned or not isinstance(state.get("settings"), dict):
+            return self
+        return dataclasses.replace(self, section=state["settings"])
 
     @property
     def tasks(self) -> Sequence[Mapping[str, Any]]:
@@ -128,4 +136,5 @@ def load(folder: str) -> ModelFolder:
         data_fingerprint=str(saved.get("data_fingerprint", "")),
         eval_data=saved.get("eval_data"),
         init=saved.get("init") or None,
+        phases=saved.get("phases") or None,
     )

@@ -56,6 +56,7 @@ class PretrainConfig(Settings):
         "model_hparam_overrides": "write the keys themselves, as hidden_size=256",
         "num_tpu_cores": "the device decides",
         "debug": "write model=nano or use --config nano",
+        "phases": "list phases in a recipe, and write phases.NAME.key=value",
     }
 
     model: ModelConfig = setting(
@@ -267,17 +268,20 @@ def resolve(
     vocab_size: int,
     source: SourceSize | None = None,
     init: Init | None = None,
+    phase: Layer | None = None,
 ) -> Resolved[PretrainConfig]:
     """Resolves a recipe, by name or path, and the command line's overrides into settings.
 
     `vocab_size` is that of the data, for a recipe without it. `source` is the size of the model
     that `init` names, for `model=source`; the chosen layers of `init` give the number of layers.
+    `phase` has the values of one of the recipe's phases.
 
     Raises:
       UsageError: an unknown recipe or key.
       UserError: a value that is not allowed.
     """
     values = _respelled(load_recipe(recipe, kind="pretrain"))
+    values.pop("phases", None)
     overrides = dict(overrides)
     model = overrides.pop("model", values.pop("model", None))
     layers = [Layer("the data", {"vocab_size": vocab_size}), Layer(f"recipe {recipe}", values)]
@@ -295,6 +299,8 @@ def resolve(
     depth = len(init.layers) if init else 0
     if depth:
         layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
+    if phase is not None:
+        layers.append(phase._replace(values=_respelled(phase.values)))
     resolved = resolution.resolve(PretrainConfig, [*layers, Layer(COMMAND_LINE, overrides)])
     if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(

@@ -1,6 +1,7 @@
 """A run's folder: its settings, vocabulary and tokenizer, and the settings that may change.
 
-- `RUN/config.json`: the resolved settings, the tokenizer's, and which data it trains on
+- `RUN/config.json`: the resolved settings, phase by phase, the tokenizer's, and which data it
+  trains on
 - `RUN/vocab.txt` or `RUN/spm.model`: the vocabulary
 - `RUN/checkpoints/`: `ckpt-STEP`, the last few
 - `RUN/metrics.jsonl`: a line of metrics every log_steps, and every evaluation
@@ -19,11 +20,14 @@ from electra_zh.convert.locate import find_folder
 from electra_zh.convert.model_folder import ModelFolder
 from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
-from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.pretraining import phases as run_phases
+from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
+from electra_zh.pretraining.phases import Phase
 from electra_zh.settings import build_settings, recipe_names
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.training import checkpoints
 
 # Settings that change no number of the training: they may change when a run is resumed.
 _FREE = (
@@ -41,12 +45,27 @@ class Run:
     """A run, as its folder records it."""
 
     folder: str  # where it is
-    config: PretrainConfig  # the resolved settings
+    config: PretrainConfig  # the resolved settings, of the phase that the run is in
     vocabulary: Vocabulary  # the run's own copy
     tokenizer: TokenizerSettings  # how its data was tokenized
     data_fingerprint: str  # identifies the data that it trains on
     init: Init | None = None  # source of its first weights; None for random ones
     eval_data: str | None = None  # folder of its held-out data; None for none
+    phases: tuple[Phase, ...] = ()  # its phases in order; one without a name for a run without
+
+    def __post_init__(self) -> None:
+        """Makes the only phase of a run without phases."""
+        if not self.phases:
+            object.__setattr__(self, "phases", (Phase("", self.config),))
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the complete run."""
+        return self.phases[-1].last_step
+
+    def in_phase(self, phase: Phase) -> Run:
+        """Returns the run with the settings of a phase."""
+        return dataclasses.replace(self, config=phase.config)
 
     @property
     def checkpoints(self) -> str:
@@ -67,6 +86,7 @@ class Run:
             data_fingerprint=self.data_fingerprint,
             init=None if self.init is None else dataclasses.asdict(self.init),
             eval_data=self.eval_data,
+            phases=run_phases.to_plain(self.phases) if self.phases[0].name else None,
         ).save(self.folder)
 
 
@@ -75,8 +95,8 @@ def is_run(folder: str) -> bool:
     return files.exists(model_folder.config_path(folder))
 
 
-def load(folder: str) -> Run:
-    """Reads a run's folder."""
+def load(folder: str, *, checkpoint: int | None = None) -> Run:
+    """Reads a run's folder; the settings are those of the newest checkpoint, or of that step."""
     path = model_folder.config_path(folder)
     if not files.exists(path):
         what = "is not the folder of a pretraining run: it has no config.json"
@@ -84,7 +104,7 @@ def load(folder: str) -> Run:
     saved = model_folder.load(folder)
     if saved.fine_tuned:
         raise UserError(f"{path} is not the settings of a pretraining run")
-    return Run(
+    run = Run(
         folder=folder,
         config=PretrainConfig.from_dict(saved.section, where=path),
         vocabulary=saved.vocabulary,
@@ -92,7 +112,14 @@ def load(folder: str) -> Run:
         data_fingerprint=saved.data_fingerprint,
         init=None if saved.init is None else build_settings(Init, saved.init, where=path),
         eval_data=saved.eval_data,
+        phases=run_phases.from_plain(saved.phases or (), where=path),
     )
+    if saved.phases is None:
+        return run
+    newest = 0
+    if not checkpoints.is_empty(run.checkpoints):
+        newest = checkpoints.step_of(checkpoints.find(run.checkpoints))
+    return run.in_phase(run_phases.at_step(run.phases, checkpoint or newest))
 
 
 def open_run(path: str, *, checkpoint: int | None = None) -> tuple[Run, int | None]:
@@ -101,7 +128,7 @@ def open_run(path: str, *, checkpoint: int | None = None) -> tuple[Run, int | No
     The step is `checkpoint`, or that of the path; None for the latest.
     """
     found = find_folder(path, fine_tuned=False, checkpoint=checkpoint)
-    return load(found.path), found.step
+    return load(found.path, checkpoint=found.step), found.step
 
 
 def create(
@@ -128,13 +155,25 @@ def create(
         names = ", ".join(recipe_names("pretrain"))
         raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
     size = data.vocabulary.size
-    wanted = resolve(recipe, overrides, vocab_size=size, source=source, init=init).settings
+    resolved = run_phases.resolve_phases(
+        recipe, overrides, vocab_size=size, source=source, init=init
+    )
+    phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
+    wanted = phases[0].config
     if wanted.model.vocab_size != size:
         raise UserError(
             f"vocab_size is {wanted.model.vocab_size} but the data's vocabulary has {size} tokens. "
             "Remove vocab_size: it is that of the data."
         )
-    return Run(folder, wanted, data.vocabulary, data.tokenizer, data.fingerprint, init)
+    return Run(
+        folder,
+        wanted,
+        data.vocabulary,
+        data.tokenizer,
+        data.fingerprint,
+        init,
+        phases=phases,
+    )
 
 
 def resume(
@@ -157,13 +196,14 @@ def resume(
     saved, vocabulary = load(folder), data.vocabulary
     _check_init(saved, init)
     if recipe is None:
-        wanted = override(saved.config, overrides)
+        phases = run_phases.override_phases(saved.phases, overrides)
     else:
         size, source = vocabulary.size, _source_size(saved)
-        wanted = resolve(
+        resolved = run_phases.resolve_phases(
             recipe, overrides, vocab_size=size, source=source, init=saved.init
-        ).settings
-    _check_same(saved, wanted)
+        )
+        phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
+    _check_same(saved, phases)
     if saved.vocabulary != vocabulary:
         raise UserError(
             f"The run in {folder} was started with another vocabulary than that of the data "
@@ -175,16 +215,18 @@ def resume(
             f"The run in {folder} was started on other data: use the same --data to resume, or "
             "start a new run in another --output."
         )
-    return dataclasses.replace(saved, config=wanted)
+    begun = [phase.config for phase in saved.phases].index(saved.config)
+    return dataclasses.replace(saved, config=phases[begun].config, phases=phases)
 
 
 def _source_size(saved: Run) -> SourceSize | None:
     """Returns the meaning of `model=source` when the run was started, without its source."""
     if saved.init is None:
         return None
-    values = saved.config.to_dict()
+    config = saved.phases[0].config
+    values = config.to_dict()
     keys = ("generator_layers", "generator_hidden_size", "untied_generator_embeddings")
-    return SourceSize(saved.config.model, {key: values[key] for key in keys})
+    return SourceSize(config.model, {key: values[key] for key in keys})
 
 
 def _check_init(saved: Run, init: Init | None) -> None:
@@ -195,11 +237,18 @@ def _check_init(saved: Run, init: Init | None) -> None:
         )
 
 
-def _check_same(saved: Run, wanted: PretrainConfig) -> None:
-    old, new = _flat(saved.config.to_dict()), _flat(wanted.to_dict())
-    changed = [key for key in old if old[key] != new[key] and key not in _FREE]
+def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
+    old, new = _flat(saved.phases), _flat(wanted)
+    changed = [
+        key
+        for key in {**old, **new}
+        if old.get(key) != new.get(key) and key.rpartition(".")[2] not in _FREE
+    ]
     if changed:
-        shown = ", ".join(f"{key} {old[key]} (now {new[key]})" for key in changed[:4])
+        shown = ", ".join(
+            f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})"
+            for key in changed[:4]
+        )
         more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
             f"The run in {saved.folder} was started with {shown}{more}. Resume it with the same "
@@ -208,6 +257,10 @@ def _check_same(saved: Run, wanted: PretrainConfig) -> None:
         )
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    model = {f"model.{key}": value for key, value in values["model"].items()}
-    return {**{key: value for key, value in values.items() if key != "model"}, **model}
+def _flat(phases: tuple[Phase, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for phase in phases:
+        values = phase.config.to_dict()
+        model = {f"model.{key}": value for key, value in values.pop("model").items()}
+        found |= {f"{phase.prefix}{key}": value for key, value in {**values, **model}.items()}
+    return found

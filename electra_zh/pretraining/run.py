@@ -18,6 +18,7 @@ from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.measures import make_measure
+from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
@@ -39,21 +40,20 @@ class PretrainStep:
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
         """Masks, runs both networks, and updates the weights."""
         objective, optimizer = self._state.objective, self._state.optimizer
+        step = self._state.local_step(optimizer.step)
         with tf.GradientTape() as tape:
-            output = objective(batch, step=optimizer.step, training=True)
+            output = objective(batch, step=step, training=True)
         gradients = tape.gradient(output.loss, objective.trainable_variables)
         norm = optimizer.apply(gradients)
         return StepSums(metrics.training_sums(output, batch["input_mask"]), norm)
 
 
-class PreparedRun(NamedTuple):
-    """A run that is checked and ready to be trained."""
+class PreparedPhase(NamedTuple):
+    """A phase with its data."""
 
-    run: Run  # the run
+    phase: Phase
     shards: tuple[pipeline.Shard, ...]  # of the training data
     eval_shards: tuple[pipeline.Shard, ...] | None  # of the held-out data; None for none
-    # weights of a new run; None for random weights, and to resume
-    first_weights: FirstWeights | None
 
     @property
     def examples(self) -> int:
@@ -62,8 +62,32 @@ class PreparedRun(NamedTuple):
 
     @property
     def epochs(self) -> float:
-        """Epochs of the complete run: each is one pass through the data."""
-        return self.run.config.num_train_steps * self.run.config.train_batch_size / self.examples
+        """Epochs of the complete phase: each is one pass through the data."""
+        config = self.phase.config
+        return config.num_train_steps * config.train_batch_size / self.examples
+
+    def plan(self) -> str:
+        """Returns the plan of the training as a line."""
+        name, config = self.phase.name, self.phase.config
+        settings = ""
+        if name:
+            settings = (
+                f" of length {config.max_seq_length}, objective={config.objective}, "
+                f"masking={config.masking}, learning_rate={config.learning_rate:g}"
+            )
+        return (
+            f"{f'phase {name}' if name else 'training'}: {config.num_train_steps:,} steps of "
+            f"{config.train_batch_size:,} sequences{settings}, {self.epochs:.2f} epochs"
+        )
+
+
+class PreparedRun(NamedTuple):
+    """A run that is checked and ready to be trained."""
+
+    run: Run  # the run
+    phases: tuple[PreparedPhase, ...]  # its phases in order
+    # weights of a new run; None for random weights, and to resume
+    first_weights: FirstWeights | None
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -71,19 +95,19 @@ class PreparedRun(NamedTuple):
         start = "a new run"
         if not checkpoints.is_empty(run.checkpoints):
             start = f"resumes from {checkpoints.find(run.checkpoints)}"
+        first = self.phases[0]
         lines = [
             f"run: {run.folder}, {start}",
-            f"data: {self.examples:,} examples of length {config.max_seq_length} "
-            f"(shards: {len(self.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
+            f"data: {first.examples:,} examples of length {config.max_seq_length} "
+            f"(shards: {len(first.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
-            f"training: {config.num_train_steps:,} steps of {config.train_batch_size:,} sequences, "
-            f"{self.epochs:.2f} epochs",
+            *(phase.plan() for phase in self.phases),
         ]
         if run.init is not None:
             lines.append(f"first weights: {run.init}")
-        if self.eval_shards is not None:
-            held_out = sum(shard.examples for shard in self.eval_shards)
+        if first.eval_shards is not None:
+            held_out = sum(shard.examples for shard in first.eval_shards)
             lines.append(f"evaluation: {held_out:,} held-out examples")
         return lines
 
@@ -116,29 +140,31 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
     first_weights = None
     if run.init is not None and checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
-    shards = open_shards(run.config, data)
     if request.eval_data is not None:
         run = dataclasses.replace(run, eval_data=_absolute(request.eval_data))
-    return PreparedRun(run, shards, _open_eval_shards(run, request.eval_data), first_weights)
+    held_out = _find_held_out(run, request.eval_data)
+    phases = []
+    for phase in run.phases:
+        shards = open_shards(phase.config, data)
+        eval_shards = open_held_out(run.in_phase(phase), held_out) if held_out else None
+        phases.append(PreparedPhase(phase, shards, eval_shards))
+    return PreparedRun(run, tuple(phases), first_weights)
 
 
 def _absolute(path: str) -> str:
     return path if files.is_remote(path) else os.path.abspath(path)
 
 
-def _open_eval_shards(run: Run, given: str | None) -> tuple[pipeline.Shard, ...] | None:
-    """Opens the held-out data of the command line, or else those that the run had before."""
-    path = given or run.eval_data
-    if path is None:
-        return None
-    if given is None and not files.exists(path):
+def _find_held_out(run: Run, given: str | None) -> str | None:
+    """Returns the held-out data of the command line, or else those that the run had before."""
+    if given is None and run.eval_data is not None and not files.exists(run.eval_data):
         logging.warning(
             "The run's held-out data in %s is missing: it is resumed without evaluation. Give "
             "--eval-data DIR to evaluate.",
-            path,
+            run.eval_data,
         )
         return None
-    return open_held_out(run, path)
+    return given or run.eval_data
 
 
 def pretrain(prepared: PreparedRun) -> bool:
@@ -146,7 +172,7 @@ def pretrain(prepared: PreparedRun) -> bool:
 
     Returns True if the run reached its last step, False after SIGINT or SIGTERM.
     """
-    run, total = prepared.run, prepared.run.config.num_train_steps
+    run, total = prepared.run, prepared.run.last_step
     with locks.locked(run.folder):
         training = _Training(prepared)
         first_step = training.restore()
@@ -174,19 +200,33 @@ def pretrain(prepared: PreparedRun) -> bool:
 
 
 class _Training:
-    """A run in training: its networks and optimizer, its data and its checkpoints."""
+    """A run in training: the networks, optimizer and data of its phase, and its checkpoints."""
+
+    state: TrainState
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
-        self._run, self._config = prepared.run, prepared.run.config
-        self.state = TrainState(self._config, self._run.vocabulary)
+        self._run = prepared.run
         self._store = checkpoints.CheckpointStore(
-            self._run.checkpoints, keep=self._config.keep_checkpoint_max
+            self._run.checkpoints, keep=self._run.config.keep_checkpoint_max
         )
+        self._enter(prepared.phases[0])
+
+    def _enter(self, part: PreparedPhase) -> None:
+        """Makes the networks and the optimizer of a phase, with their initial values."""
+        self._part, self._config = part, part.phase.config
+        first_step = part.phase.first_step
+        self.state = TrainState(self._config, self._run.vocabulary, first_step=first_step)
+
+    def _carry_over(self, step: int) -> None:
+        """Takes what the phase continues from the checkpoint of the last step before it."""
+        warm_start.carried_weights(self._run, self._part.phase, step).assign(self.state)
+        self.state.optimizer.step.assign(step)
 
     def save(self, step: int) -> None:
         """Saves the checkpoint of a step, with the settings and the position in the data."""
-        read, examples = step * self._config.train_batch_size, self._prepared.examples
+        phase, examples = self._part.phase, self._part.examples
+        read = (step - phase.first_step) * self._config.train_batch_size
         data = {
             "fingerprint": self._run.data_fingerprint,
             "examples": examples,
@@ -194,72 +234,108 @@ class _Training:
             "epoch": read // examples,
             "example_in_epoch": read % examples,
         }
+        name = {"phase": phase.name} if phase.name else {}
         settings = self._config.to_dict()
-        self.state.save(self._store, step, state={"settings": settings, "data": data})
+        state = {**name, "settings": settings, "data": data}
+        self.state.save(self._store, step, state=state)
 
     def restore(self) -> int:
         """Restores the newest checkpoint and returns its step; 0 if there is none."""
+        step = -1
+        if not checkpoints.is_empty(self._run.checkpoints):
+            step = checkpoints.step_of(checkpoints.find(self._run.checkpoints))
+        for part in self._prepared.phases[1:]:
+            if step >= part.phase.first_step:
+                self._enter(part)
+        if step > 0 and step == self._part.phase.first_step:
+            self._carry_over(step)
+            return step
         return self.state.restore(self._store) or 0
 
     def run(self, first_step: int, interrupt: loop.Interrupt) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
-        self._announce(first_step)
-        config, total = self._config, self._config.num_train_steps
         log = MetricsLog(self._run.folder, resume_step=first_step, context=self._context)
+        step, total = first_step, self._run.last_step
+        with progress.show("pretrain", total=total, unit="step", initial=step) as bar:
+            for part in self._prepared.phases:
+                if part.phase.last_step <= step or interrupt.signal_name is not None:
+                    continue
+                if part is not self._part:
+                    self._enter(part)
+                    self._carry_over(step)
+                    self._run.in_phase(part.phase).save()
+                step = self._run_phase(step, log, bar, interrupt)
+        return step
+
+    def _run_phase(
+        self, first_step: int, log: MetricsLog, bar: progress.Bar, interrupt: loop.Interrupt
+    ) -> int:
+        """Trains from `first_step` to the last step of the phase, or to a signal."""
+        self._announce(first_step)
+        config, phase = self._config, self._part.phase
         batches = pipeline.batches(
-            self._prepared.shards,
+            self._part.shards,
             batch_size=config.train_batch_size,
             max_seq_length=config.max_seq_length,
             seed=config.seed,
-            start_example=first_step * config.train_batch_size,
+            start_example=(first_step - phase.first_step) * config.train_batch_size,
             words=config.needs_words,
         )
         inner = loop.make_inner_loop(PretrainStep(self.state), batches, jit_compile=loop.use_xla())
         health = self._health_check()
-        with progress.show("pretrain", total=total, unit="step", initial=first_step) as bar:
-            reporter = Reporter(config, log, bar, health)
-            last_step = loop.run(
-                inner,
-                first_step=first_step,
-                last_step=total,
-                actions=self._actions(log, reporter, health),
-                on_call=reporter.add,
-                interrupt=interrupt,
-                steps_per_call=config.iterations_per_loop,
-            )
-        if last_step < total:
+        reporter = Reporter(config, log, bar, health)
+        last_step = loop.run(
+            inner,
+            first_step=first_step,
+            last_step=phase.last_step,
+            actions=self._actions(log, reporter, health),
+            on_call=reporter.add,
+            interrupt=interrupt,
+            steps_per_call=config.iterations_per_loop,
+        )
+        if last_step < phase.last_step:
             self.save(last_step)
         return last_step
 
     def _announce(self, first_step: int) -> None:
         variables = self.state.objective.trainable_variables
+        name = self._part.phase.name
+        what = f"Resuming from step {first_step}" if first_step else "New run"
+        if first_step == self._part.phase.first_step > 0:
+            what = f"From step {first_step}"
         logging.info(
             "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
-            f"Resuming from step {first_step}" if first_step else "New run",
+            f"{what}, phase {name}" if name else what,
             sum(variable.shape.num_elements() for variable in variables) / 1e6,
             self._config.precision,
-            f"{self._prepared.examples:,}",
-            len(self._prepared.shards),
+            f"{self._part.examples:,}",
+            len(self._part.shards),
             self._config.num_train_steps,
             self._config.train_batch_size,
-            self._prepared.epochs,
+            self._part.epochs,
         )
 
-    def _context(self, step: int) -> dict[str, float]:
+    def _context(self, step: int) -> dict[str, str | float]:
         """Returns what every line of metrics says about its step."""
-        tokens = step * self._config.train_batch_size * self._config.max_seq_length
-        return {"tokens": tokens, "learning_rate": self.state.learning_rate(step)}
+        phase, tokens = self._part.phase, 0
+        for part in self._prepared.phases:
+            config, done = part.phase.config, step - part.phase.first_step
+            steps = min(max(done, 0), config.num_train_steps)
+            tokens += steps * config.train_batch_size * config.max_seq_length
+        name = {"phase": phase.name} if phase.name else {}
+        return {**name, "tokens": tokens, "learning_rate": self.state.learning_rate(step)}
 
     def _health_check(self) -> HealthCheck:
-        shards = self._prepared.eval_shards or self._prepared.shards
+        shards = self._part.eval_shards or self._part.shards
         measure = make_measure(self.state.objective, self._config, shards)
-        return HealthCheck(self._config, measure, self.state.learning_rate)
+        rate, first_step = self.state.learning_rate, self._part.phase.first_step
+        return HealthCheck(self._config, measure, rate, first_step=first_step)
 
     def _actions(
         self, log: MetricsLog, reporter: Reporter, health: HealthCheck
     ) -> list[loop.Action]:
         """Returns the logging, the evaluation and the saving, in this order."""
-        config, shards = self._config, self._prepared.eval_shards
+        config, shards = self._config, self._part.eval_shards
         actions = [loop.Action(config.log_steps, reporter.log)]
         if shards is not None:
             evaluate = make_evaluation(

@@ -21,10 +21,16 @@ from electra_zh.training.optimizers import optimizer_class
 
 
 class TrainState(tf.Module):
-    """The networks and the optimizer: everything that a checkpoint holds of a run."""
+    """The networks and the optimizer: everything that a checkpoint holds of a run.
 
-    def __init__(self, config: PretrainConfig, vocabulary: Vocabulary) -> None:
+    `first_step` is the number of the run's steps before its phase, which the schedule begins with.
+    """
+
+    def __init__(
+        self, config: PretrainConfig, vocabulary: Vocabulary, *, first_step: int = 0
+    ) -> None:
         super().__init__()
+        self._first_step = first_step
         self.objective = make_objective(config, vocabulary)
         self._schedule = functools.partial(
             schedules.learning_rate,
@@ -36,13 +42,17 @@ class TrainState(tf.Module):
         )
         self.optimizer = optimizer_class(config.optimizer)(
             self.objective.trainable_variables,
-            self._schedule,
+            lambda step: self._schedule(self.local_step(step)),
             weight_decay_rate=config.weight_decay_rate,
         )
 
+    def local_step(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the number of a step of the run within its phase."""
+        return step - self._first_step if self._first_step else step
+
     def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of update number `step`, counted from 1."""
-        return float(self._schedule(tf.constant(step, tf.int64)))
+        """Returns the learning rate of the run's update number `step`, counted from 1."""
+        return float(self._schedule(tf.constant(step - self._first_step, tf.int64)))
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
         """Saves the checkpoint of `step`; `state` is added to state.json."""
@@ -76,9 +86,12 @@ def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:
 
 
 def restore_objective(run: Run, *, checkpoint: int | None = None) -> Objective:
-    """Returns a run's networks with the weights of its newest checkpoint, or of a step."""
-    objective = make_objective(run.config, run.vocabulary)
+    """Returns a run's networks with the weights of its newest checkpoint, or of a step.
+
+    The run has the settings of the phase of that checkpoint (`folder.load`).
+    """
     path = checkpoints.find(run.checkpoints, step=checkpoint)
+    objective = make_objective(run.config, run.vocabulary)
     weights = checkpoints.read(path, optimizer=False).model
     checkpoints.assign(variables_by_name(objective), weights, where=path)
     return objective

@@ -20,7 +20,9 @@ import numpy as np
 from absl import logging
 
 from electra_zh.convert import adapt, source
+from electra_zh.convert.forms import native
 from electra_zh.convert.weights import Weights
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
@@ -29,6 +31,7 @@ from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.objectives import objective_class
 from electra_zh.pretraining.objectives.base import Networks
+from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.training import checkpoints
 from electra_zh.training.optimizers import optimizer_class
@@ -173,6 +176,30 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
     if slots:
         lines.append("optimizer: the source's moments of the gradients; the schedule starts anew")
     return FirstWeights(tensors, (*lines, warm_start_report.advice(weights, config)), slots)
+
+
+def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
+    """Returns the weights that a phase takes from the checkpoint of `step`, the last before it.
+
+    They are taken as those of another model are. The optimizer's slots are taken with them, where
+    the shape of the variable is the same.
+    """
+    weights = native.read(run.folder, step)
+    found = first_weights(weights, dataclasses.replace(run.in_phase(phase), init=None))
+    saved, tensors = checkpoints.read(weights.checkpoint).optimizer, found.tensors
+    slots = {
+        name: value
+        for name, value in saved.items()
+        if tensors.get(name.partition("/")[2], value[:0]).shape == value.shape
+    }
+    fresh = len(variable_shapes(phase.config)) - len(slots) // 2
+    lines = [
+        f"phase {phase.name} begins with the weights of step {step:,}:",
+        *found.lines[len(weights.lines()) : -1],
+        f"optimizer: the moments of {counted(len(slots) // 2, 'tensor')} carry over, those of "
+        f"{fresh} start at zero",
+    ]
+    return FirstWeights(tensors, tuple(lines), slots)
 
 
 def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:

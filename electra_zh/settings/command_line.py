@@ -36,7 +36,8 @@ class CommandLine:
     Args:
       parser: the command's parser; the flags are added to it.
       classes: the settings classes; where two have a name in common, the first has its flag.
-      prefixed: the class whose words may begin with a name, as `tnews.learning_rate=1e-4`.
+      prefixed: the class whose words may begin with a name, as `tnews.learning_rate=1e-4` or
+        `phases.long.learning_rate=1e-4`.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class CommandLine:
             setting = self._settings.get((group, full))
             is_list = setting is not None and setting.is_list
             return Given(group, full, [value] if is_list else value, word)
-        rest = key.partition(".")[2]
-        if self._prefixed >= 0 and self._spellings.get(rest, (-1,))[0] == self._prefixed:
+        parts = key.split(".")
+        rests = (".".join(parts[start:]) for start in range(1, len(parts)))
+        if any(self._spellings.get(rest, (-1,))[0] == self._prefixed >= 0 for rest in rests):
             return Given(self._prefixed, key, value, word)
         if not self._positional:
             raise UsageError(self._unknown(key))

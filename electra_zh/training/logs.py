@@ -24,7 +24,7 @@ class MetricsLog:
         folder: str,
         *,
         resume_step: int,
-        context: Callable[[int], Mapping[str, float]] = lambda _: {},
+        context: Callable[[int], Mapping[str, str | float]] = lambda _: {},
     ) -> None:
         """Opens the log of a run; `context` returns what every line of a step says."""
         self._path = files.join(folder, "metrics.jsonl")
@@ -50,8 +50,8 @@ class MetricsLog:
         now = time.time()
         seconds = self._seconds_before + now - self._start
         times = {"time": round(now, 3), "seconds": round(seconds, 3)}
-        metrics = {**self._context(step), **metrics}
-        line = json.dumps({"step": step, "kind": kind, **times, **metrics})
+        values = {**self._context(step), **metrics}
+        line = json.dumps({"step": step, "kind": kind, **times, **values})
         if files.is_remote(self._path):
             # Object stores cannot append: write the whole file, it is small.
             self._lines.append(line)
@@ -60,8 +60,9 @@ class MetricsLog:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         with self._writer.as_default(step=step):
-            for name, value in metrics.items():
-                _write_scalar(f"{kind}/{name}", value, step)
+            for name, value in values.items():
+                if not isinstance(value, str):
+                    _write_scalar(f"{kind}/{name}", value, step)
         self._writer.flush()
 
 

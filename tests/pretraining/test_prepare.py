@@ -41,8 +41,8 @@ def test_a_resumed_run_keeps_its_held_out_data(prepared: run.PreparedRun, tmp_pa
     resumed = run.prepare(_request(tmp_path), {})
     assert resumed.run == prepared.run
     assert resumed.run.eval_data == str(tmp_path / "held_out")
-    assert resumed.eval_shards == prepared.eval_shards
-    assert resumed.eval_shards
+    assert resumed.phases == prepared.phases
+    assert resumed.phases[0].eval_shards
 
 
 def test_missing_held_out_data_is_a_warning(
@@ -51,6 +51,6 @@ def test_missing_held_out_data_is_a_warning(
     warnings: list[str] = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
     shutil.rmtree(tmp_path / "held_out")
-    assert run.prepare(_request(tmp_path), {}).eval_shards is None
+    assert run.prepare(_request(tmp_path), {}).phases[0].eval_shards is None
     (warning,) = warnings
     assert f"held-out data in {tmp_path / 'held_out'} is missing" in warning

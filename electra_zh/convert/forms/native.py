@@ -39,9 +39,11 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     if settings_only:
         return weights
     path = checkpoints.find(files.join(folder, "checkpoints"), step=step)
-    tensors = checkpoints.read(path, optimizer=False).model
+    checkpoint = checkpoints.read(path, optimizer=False)
+    saved, tensors = saved.of_checkpoint(checkpoint.state), checkpoint.model
     weights = dataclasses.replace(
         weights,
+        trained=saved.trained,
         tensors=tensors,
         tasks=tuple(read_head(task, tensors) for task in saved.tasks),
         checkpoint=path,

@@ -104,7 +104,7 @@ def _cures(config: PretrainConfig, **values: object) -> str:
 class HealthCheck:
     """Measures a run at its steps, and warns of each cause once, when it is found twice in a row.
 
-    `rate` is the learning rate of a step.
+    `rate` is the learning rate of a step of the run, `first_step` the last step before its phase.
     """
 
     def __init__(
@@ -112,7 +112,10 @@ class HealthCheck:
         config: PretrainConfig,
         measure: Callable[[], dict[str, float]],
         rate: Callable[[int], float],
+        *,
+        first_step: int = 0,
     ) -> None:
+        self._first_step = first_step
         self._config = config
         self._measure = measure
         self._rate = rate
@@ -122,12 +125,15 @@ class HealthCheck:
 
     def is_due(self, step: int) -> bool:
         """Returns whether the line of metrics after `step` has measures: early, not too often."""
-        early = step <= _EARLY_STEPS or self._rates(step) <= _EARLY_RATES
-        return early and step // _EVERY > (step - self._config.log_steps) // _EVERY
+        done = step - self._first_step
+        early = done <= _EARLY_STEPS or self._rates(step) <= _EARLY_RATES
+        return early and done // _EVERY > (done - self._config.log_steps) // _EVERY
 
     def _rates(self, step: int) -> float:
-        """Returns the sum of the learning rates of the steps so far, from eight of them."""
-        return sum(self._rate(max(step * (2 * part + 1) // 16, 1)) for part in range(8)) / 8 * step
+        """Returns the sum of the learning rates of the phase so far, from eight steps of it."""
+        first, done = self._first_step, step - self._first_step
+        eighths = (first + max(done * (2 * part + 1) // 16, 1) for part in range(8))
+        return sum(map(self._rate, eighths)) / 8 * done
 
     def measure(self, step: int) -> dict[str, float]:
         """Returns the measures after `step`, and warns of what they show."""

@@ -1,0 +1,189 @@
+"""Phases of a run: stretches of its steps with settings of their own, in one folder.
+
+    model: base
+    masking: whole_word
+    phases:
+      - {name: short, num_train_steps: 90_000, max_seq_length: 128}
+      - {name: long, num_train_steps: 10_000, max_seq_length: 512, learning_rate: 5e-5}
+
+A phase has a name, its steps, and any settings of a run but the size of the model and the seed. Its
+warm-up and schedule, its order of the data and its random draws begin with it: it draws from a seed
+of its own. Weights and the optimizer's moments carry over (`warm_start.carried_weights`). This
+module does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.settings import Layer, Resolved, load_recipe
+
+_KEY = re.compile(r"phases\.([^.]+)\.(.+)")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+# Between the seeds of a run's phases: further apart than the seeds that people try.
+_SEED_STRIDE = 100_000
+# Settings of the model that may differ between phases: they have no variables.
+_FREE_SIZES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+
+
+class Phase(NamedTuple):
+    """A phase of a run; a run without phases has one without a name."""
+
+    name: str
+    config: PretrainConfig  # its settings; num_train_steps are its own steps
+    first_step: int = 0  # steps of the run before it
+
+    @property
+    def last_step(self) -> int:
+        """The run's step at its end."""
+        return self.first_step + self.config.num_train_steps
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of its settings' keys on the command line; empty without a name."""
+        return f"phases.{self.name}." if self.name else ""
+
+
+def in_order(named: Iterable[tuple[str, PretrainConfig]]) -> tuple[Phase, ...]:
+    """Returns phases one after the other."""
+    phases: list[Phase] = []
+    for name, config in named:
+        phases.append(Phase(name, config, phases[-1].last_step if phases else 0))
+    return tuple(phases)
+
+
+def at_step(phases: Sequence[Phase], step: int) -> Phase:
+    """Returns the phase that a checkpoint of `step` belongs to: at a border the one that ends."""
+    return next((phase for phase in phases if step <= phase.last_step), phases[-1])
+
+
+def resolve_phases(
+    recipe: str,
+    overrides: Mapping[str, Any],
+    *,
+    vocab_size: int,
+    source: SourceSize | None = None,
+    init: Init | None = None,
+) -> dict[str, Resolved[PretrainConfig]]:
+    """Resolves a recipe's phases by their names; the name of a recipe without phases is empty.
+
+    The arguments are those of `config.resolve`. Overrides are for all phases, or for one as
+    `phases.NAME.key`.
+
+    Raises:
+      UsageError: an unknown phase, recipe or key.
+      UserError: a value that is not allowed, or phases that contradict each other.
+    """
+    listed = _listed(recipe)
+    found: dict[str, Resolved[PretrainConfig]] = {}
+    for index, (name, given) in enumerate(_split(overrides, list(listed), recipe).items()):
+        values = listed[name]
+        if name and not {"num_train_steps"} & {*values, *given}:
+            raise UserError(f"Recipe {recipe}: phase {name} has no num_train_steps: add it")
+        if {"seed", "phases"} & {*values}:
+            raise UserError(f"Recipe {recipe}: phase {name}: remove seed: the run has one")
+        resolved = resolve(
+            recipe,
+            given,
+            vocab_size=vocab_size,
+            source=source,
+            init=init,
+            phase=Layer(f"phase {name}", values),
+        )
+        seed = resolved.settings.seed + index * _SEED_STRIDE
+        settings = dataclasses.replace(resolved.settings, seed=seed)
+        found[name] = dataclasses.replace(resolved, settings=settings)
+    _check_models({name: each.settings for name, each in found.items()}, recipe)
+    return found
+
+
+def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tuple[Phase, ...]:
+    """Returns the phases of a run with overrides, which are for all or for one."""
+    given = _split(overrides, [phase.name for phase in phases], "of the run")
+    changed = []
+    for index, phase in enumerate(phases):
+        config = override(phase.config, given[phase.name])
+        if "seed" in given[phase.name]:
+            config = dataclasses.replace(config, seed=config.seed + index * _SEED_STRIDE)
+        changed.append((phase.name, config))
+    return in_order(changed)
+
+
+def to_plain(phases: Sequence[Phase]) -> list[dict[str, Any]]:
+    """Returns phases as plain values, for config.json."""
+    return [{"name": phase.name, "settings": phase.config.to_dict()} for phase in phases]
+
+
+def from_plain(values: Any, *, where: str) -> tuple[Phase, ...]:
+    """Returns the phases of plain values; `where` names their origin."""
+    try:
+        named = [(str(value["name"]), value["settings"]) for value in values]
+    except (KeyError, TypeError):
+        raise UserError(f"{where}: `phases` is damaged") from None
+    return in_order(
+        (name, PretrainConfig.from_dict(settings, where=f"{where}: phase {name}"))
+        for name, settings in named
+    )
+
+
+def _listed(recipe: str) -> dict[str, Mapping[str, Any]]:
+    """Returns the values of a recipe's phases by their names."""
+    phases = load_recipe(recipe, kind="pretrain").get("phases")
+    if phases is None:
+        return {"": {}}
+    where = f"Recipe {recipe}: `phases`"
+    if not isinstance(phases, list) or not phases:
+        raise UserError(f"{where} must be a list of mappings with a name; received {phases!r}")
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, phase in enumerate(phases, start=1):
+        name = str(phase.get("name", "")) if isinstance(phase, Mapping) else ""
+        if not _NAME.fullmatch(name):
+            raise UserError(
+                f"{where}: number {number} must be a mapping with a `name` of letters, digits, _ "
+                f"and -; received {phase!r}"
+            )
+        if name in found:
+            raise UserError(f"{where}: the name {name} is a duplicate: choose another one")
+        found[name] = {key: value for key, value in phase.items() if key != "name"}
+    return found
+
+
+def _split(
+    overrides: Mapping[str, Any], names: Sequence[str], recipe: str
+) -> dict[str, dict[str, Any]]:
+    """Returns the overrides of each phase by its name: those for all, then its own."""
+    common = {key: value for key, value in overrides.items() if not key.startswith("phases.")}
+    found = {name: dict(common) for name in names}
+    for key, value in overrides.items():
+        match = _KEY.fullmatch(key)
+        if match and match[1] in found:
+            found[match[1]][match[2]] = value
+        elif key not in common:
+            known = f"its phases are {', '.join(names)}" if any(names) else "it has no phases"
+            hint = did_you_mean(match[1], names) if match else " Write phases.NAME.key=value."
+            raise UsageError(f"{key} names no phase of recipe {recipe}: {known}.{hint}")
+    return found
+
+
+def _check_models(configs: Mapping[str, PretrainConfig], recipe: str) -> None:
+    """Checks that all phases train a model of one size."""
+
+    def size(config: PretrainConfig) -> dict[str, Any]:
+        values = dataclasses.asdict(config.model)
+        return {key: value for key, value in values.items() if key not in _FREE_SIZES}
+
+    first, *others = configs
+    for name in others:
+        old, new = size(configs[first]), size(configs[name])
+        different = [key for key in old if old[key] != new[key]]
+        if different:
+            key = different[0]
+            raise UserError(
+                f"Recipe {recipe}: {key} is {old[key]} in phase {first} and {new[key]} in phase "
+                f"{name}: the model's size is that of the run, give it outside of the phases"
+            )

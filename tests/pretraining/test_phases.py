@@ -1,0 +1,224 @@
+"""Phases: their settings, a run through them, and its resuming anywhere, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from absl import logging
+
+from electra_zh.commands import configs
+from electra_zh.convert import source
+from electra_zh.data.build.run import build
+from electra_zh.errors import UsageError, UserError
+from electra_zh.pretraining import folder, run
+from electra_zh.pretraining.evaluate import evaluate_run
+from electra_zh.pretraining.phases import at_step, in_order, resolve_phases
+from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from electra_zh.training import checkpoints
+from support.building import LENGTH, LETTERS, make_settings, make_text
+
+BASE: dict[str, Any] = {
+    "include": "nano",
+    "objective": "masked_lm",
+    "max_seq_length": LENGTH,
+    "num_warmup_steps": 1,
+    "hidden_size": 32,
+    "embedding_size": 16,
+    "num_hidden_layers": 1,
+    "intermediate_size": 32,
+    "train_batch_size": 4,
+    "eval_batch_size": 4,
+    "num_eval_steps": 1,
+    "save_checkpoints_steps": 2,
+    "log_steps": 2,
+}
+MASKED = {"name": "masked", "num_train_steps": 3}
+DETECTION = {
+    "name": "detection",
+    "num_train_steps": 4,
+    "objective": "electra",
+    "uniform_generator": True,
+    "train_batch_size": 2,
+}
+
+
+def _write(path: Path, *phases: Any, **changes: Any) -> str:
+    recipe = path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**BASE, **changes, "phases": list(phases)}))
+    return str(recipe)
+
+
+def test_a_phase_s_settings_are_those_of_the_recipe_and_its_own(tmp_path: Path) -> None:
+    recipe = _write(tmp_path, MASKED, {**DETECTION, "learning_rate": 2e-4})
+    overrides = {"weight_decay_rate": "0.5", "phases.masked.mask_prob": "0.3"}
+    found = resolve_phases(recipe, overrides, vocab_size=100)
+    phases = in_order((name, each.settings) for name, each in found.items())
+    masked, detection = (phase.config for phase in phases)
+    assert [(phase.first_step, phase.last_step) for phase in phases] == [(0, 3), (3, 7)]
+    assert (masked.learning_rate, detection.learning_rate) == (1e-3, 2e-4)
+    assert (masked.mask_prob, detection.mask_prob) == (0.3, 0.15)
+    assert masked.weight_decay_rate == detection.weight_decay_rate == 0.5
+    assert masked.seed != detection.seed
+    # The command line's values for all phases are above a phase's own.
+    found = resolve_phases(recipe, {"learning_rate": "1e-5"}, vocab_size=100)
+    assert {each.settings.learning_rate for each in found.values()} == {1e-5}
+    # At a border a checkpoint belongs to the phase that ends.
+    assert [at_step(phases, step).name for step in (0, 3, 4, 7)] == [
+        *("masked", "masked", "detection", "detection")
+    ]
+
+
+def test_configs_shows_what_differs(tmp_path: Path) -> None:
+    rows = configs.list_settings(_write(tmp_path, MASKED, DETECTION), {"seed": "7"})
+    shown = {row.key: (row.value, row.origin) for row in rows}
+    assert shown["phases.masked.objective"] == ("masked_lm", f"recipe {tmp_path}/recipe.yaml")
+    assert shown["phases.detection.objective"] == ("electra", "phase detection")
+    assert shown["mask_prob"] == (0.15, "default")
+    assert "objective" not in shown
+
+
+@pytest.mark.parametrize(
+    ("phases", "overrides", "message"),
+    [
+        ("masked", {}, "`phases` must be a list of mappings with a name; received 'masked'"),
+        ([], {}, "must be a list of mappings"),
+        ([{"num_train_steps": 3}], {}, "number 1 must be a mapping with a `name`"),
+        ([{**MASKED, "name": "a b"}], {}, "number 1 must be a mapping with a `name`"),
+        ([MASKED, MASKED], {}, "the name masked is a duplicate"),
+        ([MASKED, {"name": "long"}], {}, "phase long has no num_train_steps"),
+        ([MASKED, {**DETECTION, "hidden_size": 64}], {}, "hidden_size is 32 in phase masked and"),
+        ([{**MASKED, "seed": 3}], {}, "phase masked: remove seed"),
+        ([{**MASKED, "lerning_rate": 1}], {}, 'phase masked: unknown setting "lerning_rate"'),
+        ([{**MASKED, "mask_prob": 2}], {}, "phase masked: mask_prob must be above 0 and below 1"),
+        ([MASKED], {"phases.maskd.seed": "1"}, r'are masked. Did you mean "masked"\?'),
+        ([MASKED], {"phases.masked": "1"}, "names no phase of recipe"),
+    ],
+)
+def test_mistakes_are_named(
+    tmp_path: Path, phases: Any, overrides: dict[str, str], message: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**BASE, "phases": phases}))
+    with pytest.raises(UserError, match=message):
+        resolve_phases(str(recipe), overrides, vocab_size=100)
+
+
+def test_a_recipe_without_phases_takes_no_settings_of_one() -> None:
+    with pytest.raises(UsageError, match="recipe nano: it has no phases"):
+        resolve_phases("nano", {"phases.long.seed": "1"}, vocab_size=100)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a recipe, and a complete run of 3 + 4 steps."""
+    path = tmp_path_factory.mktemp("phases")
+    vocabulary = str(path / "vocab.txt")
+    Vocabulary([*SPECIAL_TOKENS, "。", *LETTERS]).save(vocabulary)
+    (path / "corpus.txt").write_text(make_text(20), encoding="utf-8")
+    build(make_settings(path / "corpus.txt", vocabulary, path / "data"))
+    _write(path, MASKED, DETECTION)
+    _train(path, path / "run", config=str(path / "recipe.yaml"))
+    return path
+
+
+def _train(job: Path, output: Path, *, config: str | None = None) -> None:
+    data = str(job / "data")
+    request = PretrainRequest(data=data, output=str(output), config=config, eval_data=data)
+    assert run.pretrain(run.prepare(request, {}))
+
+
+def _lines(output: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    times = ("time", "seconds", "steps_per_second", "tokens_per_second")
+    return [{key: line[key] for key in line if key not in times} for line in lines]
+
+
+def test_one_folder_and_one_file_of_metrics(job: Path) -> None:
+    lines = _lines(job / "run")
+    train = [line for line in lines if line["kind"] == "train"]
+    assert [(line["step"], line["phase"]) for line in train] == [
+        *((2, "masked"), (3, "masked"), (4, "detection"), (6, "detection"), (7, "detection"))
+    ]
+    # 4 sequences of 32 tokens, then 2.
+    assert [line["tokens"] for line in train] == [256, 384, 448, 576, 640]
+    assert "disc_loss" not in train[1]
+    assert "disc_loss" in train[2]
+    # The schedule begins with the phase: its first step has the peak rate, its last one 0.
+    assert train[2]["learning_rate"] == pytest.approx(1e-3 * 3 / 4)
+    assert [train[index]["learning_rate"] for index in (1, 4)] == [0.0, 0.0]
+    kept = sorted(path.name for path in (job / "run" / "checkpoints").iterdir())
+    assert kept == ["ckpt-2", "ckpt-3", "ckpt-4", "ckpt-6", "ckpt-7"]
+    state = json.loads((job / "run" / "checkpoints" / "ckpt-6" / "state.json").read_text())
+    assert (state["phase"], state["step"], state["optimizer_step"]) == ("detection", 6, 6)
+    assert state["data"]["examples_read"] == 6
+
+
+@pytest.mark.parametrize("step", [2, 3, 6], ids=["in a phase", "at the border", "after it"])
+def test_a_run_is_resumed_anywhere_bit_for_bit(job: Path, tmp_path: Path, step: int) -> None:
+    output = shutil.copytree(job / "run", tmp_path / "run")
+    for path in (output / "checkpoints").iterdir():
+        if checkpoints.step_of(str(path)) > step:
+            shutil.rmtree(path)
+    _train(job, output)
+    complete, resumed = (
+        checkpoints.read(str(each / "checkpoints" / "ckpt-7")) for each in (job / "run", output)
+    )
+    old, new = complete.model | complete.optimizer, resumed.model | resumed.optimizer
+    assert old.keys() == new.keys()
+    assert [name for name in old if old[name].tobytes() != new[name].tobytes()] == []
+    assert _lines(output) == _lines(job / "run")
+
+
+def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = folder.load(str(job / "run"))
+    phase = saved.phases[1]
+    found = run.warm_start.carried_weights(saved, phase, 3)
+    before = checkpoints.read(str(job / "run" / "checkpoints" / "ckpt-3"))
+    assert {name.partition("/")[0] for name in found.tensors} == {"encoder"}
+    assert all(value.tobytes() == before.model[n].tobytes() for n, value in found.tensors.items())
+    assert found.slots.keys() == {f"{slot}/{name}" for slot in "mv" for name in found.tensors}
+    assert all(value.tobytes() == before.optimizer[n].tobytes() for n, value in found.slots.items())
+    text = "\n".join(found.lines)
+    assert text.startswith("phase detection begins with the weights of step 3:")
+    assert "the detection head starts fresh" in text
+    assert "those of 4 start at zero" in text
+    assert "suggested" not in text
+
+
+def test_a_checkpoint_has_the_settings_of_its_phase(job: Path) -> None:
+    path = str(job / "run")
+    assert folder.load(path).config.objective == "electra"
+    first = folder.load(path, checkpoint=3)
+    assert first.config.objective == "masked_lm"
+    results = evaluate_run(first, str(job / "data"), checkpoint=3, max_batches=1)
+    assert "disc_loss" not in results
+    assert "disc_loss" in evaluate_run(folder.load(path), str(job / "data"), max_batches=1)
+    weights = source.open_source(path, checkpoint=3)
+    assert weights.has("masked_lm_head")
+
+
+def test_other_phases_are_refused(job: Path, tmp_path: Path) -> None:
+    for phases, message in (
+        ([MASKED, {**DETECTION, "num_train_steps": 9}], "detection.num_train_steps 4 .now 9"),
+        ([MASKED], "phases.detection.objective electra .now missing"),
+    ):
+        recipe = _write(tmp_path, *phases)
+        request = PretrainRequest(str(job / "data"), str(job / "run"), config=recipe)
+        with pytest.raises(UserError, match=message):
+            run.prepare(request, {})
+
+
+def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "info", lambda *_: None)
+    recipe = str(job / "recipe.yaml")
+    request = PretrainRequest(str(job / "data"), str(job / "new"), config=recipe)
+    plan = run.prepare(request, {"phases.detection.learning_rate": "2e-4"}).plan()
+    shown = [line for line in plan if line.startswith("phase ")]
+    assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 32")
+    assert "objective=electra, masking=uniform, learning_rate=0.0002" in shown[1]
