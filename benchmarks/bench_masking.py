@@ -11,6 +11,7 @@ turns, round by round, in one process. Printed: medians of the rounds, and ratio
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import time
@@ -73,8 +74,8 @@ def make_calls(
     if not config.needs_words:
         del batch["word_starts"]
     state = TrainState(config, vocabulary)
-    dataset = tf.data.Dataset.from_tensors(batch).repeat()
-    inner = loop.make_inner_loop(PretrainStep(state), dataset, jit_compile=loop.use_xla())
+    batches = itertools.repeat(batch)
+    inner = loop.make_inner_loop(PretrainStep(state), batches, jit_compile=loop.use_xla())
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     step = tf.Variable(0, dtype=tf.int64)
 

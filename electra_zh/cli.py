@@ -146,7 +146,7 @@ def _start_logging() -> None:
 
 
 def device_message(error: Exception, command: Command) -> str | None:
-    """Returns one line for an error of TensorFlow's runtime (memory, damaged records), or None."""
+    """Returns one line for an error of TensorFlow's runtime (memory), or None."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
@@ -154,6 +154,4 @@ def device_message(error: Exception, command: Command) -> str | None:
     if isinstance(error, tensorflow.errors.ResourceExhaustedError):
         advice = f" Try a smaller {command.batch_size}." if command.batch_size else ""
         return f"out of memory: {first_line}.{advice}"
-    if isinstance(error, tensorflow.errors.DataLossError):
-        return f"damaged data: {first_line}. Build the data again."
     return f"{type(error).__name__}: {first_line}"

@@ -129,7 +129,6 @@ def test_an_error_of_memory_advises_what_the_command_has() -> None:
     errors = SimpleNamespace(
         OpError=ResourceExhaustedError,
         ResourceExhaustedError=ResourceExhaustedError,
-        DataLossError=OSError,
     )
     sys_modules = {"tensorflow": SimpleNamespace(errors=errors)}
     with mock.patch.dict(sys.modules, sys_modules):

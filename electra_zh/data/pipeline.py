@@ -1,37 +1,36 @@
-"""TFRecord shards to fixed-shape batches, from any position.
+"""TFRecord shards to fixed-shape batches of NumPy arrays, from any position.
 
-The order of an epoch is a pure function of (seed, epoch): the shards are permuted, and each
-shard's records are permuted when it is loaded. A position is therefore one number, the examples
-consumed so far, and resuming from it costs the reading of one shard. `build-data` has already
-shuffled across the corpus, so shuffling within a shard is enough. A shuffle buffer, whose content
-an exact resume would need, is not necessary. Memory: about three shards.
+`order.py` says which example is at a position. A shard is read when its first example is due, the
+next one in the background, and examples are decoded some thousands at a time. Memory: two shards,
+compressed ones decompressed.
 
 Shape legend: B batch, L max_seq_length.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
-from collections.abc import Iterator
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from electra_zh import files
-from electra_zh.data import records
+from electra_zh.data import order, records
 from electra_zh.data.manifest import find_shards, load_manifest
+from electra_zh.data.shard_records import Damage, Shard, ShardRecords
 from electra_zh.errors import UserError
 
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One TFRecord file. Its compression is "GZIP" or "", as TensorFlow names it."""
-
-    path: str
-    examples: int
-    compression: str
+Batch = dict[str, np.ndarray]
+# Examples to decode at once, at least: fewer cost more time each.
+_DECODED = 2048
+# Examples that are ready before they are asked for, at least.
+_READY = 4096
 
 
 class RecordFormat(NamedTuple):
@@ -94,116 +93,219 @@ def record_format(shards: tuple[Shard, ...]) -> RecordFormat:
       UserError: it is not pretraining data.
     """
     shard = next(shard for shard in shards if shard.examples)
-    dataset = tf.data.TFRecordDataset(shard.path, shard.compression)
-    features = tf.train.Example.FromString(next(iter(dataset)).numpy()).features.feature
-    missing = [name for name in records.FEATURES if name not in features]
+    lengths = ShardRecords(shard, on_damage=lambda damage: None).feature_lengths()
+    missing = [name for name in records.FEATURES if name not in lengths]
     if missing:
         raise UserError(
             f"Shard {shard.path} is not pretraining data: it has no feature {', '.join(missing)}, "
-            f"only {', '.join(sorted(features))}"
+            f"only {', '.join(sorted(lengths))}"
         )
-    lengths = {name: len(feature.int64_list.value) for name, feature in features.items()}
     length = lengths[records.INPUT_IDS]
     return RecordFormat(length, lengths.get(records.WORD_STARTS) == length)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """The format of the examples to read, and the treatment of damaged records."""
+
+    max_seq_length: int  # L
+    words: bool = False  # read `word_starts`, which `open_shards` has checked
+    # called for each damaged record, which a valid one replaces; None makes damage an error
+    on_damage: Callable[[Damage], None] | None = None
+
+    def open(self, shard: Shard) -> ShardRecords:
+        """Reads one shard into memory."""
+        return ShardRecords(shard, on_damage=self.on_damage)
+
+    def decode(self, shard: ShardRecords, rows: Sequence[int] | np.ndarray) -> Batch:
+        """Returns examples of a shard, int32 [n, L] by feature."""
+        names = records.feature_names(words=self.words)
+        return shard.decode(rows, names, max_seq_length=self.max_seq_length)
+
+
+class MixPart(NamedTuple):
+    """Shards of a mixture, and their weight in it."""
+
+    shards: tuple[Shard, ...]
+    weight: float = 1.0
+
+
 def batches(
-    shards: tuple[Shard, ...],
+    parts: Sequence[MixPart],
+    reading: Reading,
     *,
     batch_size: int,
-    max_seq_length: int,
     seed: int,
     start_example: int = 0,
-    words: bool = False,
-) -> tf.data.Dataset:
-    """Returns an endless data set of shuffled batches that starts at a position.
+    share: slice = slice(None),
+) -> Iterator[Batch]:
+    """Yields shuffled batches without end, from a position, prepared in the background.
 
     Args:
-      shards: from `open_shards`.
+      parts: the data; several are mixed by their weights.
+      reading: format of the examples.
       batch_size: sequences per batch (B); a batch may cross the end of an epoch.
-      max_seq_length: L.
       seed: the random seed of the order.
       start_example: the number of examples of the endless order to skip.
-      words: add `word_starts`, which `open_shards` has checked.
+      share: rows of each batch to read, for one of several processes.
 
-    Returns:
-      Batches {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
+    Yields:
+      {input_ids, input_mask, segment_ids}, with words {word_starts} too, int32 [B, L].
     """
-    schedule = functools.partial(_schedule, shards, seed=seed, start_example=start_example)
-    signature = (
-        *(tf.TensorSpec([], dtype) for dtype in (tf.string, tf.string, tf.int64)),
-        tf.TensorSpec([2], tf.int32),
-        tf.TensorSpec([], tf.int64),
-    )
-    loads = tf.data.Dataset.from_generator(schedule, output_signature=signature)
-    rows = loads.map(_load_shuffled).prefetch(1).unbatch()
-    return _decoded(rows, batch_size, max_seq_length, words)
-
-
-def one_pass(
-    shards: tuple[Shard, ...],
-    *,
-    batch_size: int,
-    max_seq_length: int,
-    words: bool = False,
-    skip: int = 0,
-    drop_remainder: bool = True,
-) -> tf.data.Dataset:
-    """Returns the batches of one pass in the order of the files; see `batches`.
-
-    The first `skip` examples are skipped, and by default a last batch that is not full.
-    """
-    paths = [shard.path for shard in shards]
-    rows = tf.data.TFRecordDataset(paths, shards[0].compression).skip(skip)
-    return _decoded(rows, batch_size, max_seq_length, words, drop_remainder=drop_remainder)
-
-
-def _decoded(
-    rows: tf.data.Dataset,
-    batch_size: int,
-    max_seq_length: int,
-    words: bool,
-    *,
-    drop_remainder: bool = True,
-) -> tf.data.Dataset:
-    return (
-        rows.batch(batch_size, drop_remainder=drop_remainder)
-        .map(lambda batch: records.decode_batch(batch, max_seq_length=max_seq_length, words=words))
-        .prefetch(8)
+    mixture = order.Mixture([part.weight for part in parts], seed=seed)
+    starts = mixture.counts_before(start_example)
+    streams = [
+        _Stream(part.shards, reading, seed=_seed_of(seed, index), start=start)
+        for index, (part, start) in enumerate(zip(parts, starts, strict=True))
+    ]
+    group = max(1, _DECODED // batch_size)
+    wanted = np.zeros(batch_size, np.bool_)
+    wanted[share] = True
+    wanted = np.tile(wanted, group)
+    sources = _regrouped(mixture.sources(start_example), group * batch_size)
+    return _in_background(
+        _mixed(streams, sources, wanted, group), ready=max(8, _READY // batch_size)
     )
 
 
-def _schedule(
-    shards: tuple[Shard, ...], *, seed: int, start_example: int
-) -> Iterator[tuple[str, str, int, np.ndarray, int]]:
-    """Yields (path, compression, examples, shuffle seed, examples to skip), epoch after epoch."""
-    epoch, skip = divmod(start_example, sum(shard.examples for shard in shards))
+def _seed_of(seed: int, part: int) -> int:
+    """Returns a part's own random seed; that of the first is the run's."""
+    return seed if part == 0 else seed + part * 2**41
+
+
+def _regrouped(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Yields the values of endless pieces in pieces of `size`."""
+    held = next(pieces)
     while True:
-        generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-        for index in generator.permutation(len(shards)):
-            shard = shards[index]
-            shuffle_seed = generator.integers(0, 2**31 - 1, size=2, dtype=np.int32)
+        while len(held) < size:
+            held = np.concatenate([held, next(pieces)])
+        yield held[:size]
+        held = held[size:]
+
+
+def _mixed(
+    streams: Sequence[_Stream], sources: Iterator[np.ndarray], wanted: np.ndarray, group: int
+) -> Iterator[Batch]:
+    """Yields batches of the wanted rows, `group` of them per piece of `sources`."""
+    for piece in sources:
+        out: Batch = {}
+        places = np.cumsum(wanted) - 1
+        for index, stream in enumerate(streams):
+            mine = piece == index
+            for name, values in stream.take(wanted[mine]).items():
+                rows = out.setdefault(name, np.empty((wanted.sum(), values.shape[1]), np.int32))
+                rows[places[mine & wanted]] = values
+        for rows_of_batch in np.split(np.arange(wanted.sum()), group):
+            yield {name: values[rows_of_batch] for name, values in out.items()}
+
+
+class _Stream:
+    """The endless order of one part, read shard by shard."""
+
+    def __init__(
+        self, shards: tuple[Shard, ...], reading: Reading, *, seed: int, start: int
+    ) -> None:
+        counts = [shard.examples for shard in shards]
+        self._reading = reading
+        runs = order.shuffled_runs(counts, seed=seed, start=start)
+        self._runs = ((shards[index], rows) for index, rows in runs)
+        self._pool = ThreadPoolExecutor(1)
+        self._loading = self._load_next()
+        self._held: ShardRecords | None = None
+        self._rows = np.zeros(0, np.int64)
+
+    def _load_next(self) -> tuple[Future[ShardRecords], np.ndarray]:
+        shard, rows = next(self._runs)
+        return self._pool.submit(self._reading.open, shard), rows
+
+    def take(self, wanted: np.ndarray) -> Batch:
+        """Returns the next examples, as many as `wanted` [n] has values, where it is True."""
+        pieces: list[Batch] = []
+        while len(wanted):
+            if self._held is None or not len(self._rows):
+                future, self._rows = self._loading
+                self._held = future.result()
+                self._loading = self._load_next()
+            rows, self._rows = np.split(self._rows, [len(wanted)])
+            pieces.append(self._reading.decode(self._held, rows[wanted[: len(rows)]]))
+            wanted = wanted[len(rows) :]
+        names = records.feature_names(words=self._reading.words)
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
+
+
+def _in_background(batches: Iterator[Batch], *, ready: int) -> Iterator[Batch]:
+    """Yields the same batches, made in a thread while earlier ones are used; `ready` are held."""
+    made: queue.Queue[Batch | BaseException] = queue.Queue(ready)
+    stopped = threading.Event()
+
+    def put(item: Batch | BaseException) -> bool:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put(item, timeout=0.2)
+                return True
+        return False
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                if not put(batch):
+                    return
+        except Exception as error:  # raised again where the batches are used
+            put(error)
+
+    threading.Thread(target=work, daemon=True, name="batches").start()
+    try:
+        while True:
+            item = made.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+
+
+@dataclasses.dataclass(frozen=True)
+class OnePass:
+    """The batches of one pass in the order of the files; it may be iterated again."""
+
+    shards: tuple[Shard, ...]
+    reading: Reading
+    batch_size: int
+    skip: int = 0  # examples to skip
+    max_batches: int | None = None
+    drop_remainder: bool = True  # without a last batch that is not full
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches; see `batches`."""
+        return itertools.islice(self._batches(), self.max_batches)
+
+    def _batches(self) -> Iterator[Batch]:
+        skip, held = self.skip, []
+        needed = self.batch_size
+        for shard in self.shards:
             if skip >= shard.examples:
                 skip -= shard.examples
                 continue
-            yield shard.path, shard.compression, shard.examples, shuffle_seed, skip
+            opened = self.reading.open(shard)
+            while skip < shard.examples:
+                rows = range(skip, min(skip + needed, shard.examples))
+                held.append(self.reading.decode(opened, rows))
+                skip, needed = rows.stop, needed - len(rows)
+                if not needed:
+                    yield _joined(held)
+                    held, needed = [], self.batch_size
             skip = 0
-        epoch += 1
+        if held and not self.drop_remainder:
+            yield _joined(held)
 
 
-def _load_shuffled(
-    path: tf.Tensor, compression: tf.Tensor, examples: tf.Tensor, seed: tf.Tensor, skip: tf.Tensor
-) -> tf.Tensor:
-    """Loads a shard: serialized records [examples - skip] in their shuffled order."""
-    records_dataset = tf.data.TFRecordDataset(path, compression, buffer_size=4 << 20)
-    rows = records_dataset.batch(examples).get_single_element()
-    order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(rows)), seed)
-    return tf.gather(rows, order[tf.cast(skip, tf.int32) :])
+def _joined(pieces: list[Batch]) -> Batch:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _compression(path: str) -> str:
+def _is_gzip(path: str) -> bool:
     with files.open_read(path) as file:
-        return "GZIP" if file.read(2) == b"\x1f\x8b" else ""
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _checked(path: str, examples: int, size: int) -> Shard:
@@ -214,14 +316,9 @@ def _checked(path: str, examples: int, size: int) -> Shard:
             f"Shard {path} has {files.size(path):,} bytes, but {size:,} in its manifest: it was "
             "truncated or replaced. Build the data again"
         )
-    return Shard(path, examples, _compression(path))
+    return Shard(path, examples, _is_gzip(path))
 
 
 def _count(path: str) -> Shard:
-    compression = _compression(path)
-    dataset = tf.data.TFRecordDataset(path, compression)
-    try:
-        count = int(dataset.batch(1024).reduce(np.int64(0), lambda n, x: n + tf.size(x, tf.int64)))
-    except tf.errors.DataLossError as error:
-        raise UserError(f"Shard {path} is damaged: {error.message}") from None
-    return Shard(path, count, compression)
+    gzip = _is_gzip(path)
+    return Shard(path, ShardRecords(Shard(path, 0, gzip), check_count=False).examples, gzip)

@@ -48,14 +48,8 @@ def make_evaluation(
     """
     examples = sum(shard.examples for shard in shards)
     batch_size = min(config.eval_batch_size, examples)
-    batches = pipeline.one_pass(
-        shards,
-        batch_size=batch_size,
-        max_seq_length=config.max_seq_length,
-        words=config.needs_words,
-    )
-    if max_batches:
-        batches = batches.take(max_batches)
+    reading = pipeline.Reading(config.max_seq_length, config.needs_words)
+    batches = pipeline.OnePass(shards, reading, batch_size, max_batches=max_batches or None)
 
     @tf.function(autograph=False)
     def evaluate_batch(batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> metrics.EvaluationSums:

@@ -99,15 +99,8 @@ def count(data: Data, *, show: progress.Show = progress.silent) -> Counts:
 
 
 def _batches(data: Data, shards: tuple[pipeline.Shard, ...]) -> Iterator[dict[str, np.ndarray]]:
-    batches = pipeline.one_pass(
-        shards,
-        batch_size=_BATCH,
-        max_seq_length=data.max_seq_length,
-        words=data.words,
-        drop_remainder=False,
-    )
-    for batch in batches:
-        yield {name: values.numpy() for name, values in batch.items()}
+    reading = pipeline.Reading(data.max_seq_length, data.words)
+    yield from pipeline.OnePass(shards, reading, _BATCH, drop_remainder=False)
 
 
 def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> MaskedExample:
@@ -169,10 +162,9 @@ def _find(data: Data, index: int) -> dict[str, tf.Tensor]:
         if index < shard.examples:
             break
         index -= shard.examples
-    one = pipeline.one_pass(
-        (shard,), batch_size=1, max_seq_length=data.max_seq_length, words=data.words, skip=index
-    )
-    return next(iter(one))
+    reading = pipeline.Reading(data.max_seq_length, data.words)
+    one = next(iter(pipeline.OnePass((shard,), reading, batch_size=1, skip=index)))
+    return {name: tf.constant(values) for name, values in one.items()}
 
 
 def report(data: Data, counts: Counts) -> list[str]:

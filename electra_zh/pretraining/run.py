@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
 from electra_zh import files, locks, progress
-from electra_zh.data import pipeline
+from electra_zh.data import order, pipeline
 from electra_zh.data.source import open_data_source
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
@@ -229,6 +229,7 @@ class _Training:
         read = (step - phase.first_step) * self._config.train_batch_size
         data = {
             "fingerprint": self._run.data_fingerprint,
+            "order": order.VERSION,
             "examples": examples,
             "examples_read": read,
             "epoch": read // examples,
@@ -250,7 +251,15 @@ class _Training:
         if step > 0 and step == self._part.phase.first_step:
             self._carry_over(step)
             return step
-        return self.state.restore(self._store) or 0
+        found = self.state.restore(self._store)
+        if found is None:
+            return 0
+        if found.step and found.state.get("data", {}).get("order", 1) != order.VERSION:
+            logging.warning(
+                "The run was started by a version with another order of the examples: until the "
+                "end of this epoch, some examples come twice and others not at all."
+            )
+        return found.step
 
     def run(self, first_step: int, interrupt: loop.Interrupt) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
@@ -272,18 +281,12 @@ class _Training:
     ) -> int:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
-        config, phase = self._config, self._part.phase
-        batches = pipeline.batches(
-            self._part.shards,
-            batch_size=config.train_batch_size,
-            max_seq_length=config.max_seq_length,
-            seed=config.seed,
-            start_example=(first_step - phase.first_step) * config.train_batch_size,
-            words=config.needs_words,
+        phase = self._part.phase
+        inner = loop.make_inner_loop(
+            PretrainStep(self.state), self._batches(first_step), jit_compile=loop.use_xla()
         )
-        inner = loop.make_inner_loop(PretrainStep(self.state), batches, jit_compile=loop.use_xla())
         health = self._health_check()
-        reporter = Reporter(config, log, bar, health)
+        reporter = Reporter(self._config, log, bar, health)
         last_step = loop.run(
             inner,
             first_step=first_step,
@@ -291,11 +294,21 @@ class _Training:
             actions=self._actions(log, reporter, health),
             on_call=reporter.add,
             interrupt=interrupt,
-            steps_per_call=config.iterations_per_loop,
+            steps_per_call=self._config.iterations_per_loop,
         )
         if last_step < phase.last_step:
             self.save(last_step)
         return last_step
+
+    def _batches(self, first_step: int) -> Iterator[pipeline.Batch]:
+        config, size = self._config, self._config.train_batch_size
+        return pipeline.batches(
+            [pipeline.MixPart(self._part.shards)],
+            pipeline.Reading(config.max_seq_length, config.needs_words),
+            batch_size=size,
+            seed=config.seed,
+            start_example=(first_step - self._part.phase.first_step) * size,
+        )
 
     def _announce(self, first_step: int) -> None:
         variables = self.state.objective.trainable_variables

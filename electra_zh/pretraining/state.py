@@ -16,7 +16,7 @@ from electra_zh.pretraining.objectives import build_objective
 from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints, schedules
-from electra_zh.training.checkpoints import CheckpointStore
+from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 from electra_zh.training.optimizers import optimizer_class
 
 
@@ -63,8 +63,8 @@ class TrainState(tf.Module):
             state={"optimizer_step": int(self.optimizer.step), **state},
         )
 
-    def restore(self, store: CheckpointStore) -> int | None:
-        """Restores the newest checkpoint and returns its step; None if there is none."""
+    def restore(self, store: CheckpointStore) -> Checkpoint | None:
+        """Restores the newest checkpoint and returns it; None if there is none."""
         found = store.latest()
         if found is None:
             return None
@@ -72,7 +72,7 @@ class TrainState(tf.Module):
         path = f"{store.folder}/ckpt-{found.step}"
         checkpoints.assign(variables, found.model | found.optimizer, where=path)
         self.optimizer.step.assign(found.state["optimizer_step"])
-        return found.step
+        return found
 
 
 def variables_by_name(module: tf.Module) -> dict[str, tf.Variable]:

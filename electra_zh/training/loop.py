@@ -9,6 +9,8 @@ never changes the numbers: a step's randomness follows from the step's number al
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -49,24 +51,28 @@ def is_tpu() -> bool:
 
 
 def make_inner_loop(
-    program: Program, batches: tf.data.Dataset, *, jit_compile: bool | None = None
+    program: Program, batches: Iterator[Any], *, jit_compile: bool | None = None
 ) -> Callable[[int], Sums]:
     """Returns a function that runs n steps in one call and returns the sums over them.
 
-    The batches are endless and of one static shape. `jit_compile` is that of `tf.function`.
+    The batches are endless, nested NumPy arrays of one shape. `jit_compile` is that of
+    `tf.function`.
     """
-    iterator: Iterator[Any] = iter(batches)
     step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
 
     @tf.function(reduce_retracing=True)
-    def steps(count: tf.Tensor) -> Sums:
+    def steps(stacked: Any) -> Sums:
         sums = program.zero_sums()
-        for _ in tf.range(count):
-            sums = tf.nest.map_structure(tf.add, sums, step(next(iterator)))
+        for index in tf.range(tf.shape(tf.nest.flatten(stacked)[0])[0]):
+            batch = tf.nest.map_structure(operator.itemgetter(index), stacked)
+            sums = tf.nest.map_structure(tf.add, sums, step(batch))
         return sums
 
     def inner(count: int) -> Sums:
-        sums = steps(tf.constant(count, tf.int32))
+        # Not a data set of TensorFlow: its generators make the allocator give memory back.
+        taken = itertools.islice(batches, count)
+        stacked = tf.nest.map_structure(lambda *values: tf.constant(np.stack(values)), *taken)
+        sums = steps(stacked)
         return tf.nest.map_structure(lambda value: value.numpy(), sums)
 
     return inner

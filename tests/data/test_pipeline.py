@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.data import pipeline
+from electra_zh.data.shard_records import Shard
 from electra_zh.errors import UserError
 
 LENGTH = 8
+READING = pipeline.Reading(LENGTH)
 
 
 def _example(number: int, length: int = LENGTH, *, words: bool = False) -> bytes:
@@ -38,14 +42,21 @@ def _write(folder: Path, counts: list[int], *, gzip: bool = False, words: bool =
                 number += 1
 
 
-def _numbers(dataset: tf.data.Dataset, batches: int) -> list[list[int]]:
-    return [batch["input_ids"][:, 0].numpy().tolist() for batch in dataset.take(batches)]
+def _numbers(batches: Iterable[pipeline.Batch], count: int) -> list[list[int]]:
+    return [batch["input_ids"][:, 0].tolist() for batch in itertools.islice(batches, count)]
 
 
-def _batches(folder: Path, *, start_example: int = 0, seed: int = 0) -> tf.data.Dataset:
-    shards = pipeline.open_shards(str(folder), max_seq_length=LENGTH)
+def _open(folder: Path, *, words: bool = False) -> tuple[Shard, ...]:
+    return pipeline.open_shards(str(folder), max_seq_length=LENGTH, words=words)
+
+
+def _batches(folder: Path, *, start_example: int = 0, seed: int = 0) -> Iterable[pipeline.Batch]:
     return pipeline.batches(
-        shards, batch_size=4, max_seq_length=LENGTH, seed=seed, start_example=start_example
+        [pipeline.MixPart(_open(folder))],
+        READING,
+        batch_size=4,
+        seed=seed,
+        start_example=start_example,
     )
 
 
@@ -73,35 +84,77 @@ def test_seed_changes_the_order(tmp_path: Path) -> None:
 
 def test_batches_are_static_int32(tmp_path: Path) -> None:
     _write(tmp_path, [9])
-    spec = _batches(tmp_path).element_spec
-    assert set(spec) == {"input_ids", "input_mask", "segment_ids"}
-    for tensor in spec.values():
-        assert tensor.shape == (4, LENGTH)
-        assert tensor.dtype == tf.int32
+    batch = next(iter(_batches(tmp_path)))
+    assert set(batch) == {"input_ids", "input_mask", "segment_ids"}
+    for values in batch.values():
+        assert (values.shape, values.dtype) == ((4, LENGTH), np.int32)
+
+
+def test_processes_read_their_rows_of_each_batch(tmp_path: Path) -> None:
+    _write(tmp_path, [7, 5, 8])
+    halves = [
+        _numbers(
+            pipeline.batches(
+                [pipeline.MixPart(_open(tmp_path))], READING, batch_size=4, seed=0, share=share
+            ),
+            12,
+        )
+        for share in (slice(0, 2), slice(2, 4))
+    ]
+    joined = [first + second for first, second in zip(*halves, strict=True)]
+    assert joined == _numbers(_batches(tmp_path), 12)
+
+
+def test_parts_are_mixed_by_weight_and_can_be_entered_anywhere(tmp_path: Path) -> None:
+    for name, count in (("a", 9), ("b", 700)):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name, [count])
+    parts = [pipeline.MixPart(_open(tmp_path / "a"), 3), pipeline.MixPart(_open(tmp_path / "b"), 1)]
+    batches = pipeline.batches(parts, READING, batch_size=8, seed=0)
+    whole = _numbers(batches, 200)
+    # Part a has the numbers 0 to 8, and b hardly ever.
+    fraction = np.mean(np.array(whole) < 9)
+    assert 0.7 < fraction < 0.8
+    late = pipeline.batches(parts, READING, batch_size=8, seed=0, start_example=150 * 8)
+    assert _numbers(late, 50) == whole[150:]
+
+
+def test_an_error_of_reading_reaches_the_reader_of_batches(tmp_path: Path) -> None:
+    _write(tmp_path, [20])
+    batches = _batches(tmp_path)
+    (path,) = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        UserError, match=r"Damaged data: record \d+ \(byte [\d,]+\) of .*tfrecord-0"
+    ):
+        next(iter(batches))
 
 
 def test_one_pass_keeps_the_order(tmp_path: Path) -> None:
     _write(tmp_path, [3, 6])
-    shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH)
-    passed = pipeline.one_pass(shards, batch_size=2, max_seq_length=LENGTH)
-    assert _numbers(passed, 10) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    shards = _open(tmp_path)
+    passed = pipeline.OnePass(shards, READING, 2)
+    assert _numbers(passed, 10) == _numbers(passed, 10) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    rest = pipeline.OnePass(shards, READING, 2, skip=4, drop_remainder=False)
+    assert _numbers(rest, 10) == [[4, 5], [6, 7], [8]]
+    assert _numbers(pipeline.OnePass(shards, READING, 2, max_batches=1), 10) == [[0, 1]]
 
 
 def test_words_come_with_their_examples(tmp_path: Path) -> None:
     _write(tmp_path, [3, 6], words=True)
-    shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH, words=True)
-    passed = pipeline.one_pass(shards, batch_size=2, max_seq_length=LENGTH, words=True)
-    endless = pipeline.batches(shards, batch_size=2, max_seq_length=LENGTH, seed=0, words=True)
-    for batch in [*passed, *endless.take(6)]:
+    shards, reading = _open(tmp_path, words=True), pipeline.Reading(LENGTH, words=True)
+    endless = pipeline.batches([pipeline.MixPart(shards)], reading, batch_size=2, seed=0)
+    for batch in [*pipeline.OnePass(shards, reading, 2), *itertools.islice(endless, 6)]:
         starts = batch["word_starts"]
-        assert (starts.dtype, starts.shape) == (tf.int32, [2, LENGTH])
+        assert (starts.dtype, starts.shape) == (np.int32, (2, LENGTH))
         assert np.array_equal(starts[:, 1], batch["input_ids"][:, 0] % 2)
 
 
 def test_words_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     _write(tmp_path, [3], words=True)
-    shards = pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH)
-    (batch,) = pipeline.one_pass(shards, batch_size=3, max_seq_length=LENGTH)
+    (batch,) = pipeline.OnePass(_open(tmp_path), READING, 3)
     assert set(batch) == {"input_ids", "input_mask", "segment_ids"}
 
 
@@ -121,7 +174,7 @@ def test_wrong_data_is_refused(tmp_path: Path) -> None:
         pipeline.open_shards(str(tmp_path), max_seq_length=16)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match=r"Damaged data: record 2 .*ends inside it"):
         pipeline.open_shards(str(tmp_path), max_seq_length=LENGTH)
 
 

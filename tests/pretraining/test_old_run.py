@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from electra_zh.data import order
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.run import prepare, pretrain
@@ -30,7 +34,22 @@ def _losses(run: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines}
 
 
-def test_it_is_resumed(tmp_path: Path) -> None:
+def _old_runs(counts: Sequence[int], *, seed: int, start: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The order of examples of version 0.1.0."""
+    epoch, skip = divmod(start, sum(counts))
+    while True:
+        generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+        for shard in generator.permutation(len(counts)).tolist():
+            seeds = generator.integers(0, 2**31 - 1, size=2, dtype=np.int32)
+            rows = tf.range(counts[shard])
+            rows = tf.random.experimental.stateless_shuffle(rows, seeds).numpy()[skip:]
+            skip = max(0, skip - counts[shard])
+            yield shard, rows
+        epoch += 1
+
+
+def test_it_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "shuffled_runs", _old_runs)
     run = shutil.copytree(OLD / "run", tmp_path / "run")
     same = shutil.copytree(OLD / "run", tmp_path / "same")
     resumed = _resume(run)
@@ -42,7 +61,9 @@ def test_it_is_resumed(tmp_path: Path) -> None:
     saved = folder.load(str(same))
     state = TrainState(saved.config, saved.vocabulary)
     store = CheckpointStore(saved.checkpoints, keep=1)
-    assert state.restore(store) == 10
+    found = state.restore(store)
+    assert found is not None
+    assert found.step == 10
     shutil.rmtree(saved.checkpoints)
     state.save(store, 10, state={})
     again = _resume(same)

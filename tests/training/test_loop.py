@@ -42,7 +42,7 @@ def _run(
     program: Counter, *, last_step: int = 20, **settings: int
 ) -> tuple[list[Any], list[int], int]:
     calls, acted = [], []
-    inner = loop.make_inner_loop(program, tf.data.Dataset.range(10**6))
+    inner = loop.make_inner_loop(program, iter(np.arange(10**6)))
     actions = [loop.Action(6, lambda step: acted.append(step))]
     with loop.Interrupt() as interrupt:
         step = loop.run(
@@ -77,7 +77,7 @@ def test_nan_names_the_steps() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_between_calls(number: signal.Signals) -> None:
     program = Counter()
-    inner = loop.make_inner_loop(program, tf.data.Dataset.range(10**6))
+    inner = loop.make_inner_loop(program, iter(np.arange(10**6)))
     with loop.Interrupt() as interrupt:
         step = loop.run(
             inner,

@@ -58,12 +58,12 @@ def _load(
     """Returns the batch, and the counts of the tokens [V] in the first examples."""
     length, examples = config.max_seq_length, sum(shard.examples for shard in shards)
     rows = min(max(_POSITIONS // length, 1), examples)
-    batches = pipeline.one_pass(
-        shards, batch_size=rows, max_seq_length=length, words=config.needs_words
-    )
+    reading = pipeline.Reading(length, config.needs_words)
+    most = max(_COUNTED // (rows * length), 1)
     counts = np.zeros(config.model.vocab_size, np.int64)
     batch: Batch | None = None
-    for each in batches.take(max(_COUNTED // (rows * length), 1)):
+    for arrays in pipeline.OnePass(shards, reading, rows, max_batches=most):
+        each = {name: tf.constant(values) for name, values in arrays.items()}
         batch = batch or each
         tokens = tf.boolean_mask(each["input_ids"], _text(objective, each)).numpy()
         counts += np.bincount(tokens, minlength=len(counts))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from electra_zh.data import records
 from electra_zh.data.build import packing, pieces, tfrecord_writer
 from electra_zh.data.build.rows import RowCounts, count_rows, make_rows, row_dtype
+from support.examples import parse_examples
 
 CLS, SEP = 2, 3
 
@@ -49,9 +50,7 @@ def _rows(examples: packing.Examples, length: int, vocabulary: int) -> np.ndarra
 
 
 def _read(path: Path, length: int, compression: str = "") -> dict[str, list[list[int]]]:
-    dataset = tf.data.TFRecordDataset(str(path), compression).batch(1 << 20)
-    decoded = records.decode_batch(dataset.get_single_element(), max_seq_length=length)
-    assert all(values.dtype == tf.int32 for values in decoded.values())
+    decoded = parse_examples(str(path), max_seq_length=length, compression=compression)
     return {name: values.numpy().tolist() for name, values in decoded.items()}
 
 
@@ -153,9 +152,7 @@ def test_words_are_written_beside_the_same_ids(tmp_path: Path, vocabulary: int) 
     )
     path = tmp_path / "a.tfrecord"
     path.write_bytes(tfrecord_writer.encode_rows(rows, words=True))
-    serialized = tf.data.TFRecordDataset(str(path)).batch(1 << 20).get_single_element()
-    decoded = records.decode_batch(serialized, max_seq_length=32, words=True)
-    assert decoded["word_starts"].dtype == tf.int32
+    decoded = parse_examples(str(path), max_seq_length=32, words=True)
     assert decoded["word_starts"].numpy().tolist() == _plain_starts(examples, inside, 32)
     assert _read(path, 32) == _plain(examples, 32)
 

@@ -34,8 +34,8 @@ def words(tmp_path: Path) -> WordSettings:
 
 def _read(folder: Path, *, words: bool) -> list[dict[str, np.ndarray]]:
     shards = pipeline.open_shards(str(folder), max_seq_length=LENGTH, words=words)
-    rows = pipeline.one_pass(shards, batch_size=1, max_seq_length=LENGTH, words=words)
-    return [{name: values[0].numpy() for name, values in row.items()} for row in rows]
+    rows = pipeline.OnePass(shards, pipeline.Reading(LENGTH, words), batch_size=1)
+    return [{name: values[0] for name, values in row.items()} for row in rows]
 
 
 def _cut(tokens: str) -> list[int]:
