@@ -136,7 +136,7 @@ class HealthCheck:
         return sum(map(self._rate, eighths)) / 8 * done
 
     def measure(self, step: int) -> dict[str, float]:
-        """Returns the measures after `step`, and warns of what they show."""
+        """Returns the measures after `step`, and warns of the causes."""
         if self._last[0] != step:
             self._last = step, self._measure()
             self._warn(step, self._last[1])

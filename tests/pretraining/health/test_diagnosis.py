@@ -52,7 +52,7 @@ def _causes(measures: dict[str, float], *, rates: float, **changes: object) -> l
         # On the plateau and blind, but early: any network is so at first.
         (PLATEAU, 0.2),
         (DETECTS | {"masked_lm_gain": -0.1, "disc_auc_tokens": 0.51}, 0.2),
-        # The generator has only begun to learn: fakes are easy, and the discriminator is behind.
+        # The generator has only begun to learn: fakes are easy, and the discriminator lags.
         (DETECTS | {"masked_lm_gain": 0.3, "disc_auc_tokens": 0.53}, 0.35),
         # A masked LM has no discriminator to collapse.
         (HEALTHY | {"effective_rank": 5.0}, 0.8),
