@@ -329,7 +329,7 @@ class _Training:
         )
 
     def _context(self, step: int) -> dict[str, str | float]:
-        """Returns what every line of metrics says about its step."""
+        """Returns the values that every line of metrics has for its step."""
         phase, tokens = self._part.phase, 0
         for part in self._prepared.phases:
             config, done = part.phase.config, step - part.phase.first_step
