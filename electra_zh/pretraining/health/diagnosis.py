@@ -23,7 +23,7 @@ _COPY_ACCURACY, _GAIN, _CLEAR_GAIN = 0.5, 0.1, 0.5
 # The effective rank of a collapsed network is below this, and the AUC of a blind one.
 _RANK, _AUC = 8.0, 0.55
 # Until this sum of learning rates or this step a run is measured at its lines of metrics, too, at
-# most once every so many steps.
+# most once in `_EVERY` steps.
 _EARLY_RATES, _EARLY_STEPS, _EVERY = 0.5, 1000, 50
 
 
