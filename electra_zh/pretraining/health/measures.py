@@ -73,9 +73,10 @@ def _load(
 
 def _measure(objective: Objective, batch: Batch, counts: np.ndarray) -> dict[str, float]:
     output = objective(batch, step=_STEP, training=False)
-    found = {"unigram_entropy": entropy(counts)}
+    by_frequency = -np.log(frequencies(counts))
+    found = {"unigram_entropy": float(by_frequency @ counts / max(counts.sum(), 1))}
     if objective.masked_lm_head is not None:
-        found |= _masked_lm(output.mlm, counts)
+        found |= _masked_lm(output.mlm, by_frequency)
     if output.disc is not None:
         text = tf.cast(_text(objective, batch), tf.float32)
         found["disc_auc_tokens"] = metrics.auc(
@@ -93,7 +94,26 @@ def _text(objective: Objective, batch: Batch) -> tf.Tensor:
     return (batch["input_mask"] > 0) & (ids != special.cls) & (ids != special.sep)
 
 
-def _masked_lm(mlm: MaskedLmOutput, counts: np.ndarray) -> dict[str, float]:
+def frequencies(counts: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of tokens [V] in text of which they are a sample.
+
+    Each is estimated without the token itself (leave one out), so that a small sample does not fit
+    its own text. A token that occurs once has the probability of those that occur once, shared
+    with the unseen ones, whose number is Chao's estimate.
+    """
+    below_2, once, twice = (
+        max(int(np.count_nonzero(each)), 1) for each in (counts < 2, counts == 1, counts == 2)
+    )
+    total = max(int(counts.sum()), 2)
+    rare = min(once + once**2 / (2 * twice), below_2)
+    found: np.ndarray = np.where(
+        counts < 2, once / total / rare, np.maximum(counts - 1, 1) / (total - 1)
+    )
+    return found
+
+
+def _masked_lm(mlm: MaskedLmOutput, by_frequency: np.ndarray) -> dict[str, float]:
+    """Returns the measures of the masked LM; `by_frequency` [V] are the losses of frequencies."""
     masked = mlm.masked
     shown_ids = tf.gather(masked.input_ids, masked.positions, batch_dims=1).numpy()
     ids, used = masked.ids.numpy(), masked.weights.numpy() > 0
@@ -103,7 +123,6 @@ def _masked_lm(mlm: MaskedLmOutput, counts: np.ndarray) -> dict[str, float]:
     if shown.any():
         found["copy_accuracy"] = float(np.mean(likeliest[shown] == ids[shown]))
     if hidden.any():
-        by_frequency = -np.log((counts + 1) / (counts + 1).sum())
         gains = by_frequency[ids] - mlm.losses.numpy()
         found["masked_lm_gain"] = float(np.mean(gains[hidden]))
     return found

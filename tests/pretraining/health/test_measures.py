@@ -94,10 +94,24 @@ def test_gain_and_copies_by_hand() -> None:
     logits = tf.one_hot([3, 6, 0], 8)
     losses = tf.constant([[0.1, 0.5, 9.0]])
     mlm = MaskedLmOutput(tf.constant(0.3), losses, logits, masked)
-    counts = np.array([0, 0, 0, 2, 0, 4, 0, 2])
-    found = measures._masked_lm(mlm, counts)
-    # The frequency of token 5, with one added to every count, is 5 / 16.
-    assert found == {"copy_accuracy": 1.0, "masked_lm_gain": pytest.approx(np.log(16 / 5) - 0.5)}
+    counts = np.array([0, 0, 0, 2, 0, 4, 1, 2])
+    frequencies = measures.frequencies(counts)
+    # Of eight others, three are token 5. By the one that occurs once and the two that occur
+    # twice, a quarter of a token is unseen.
+    np.testing.assert_allclose(frequencies[[3, 5, 6]], [1 / 8, 3 / 8, 1 / 9 / 1.25])
+    found = measures._masked_lm(mlm, -np.log(frequencies))
+    assert found == {"copy_accuracy": 1.0, "masked_lm_gain": pytest.approx(np.log(8 / 3) - 0.5)}
+
+
+def test_frequencies_of_a_small_sample_do_not_fit_it() -> None:
+    generator = np.random.default_rng(0)
+    true = 1 / np.arange(1, 2001)
+    true /= true.sum()
+    for size in (2_000, 20_000, 200_000):
+        counts = np.bincount(generator.choice(2000, size, p=true), minlength=21128)
+        found = -np.log(measures.frequencies(counts)) @ counts / size
+        # The samples' own entropy is 0.45, 0.05 and 0.01 nats below.
+        assert found == pytest.approx(measures.entropy(true), abs=0.1)
 
 
 def test_local_attention_is_seen() -> None:
