@@ -22,6 +22,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data import order, records
+from electra_zh.data.cutting import Cutting
 from electra_zh.data.manifest import find_shards, load_manifest
 from electra_zh.data.shard_records import Damage, Shard, ShardRecords
 from electra_zh.errors import UserError
@@ -63,21 +64,33 @@ def list_shards(folder: str) -> tuple[Shard, ...]:
     return shards
 
 
-def open_shards(folder: str, *, max_seq_length: int, words: bool = False) -> tuple[Shard, ...]:
+def open_shards(
+    folder: str,
+    *,
+    max_seq_length: int,
+    words: bool = False,
+    sentence_ends: tuple[int, ...] = (),
+) -> tuple[Shard, ...]:
     """Returns the shards of a data folder, after checking their format.
 
+    Longer examples are cut into pieces of `max_seq_length`; `sentence_ends` are the ids of tokens
+    that a piece is divided after.
+
     Raises:
-      UserError: as `list_shards`; records of another length, or without the required words.
+      UserError: as `list_shards`; shorter records, or records without the required words.
     """
     shards = list_shards(folder)
     record = record_format(shards)
     length = record.max_seq_length
-    if length != max_seq_length:
+    if length < max_seq_length:
         raise UserError(
             f"The data in {folder} has sequences of length {length}, the run asks for "
-            f"{max_seq_length}. Build the data with --max-seq-length {max_seq_length}, or run "
-            f"with max_seq_length={length}"
+            f"{max_seq_length}. Build the data with --max-seq-length {max_seq_length} (shorter "
+            f"sequences can be cut from it), or run with max_seq_length={length}"
         )
+    if length > max_seq_length:
+        cutting = Cutting(length, max_seq_length, sentence_ends)
+        shards = tuple(shard.cut(cutting) for shard in shards)
     if words and not record.words:
         raise UserError(
             f"The data in {folder} has no words ({records.WORD_STARTS}), which the run needs. "
@@ -119,8 +132,12 @@ class Reading:
 
     def decode(self, shard: ShardRecords, rows: Sequence[int] | np.ndarray) -> Batch:
         """Returns examples of a shard, int32 [n, L] by feature."""
-        names = records.feature_names(words=self.words)
-        return shard.decode(rows, names, max_seq_length=self.max_seq_length)
+        names, cutting = records.feature_names(words=self.words), shard.cutting
+        if cutting is None:
+            return shard.decode(rows, names, max_seq_length=self.max_seq_length)
+        stored, piece = np.divmod(np.asarray(rows, np.int64), cutting.pieces)
+        long = shard.decode(stored, names, max_seq_length=cutting.stored_length)
+        return cutting.cut(long, piece)
 
 
 class MixPart(NamedTuple):

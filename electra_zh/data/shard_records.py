@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh import files
+from electra_zh.data.cutting import Cutting
 from electra_zh.errors import UserError
 
 _CRC_MASK = 0xA282EAD8
@@ -30,8 +31,18 @@ class Shard:
     """One TFRecord file, compressed by gzip or not."""
 
     path: str
-    examples: int
+    examples: int  # several per record where its examples are cut
     gzip: bool = False
+    cutting: Cutting | None = None  # None for examples as they are stored
+
+    @property
+    def records(self) -> int:
+        """Number of records of the file."""
+        return self.examples // (self.cutting.pieces if self.cutting else 1)
+
+    def cut(self, cutting: Cutting) -> Shard:
+        """Returns the shard with each of its examples cut into pieces."""
+        return dataclasses.replace(self, examples=self.examples * cutting.pieces, cutting=cutting)
 
 
 class Damage(NamedTuple):
@@ -84,6 +95,7 @@ class ShardRecords:
           UserError: another number of records than the shard's, or no valid one.
         """
         self._shard, self._on_damage = shard, on_damage
+        self.cutting = shard.cutting
         self._data = _read(shard, lenient=on_damage is not None)
         self._starts: list[int] = []
         self._sizes: list[int] = []
@@ -136,7 +148,7 @@ class ShardRecords:
 
     def _replace(self, valid: list[bool]) -> None:
         """Checks the number of records, and replaces damaged and missing ones by valid ones."""
-        expected, shard = self._shard.examples, self._shard.path
+        expected, shard = self._shard.records, self._shard.path
         if self._on_damage is None or all(valid):
             if len(valid) != expected:
                 raise UserError(

@@ -154,7 +154,10 @@ class PretrainConfig(Settings):
     )
     train_batch_size: int = setting(128, "sequences per step", at_least=1, group="training")
     max_seq_length: int = setting(
-        128, "length of a sequence; must be that of the data", at_least=8, group="training"
+        128,
+        "length of a sequence; longer examples of the data are cut into several",
+        at_least=8,
+        group="training",
     )
     eval_batch_size: int = setting(
         128, "sequences per step of evaluation", at_least=1, group="evaluation and checkpoints"

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.data import pipeline
+from electra_zh.data.cutting import SENTENCE_ENDS
 from electra_zh.data.source import open_data_source
 from electra_zh.errors import UserError
 from electra_zh.pretraining import metrics
@@ -21,17 +22,21 @@ from electra_zh.pretraining.state import restore_objective
 _FIRST_STEP = 2**33
 
 
-def open_shards(config: PretrainConfig, data: str) -> tuple[pipeline.Shard, ...]:
-    """Opens data that must have the length and, if the masking needs them, the words of a run."""
+def open_shards(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
+    """Opens data for a run, with the words that the masking needs; longer examples are cut."""
+    tokens = {token: index for index, token in enumerate(run.vocabulary.tokens)}
     return pipeline.open_shards(
-        data, max_seq_length=config.max_seq_length, words=config.needs_words
+        data,
+        max_seq_length=run.config.max_seq_length,
+        words=run.config.needs_words,
+        sentence_ends=tuple(tokens[token] for token in SENTENCE_ENDS if token in tokens),
     )
 
 
 def open_held_out(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
     """Opens data that must also have the vocabulary and tokenizer of a run."""
     open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
-    return open_shards(run.config, data)
+    return open_shards(run, data)
 
 
 def make_evaluation(

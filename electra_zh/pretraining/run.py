@@ -77,8 +77,14 @@ class PreparedPhase(NamedTuple):
             )
         return (
             f"{f'phase {name}' if name else 'training'}: {config.num_train_steps:,} steps of "
-            f"{config.train_batch_size:,} sequences{settings}, {self.epochs:.2f} epochs"
+            f"{config.train_batch_size:,} sequences{settings}, {self.epochs:.2f} epochs{self.cut}"
         )
+
+    @property
+    def cut(self) -> str:
+        """The cutting of longer examples, as the end of a sentence; empty without."""
+        cutting = self.shards[0].cutting
+        return f", cut from length {cutting.stored_length}" if cutting else ""
 
 
 class PreparedRun(NamedTuple):
@@ -145,8 +151,9 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
     held_out = _find_held_out(run, request.eval_data)
     phases = []
     for phase in run.phases:
-        shards = open_shards(phase.config, data)
-        eval_shards = open_held_out(run.in_phase(phase), held_out) if held_out else None
+        in_phase = run.in_phase(phase)
+        shards = open_shards(in_phase, data)
+        eval_shards = open_held_out(in_phase, held_out) if held_out else None
         phases.append(PreparedPhase(phase, shards, eval_shards))
     return PreparedRun(run, tuple(phases), first_weights)
 
@@ -317,11 +324,12 @@ class _Training:
         if first_step == self._part.phase.first_step > 0:
             what = f"From step {first_step}"
         logging.info(
-            "%s: %.1f M weights, %s; %s examples (%d shards); %d steps of %d are %.2f epochs.",
+            "%s: %.1f M weights, %s; %s examples%s (%d shards); %d steps of %d are %.2f epochs.",
             f"{what}, phase {name}" if name else what,
             sum(variable.shape.num_elements() for variable in variables) / 1e6,
             self._config.precision,
             f"{self._part.examples:,}",
+            self._part.cut,
             len(self._part.shards),
             self._config.num_train_steps,
             self._config.train_batch_size,

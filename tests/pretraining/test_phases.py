@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from absl import logging
@@ -38,7 +39,8 @@ BASE: dict[str, Any] = {
     "save_checkpoints_steps": 2,
     "log_steps": 2,
 }
-MASKED = {"name": "masked", "num_train_steps": 3}
+# Its sequences are cut from those of the data, which have twice the length.
+MASKED = {"name": "masked", "num_train_steps": 3, "max_seq_length": LENGTH // 2}
 DETECTION = {
     "name": "detection",
     "num_train_steps": 4,
@@ -145,8 +147,8 @@ def test_one_folder_and_one_file_of_metrics(job: Path) -> None:
     assert [(line["step"], line["phase"]) for line in train] == [
         *((2, "masked"), (3, "masked"), (4, "detection"), (6, "detection"), (7, "detection"))
     ]
-    # 4 sequences of 32 tokens, then 2.
-    assert [line["tokens"] for line in train] == [256, 384, 448, 576, 640]
+    # 4 sequences of 16 tokens, then 2 of 32.
+    assert [line["tokens"] for line in train] == [128, 192, 256, 384, 448]
     assert "disc_loss" not in train[1]
     assert "disc_loss" in train[2]
     # The schedule begins with the phase: its first step has the peak rate, its last one 0.
@@ -181,7 +183,11 @@ def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPat
     found = run.warm_start.carried_weights(saved, phase, 3)
     before = checkpoints.read(str(job / "run" / "checkpoints" / "ckpt-3"))
     assert {name.partition("/")[0] for name in found.tensors} == {"encoder"}
-    assert all(value.tobytes() == before.model[n].tobytes() for n, value in found.tensors.items())
+    # Positions that the shorter sequences did not train are copies of those that they did.
+    positions = "encoder/embeddings/position_embeddings"
+    rows = np.arange(len(before.model[positions])) % (LENGTH // 2)
+    expected = {**before.model, positions: before.model[positions][rows]}
+    assert all(value.tobytes() == expected[n].tobytes() for n, value in found.tensors.items())
     assert found.slots.keys() == {f"{slot}/{name}" for slot in "mv" for name in found.tensors}
     assert all(value.tobytes() == before.optimizer[n].tobytes() for n, value in found.slots.items())
     text = "\n".join(found.lines)
@@ -220,5 +226,6 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
     request = PretrainRequest(str(job / "data"), str(job / "new"), config=recipe)
     plan = run.prepare(request, {"phases.detection.learning_rate": "2e-4"}).plan()
     shown = [line for line in plan if line.startswith("phase ")]
-    assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 32")
+    assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 16")
+    assert shown[0].endswith("cut from length 32")
     assert "objective=electra, masking=uniform, learning_rate=0.0002" in shown[1]
