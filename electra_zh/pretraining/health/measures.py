@@ -97,7 +97,7 @@ def _text(objective: Objective, batch: Batch) -> tf.Tensor:
 def frequencies(counts: np.ndarray) -> np.ndarray:
     """Returns the probabilities of tokens [V] in text of which they are a sample.
 
-    Each is estimated without the token itself (leave one out), so that a small sample does not fit
+    Each is estimated without the token itself (jackknife), so that a small sample does not fit
     its own text. A token that occurs once has the probability of those that occur once, shared
     with the unseen ones, whose number is Chao's estimate.
     """
