@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import logging as python_logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any, NoReturn
 
 from absl import flags, logging
 
-from electra_zh import __version__
+from electra_zh import __version__, interrupts
 from electra_zh.commands import COMMANDS, load_command
-from electra_zh.commands.command import INTERRUPTED, Call, Command, parse_call
-from electra_zh.errors import InterruptError, UsageError, UserError, did_you_mean
+from electra_zh.commands.command import Call, Command, parse_call
+from electra_zh.errors import UsageError, UserError, did_you_mean
 
 _DESCRIPTION = (
     "Pretrain and fine-tune ELECTRA for Chinese: vocabulary, data, pretraining, evaluation, CLUE."
@@ -46,13 +44,12 @@ def run(words: Sequence[str]) -> int:
     name = _command_name(words)
     command = load_command(name)
     _start_logging()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    interrupts.raise_on_sigterm()
     try:
-        return command.run(parse(name, words[1:]))
-    except InterruptError as error:
-        return _fail(str(error), INTERRUPTED)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        with interrupts.explained():
+            return command.run(parse(name, words[1:]))
+    except interrupts.InterruptError as error:
+        return _fail(str(error), interrupts.EXIT_CODE)
     except UserError as error:
         return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
@@ -129,10 +126,6 @@ def _help() -> str:
     usage = "usage: electra-zh [--help] [--version] COMMAND [settings]"
     explain = "`electra-zh COMMAND --help` explains a command."
     return "\n".join([usage, "", _DESCRIPTION, "", "commands:", *lines, "", explain])
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _start_logging() -> None:

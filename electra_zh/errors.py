@@ -14,10 +14,6 @@ class UsageError(UserError):
     """A mistake in the call of a command: a wrong flag, key or recipe name; exit code 2."""
 
 
-class InterruptError(UserError):
-    """The work was interrupted by Ctrl-C or SIGTERM; exit code 130."""
-
-
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
     by_lower = {option.lower(): option for option in options}

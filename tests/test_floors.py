@@ -16,6 +16,7 @@ FLOORS = {
     "settings": 0,
     "content": 0,
     "files": 0,
+    "interrupts": 0,
     "locks": 0,
     "modules": 0,
     "progress": 0,

@@ -13,9 +13,6 @@ from electra_zh.settings.command_line import CommandLine, check_required
 from electra_zh.settings.declaration import select
 from electra_zh.settings.resolution import find_spellings, short_key
 
-# Exit code after Ctrl-C or SIGTERM, as the shell's for Ctrl-C.
-INTERRUPTED = 130
-
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 

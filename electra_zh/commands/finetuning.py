@@ -6,10 +6,11 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from electra_zh.commands.command import INTERRUPTED, Call, Command, print_plan
+from electra_zh.commands.command import Call, Command, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.interrupts import InterruptError
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _place(found: Found | None) -> str:
 
 
 def finetune(call: Call[Request]) -> int:
-    """Fine-tunes; the exit code is `INTERRUPTED` if a signal stopped it before its end."""
+    """Fine-tunes on tasks; prints the results so far if a signal stops it."""
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     load_tensorflow()
@@ -62,10 +63,13 @@ def finetune(call: Call[Request]) -> int:
     if call.dry_run:
         print_plan(run.prepare(request).lines())
         return 0
-    finished = run.finetune(request)
-    for line in results.report(request.output):
-        print(line)
-    return 0 if finished else INTERRUPTED
+    try:
+        run.finetune(request)
+    except InterruptError:
+        print(*results.report(request.output), sep="\n")
+        raise
+    print(*results.report(request.output), sep="\n")
+    return 0
 
 
 def predict(call: Call[PredictionRequest]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from electra_zh.commands.command import INTERRUPTED, Call, Command, RunSettings, print_plan
+from electra_zh.commands.command import Call, Command, RunSettings, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.request import PretrainRequest
@@ -13,15 +13,16 @@ from electra_zh.settings import setting
 
 
 def pretrain(call: Call[PretrainRequest]) -> int:
-    """Pretrains; the exit code is `INTERRUPTED` if a signal stopped it before its last step."""
+    """Pretrains a model."""
     load_tensorflow()
     from electra_zh.pretraining import run
 
     prepared = run.prepare(call.settings, call.overrides)
     if call.dry_run:
         print_plan(prepared.plan())
-        return 0
-    return 0 if run.pretrain(prepared) else INTERRUPTED
+    else:
+        run.pretrain(prepared)
+    return 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

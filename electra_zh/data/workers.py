@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from electra_zh import files
-from electra_zh.errors import InterruptError, UserError
+from electra_zh import files, interrupts
+from electra_zh.errors import UserError
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -24,8 +24,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 # Called with the amount of work done since the last call.
 OnProgress = Callable[[int], None]
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Runner(Protocol):
@@ -48,25 +46,19 @@ class StoppedError(UserError):
     """Work that stopped before its end; finished tasks are kept."""
 
 
-class InterruptedWorkError(StoppedError, InterruptError):
-    """Work that was interrupted by Ctrl-C or SIGTERM."""
-
-
 @contextlib.contextmanager
 def interruptible(
-    advice: str = "Finished work is kept; run the same command again to resume.",
+    advice: str = f"Finished work is kept; {interrupts.RESUME}",
 ) -> Iterator[None]:
-    """Turns Ctrl-C, SIGTERM and errors of the operating system into errors of one line.
+    """Turns signals and errors of the operating system into errors of one line, with advice.
 
     Raises:
-      StoppedError: one of these occurred, or work stopped; with the advice to the user.
+      InterruptError: Ctrl-C or SIGTERM.
+      StoppedError: an error of the operating system, or work that stopped.
     """
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
     try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedWorkError(f"Interrupted. {advice}") from None
+        with interrupts.explained(advice):
+            yield
     except StoppedError as error:
         raise StoppedError(f"{error}. {advice}") from None
     except UserError:
@@ -76,9 +68,6 @@ def interruptible(
         if line is None:
             raise
         raise StoppedError(f"{line}. {advice}") from None
-    finally:
-        if in_main:
-            signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def count_processors() -> int:
@@ -118,7 +107,7 @@ def run_tasks(
 
     others = multiprocessing.active_children()
     # No process starts with the signals unblocked, so none reacts to them as its parent would.
-    with signals_blocked(*_STOP_SIGNALS):
+    with interrupts.blocked(*interrupts.SIGNALS):
         pool = ProcessPoolExecutor(processes, _context(), _start_worker, (work,))
         futures = [pool.submit(_do, task) for task in tasks]
         workers = [each for each in multiprocessing.active_children() if each not in others]
@@ -141,16 +130,6 @@ def run_counted(work: Callable[[Task, OnProgress], Result], task: Task) -> tuple
     """Does a task in a worker; returns its result and the progress that it reported."""
     done: list[int] = []
     return work(task, done.append), sum(done)
-
-
-@contextlib.contextmanager
-def signals_blocked(*signals: signal.Signals) -> Iterator[None]:
-    """Blocks signals, for processes and threads that are started in the block and inherit that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _context() -> Any:
@@ -177,7 +156,7 @@ def _start_worker(work: Callable[..., Any]) -> None:
     # Ctrl-C reaches the whole process group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

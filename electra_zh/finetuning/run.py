@@ -27,7 +27,7 @@ from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
 from electra_zh.finetuning.request import Request
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
-from electra_zh.training.loop import Interrupt
+from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 
 
 class ModelPlan(NamedTuple):
@@ -111,14 +111,15 @@ def prepare(request: Request) -> Prepared:
     return Prepared(pretrained, plans, jobs, data)
 
 
-def finetune(request: Request) -> bool:
-    """Trains all trials that are not finished; returns False after a signal.
+def finetune(request: Request) -> None:
+    """Trains all trials that are not finished.
 
     Raises:
       UserError: as in `prepare`; nothing has been written then.
+      InterruptError: a signal came; finished trials and a checkpoint of the others are saved.
     """
     pretrained, plans, jobs, data = prepare(request)
-    with locks.locked(request.output), Interrupt() as interrupt:
+    with locks.locked(request.output), StopRequest() as stop:
         for each in plans:
             if not jobs[each.name]:
                 logging.info("%s is finished.", each.name)
@@ -127,12 +128,10 @@ def finetune(request: Request) -> bool:
                 files.make_dirs(folder)
                 identity = _identity(request, each, pretrained)
                 files.write_json(files.join(folder, "task.json"), identity)
-                _train(jobs[each.name], folder, pretrained, data.pop(each.name), interrupt)
+                _train(jobs[each.name], folder, pretrained, data.pop(each.name), stop)
             results.summarise(request.output, pretrained)
-            if interrupt.signal_name is not None:
-                logging.info("%s: saved. Rerun the command to resume.", interrupt.signal_name)
-                return False
-    return True
+            if stop.is_set:
+                raise InterruptError(f"Finished trials and a checkpoint are saved; {RESUME}")
 
 
 def plan(request: Request) -> list[ModelPlan]:
@@ -239,7 +238,7 @@ def _train(
     folder: str,
     pretrained: Pretrained,
     data: Mapping[str, TaskData],
-    interrupt: Interrupt,
+    stop: StopRequest,
 ) -> None:
     """Runs the trials of a model; returns early after a signal."""
     name = folder.rpartition("/")[2]
@@ -248,7 +247,7 @@ def _train(
         trials = Trials(pretrained, name, bound)
         for job in same:
             files.make_dirs(job.folder)
-            result = trials.run(job.seed, job.folder, interrupt, setting=setting.values)
+            result = trials.run(job.seed, job.folder, stop, setting=setting.values)
             if result is None:
                 return
             finished = [*results.read_trials(folder), {**result, "folder": job.folder}]

@@ -22,12 +22,12 @@ from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Training
+from electra_zh.interrupts import StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.training import checkpoints, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
-from electra_zh.training.loop import Interrupt
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.schedules import layerwise_factors
 
@@ -229,7 +229,7 @@ class TaskTrainer:
         seed: int,
         folder: str,
         evaluate: Callable[[], Mapping[str, float]],
-        interrupt: Interrupt,
+        stop: StopRequest,
         show: progress.Show = progress.show,
         steps_per_call: int = 0,
     ) -> TrialResult:
@@ -239,7 +239,7 @@ class TaskTrainer:
           seed: random seed of the heads' weights, the order of the examples and dropout.
           folder: the trial's folder.
           evaluate: returns each task's dev score.
-          interrupt: checked between calls of the loop.
+          stop: checked between calls of the loop.
           show: shows progress.
           steps_per_call: as in `loop.run`.
 
@@ -248,7 +248,7 @@ class TaskTrainer:
         """
         trial = _Trial(self, seed, folder, evaluate)
         with show(self._what, total=self.num_train_steps, unit="step", initial=trial.step) as bar:
-            return trial.run(interrupt, bar, steps_per_call)
+            return trial.run(stop, bar, steps_per_call)
 
     def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
         """Takes one step and returns the summed loss of the batch's groups."""
@@ -280,7 +280,7 @@ class _Trial:
         self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
         self._seconds, self._examples = 0.0, 0
 
-    def run(self, interrupt: Interrupt, bar: progress.Bar, steps_per_call: int) -> TrialResult:
+    def run(self, stop: StopRequest, bar: progress.Bar, steps_per_call: int) -> TrialResult:
         """Runs epochs to the end, an early stop or a signal; a checkpoint is saved at a signal.
 
         A signal in the last step of an epoch comes after its evaluation, so a checkpoint of an
@@ -289,18 +289,17 @@ class _Trial:
         trainer = self._trainer
         saved = time.monotonic()
         while self.step < trainer.num_train_steps and not self._stopped_early():
-            self._epoch(interrupt, bar, steps_per_call)
-            stop = interrupt.signal_name is not None
-            if stop or time.monotonic() - saved > _SAVE_SECONDS:
+            self._epoch(stop, bar, steps_per_call)
+            if stop.is_set or time.monotonic() - saved > _SAVE_SECONDS:
                 trainer.state.save(self._store, self.step)
                 saved = time.monotonic()
-            if stop:
+            if stop.is_set:
                 return self._result(finished=False)
         if self._dev:
             trainer.state.take_best()
         return self._result(finished=True)
 
-    def _epoch(self, interrupt: Interrupt, bar: progress.Bar, steps_per_call: int) -> None:
+    def _epoch(self, stop: StopRequest, bar: progress.Bar, steps_per_call: int) -> None:
         """Runs the rest of an epoch, and evaluates at its end."""
         per_epoch = self._trainer.epoch_steps
         epoch, done = divmod(self.step, per_epoch)
@@ -332,7 +331,7 @@ class _Trial:
             last_step=min((epoch + 1) * per_epoch, self._trainer.num_train_steps),
             actions=[loop.Action(per_epoch, end_epoch)],
             on_call=on_call,
-            interrupt=interrupt,
+            stop=stop,
             steps_per_call=steps_per_call,
         )
 

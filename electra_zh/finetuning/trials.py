@@ -17,7 +17,7 @@ from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Split
 from electra_zh.finetuning.trainer import TaskTrainer
-from electra_zh.training.loop import Interrupt
+from electra_zh.interrupts import StopRequest
 
 
 class Trials:
@@ -102,14 +102,12 @@ class Trials:
         )
 
     def run(
-        self, seed: int, folder: str, interrupt: Interrupt, *, setting: Mapping[str, str]
+        self, seed: int, folder: str, stop: StopRequest, *, setting: Mapping[str, str]
     ) -> dict[str, Any] | None:
         """Runs one trial and writes its predictions; its result, or None after a signal."""
         start = time.monotonic()
         self._last_dev = {}
-        trial = self.trainer.run(
-            seed=seed, folder=folder, evaluate=self._dev_scores, interrupt=interrupt
-        )
+        trial = self.trainer.run(seed=seed, folder=folder, evaluate=self._dev_scores, stop=stop)
         if not trial.finished:
             return None
         if trial.best_epoch != len(trial.dev):

@@ -13,6 +13,7 @@ from absl import logging
 from electra_zh import files, locks, progress
 from electra_zh.data import order, pipeline
 from electra_zh.data.source import open_data_source
+from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
@@ -174,10 +175,11 @@ def _find_held_out(run: Run, given: str | None) -> str | None:
     return given or run.eval_data
 
 
-def pretrain(prepared: PreparedRun) -> bool:
+def pretrain(prepared: PreparedRun) -> None:
     """Trains a run to its last step, resuming from its newest checkpoint.
 
-    Returns True if the run reached its last step, False after SIGINT or SIGTERM.
+    Raises:
+      InterruptError: a signal came before; a checkpoint is saved.
     """
     run, total = prepared.run, prepared.run.last_step
     with locks.locked(run.folder):
@@ -186,24 +188,17 @@ def pretrain(prepared: PreparedRun) -> bool:
         if first_step >= total:
             what = "The run in %s is finished: it has done its %d steps."
             logging.info(what, run.folder, first_step)
-            return True
-        with loop.Interrupt() as interrupt:
+            return
+        with StopRequest() as stop:
             run.save()
             if prepared.first_weights is not None:
                 # With a checkpoint of them the run does not need their source any more.
                 prepared.first_weights.assign(training.state)
                 training.save(0)
-            last_step = training.run(first_step, interrupt)
+            last_step = training.run(first_step, stop)
     if last_step < total:
-        logging.info(
-            "%s: saved at step %d of %d. Rerun the command to resume.",
-            interrupt.signal_name,
-            last_step,
-            total,
-        )
-        return False
+        raise InterruptError(f"Saved at step {last_step} of {total}; {RESUME}")
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
-    return True
 
 
 class _Training:
@@ -268,23 +263,23 @@ class _Training:
             )
         return found.step
 
-    def run(self, first_step: int, interrupt: loop.Interrupt) -> int:
+    def run(self, first_step: int, stop: StopRequest) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
         log = MetricsLog(self._run.folder, resume_step=first_step, context=self._context)
         step, total = first_step, self._run.last_step
         with progress.show("pretrain", total=total, unit="step", initial=step) as bar:
             for part in self._prepared.phases:
-                if part.phase.last_step <= step or interrupt.signal_name is not None:
+                if part.phase.last_step <= step or stop.is_set:
                     continue
                 if part is not self._part:
                     self._enter(part)
                     self._carry_over(step)
                     self._run.in_phase(part.phase).save()
-                step = self._run_phase(step, log, bar, interrupt)
+                step = self._run_phase(step, log, bar, stop)
         return step
 
     def _run_phase(
-        self, first_step: int, log: MetricsLog, bar: progress.Bar, interrupt: loop.Interrupt
+        self, first_step: int, log: MetricsLog, bar: progress.Bar, stop: StopRequest
     ) -> int:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
@@ -300,7 +295,7 @@ class _Training:
             last_step=phase.last_step,
             actions=self._actions(log, reporter, health),
             on_call=reporter.add,
-            interrupt=interrupt,
+            stop=stop,
             steps_per_call=self._config.iterations_per_loop,
         )
         if last_step < phase.last_step:

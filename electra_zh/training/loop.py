@@ -11,16 +11,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-import signal
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import UserError
+from electra_zh.interrupts import StopRequest
 
 # A NamedTuple of float32 tensors (or of such NamedTuples) that are summed over steps.
 Sums = Any
@@ -86,31 +85,6 @@ class Action:
     run: Callable[[int], object]  # called with the step's number, after that step
 
 
-class Interrupt:
-    """Turns SIGINT and SIGTERM into a request to stop after the running call.
-
-    A second signal stops at once (as KeyboardInterrupt).
-    """
-
-    def __init__(self) -> None:
-        self.signal_name: str | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.signal_name is not None:
-            raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
-
-
 def run(
     inner: Callable[[int], Sums],
     *,
@@ -118,7 +92,7 @@ def run(
     last_step: int,
     actions: list[Action],
     on_call: Callable[[int, int, Sums], None],
-    interrupt: Interrupt,
+    stop: StopRequest,
     steps_per_call: int = 0,
 ) -> int:
     """Runs the steps first_step + 1 to last_step and returns the last step that was done.
@@ -129,14 +103,14 @@ def run(
       last_step: steps to have done at the end.
       actions: run in this order after the steps that they name.
       on_call: called after each call with (first step, last step, sums), before the actions.
-      interrupt: checked between calls; when it is set, the loop returns early.
+      stop: checked between calls; when it is set, the loop returns early.
       steps_per_call: the most steps of one call; 0 fits them to about a second.
 
     Raises:
       UserError: a sum is NaN or infinite; the message names the steps.
     """
     step, fitted = first_step, 1
-    while step < last_step and interrupt.signal_name is None:
+    while step < last_step and not stop.is_set:
         to_action = min(action.every - step % action.every for action in actions)
         count = min(steps_per_call or fitted, to_action, last_step - step)
         start = time.perf_counter()

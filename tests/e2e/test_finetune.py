@@ -293,7 +293,7 @@ def test_an_interrupted_group_resumes_with_its_unfinished_tasks(
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
     assert process.returncode == 130, errors.decode()
-    assert "SIGTERM: saved" in errors.decode()
+    assert "Interrupted. Finished trials and a checkpoint are saved" in errors.decode()
     assert (output / "afqmc/trial-0/result.json").exists()
     assert not (output / "csl/trial-0/result.json").exists()
     result = finetune(job, clue.data, output, *words)

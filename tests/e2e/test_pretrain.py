@@ -72,7 +72,7 @@ def _interrupted(job: Job, run: str) -> int:
     finally:
         process.kill()
     if process.returncode == 130:
-        assert "SIGTERM: saved at step" in errors
+        assert "Interrupted. Saved at step" in errors
     return process.returncode
 
 

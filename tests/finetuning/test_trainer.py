@@ -21,10 +21,10 @@ from electra_zh.finetuning.predict import Predictor
 from electra_zh.finetuning.tasks import Training
 from electra_zh.finetuning.trainer import TaskTrainer, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
+from electra_zh.interrupts import StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.training import loop
-from electra_zh.training.loop import Interrupt
 from support.tuning import make_classification, make_start, make_texts
 
 START = make_start()
@@ -52,25 +52,25 @@ class Fixture:
 
     def run(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> TrialResult:
         folder.mkdir(exist_ok=True)
-        interrupt = Interrupt()
+        stop = StopRequest()
         if stop_after is not None:
-            self._stop_after(interrupt, stop_after)
+            self._stop_after(stop, stop_after)
         return self.trainer.run(
             seed=seed,
             folder=str(folder),
             evaluate=self.evaluate,
-            interrupt=interrupt,
+            stop=stop,
             show=progress.silent,
             steps_per_call=0 if stop_after is None else 1,
         )
 
-    def _stop_after(self, interrupt: Interrupt, steps: int) -> None:
+    def _stop_after(self, stop: StopRequest, steps: int) -> None:
         """Lets a signal come during the step after `steps`."""
         step, count = self.trainer.train_step, itertools.count()
 
         def train_step(task: str, groups: np.ndarray) -> tf.Tensor:
             if next(count) == steps:
-                interrupt.signal_name = "SIGTERM"
+                stop.is_set = True
             return step(task, groups)
 
         self.trainer.train_step = train_step  # type: ignore[method-assign]
@@ -204,7 +204,7 @@ def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
         seed=0,
         folder=str(tmp_path),
         evaluate=lambda: {"texts": 1.0, "other": 2.0},
-        interrupt=Interrupt(),
+        stop=StopRequest(),
         show=progress.silent,
     )
     assert result.dev == [1.5]

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.errors import UserError
+from electra_zh.interrupts import StopRequest
 from electra_zh.training import loop
 
 
@@ -44,14 +45,14 @@ def _run(
     calls, acted = [], []
     inner = loop.make_inner_loop(program, iter(np.arange(10**6)))
     actions = [loop.Action(6, lambda step: acted.append(step))]
-    with loop.Interrupt() as interrupt:
+    with StopRequest() as stop:
         step = loop.run(
             inner,
             first_step=0,
             last_step=last_step,
             actions=actions,
             on_call=lambda first, last, sums: calls.append((first, last, float(sums.steps))),
-            interrupt=interrupt,
+            stop=stop,
             **settings,
         )
     return calls, acted, step
@@ -78,17 +79,17 @@ def test_nan_names_the_steps() -> None:
 def test_a_signal_stops_between_calls(number: signal.Signals) -> None:
     program = Counter()
     inner = loop.make_inner_loop(program, iter(np.arange(10**6)))
-    with loop.Interrupt() as interrupt:
+    with StopRequest() as stop:
         step = loop.run(
             inner,
             first_step=0,
             last_step=20,
             actions=[loop.Action(20, lambda step: None)],
             on_call=lambda first, last, sums: os.kill(os.getpid(), number) if last == 5 else None,
-            interrupt=interrupt,
+            stop=stop,
             steps_per_call=5,
         )
     assert step == 5
     assert int(program.step) == 5
-    assert interrupt.signal_name == number.name
+    assert stop.is_set
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

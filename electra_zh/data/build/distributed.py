@@ -28,7 +28,7 @@ from absl import logging
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from electra_zh import __version__, files
+from electra_zh import __version__, files, interrupts
 from electra_zh.data import workers
 from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
 from electra_zh.errors import UserError
@@ -71,7 +71,7 @@ def _local_client(processes: int) -> Iterator[distributed.Client]:
         # Ctrl-C reaches the whole process group, but this process ends its workers. They inherit
         # the blocked signal from the threads started here; the resource tracker would unblock it.
         resource_tracker.ensure_running()
-        with workers.signals_blocked(signal.SIGINT):
+        with interrupts.blocked(signal.SIGINT):
             cluster = distributed.LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,

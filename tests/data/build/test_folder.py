@@ -11,8 +11,8 @@ import pytest
 from electra_zh.data.build import shards
 from electra_zh.data.build.run import build
 from electra_zh.data.build.settings import WORK
-from electra_zh.data.workers import StoppedError
 from electra_zh.errors import UserError
+from electra_zh.interrupts import InterruptError
 from electra_zh.text.vocabulary import Vocabulary
 from support.building import contents, make_settings
 
@@ -34,7 +34,7 @@ def test_a_finished_folder_is_replaced_only_when_asked(
 
     with monkeypatch.context() as patch:
         patch.setattr(shards, "plan_shards", stop)
-        with pytest.raises(StoppedError):
+        with pytest.raises(InterruptError):
             build(other)
     # The old data is complete until the new data is.
     assert {name: data for name, data in contents(output).items() if WORK not in name} == before

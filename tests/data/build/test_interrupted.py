@@ -22,6 +22,7 @@ from electra_zh.data.documents import TextUnit
 from electra_zh.data.manifest import MANIFEST, load_manifest
 from electra_zh.data.workers import OnProgress, StoppedError
 from electra_zh.errors import UserError
+from electra_zh.interrupts import InterruptError
 from support.building import contents, make_settings
 
 
@@ -54,7 +55,7 @@ def test_a_second_call_resumes(
 
     monkeypatch.setattr(units, "build_unit", unit)
     monkeypatch.setattr(shards, "write_shard", shard)
-    with pytest.raises(StoppedError, match=r"^Interrupted\. Finished work is kept"):
+    with pytest.raises(InterruptError, match=r"^Interrupted\. Finished work is kept"):
         build(settings)
     assert not (output / MANIFEST).exists()
     with pytest.raises(UserError, match=r"is unfinished\. Run the same build-data command"):
@@ -83,7 +84,7 @@ def test_units_that_lost_rows_are_done_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(shards, "plan_shards", stop)
-        with pytest.raises(StoppedError):
+        with pytest.raises(InterruptError):
             build(settings)
     rows = sorted((output / WORK).glob("*.rows"))
     rows[0].write_bytes(rows[0].read_bytes()[:-1])
@@ -98,11 +99,13 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
     script = "\n".join(
         [
             "import signal",
+            "from electra_zh import interrupts",
             "from electra_zh.data.build.run import build",
             "from electra_zh.data.build.settings import BuildSettings",
             "from electra_zh.errors import UserError",
             # A shell starts its background jobs, tests too, with Ctrl-C ignored.
             "signal.signal(signal.SIGINT, signal.default_int_handler)",
+            "interrupts.raise_on_sigterm()",
             *before,
             "try:",
             f"    build(BuildSettings(**{values!r}))",

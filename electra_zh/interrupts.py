@@ -1,0 +1,80 @@
+"""Being stopped by Ctrl-C or SIGTERM, in one way for all commands.
+
+Both signals raise KeyboardInterrupt where the process is (`raise_on_sigterm`). Work that must reach
+the end of a step first holds them in a `StopRequest`, and asks it between steps. `explained` turns
+the exception into an error that says what is kept, and the command line ends with exit code 130.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from electra_zh.errors import UserError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# As the shell's for Ctrl-C.
+EXIT_CODE = 130
+RESUME = "run the same command again to resume."
+
+
+class InterruptError(UserError):
+    """The work was interrupted by Ctrl-C or SIGTERM; exit code 130."""
+
+    def __init__(self, advice: str = "") -> None:
+        super().__init__(f"Interrupted. {advice}".rstrip())
+
+
+class StopRequest:
+    """A request to stop at the next step's end, made by a signal inside the `with` block.
+
+    A second signal stops at once (as KeyboardInterrupt).
+
+    Attributes:
+      is_set: a signal has come.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in SIGNALS:
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.is_set:
+            raise KeyboardInterrupt
+        self.is_set = True
+
+
+def raise_on_sigterm() -> None:
+    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def explained(advice: str = "") -> Iterator[None]:
+    """Turns a KeyboardInterrupt into an InterruptError with advice to the user."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptError(advice) from None
+
+
+@contextlib.contextmanager
+def blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Blocks signals, for processes and threads that are started in the block and inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
