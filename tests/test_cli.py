@@ -91,6 +91,16 @@ def test_overrides_are_passed_on_under_their_names() -> None:
     words = ["--model", "m", "--task", "t", "--data", "d", "--output", "o"]
     call = _call("finetune", *words, "--batch-size", "8", "tnews.seed=1", "training.dropout=0")
     assert call.overrides == {"train_batch_size": "8", "tnews.seed": "1", "dropout": "0"}
+
+
+def test_an_override_may_be_of_one_phase() -> None:
+    words = ("--data", "d", "--output", "o", "phases.long.mask_prob=0.2", "hidden_size=8")
+    call = _call("pretrain", *words, "phases.long.model.hidden_dropout_prob=0")
+    assert call.overrides == {
+        "phases.long.mask_prob": "0.2",
+        "hidden_size": "8",
+        "phases.long.model.hidden_dropout_prob": "0",
+    }
     call = _call("pretrain", "--data", "d", "--output", "o", "model=tiny", "--hidden-size", "8")
     assert call.overrides == {"model": "tiny", "hidden_size": "8"}
 

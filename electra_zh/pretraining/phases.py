@@ -81,7 +81,9 @@ def resolve_phases(
     """
     listed = _listed(recipe)
     found: dict[str, Resolved[PretrainConfig]] = {}
-    for index, (name, given) in enumerate(_split(overrides, list(listed), recipe).items()):
+    for index, (name, given) in enumerate(
+        _split(overrides, list(listed), f"recipe {recipe}").items()
+    ):
         values = listed[name]
         if name and not {"num_train_steps"} & {*values, *given}:
             raise UserError(f"Recipe {recipe}: phase {name} has no num_train_steps: add it")
@@ -95,16 +97,19 @@ def resolve_phases(
             init=init,
             phase=Layer(f"phase {name}", values),
         )
-        seed = resolved.settings.seed + index * _SEED_STRIDE
-        settings = dataclasses.replace(resolved.settings, seed=seed)
-        found[name] = dataclasses.replace(resolved, settings=settings)
+        if index:
+            seed = resolved.settings.seed + index * _SEED_STRIDE
+            settings = dataclasses.replace(resolved.settings, seed=seed)
+            origins = {**resolved.origins, "seed": f"phase {name}"}
+            resolved = dataclasses.replace(resolved, settings=settings, origins=origins)
+        found[name] = resolved
     _check_models({name: each.settings for name, each in found.items()}, recipe)
     return found
 
 
 def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tuple[Phase, ...]:
     """Returns the phases of a run with overrides, which are for all or for one."""
-    given = _split(overrides, [phase.name for phase in phases], "of the run")
+    given = _split(overrides, [phase.name for phase in phases], "the run")
     changed = []
     for index, phase in enumerate(phases):
         config = override(phase.config, given[phase.name])
@@ -154,7 +159,7 @@ def _listed(recipe: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _split(
-    overrides: Mapping[str, Any], names: Sequence[str], recipe: str
+    overrides: Mapping[str, Any], names: Sequence[str], where: str
 ) -> dict[str, dict[str, Any]]:
     """Returns the overrides of each phase by its name: those for all, then its own."""
     common = {key: value for key, value in overrides.items() if not key.startswith("phases.")}
@@ -166,7 +171,7 @@ def _split(
         elif key not in common:
             known = f"its phases are {', '.join(names)}" if any(names) else "it has no phases"
             hint = did_you_mean(match[1], names) if match else " Write phases.NAME.key=value."
-            raise UsageError(f"{key} names no phase of recipe {recipe}: {known}.{hint}")
+            raise UsageError(f"{key} names no phase of {where}: {known}.{hint}")
     return found
 
 
