@@ -15,7 +15,6 @@ from electra_zh.settings import (
     Layer,
     Resolved,
     Settings,
-    build_settings,
     load_recipe,
     resolution,
     setting,
@@ -27,13 +26,6 @@ from electra_zh.training.schedules import SCHEDULES
 def _objective(text: str) -> str:
     """Returns the objective that `electra_objective=true` or `false` means; other text as it is."""
     return {"true": "electra", "false": "masked_lm"}.get(text.lower(), text)
-
-
-def _respelled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns values of a YAML or JSON file, with `objective` for the older `electra_objective`."""
-    key = "electra_objective"
-    rest = {name: value for name, value in values.items() if name != key}
-    return {"objective": _objective(str(values[key])), **rest} if key in values else rest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,7 +226,7 @@ class PretrainConfig(Settings):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> PretrainConfig:
         """Builds the settings from nested plain values, checked; `where` names their origin."""
-        return build_settings(cls, _respelled(values), where=where)
+        return resolution.resolve(cls, [Layer(where, values)], where=where).settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +275,7 @@ def resolve(
       UsageError: an unknown recipe or key.
       UserError: a value that is not allowed.
     """
-    values = _respelled(load_recipe(recipe, kind="pretrain"))
+    values = load_recipe(recipe, kind="pretrain")
     values.pop("phases", None)
     overrides = dict(overrides)
     model = overrides.pop("model", values.pop("model", None))
@@ -303,7 +295,7 @@ def resolve(
     if depth:
         layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
     if phase is not None:
-        layers.append(phase._replace(values=_respelled(phase.values)))
+        layers.append(phase)
     resolved = resolution.resolve(PretrainConfig, [*layers, Layer(COMMAND_LINE, overrides)])
     if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(

@@ -66,9 +66,7 @@ def read_value(field: dataclasses.Field[Any], hint: Any, value: Any, what: str) 
       UserError: the value does not have the type.
     """
     declaration = declaration_of(field)
-    if declaration is not None and declaration.parse is not None and isinstance(value, str):
-        value = declaration.parse(value)
-    return coerce(value, hint, what)
+    return coerce(value if declaration is None else declaration.parsed(value), hint, what)
 
 
 def coerce(value: Any, declared: Any, what: str) -> Any:

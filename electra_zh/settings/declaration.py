@@ -48,6 +48,12 @@ class Declaration:
     # Converts text to the value, for types other than those of `coerce`; raises UserError.
     parse: Callable[[str], Any] | None = None
 
+    def parsed(self, value: Any) -> Any:
+        """Returns a value after `parse`, if it is text, or YAML's true or false for a word."""
+        if self.parse is None or not isinstance(value, str | bool):
+            return value
+        return self.parse(str(value))
+
     def allowed(self) -> tuple[str, ...]:
         """Returns the allowed words; empty where any value is."""
         return tuple(self.choices() if callable(self.choices) else self.choices)

@@ -164,9 +164,7 @@ def _convert(setting: Setting | None, hint: Any, key: str, value: Any) -> Any:
     declaration = setting.declaration
     if section_class(setting.type) is not None:
         return None if declaration.plain and str(value).lower() == "none" else value
-    if declaration.parse is not None and isinstance(value, str):
-        value = declaration.parse(value)
-    value = coerce(value, setting.type, setting.name)
+    value = coerce(declaration.parsed(value), setting.type, setting.name)
     declaration.check(setting.name, value)
     return value
 

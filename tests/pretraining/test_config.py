@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from electra_zh.errors import UsageError, UserError
@@ -33,6 +35,16 @@ def test_every_recipe_resolves(name: str) -> None:
     settings = _resolve(name)
     assert settings.model.vocab_size == 1000
     assert PretrainConfig.from_dict(settings.to_dict(), where="x") == settings
+
+
+@pytest.mark.parametrize(("old", "objective"), [(True, "electra"), (False, "masked_lm")])
+def test_the_older_spelling_of_the_objective(old: bool, objective: str, tmp_path: Path) -> None:
+    values = {name: each for name, each in _resolve().to_dict().items() if name != "objective"}
+    found = PretrainConfig.from_dict({**values, "electra_objective": old}, where="x")
+    assert found.objective == objective
+    recipe = tmp_path / "old.yaml"
+    recipe.write_text(f"include: nano\nelectra_objective: {str(old).lower()}\n")
+    assert _resolve(str(recipe)).objective == objective
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
