@@ -108,20 +108,17 @@ def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
         for task, settings in unit["tasks"].items():
             if trials:
                 key = task if len(unit["tasks"]) == 1 else f"{task} ({name})"
-                found[key] = {
-                    "task": task,
-                    "unit": name,
-                    **_summary(task, settings, unit, trials, output),
-                }
-    summary = {
+                summary = _summary(task, settings, unit, trials, output)
+                found[key] = {"task": task, **summary}
+    result = {
         "version": __version__,
         "model": pretrained.path,
         "size": size_name(pretrained.model),
         "from_scratch": not pretrained.checkpoint,
         "tasks": found,
     }
-    files.write_json(files.join(output, RESULTS), summary)
-    return summary
+    files.write_json(files.join(output, RESULTS), result)
+    return result
 
 
 def _summary(

@@ -10,8 +10,7 @@ import numpy as np
 from absl import logging
 
 from electra_zh import files
-from electra_zh.finetuning import model as models
-from electra_zh.finetuning import results
+from electra_zh.finetuning import model, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
@@ -152,4 +151,4 @@ class Trials:
 
     def save_model(self, folder: str) -> None:
         """Writes the model of the trial that was run last."""
-        models.save(folder, self._pretrained, self._kinds, self.trainer.model)
+        model.save(folder, self._pretrained, self._kinds, self.trainer.model)

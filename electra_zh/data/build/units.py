@@ -25,8 +25,9 @@ from electra_zh.data.build.held_out import DocumentSplitter
 from electra_zh.data.build.pieces import INSIDE_WORD, TokenStream, token_stream
 from electra_zh.data.build.settings import TRAIN
 from electra_zh.data.workers import OnProgress
-from electra_zh.text import tokenizer as tokenizers
-from electra_zh.text.words import segmenter as words
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
+from electra_zh.text.words.base import Segmenter
+from electra_zh.text.words.segmenter import begins_word, make_segmenter
 
 SEGMENT_BYTES = 32 << 20
 # Kinds of unknown characters that are remembered per unit: far more than are shown.
@@ -34,8 +35,8 @@ _UNKNOWNS = 2000
 _COUNTS = "unit-{:06d}.json"
 
 # A process makes each of them once, and forked workers share it.
-_make_tokenizer = functools.lru_cache(maxsize=1)(tokenizers.make_tokenizer)
-_make_segmenter = functools.lru_cache(maxsize=1)(words.make_segmenter)
+_make_tokenizer = functools.lru_cache(maxsize=1)(make_tokenizer)
+_make_segmenter = functools.lru_cache(maxsize=1)(make_segmenter)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +136,8 @@ def most_common(counts: Mapping[str, int], number: int) -> dict[str, int]:
 
 def _tokenize(
     text: str,
-    tokenizer: tokenizers.Tokenizer,
-    segmenter: words.Segmenter | None,
+    tokenizer: Tokenizer,
+    segmenter: Segmenter | None,
     context: BuildContext,
     numbers: Counter[str],
 ) -> TokenStream:
@@ -145,7 +146,7 @@ def _tokenize(
     starts = None
     if segmenter is not None:
         in_text = segmenter.starts(text, tokenized.codepoints)
-        starts = words.begins_word(in_text, tokenizer.find_firsts(text, tokenized, in_text))
+        starts = begins_word(in_text, tokenizer.find_firsts(text, tokenized, in_text))
     numbers["characters"] += len(text) - (len(tokenized.line_ends) - 1)
     numbers["lines"] += int(np.count_nonzero(np.diff(tokenized.line_ends, prepend=0)))
     settings = context.settings
