@@ -111,7 +111,7 @@ def _read_torch(path: str) -> Tensors:
         }
     except Exception as error:  # torch raises many kinds for a damaged file
         first_line = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path} cannot be read as weights of torch: {first_line}") from None
+        raise UserError(f"{path} cannot be read as PyTorch weights: {first_line}") from None
 
 
 def read_tf1(prefix: str) -> Tensors:

@@ -33,7 +33,7 @@ def read_vocabulary(folder: str) -> Vocabulary | None:
     kind, ids = model.get("type"), model.get("vocab")
     if kind in ("Unigram", "BPE"):
         raise UserError(
-            f"{path} has the type {kind} and not WordPiece. Put the SentencePiece model that it "
+            f"{path} is a {kind} tokenizer, not WordPiece. Put the SentencePiece model that it "
             f"was made from in the same folder as {SentencePieceVocabulary.file_name}"
         )
     if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):

@@ -124,13 +124,13 @@ class Manifest:
         """Reads and checks a folder's manifest.
 
         Raises:
-          UserError: it is missing, damaged or of another form.
+          UserError: it is missing, damaged or of another format.
         """
         path = files.join(folder, MANIFEST)
         values = files.read_json(path)
         form = values.get("format") if isinstance(values, dict) else None
         if form != FORMAT:
-            raise UserError(f"{path} has form {form!r}; this version reads form {FORMAT}")
+            raise UserError(f"{path} has format {form!r}; this version reads format {FORMAT}")
         try:
             manifest = build_settings(cls, values, where=path)
             adds_up = sum(shard.examples for shard in manifest.shards) == manifest.examples
@@ -138,7 +138,9 @@ class Manifest:
         except (UserError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Build the data again") from None
         if not adds_up:
-            raise UserError(f"{path} is damaged: its shards do not add up. Build the data again")
+            raise UserError(
+                f"{path} is damaged: its counts do not add up. Build the data again"
+            )
         return manifest
 
 

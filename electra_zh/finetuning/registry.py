@@ -126,4 +126,4 @@ def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig
         task = key.partition(".")[0]
         if not _is_for_all(key) and task not in found:
             hint = did_you_mean(task, found)
-            raise UsageError(f'"{key}": task "{task}" is not given.{hint}')
+            raise UsageError(f'"{key}": task "{task}" is not among those given.{hint}')

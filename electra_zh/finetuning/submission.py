@@ -115,7 +115,7 @@ class _Entry:
                 if values["name"] == self.task:
                     return TaskConfig.from_dict(values, where=model)
         if not files.exists(path):
-            raise UserError(f"its settings are missing, neither {model} nor {path} exists")
+            raise UserError(f"its settings are missing: neither {model} nor {path} exists")
         return TaskConfig.from_dict(files.read_json(path)["tasks"][self.task], where=path)
 
 
@@ -193,7 +193,7 @@ def _choose(output: str, entries: Sequence[_Entry], task_names: Sequence[str]) -
             raise UserError(f"tasks {both} both make {entry.file}: choose one with --task")
     if not chosen:
         tasks = ", ".join(names) or "none"
-        raise UserError(f"{output} has no task of the leaderboard; its tasks: {tasks}")
+        raise UserError(f"{output} has no leaderboard task; its tasks: {tasks}")
     return list(chosen.values())
 
 

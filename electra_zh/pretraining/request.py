@@ -53,7 +53,7 @@ class PretrainRequest(Settings):
         if self.init is None:
             if layers is not None or self.keep_optimizer:
                 flag = "--init-layers" if layers is not None else "--keep-optimizer"
-                raise UsageError(f"{flag} has no model to take from. Add --init SOURCE.")
+                raise UsageError(f"{flag} needs a model to start from. Add --init SOURCE.")
             return None
         source = self.init.rstrip("/") or self.init
         if layers is None:

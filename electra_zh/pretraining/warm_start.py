@@ -207,8 +207,8 @@ def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
     remedy = "Remove --keep-optimizer to start with a new optimizer."
     if optimizer_class(run.config.optimizer).corrects_bias:
         raise UserError(
-            f"optimizer={run.config.optimizer} corrects the moments by the number of its steps and "
-            f"cannot start with those of another run. {remedy}"
+            f"optimizer={run.config.optimizer} corrects its moments for the number of updates, "
+            f"which starts at 0 in a new run: it cannot start with those of another run. {remedy}"
         )
     if weights.trained is None or not weights.checkpoint:
         raise UserError(f"--keep-optimizer: {weights.path} is not a pretraining run. {remedy}")

@@ -48,7 +48,7 @@ def build_settings(cls: type[AnySettings], values: Mapping[str, Any], *, where: 
         and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise UserError(f"{prefix}no value for {', '.join(missing)}")
+        raise UserError(f"{prefix}required settings are missing: {', '.join(missing)}")
     converted = {
         key: read_value(fields[key], hints[key], value, f"{prefix}{key}")
         for key, value in values.items()

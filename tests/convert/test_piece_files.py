@@ -70,7 +70,7 @@ def test_models_under_the_names_of_others(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model_type", ["Unigram", "BPE"])
 def test_a_tokenizer_without_its_model_is_refused(model_type: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": model_type}}))
-    with pytest.raises(UserError, match=f"has the type {model_type} and not WordPiece. Put .*spm"):
+    with pytest.raises(UserError, match=f"is a {model_type} tokenizer, not WordPiece. Put .*spm"):
         tokenizer_files.read_vocabulary(str(tmp_path))
 
 

@@ -148,5 +148,5 @@ def test_vocabulary_of_a_fast_tokenizer(tmp_path: Path) -> None:
     assert found is not None
     assert found.tokens == tokens
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
-    with pytest.raises(UserError, match="has the type BPE and not WordPiece"):
+    with pytest.raises(UserError, match="is a BPE tokenizer, not WordPiece"):
         tokenizer_files.read_vocabulary(str(tmp_path))

@@ -19,7 +19,7 @@ def test_damaged_manifests_are_refused(corpus: Path, vocabulary: str, tmp_path: 
     path = output / MANIFEST
     good = json.loads(path.read_text(encoding="utf-8"))
     for change, message in (
-        ({"format": 9}, "has form 9; this version reads form 1"),
+        ({"format": 9}, "has format 9; this version reads format 1"),
         ({"examples": 1}, "do not add up"),
         ({"shards": [{}]}, "is damaged"),
         ({"more": 1}, "is damaged"),

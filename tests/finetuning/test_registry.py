@@ -55,7 +55,7 @@ def test_a_group_is_its_tasks_each_once() -> None:
     [
         (["afqcm"], {}, 'Unknown task "afqcm". Did you mean "afqmc"?'),
         (["afqmc"], {"learning_rat": "1"}, 'unknown setting "learning_rat". Did you mean "learn'),
-        (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": task "tnews" is not given'),
+        (["afqmc"], {"tnews.seed": "1"}, '"tnews.seed": task "tnews" is not among those given'),
         (["afqmc"], {"seed": "x"}, "seed must be a whole number"),
         (["afqmc"], {"batch_size": "8", "train_batch_size": "9"}, "is given twice: remove"),
         (["afqmc"], {"head": "bert"}, 'head is "bert"; allowed: huggingface, reference'),

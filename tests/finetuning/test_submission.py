@@ -208,7 +208,7 @@ def test_a_task_trained_alone_and_jointly_has_to_be_chosen(tmp_path: Path) -> No
 def test_labels_are_taken_from_the_settings_without_a_model(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     (folder.output / "afqmc" / "model" / "config.json").unlink()
-    folder.refused("task afqmc: its settings are missing, neither .*config.json nor .*task.json")
+    folder.refused("task afqmc: its settings are missing: neither .*config.json nor .*task.json")
     settings = settings_of("afqmc", PLANS["afqmc"])
     write_json(folder.output / "afqmc" / "task.json", {"tasks": {"afqmc": settings}})
     assert folder.pack().files[0].lines == SIZE
@@ -255,7 +255,7 @@ def test_refuses_a_task_without_a_leaderboard(tmp_path: Path) -> None:
     folder.results["afqmc"]["submission"] = None
     folder.save()
     folder.refused("task afqmc: the leaderboard does not have this task", task="afqmc")
-    folder.refused("has no task of the leaderboard; its tasks: afqmc")
+    folder.refused("has no leaderboard task; its tasks: afqmc")
 
 
 def test_refuses_a_task_without_test_predictions_unless_omitted(tmp_path: Path) -> None:

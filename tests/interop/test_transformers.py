@@ -285,5 +285,5 @@ def test_bert_comes_back_as_bert(tmp_path: Path) -> None:
 def test_a_file_of_torch_that_holds_code_is_refused(tmp_path: Path) -> None:
     _config("Electra").save_pretrained(tmp_path)
     torch.save({"weight": Path("code")}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as weights of torch"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin cannot be read as PyTorch weights"):
         open_source(str(tmp_path))

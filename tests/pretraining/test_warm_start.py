@@ -276,7 +276,7 @@ def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     _run_with_slots(tmp_path / "old")
     for changes, message in (
         ({"untied_generator_embeddings": True}, r"m/generator/embeddings/.* is missing in .*old"),
-        ({"optimizer": "lamb"}, "optimizer=lamb corrects the moments"),
+        ({"optimizer": "lamb"}, "optimizer=lamb corrects its moments"),
     ):
         with pytest.raises(UserError, match=f"{message}.*Remove --keep-optimizer"):
             _keep(tmp_path / "old", _config(**changes))

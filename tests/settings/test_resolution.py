@@ -108,7 +108,7 @@ def test_wrong_values_are_named_with_their_origin(
 
 
 def test_missing_settings_are_named() -> None:
-    with pytest.raises(UserError, match="no value for hidden_size"):
+    with pytest.raises(UserError, match="required settings are missing: hidden_size"):
         resolve(Run, [Layer("x", {"heads": 1})])
 
 

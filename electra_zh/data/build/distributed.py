@@ -137,7 +137,7 @@ class _WorkPlugin(distributed.WorkerPlugin):
         worker = f"worker on {socket.gethostname()}"
         if not files.exists(self._path):
             raise UserError(
-                f"{worker} does not see {self._path}: the output must be a folder that all "
+                f"{worker} cannot see {self._path}: the output must be a folder that all "
                 "machines share, under the same path"
             )
         if files.read_bytes(self._path) != self._fingerprint:
@@ -221,7 +221,7 @@ class DaskRunner:
             future, outcome = next(completed)
         except KilledWorker as error:
             raise StoppedError(
-                f"A task killed every worker that did it, the last at {error.last_worker.address}, "
+                f"A task killed every worker that ran it, the last at {error.last_worker.address}, "
                 "usually because memory ran out"
             ) from None
         # Of a cancelled task. Its status says less: a worker that dies later makes it "lost".
@@ -241,7 +241,7 @@ class DaskRunner:
             self._lonely_since = None
         elif self._lonely_since is None:
             self._lonely_since = time.monotonic()
-            logging.info("No workers at %s; waiting for some.", self._where)
+            logging.info("No workers at %s yet; waiting.", self._where)
         elif time.monotonic() - self._lonely_since > _LONELY_SECONDS:
             raise StoppedError(
                 f"No workers at {self._where} for {_LONELY_SECONDS / 60:.0f} minutes; see their "

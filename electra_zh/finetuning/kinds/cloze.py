@@ -242,7 +242,7 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
         }
 
     def describe(self, example: ClozeExample, prediction: ClozePrediction) -> dict[str, Any]:
-        """Returns the answers by blank, and the right ones."""
+        """Returns the answers by blank, and the correct ones."""
         names = [blank.id for blank in example.blanks]
         gold = {blank.id: blank.answer for blank in example.blanks if blank.answer is not None}
         return {

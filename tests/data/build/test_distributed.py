@@ -153,7 +153,7 @@ def test_workers_that_cannot_take_part_are_refused(stamp: str) -> None:
         share.setup(worker)
     share = _WorkPlugin(_square, stamp)
     os.remove(stamp)
-    with pytest.raises(UserError, match=r"does not see .*build\.json: the output must be a folder"):
+    with pytest.raises(UserError, match=r"cannot see .*build\.json: the output must be a folder"):
         share.setup(worker)
 
 
