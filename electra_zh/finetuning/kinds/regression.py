@@ -64,11 +64,11 @@ class Regression(TaskKind[TextExample, float]):
         return low, high
 
     def check_example(self, example: TextExample) -> None:
-        """Checks that the label is a number in the range."""
+        """Checks that the label is a number of the range."""
         low, high = self._range()
         if not low <= _number(example.label) <= high:
             detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
-            raise BadExampleError("label is not a number in the range", detail)
+            raise BadExampleError("label is not a number of the range", detail)
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool

@@ -50,5 +50,5 @@ def test_predicts_in_the_range_of_the_labels() -> None:
 
 @pytest.mark.parametrize("label", ["6", "much", None, "nan"])
 def test_label_outside_the_range_is_a_problem(label: str | None) -> None:
-    with pytest.raises(UserError, match=r"not a number in the range.*from 1 to 5"):
+    with pytest.raises(UserError, match=r"not a number of the range.*from 1 to 5"):
         make_regression().check([example(label)], BadExamples(skip=False))
