@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from electra_zh import files
+from electra_zh import files, interrupts
 from electra_zh.errors import UserError
 
 _FILL = (
@@ -102,6 +102,15 @@ def _command(title: str, words: list[str], *, folder: str) -> None:
     paths = [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, "-m", "electra_zh", *words]
-    status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    # In a session of its own the step gets one signal, this process's, and not the terminal's too.
+    with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True) as step:
+        try:
+            status = step.wait()
+        except KeyboardInterrupt:
+            step.terminate()
+            step.wait()  # until it has saved its work
+            raise
+    if status == interrupts.EXIT_CODE:
+        raise interrupts.InterruptError
     if status != 0:
         raise UserError(f"the demo's step `electra-zh {words[0]}` failed (exit code {status})")

@@ -138,9 +138,7 @@ class Manifest:
         except (UserError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Build the data again") from None
         if not adds_up:
-            raise UserError(
-                f"{path} is damaged: its counts do not add up. Build the data again"
-            )
+            raise UserError(f"{path} is damaged: its counts do not add up. Build the data again")
         return manifest
 
 
