@@ -196,7 +196,7 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def new_folder(path: str, *, replace: bool = False) -> Iterator[str]:
-    """Gives a folder to fill that appears under its name only at the end of the `with` block.
+    """Yields a folder to fill that appears under its name only at the end of the `with` block.
 
     An error inside the block removes the folder. An existing folder of that name does not change
     until the end, and then it is replaced; without `replace` it is a UserError.

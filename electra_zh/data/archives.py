@@ -60,7 +60,7 @@ def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
 
 @contextlib.contextmanager
 def open_writer(file: BinaryIO, path: str) -> Iterator[IO[bytes]]:
-    """Gives a stream that compresses by the suffix of `path`.
+    """Yields a stream that compresses by the suffix of `path`.
 
     The same bytes give the same file: it has no name and no time.
     """

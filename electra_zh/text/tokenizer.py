@@ -51,7 +51,7 @@ class TokenizedText(NamedTuple):
 
 
 class Covered(NamedTuple):
-    """The characters that tokens cover; neither `starts` nor `ends` ever falls within a text.
+    """The characters that tokens cover; within a text, `starts` and `ends` never decrease.
 
     See `wordpiece.offsets` and `sentencepiece.tokenizer` for what a token covers.
 
@@ -127,7 +127,7 @@ class Tokenizer(abc.ABC):
     def find_firsts(
         self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
     ) -> np.ndarray:
-        """Returns for each token a character of the word that it begins in, int [T], never falling.
+        """Returns a character of the word that each token begins in, int [T], never decreasing.
 
         For `begins_word` that is as good as the first character, and faster to find. `word_starts`
         says whether each character begins a word, bool [C].

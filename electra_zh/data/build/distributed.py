@@ -47,7 +47,7 @@ _ONE_TASK = threading.Lock()
 
 @contextlib.contextmanager
 def open_cluster(scheduler: str | None, processes: int, fingerprint_path: str) -> Iterator[Runner]:
-    """Gives the runner of a scheduler, or of a cluster that is started on this machine.
+    """Yields the runner of a scheduler, or of a cluster that is started on this machine.
 
     `scheduler` is an address or a scheduler file, and None for `processes` workers on this machine.
     By the file at the absolute path `fingerprint_path` workers recognize the build.

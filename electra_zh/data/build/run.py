@@ -151,7 +151,7 @@ def _absolute(path: str) -> str:
 
 @contextlib.contextmanager
 def open_runner(settings: BuildSettings) -> Iterator[Runner]:
-    """Gives the runner that the settings name, and ends the processes started for it.
+    """Yields the runner that the settings name, and ends the processes started for it.
 
     Raises:
       UserError: Dask is not installed, or its scheduler does not answer.

@@ -170,7 +170,7 @@ def _report(
 
 
 def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFile]) -> None:
-    """Checks that the output folder can be written, and that neither it nor the input is inside.
+    """Checks that the output can be written, and that neither it nor an input is inside the other.
 
     Raises:
       UserError: it holds something that must not be lost, or one is inside the other.

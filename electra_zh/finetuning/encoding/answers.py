@@ -146,7 +146,7 @@ def _covering(contexts: QuestionTexts, spans: np.ndarray) -> tuple[np.ndarray, n
     """Returns the first and the last token that cover some of the characters [Q, 2]."""
     tokens = contexts.tokens
     counts = np.diff(tokens.text_ends, prepend=0)
-    # Characters are numbered through all texts, so that they only rise.
+    # Characters are numbered through all texts, so that they only increase.
     widths = np.zeros(len(counts), np.int64)
     filled = counts > 0
     widths[filled] = tokens.ends[tokens.text_ends[filled] - 1]

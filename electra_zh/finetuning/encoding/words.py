@@ -31,7 +31,7 @@ class Words(NamedTuple):
     Attributes:
       starts: int64 [W], the first character, within the sentence.
       ends: int64 [W], the last character, exclusive.
-      sentences: int64 [W], in rising order.
+      sentences: int64 [W], in increasing order.
       first_tokens: int64 [W], index of the word's first token among all tokens.
     """
 

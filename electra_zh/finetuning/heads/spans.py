@@ -169,7 +169,7 @@ class SpanHead(tf.Module):
     def _end_scores(
         self, start: tf.Tensor, tokens: tf.Tensor, hidden: Hidden, allowed: tf.Tensor
     ) -> tf.Tensor:
-        """Returns the end scores given one start a window, float32 [G, L]."""
+        """Returns the end scores given one start per window, float32 [G, L]."""
         shape = [hidden.rows, hidden.length, _WIDTH]
         inner = tf.reshape(tf.reshape(tokens, shape) + start[:, None, :], [-1, _WIDTH])
         scores = tf.reshape(self.end(layers.gelu(inner)), shape[:2])

@@ -110,7 +110,7 @@ def score_squad2(
     answerable = np.array([any(gold) for gold in golds], bool)
     no_answer = np.array(no_answer_scores, np.float64)
     final = np.where((no_answer > threshold)[:, None], ~answerable[:, None], raw)
-    # The gain of each prediction over the empty answer, by rising no-answer score.
+    # The gain of each prediction over the empty answer, by increasing no-answer score.
     losses = np.array([-1.0 if text else 0.0 for text in predictions])
     gains = np.where(answerable[:, None], raw, losses[:, None])
     order = np.argsort(no_answer, kind="stable")
@@ -125,7 +125,7 @@ def _best_threshold(gains: np.ndarray, no_answer: np.ndarray, empty: float) -> B
     """Returns the threshold with the best score, and that score (`find_best_thresh`).
 
     Args:
-      gains: of each question by rising no-answer score, what its prediction adds to the score.
+      gains: of each question by increasing no-answer score, what its prediction adds to the score.
       no_answer: the no-answer scores.
       empty: the score with every prediction empty.
     """

@@ -50,7 +50,7 @@ def begins_word(starts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
 
     Args:
       starts: bool [C], from a segmenter.
-      firsts: int [T], the first character of each token, or another of its word; they never fall.
+      firsts: int [T], the first character of each token, or another of its word, never decreasing.
     """
     word = np.cumsum(starts, dtype=np.int32)[firsts]
     begins = np.ones(len(firsts), np.bool_)
