@@ -20,8 +20,10 @@ _COPIES, _COLLAPSES, _LEFT_PLATEAU = 0.1, 0.1, 0.3
 # A network that copies fewer of the shown tokens does not copy; one that gains less is on the
 # plateau of token frequencies, and one that gains more than the second number has left it.
 _COPY_ACCURACY, _GAIN, _CLEAR_GAIN = 0.5, 0.1, 0.5
-# The effective rank of a collapsed network is below this, and the AUC of a blind one.
-_RANK, _AUC = 8.0, 0.55
+# The effective rank of a collapsed network is below this and does not rise by that factor from one
+# measure to the next: a discriminator with a masked LM loss starts low, and rises. The last number
+# is above the AUC of a blind one.
+_RANK, _RISE, _AUC = 8.0, 1.15, 0.55
 # Until this sum of learning rates or this step a run is measured at its lines of metrics, too, at
 # most once in `_EVERY` steps.
 _EARLY_RATES, _EARLY_STEPS, _EVERY = 0.5, 1000, 50
@@ -35,9 +37,16 @@ class Finding(NamedTuple):
 
 
 def find_causes(
-    measures: Mapping[str, float], config: PretrainConfig, *, rates: float
+    measures: Mapping[str, float],
+    config: PretrainConfig,
+    *,
+    rates: float,
+    before: Mapping[str, float] | None = None,
 ) -> Iterator[Finding]:
-    """Yields the causes that the measures show after a sum `rates` of learning rates."""
+    """Yields the causes that the measures show after a sum `rates` of learning rates.
+
+    `before` has the measures before these.
+    """
     copies, gain = measures.get("copy_accuracy", 1.0), measures.get("masked_lm_gain")
     entropy = measures["unigram_entropy"]
     if rates >= _COPIES and copies < _COPY_ACCURACY and (gain is None or gain < _GAIN):
@@ -56,7 +65,9 @@ def find_causes(
     rank, auc = measures["effective_rank"], measures.get("disc_auc_tokens")
     if auc is None:
         return
-    if rates >= _COLLAPSES and rank < min(_RANK, config.model.hidden_size / 8):
+    rises = before is not None and rank > _RISE * before["effective_rank"]
+    low = rank < min(_RANK, config.model.hidden_size / 8)
+    if rates >= _COLLAPSES and low and not rises:
         yield Finding(
             "collapse",
             f"The discriminator has collapsed: the effective rank of its last layer is {rank:.1f} "
@@ -65,7 +76,7 @@ def find_causes(
             "to start from a masked LM (--init RUN of objective=masked_lm)"
             f"{_cures(config, clm_weight=1.0, objective='joint')}.",
         )
-    elif rates >= _LEFT_PLATEAU and auc < _AUC and (gain is None or gain > _CLEAR_GAIN):
+    elif rates >= _LEFT_PLATEAU and not low and auc < _AUC and (gain is None or gain > _CLEAR_GAIN):
         yield Finding(
             "fakes",
             f"The discriminator finds no fakes: AUC {auc:.3f} (0.5 is chance), while the masked LM "
@@ -137,13 +148,17 @@ class HealthCheck:
 
     def measure(self, step: int) -> dict[str, float]:
         """Returns the measures after `step`, and warns of the causes."""
-        if self._last[0] != step:
+        last_step, before = self._last
+        if last_step != step:
             self._last = step, self._measure()
-            self._warn(step, self._last[1])
+            self._warn(step, self._last[1], before or None)
         return self._last[1]
 
-    def _warn(self, step: int, measures: Mapping[str, float]) -> None:
-        found = list(find_causes(measures, self._config, rates=self._rates(step)))
+    def _warn(
+        self, step: int, measures: Mapping[str, float], before: Mapping[str, float] | None
+    ) -> None:
+        rates = self._rates(step)
+        found = list(find_causes(measures, self._config, rates=rates, before=before))
         for cause, text in found:
             if cause in self._before and cause not in self._warned:
                 self._warned.add(cause)

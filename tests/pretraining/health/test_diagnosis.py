@@ -82,6 +82,16 @@ def test_failed_runs_have_their_cause(
     assert _causes(measures, rates=rates) == causes
 
 
+@pytest.mark.parametrize(
+    ("before", "causes"), [(1.2, []), (1.5, ["collapse"]), (3.0, ["collapse"])]
+)
+def test_a_rank_that_rises_is_not_collapsed(before: float, causes: list[str]) -> None:
+    found = find_causes(
+        COLLAPSED, _config(), rates=0.5, before=COLLAPSED | {"effective_rank": before}
+    )
+    assert [finding.cause for finding in found] == causes
+
+
 def test_a_cause_names_its_cures() -> None:
     def text(measures: dict[str, float], **changes: object) -> str:
         return next(find_causes(measures, _config(**changes), rates=0.5)).text
@@ -114,6 +124,10 @@ def test_a_cause_is_warned_of_once_when_found_twice_in_a_row(
     (warning,) = _warnings(monkeypatch, [COLLAPSED, DETECTS, COLLAPSED, COLLAPSED, COLLAPSED])
     assert warning.startswith("Step 400: The discriminator has collapsed")
     assert _warnings(monkeypatch, [HEALTHY] * 20) == []
+    # A discriminator with a masked LM loss of its own starts low and rises.
+    ranks = (1.7, 2.1, 3.0, 3.8, 6.0, 9.0)
+    rising = [COLLAPSED | {"effective_rank": rank} for rank in ranks]
+    assert _warnings(monkeypatch, rising) == []
 
 
 def test_early_lines_are_measured_and_not_every_one() -> None:
