@@ -1,0 +1,205 @@
+"""A training step of TensorFlow as a program that JAX can call on every device.
+
+TensorFlow's own compiler writes the step as one StableHLO module. Variables become parameters after
+the batch, and those that the step writes become results. `jax.export` holds the module, so that
+only public functions of JAX run it: the export of a function of the same signature is made, and its
+module replaced.
+
+Import this module before TensorFlow, or set `XLA_FLAGS` below: with constant folding the module has
+literals of megabytes, which every device would hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Read by TensorFlow when it is imported.
+XLA_FLAGS = {"TF_XLA_FLAGS": "--tf_xla_disable_constant_folding=true"}
+
+
+class TensorInfo(NamedTuple):
+    """Name, shape and type of a parameter or result."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class StepProgram(NamedTuple):
+    """A lowered step: (batch..., variables...) -> (sums..., new variables...)."""
+
+    exported: bytes  # of `jax.export`
+    batch: tuple[TensorInfo, ...]
+    variables: tuple[TensorInfo, ...]
+    sums: tuple[TensorInfo, ...]
+    written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
+
+
+def prepare() -> None:
+    """Sets the flags of TensorFlow's compiler, before TensorFlow is imported."""
+    for name, value in XLA_FLAGS.items():
+        if value not in os.environ.get(name, ""):
+            os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
+
+
+def lower(
+    step: Callable[[dict[str, Any]], Any],
+    batch: Mapping[str, Sequence[int]],
+    variables: Sequence[Any],
+    *,
+    full_precision: bool,
+) -> StepProgram:
+    """Returns the program of a step.
+
+    Args:
+      step: takes a batch, int32 tensors by name, and returns a nest of sums; may write variables.
+      batch: static shapes by name.
+      variables: all that the step uses, of different names.
+      full_precision: ask for products in full float32, which a TPU or a GPU would shorten.
+    """
+    import tensorflow as tf
+
+    names = list(batch)
+    specs = [tf.TensorSpec(shape, tf.int32, name=name) for name, shape in batch.items()]
+
+    def flat_step(*values: tf.Tensor) -> Any:
+        return step(dict(zip(names, values, strict=True)))
+
+    function = tf.function(flat_step, jit_compile=True, autograph=False)
+    concrete = function.get_concrete_function(*specs)
+    by_handle = {id(variable.handle): variable for variable in variables}
+    captured = [by_handle[id(handle)] for handle in concrete.captured_inputs]
+    read_ir = function.experimental_get_compiler_ir(*specs)
+    header = read_ir(stage="hlo", platform_name="CPU").partition("\n")[0]
+    aliases = {int(p): int(o) for o, p in re.findall(r"\{(\d+)\}: \((\d+),", header)}
+    program = StepProgram(
+        b"",
+        tuple(TensorInfo(name, tuple(shape), "int32") for name, shape in batch.items()),
+        tuple(_info(value.name.partition(":")[0], value) for value in captured),
+        tuple(_info("", value) for value in tf.nest.flatten(concrete.structured_outputs)),
+        tuple(aliases.get(len(specs) + index, -1) for index in range(len(captured))),
+    )
+    assert len({info.name for info in program.variables}) == len(captured)
+    module = read_ir(stage="stablehlo_serialized", platform_name="CPU")
+    return program._replace(exported=_export(module, program, full_precision=full_precision))
+
+
+def _info(name: str, value: Any) -> TensorInfo:
+    return TensorInfo(name, tuple(value.shape.as_list()), value.dtype.name)
+
+
+def jax_type(name: str) -> np.dtype:
+    """Returns the type that JAX has for a tensor: its integers have 32 bits."""
+    return np.dtype({"int64": "int32"}.get(name, name))
+
+
+def _export(module: bytes, program: StepProgram, *, full_precision: bool) -> bytes:
+    import jax
+    import jax.numpy as jnp
+    from jax import export
+
+    ins = [
+        jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))
+        for info in (*program.batch, *program.variables)
+    ]
+    written = sorted(
+        (result, info) for result, info in zip(program.written, program.variables) if result >= 0
+    )
+    outs = [*program.sums, *(info for _, info in written)]
+    same_signature = jax.jit(
+        lambda *_: tuple(jnp.zeros(info.shape, jax_type(info.dtype)) for info in outs),
+        keep_unused=True,
+    )
+    checks = [export.DisabledSafetyCheck.platform()]
+    exported = export.export(same_signature, platforms=["cpu"], disabled_checks=checks)(*ins)
+    portable = _rewrite(module, full_precision=full_precision)
+    return bytes(dataclasses.replace(exported, mlir_module_serialized=portable).serialize())
+
+
+def _rewrite(module: bytes, *, full_precision: bool) -> bytes:
+    """Returns the module in StableHLO alone, with 32-bit integers at its border."""
+    from jax.interpreters import mlir
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import stablehlo
+
+    with mlir.make_ir_context() as context, ir.Location.unknown():
+        parsed = stablehlo.deserialize_portable_artifact(context, module)
+        _to_stablehlo(parsed, full_precision=full_precision)
+        _narrow(parsed)
+        assert parsed.operation.verify()
+        version = stablehlo.get_current_version()
+        return bytes(stablehlo.serialize_portable_artifact(parsed, version, True))
+
+
+def _to_stablehlo(module: Any, *, full_precision: bool) -> None:
+    """Replaces what TensorFlow leaves in another dialect, which only JAX's own CPU accepts."""
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import chlo, stablehlo
+
+    foreign, products = [], []
+
+    def visit(operation: Any) -> Any:
+        if operation.name.startswith("mhlo."):
+            foreign.append(operation)
+        if operation.name in ("stablehlo.dot_general", "stablehlo.dot"):
+            products.append(operation)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    for operation in foreign:
+        if operation.name == "mhlo.copy":
+            new = operation.operands[0]
+        elif operation.name == "mhlo.erf":
+            with ir.InsertionPoint(operation), operation.location:
+                new = chlo.ErfOp(operation.operands[0]).result
+        else:
+            raise NotImplementedError(f"{operation.name} in the program of a step")
+        operation.results[0].replace_all_uses_with(new)
+        operation.erase()
+    attributes = module.operation.attributes
+    names = [entry if isinstance(entry, str) else entry.name for entry in attributes]
+    for name in names:
+        if name.startswith("mhlo."):
+            del attributes[name]
+    if full_precision:
+        highest = stablehlo.PrecisionAttr.get("HIGHEST")
+        for product in products:
+            product.attributes["precision_config"] = ir.ArrayAttr.get([highest, highest])
+
+
+def _narrow(module: Any) -> None:
+    """Makes int64 parameters and results of the module int32, converted inside."""
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import stablehlo
+
+    main = ir.SymbolTable(module.operation)["main"]
+    block = main.entry_block
+    narrow, wide = (ir.IntegerType.get_signless(bits) for bits in (32, 64))
+
+    def with_element(kind: Any, element: Any) -> Any:
+        return ir.RankedTensorType.get(ir.RankedTensorType(kind).shape, element)
+
+    def is_wide(kind: Any) -> bool:
+        return bool(ir.RankedTensorType(kind).element_type == wide)
+
+    for argument in block.arguments:
+        if is_wide(kind := argument.type):
+            argument.set_type(with_element(kind, narrow))
+            with ir.InsertionPoint.at_block_begin(block):
+                converted = stablehlo.ConvertOp(kind, argument)
+            argument.replace_all_uses_except(converted.result, converted.operation)
+    results = block.operations[len(block.operations) - 1]
+    for index, value in enumerate(results.operands):
+        if is_wide(value.type):
+            with ir.InsertionPoint(results):
+                kind = with_element(value.type, narrow)
+                results.operands[index] = stablehlo.ConvertOp(kind, value).result
+    inputs = [argument.type for argument in block.arguments]
+    outputs = [value.type for value in results.operands]
+    main.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(inputs, outputs))
