@@ -26,6 +26,7 @@ FLOORS = {
     "data": 2,
     "models": 2,
     "training": 2,
+    "runtime": 2,
     "convert": 3,
     "pretraining": 4,
     "finetuning": 4,
@@ -53,7 +54,7 @@ WITHOUT_TENSORFLOW = (
     *("convert.weights", "convert.forms", "convert.source", "convert.tensor_files"),
     *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.embedding_transfer"),
     *("convert.model_folder", "convert.task_heads", "convert.adapt", "models.weight_names"),
-    *("pretraining.config", "pretraining.folder"),
+    *("pretraining.config", "pretraining.folder", "pretraining.request", "runtime"),
     *(
         "finetuning.tasks",
         "finetuning.registry",

@@ -9,15 +9,19 @@ from electra_zh.commands.command import Call, Command, RunSettings, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.runtime import lowering
 from electra_zh.settings import setting
 
 
 def pretrain(call: Call[PretrainRequest]) -> int:
     """Pretrains a model."""
+    device = call.settings.choose_device()
+    if device.found:
+        lowering.prepare()
     load_tensorflow()
     from electra_zh.pretraining import run
 
-    prepared = run.prepare(call.settings, call.overrides)
+    prepared = run.prepare(call.settings, call.overrides)._replace(device=device)
     if call.dry_run:
         print_plan(prepared.plan())
     else:

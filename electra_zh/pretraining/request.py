@@ -6,6 +6,8 @@ import dataclasses
 
 from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import Init
+from electra_zh.runtime import device
+from electra_zh.runtime.device import Device
 from electra_zh.settings import Settings, load_recipe, setting
 
 
@@ -40,12 +42,26 @@ class PretrainRequest(Settings):
     keep_optimizer: bool = setting(
         False, "take the optimizer's moments from --init too; the steps start at 0"
     )
+    device: str = setting(
+        "auto",
+        "device that trains; auto: an accelerator if JAX has one, else the CPU; pjrt:cpu runs the "
+        "accelerators' program on the CPU",
+        choices=device.NAMES,
+    )
+    devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
+    tpu: bool = setting(False, "short for --device tpu")
 
     def check_together(self) -> None:
         """Checks the recipe and the flags of --init, before TensorFlow is loaded."""
         if self.config is not None:
             load_recipe(self.config, kind="pretrain")
         self.first_weights()
+        if self.tpu and self.device not in ("auto", "tpu"):
+            raise UsageError(f"--tpu and --device {self.device} exclude each other")
+
+    def choose_device(self) -> Device:
+        """Returns the devices that train."""
+        return device.choose("tpu" if self.tpu else self.device, most=self.devices)
 
     def first_weights(self) -> Init | None:
         """Returns the source of a new run's first weights; None for random ones."""

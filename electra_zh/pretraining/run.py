@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
 from electra_zh import files, locks, progress
-from electra_zh.data import order, pipeline
+from electra_zh.data import order, pipeline, records
 from electra_zh.data.source import open_data_source
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, metrics, warm_start
@@ -24,6 +24,7 @@ from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
+from electra_zh.runtime.device import Device
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
 
@@ -95,6 +96,7 @@ class PreparedRun(NamedTuple):
     phases: tuple[PreparedPhase, ...]  # its phases in order
     # weights of a new run; None for random weights, and to resume
     first_weights: FirstWeights | None
+    device: Device = Device("cpu")  # the devices that train
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -109,6 +111,7 @@ class PreparedRun(NamedTuple):
             f"(shards: {len(first.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
+            f"device: {self.device}",
             *(phase.plan() for phase in self.phases),
         ]
         if run.init is not None:
@@ -205,6 +208,8 @@ class _Training:
     """A run in training: the networks, optimizer and data of its phase, and its checkpoints."""
 
     state: TrainState
+    # brings the state of the devices to the variables of `state`
+    _sync: Callable[[], None]
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
@@ -217,6 +222,7 @@ class _Training:
     def _enter(self, part: PreparedPhase) -> None:
         """Makes the networks and the optimizer of a phase, with their initial values."""
         self._part, self._config = part, part.phase.config
+        self._sync = lambda: None
         first_step = part.phase.first_step
         self.state = TrainState(self._config, self._run.vocabulary, first_step=first_step)
 
@@ -227,6 +233,7 @@ class _Training:
 
     def save(self, step: int) -> None:
         """Saves the checkpoint of a step, with the settings and the position in the data."""
+        self._sync()
         phase, examples = self._part.phase, self._part.examples
         read = (step - phase.first_step) * self._config.train_batch_size
         data = {
@@ -284,9 +291,7 @@ class _Training:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
         phase = self._part.phase
-        inner = loop.make_inner_loop(
-            PretrainStep(self.state), self._batches(first_step), jit_compile=loop.use_xla()
-        )
+        inner = self._inner_loop(first_step)
         health = self._health_check()
         reporter = Reporter(self._config, log, bar, health)
         last_step = loop.run(
@@ -301,6 +306,29 @@ class _Training:
         if last_step < phase.last_step:
             self.save(last_step)
         return last_step
+
+    def _inner_loop(self, first_step: int) -> Callable[[int], StepSums]:
+        """Returns the function that runs steps, on TensorFlow's device or on those of JAX."""
+        step, batches = PretrainStep(self.state), self._batches(first_step)
+        device = self._prepared.device
+        if not device.found:
+            self._sync = lambda: None
+            return loop.make_inner_loop(step, batches, jit_compile=loop.use_xla())
+        from electra_zh.runtime.device_steps import DeviceSteps
+
+        config = self._config
+        shape = (config.train_batch_size, config.max_seq_length)
+        steps = DeviceSteps(
+            step,
+            self.state.variables,
+            batches,
+            shapes=dict.fromkeys(records.feature_names(words=config.needs_words), shape),
+            device=device,
+            full_precision=config.precision == "float32",
+            steps_per_call=config.iterations_per_loop,
+        )
+        self._sync = steps.sync
+        return steps
 
     def _batches(self, first_step: int) -> Iterator[pipeline.Batch]:
         config, size = self._config, self._config.train_batch_size
@@ -330,6 +358,7 @@ class _Training:
             self._config.train_batch_size,
             self._part.epochs,
         )
+        logging.info("Device: %s.", self._prepared.device)
 
     def _context(self, step: int) -> dict[str, str | float]:
         """Returns the values that every line of metrics has for its step."""
@@ -343,7 +372,12 @@ class _Training:
 
     def _health_check(self) -> HealthCheck:
         shards = self._part.eval_shards or self._part.shards
-        measure = make_measure(self.state.objective, self._config, shards)
+        measure_state = make_measure(self.state.objective, self._config, shards)
+
+        def measure() -> dict[str, float]:
+            self._sync()
+            return measure_state()
+
         rate, first_step = self.state.learning_rate, self._part.phase.first_step
         return HealthCheck(self._config, measure, rate, first_step=first_step)
 
@@ -359,6 +393,7 @@ class _Training:
             )
 
             def run_and_log(step: int) -> None:
+                self._sync()
                 results = evaluate() | health.measure(step)
                 log.write(step, "eval", results)
                 shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())

@@ -5,8 +5,8 @@ the batch, and those that the step writes become results. `jax.export` holds the
 only public functions of JAX run it: the export of a function of the same signature is made, and its
 module replaced.
 
-Import this module before TensorFlow, or set `XLA_FLAGS` below: with constant folding the module has
-literals of megabytes, which every device would hold.
+Call `prepare` before TensorFlow is imported: with its constant folding the module has literals of
+megabytes, which every device would hold.
 """
 
 from __future__ import annotations
@@ -108,10 +108,8 @@ def _export(module: bytes, program: StepProgram, *, full_precision: bool) -> byt
         jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))
         for info in (*program.batch, *program.variables)
     ]
-    written = sorted(
-        (result, info) for result, info in zip(program.written, program.variables) if result >= 0
-    )
-    outs = [*program.sums, *(info for _, info in written)]
+    results = zip(program.written, program.variables, strict=True)
+    outs = [*program.sums, *(info for place, info in sorted(results) if place >= 0)]
     same_signature = jax.jit(
         lambda *_: tuple(jnp.zeros(info.shape, jax_type(info.dtype)) for info in outs),
         keep_unused=True,
@@ -140,7 +138,7 @@ def _rewrite(module: bytes, *, full_precision: bool) -> bytes:
 def _to_stablehlo(module: Any, *, full_precision: bool) -> None:
     """Replaces what TensorFlow leaves in another dialect, which only JAX's own CPU accepts."""
     from jaxlib.mlir import ir
-    from jaxlib.mlir.dialects import chlo, stablehlo
+    from jaxlib.mlir.dialects import stablehlo
 
     foreign, products = [], []
 
@@ -153,24 +151,30 @@ def _to_stablehlo(module: Any, *, full_precision: bool) -> None:
 
     module.operation.walk(visit)
     for operation in foreign:
-        if operation.name == "mhlo.copy":
-            new = operation.operands[0]
-        elif operation.name == "mhlo.erf":
-            with ir.InsertionPoint(operation), operation.location:
-                new = chlo.ErfOp(operation.operands[0]).result
-        else:
-            raise NotImplementedError(f"{operation.name} in the program of a step")
-        operation.results[0].replace_all_uses_with(new)
-        operation.erase()
+        _replace(operation)
     attributes = module.operation.attributes
     names = [entry if isinstance(entry, str) else entry.name for entry in attributes]
     for name in names:
         if name.startswith("mhlo."):
             del attributes[name]
-    if full_precision:
-        highest = stablehlo.PrecisionAttr.get("HIGHEST")
-        for product in products:
-            product.attributes["precision_config"] = ir.ArrayAttr.get([highest, highest])
+    highest = stablehlo.PrecisionAttr.get("HIGHEST")
+    for product in products if full_precision else []:
+        product.attributes["precision_config"] = ir.ArrayAttr.get([highest, highest])
+
+
+def _replace(operation: Any) -> None:
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import chlo
+
+    if operation.name == "mhlo.copy":
+        new = operation.operands[0]
+    elif operation.name == "mhlo.erf":
+        with ir.InsertionPoint(operation), operation.location:
+            new = chlo.ErfOp(operation.operands[0]).result
+    else:
+        raise NotImplementedError(f"{operation.name} in the program of a step")
+    operation.results[0].replace_all_uses_with(new)
+    operation.erase()
 
 
 def _narrow(module: Any) -> None:
@@ -178,7 +182,7 @@ def _narrow(module: Any) -> None:
     from jaxlib.mlir import ir
     from jaxlib.mlir.dialects import stablehlo
 
-    main = ir.SymbolTable(module.operation)["main"]
+    main: Any = ir.SymbolTable(module.operation)["main"]
     block = main.entry_block
     narrow, wide = (ir.IntegerType.get_signless(bits) for bits in (32, 64))
 

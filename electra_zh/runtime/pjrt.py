@@ -22,14 +22,22 @@ from electra_zh.errors import UserError
 from electra_zh.runtime.lowering import StepProgram, jax_type
 
 
+def default_platform() -> str:
+    """Returns the platform that JAX prefers on this machine: cpu, gpu or tpu."""
+    return str(jax.default_backend())
+
+
 def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
     """Returns the devices of a platform (cpu, gpu or tpu), at most `most`.
 
     Raises:
       UserError: there is none, or fewer than `most`.
     """
+    # Others are not looked for: that takes time and writes warnings. The host is always needed.
+    wanted = {"gpu": "cuda"}.get(platform, platform)
+    jax.config.update("jax_platforms", ",".join(dict.fromkeys((wanted, "cpu"))))
     try:
-        found = jax.devices(platform)
+        found: list[Any] = jax.devices(platform)
     except RuntimeError as error:
         raise UserError(
             f"JAX finds no {platform} ({str(error).splitlines()[0]}). Use --device cpu, or install "
@@ -135,5 +143,7 @@ def _run_steps(
         }
         return new, [a + b for a, b in zip(sums, out, strict=False)]
 
+    loop: Any = jax.lax.fori_loop
     zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in program.sums]
-    return jax.lax.fori_loop(0, count, one, (state, zeros))
+    new_state, sums = loop(0, count, one, (state, zeros))
+    return new_state, sums

@@ -27,7 +27,7 @@ def compute() -> dict[str, list[float]]:
     config = resolve("nano", OVERRIDES, vocab_size=VOCABULARY.size).settings
     shape = (config.train_batch_size, config.max_seq_length)
     program = PretrainStep(TrainState(config, VOCABULARY))
-    inner = loop.make_inner_loop(program, _batches(*shape), jit_compile=loop.use_xla())
+    inner = loop.make_inner_loop(program, make_batches(*shape), jit_compile=loop.use_xla())
     curve: dict[str, list[float]] = {name: [] for name in (*CURVES, "gradient_norm")}
     for _ in range(STEPS):
         sums = inner(1)
@@ -37,7 +37,7 @@ def compute() -> dict[str, list[float]]:
     return curve
 
 
-def _batches(rows: int, length: int) -> Iterator[dict[str, np.ndarray]]:
+def make_batches(rows: int, length: int) -> Iterator[dict[str, np.ndarray]]:
     """Batches of [CLS] tokens [SEP] padding; the n-th commonest token has frequency 1 / n."""
     generator = random.Random(0)
     tokens = range(len(SPECIAL_TOKENS), VOCABULARY.size)

@@ -1,0 +1,54 @@
+"""Pretraining on devices of JAX: the same run as on TensorFlow's CPU, resumed both ways."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.runner import Job, done, electra, refused
+
+
+def _losses(run: Path) -> dict[int, float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
+
+
+def _forget(run: Path, *steps: int) -> None:
+    for step in steps:
+        shutil.rmtree(run / "checkpoints" / f"ckpt-{step}")
+
+
+def test_a_run_moves_between_tensorflow_and_devices(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    run = tmp_path / "run"
+    shutil.copytree(job.run, run)
+    expected = _losses(run)
+    _forget(run, 20, 30)
+    words = ["pretrain", "--data", str(job.data), "--output", str(run)]
+    resumed = electra(*words, "--device", "pjrt:cpu", "--devices", "2")
+    done(resumed)
+    assert "Resuming from step 10" in resumed.stderr
+    assert "Device: 2 x cpu (cpu, JAX)." in resumed.stderr
+    # Roundings differ, and a sampled token at a boundary with them.
+    assert _losses(run) == pytest.approx(expected, rel=5e-3)
+    on_devices = _losses(run)
+    _forget(run, 30)
+    done(electra(*words, "--device", "cpu"))
+    assert _losses(run) == pytest.approx(on_devices, rel=5e-3)
+
+
+def test_devices_that_are_missing_are_refused(job: Job, tmp_path: Path) -> None:
+    words = ["pretrain", "--data", str(job.data), "--output", str(tmp_path / "run")]
+    words += ["--config", "nano"]
+    for flags, code, message in (
+        (["--device", "cpu", "--devices", "2"], 1, "--devices is 2, but there is no accelerator"),
+        (["--tpu", "--device", "gpu"], 2, "--tpu and --device gpu exclude each other"),
+        (["--tpu"], 1, "JAX finds no tpu"),
+    ):
+        assert message in refused(electra(*words, *flags), code=code)
+    assert not (tmp_path / "run").exists()
