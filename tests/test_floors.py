@@ -54,7 +54,8 @@ WITHOUT_TENSORFLOW = (
     *("convert.weights", "convert.forms", "convert.source", "convert.tensor_files"),
     *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.embedding_transfer"),
     *("convert.model_folder", "convert.task_heads", "convert.adapt", "models.weight_names"),
-    *("pretraining.config", "pretraining.folder", "pretraining.request", "runtime"),
+    *("pretraining.config", "pretraining.folder", "pretraining.request"),
+    *("runtime.device", "runtime.lowering", "runtime.pjrt"),
     *(
         "finetuning.tasks",
         "finetuning.registry",
