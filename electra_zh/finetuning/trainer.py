@@ -138,7 +138,7 @@ class TaskTrainer:
     ) -> None:
         """Makes the networks; several kinds are trained jointly, `what` names the progress bar."""
         self._pretrained, self._kinds, self._rows = pretrained, kinds, train_rows
-        self.training, self._what = training, what
+        self.training, self.what = training, what
         self.hyper = fill_defaults(training, pretrained.model)
         self._dtype = tf.as_dtype(training.precision)
         # A TPU compiles one shape, so batches of similar length would save nothing there.
@@ -223,33 +223,6 @@ class TaskTrainer:
         order = np.random.default_rng([seed, epoch, 1]).permutation(len(plan))
         return [plan[index] for index in order]
 
-    def run(
-        self,
-        *,
-        seed: int,
-        folder: str,
-        evaluate: Callable[[], Mapping[str, float]],
-        stop: StopRequest,
-        show: progress.Show = progress.show,
-        steps_per_call: int = 0,
-    ) -> TrialResult:
-        """Runs a trial, or resumes it from the checkpoint in its folder.
-
-        Args:
-          seed: random seed of the heads' weights, the order of the examples and dropout.
-          folder: the trial's folder.
-          evaluate: returns each task's dev score.
-          stop: checked between calls of the loop.
-          show: shows progress.
-          steps_per_call: as in `loop.run`.
-
-        Raises:
-          UserError: the loss became NaN or infinite.
-        """
-        trial = _Trial(self, seed, folder, evaluate)
-        with show(self._what, total=self.num_train_steps, unit="step", initial=trial.step) as bar:
-            return trial.run(stop, bar, steps_per_call)
-
     def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
         """Takes one step and returns the summed loss of the batch's groups."""
         features = batches.make_batch(
@@ -262,16 +235,27 @@ class TaskTrainer:
         return self._steps[task]({name: tf.constant(value) for name, value in features.items()})
 
 
-class _Trial:
-    """The running part of a trial."""
+class Trial:
+    """A trial, or the rest of one that has a checkpoint in its folder."""
 
     def __init__(
         self,
         trainer: TaskTrainer,
+        *,
         seed: int,
         folder: str,
         evaluate: Callable[[], Mapping[str, float]],
+        steps_per_call: int = 0,
     ) -> None:
+        """Assigns the initial values of the trial, or restores its checkpoint.
+
+        Args:
+          trainer: the networks, which have one trial at a time.
+          seed: random seed of the heads' weights, the order of the examples and dropout.
+          folder: the trial's folder.
+          evaluate: returns each task's dev score.
+          steps_per_call: as in `loop.run`.
+        """
         self._trainer, self._seed, self._evaluate = trainer, seed, evaluate
         trainer.reset(seed)
         self._store = CheckpointStore(f"{folder}/state", keep=1)
@@ -279,27 +263,32 @@ class _Trial:
         self._log = MetricsLog(folder, resume_step=self.step)
         self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
         self._seconds, self._examples = 0.0, 0
+        self._steps_per_call = steps_per_call
 
-    def run(self, stop: StopRequest, bar: progress.Bar, steps_per_call: int) -> TrialResult:
+    def run(self, stop: StopRequest, *, show: progress.Show = progress.show) -> TrialResult:
         """Runs epochs to the end, an early stop or a signal; a checkpoint is saved at a signal.
 
         A signal in the last step of an epoch comes after its evaluation, so a checkpoint of an
         epoch's end always includes the epoch's score.
+
+        Raises:
+          UserError: the loss became NaN or infinite.
         """
-        trainer = self._trainer
+        trainer, total = self._trainer, self._trainer.num_train_steps
         saved = time.monotonic()
-        while self.step < trainer.num_train_steps and not self._stopped_early():
-            self._epoch(stop, bar, steps_per_call)
-            if stop.is_set or time.monotonic() - saved > _SAVE_SECONDS:
-                trainer.state.save(self._store, self.step)
-                saved = time.monotonic()
-            if stop.is_set:
-                return self._result(finished=False)
+        with show(trainer.what, total=total, unit="step", initial=self.step) as bar:
+            while self.step < total and not self._stopped_early():
+                self._epoch(stop, bar)
+                if stop.is_set or time.monotonic() - saved > _SAVE_SECONDS:
+                    trainer.state.save(self._store, self.step)
+                    saved = time.monotonic()
+                if stop.is_set:
+                    return self._result(finished=False)
         if self._dev:
             trainer.state.take_best()
         return self._result(finished=True)
 
-    def _epoch(self, stop: StopRequest, bar: progress.Bar, steps_per_call: int) -> None:
+    def _epoch(self, stop: StopRequest, bar: progress.Bar) -> None:
         """Runs the rest of an epoch, and evaluates at its end."""
         per_epoch = self._trainer.epoch_steps
         epoch, done = divmod(self.step, per_epoch)
@@ -332,7 +321,7 @@ class _Trial:
             actions=[loop.Action(per_epoch, end_epoch)],
             on_call=on_call,
             stop=stop,
-            steps_per_call=steps_per_call,
+            steps_per_call=self._steps_per_call,
         )
 
     def _score_epoch(self, step: int) -> None:

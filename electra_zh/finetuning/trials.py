@@ -15,7 +15,7 @@ from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Split
-from electra_zh.finetuning.trainer import TaskTrainer
+from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
 
 
@@ -106,7 +106,7 @@ class Trials:
         """Runs one trial and writes its predictions; its result, or None after a signal."""
         start = time.monotonic()
         self._last_dev = {}
-        trial = self.trainer.run(seed=seed, folder=folder, evaluate=self._dev_scores, stop=stop)
+        trial = Trial(self.trainer, seed=seed, folder=folder, evaluate=self._dev_scores).run(stop)
         if not trial.finished:
             return None
         if trial.best_epoch != len(trial.dev):

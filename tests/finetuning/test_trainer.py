@@ -19,7 +19,7 @@ from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.predict import Predictor
 from electra_zh.finetuning.tasks import Training
-from electra_zh.finetuning.trainer import TaskTrainer, TrialResult, fill_defaults
+from electra_zh.finetuning.trainer import TaskTrainer, Trial, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import StopRequest
 from electra_zh.models.config import ModelConfig
@@ -55,14 +55,14 @@ class Fixture:
         stop = StopRequest()
         if stop_after is not None:
             self._stop_after(stop, stop_after)
-        return self.trainer.run(
+        trial = Trial(
+            self.trainer,
             seed=seed,
             folder=str(folder),
             evaluate=self.evaluate,
-            stop=stop,
-            show=progress.silent,
             steps_per_call=0 if stop_after is None else 1,
         )
+        return trial.run(stop, show=progress.silent)
 
     def _stop_after(self, stop: StopRequest, steps: int) -> None:
         """Lets a signal come during the step after `steps`."""
@@ -200,13 +200,9 @@ def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
     assert mixed.count("other") == 3
     assert mixed != sorted(mixed)
     before = [variable.numpy() for variable in trainer.model.trainable_variables]
-    result = trainer.run(
-        seed=0,
-        folder=str(tmp_path),
-        evaluate=lambda: {"texts": 1.0, "other": 2.0},
-        stop=StopRequest(),
-        show=progress.silent,
-    )
+    scores = {"texts": 1.0, "other": 2.0}
+    trial = Trial(trainer, seed=0, folder=str(tmp_path), evaluate=lambda: scores)
+    result = trial.run(StopRequest(), show=progress.silent)
     assert result.dev == [1.5]
     names = [variable.name for variable in trainer.model.trainable_variables]
     for name, old, variable in zip(names, before, trainer.model.trainable_variables, strict=True):
