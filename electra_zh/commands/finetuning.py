@@ -77,8 +77,8 @@ def predict(call: Call[PredictionRequest]) -> int:
     load_tensorflow()
     from electra_zh.finetuning.predict import predict as label
 
-    count, bad = label(call.settings)
-    for line in bad.lines():
+    count, lines = label(call.settings)
+    for line in lines:
         print(line, file=sys.stderr)
     if call.settings.output != "-":
         print(f"{count:,} predictions in {call.settings.output}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +13,15 @@ import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning import readers
-from electra_zh.finetuning.examples import BadExamples
+from electra_zh.finetuning.examples import BadExamples, TaggedExample
 from electra_zh.finetuning.kinds import kind_class, make_kind
 from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
-from electra_zh.finetuning.readers.fields import read_label_names
+from electra_zh.finetuning.readers.label_files import read_labels
 from electra_zh.finetuning.tasks import Split, TaskConfig
+
+# Training examples that cannot each have a label of their own.
+_MANY = 10
 
 
 class Source(NamedTuple):
@@ -50,6 +55,11 @@ class TaskData:
     notes: tuple[str, ...]
     source: Source | None = None
 
+    def lines(self) -> list[str]:
+        """Returns the notes, and the skipped examples of all splits."""
+        bad = (line for problems in self.problems.values() for line in problems.lines())
+        return [*self.notes, *bad]
+
     def with_config(self, task: TaskConfig) -> TaskData:
         """Returns the data of the same files for other settings, which may change the check.
 
@@ -71,13 +81,25 @@ def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExa
     Raises:
       UserError: a bad example that is not skipped, a missing or empty file, or no example at all.
     """
-    reader = readers.find_reader(task.reader, task, kind_class(task.kind).example_type)
-    examples = [
-        example for path in paths for example in reader(path, task, split=split).read(problems)
-    ]
+    readers.find_reader(task.reader, task, kind_class(task.kind).example_type)
+    examples = list(readers.read(paths, task, split=split, bad=problems))
+    problems.check_few(len(examples))
     if not examples:
         raise UserError(f"{', '.join(paths)}: no example could be read")
+    _note_duplicates(examples, problems)
     return examples
+
+
+def _note_duplicates(examples: Sequence[Any], problems: BadExamples) -> None:
+    """Notes ids that several examples of a split have."""
+    counts = Counter(json.dumps(example.id) for example in examples)
+    several = [identity for identity, count in counts.items() if count > 1]
+    if several:
+        same = [each.place for each in examples if json.dumps(each.id) == several[0]]
+        problems.note(
+            f"{len(several):,} ids have more than one example, first {several[0]} at {same[0]} "
+            f"and {same[1]}"
+        )
 
 
 def load(
@@ -101,20 +123,37 @@ def _prepare(source: Source) -> TaskData:
     """Completes the labels, checks the examples and chooses `max_train_examples` of them."""
     found, splits, problems = source.found, dict(source.splits), copy.deepcopy(source.problems)
     test = splits.get("test", [])
-    task = _with_labels(source.task, found, splits["train"])
+    task, notes = _with_labels(source.task, found, splits["train"])
     kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
+    notes += _notes(source.task, found, test)
+    if same := _same_labels(test):
+        is_label = same in kind.task.labels.names or kind.is_label(same)
+        result = "is it a placeholder?" if is_label else "not a label of the task, so not scored"
+        notes.append(f"all {len(test):,} test labels are {same}: {result}")
+        if not is_label:
+            splits["test"] = test = [example.unlabelled() for example in test]
     test_labelled = bool(test) and all(example.has_label for example in test)
     for split in splits:
         if split != "test" or test_labelled:
             splits[split] = kind.check(splits[split], problems[split])
+            problems[split].check_few(len(splits[split]))
             if not splits[split]:
                 raise UserError(f"{', '.join(found.paths[split])}: no valid example is left")
     most = task.training.max_train_examples
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
         splits["train"] = [splits["train"][index] for index in sorted(chosen)]
-    notes = tuple(_notes(source.task, found, test))
-    return TaskData(task, kind, splits, test_labelled, problems, notes, source)
+    return TaskData(task, kind, splits, test_labelled, problems, tuple(notes), source)
+
+
+def _same_labels(test: Sequence[Any]) -> str:
+    """Returns the only label of a test set in which every example has one; "" for several."""
+    seen = {name for example in test for name in example.label_names}
+    if not test or not all(example.has_label for example in test):
+        return ""
+    if not seen and isinstance(test[0], TaggedExample):
+        return "no entity"
+    return seen.pop() if len(seen) == 1 else ""
 
 
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:
@@ -125,11 +164,35 @@ def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
 
 
-def _with_labels(task: TaskConfig, found: Found, train: Sequence[Any]) -> TaskConfig:
-    """Returns the task with its labels: as given, from their file, or those of the training set."""
+def _with_labels(
+    task: TaskConfig, found: Found, train: Sequence[Any]
+) -> tuple[TaskConfig, list[str]]:
+    """Returns the task with its labels, and notes on them.
+
+    They are those given, those of their file, or those of the training set.
+
+    Raises:
+      UserError: every training example has its own label.
+    """
+    kind = kind_class(task.kind)
     if task.labels.names:
-        return task
-    if found.labels:
-        return with_labels(task, read_label_names(found.labels, task.labels.field))
+        names = kind.usual_labels(task.labels.names)
+        same = names == task.labels.names
+        return task if same else with_labels(task, names), []
     seen = {name for example in train for name in example.label_names}
-    return with_labels(task, kind_class(task.kind).labels_from(task, seen))
+    if found.labels:
+        listed = read_labels(found.labels, task.labels.field)
+        chosen = listed.for_data(seen)
+        swapped = chosen.names != listed.names
+        notes = [f"the data has the numbers of the labels in {found.labels}"] if swapped else []
+        names = kind.usual_labels(chosen.names)
+        descriptions = chosen.descriptions if names == chosen.names else ()
+        return with_labels(task, names, descriptions), notes
+    names = kind.labels_from(task, seen)
+    if len(seen) == len(train) >= _MANY and not isinstance(train[0], TaggedExample):
+        shown = ", ".join(sorted(seen)[:5])
+        raise UserError(
+            f"task {task.name}: each of the {len(train):,} training examples has another label "
+            f"({shown}, ...): is it the right column? List the labels in the task file"
+        )
+    return with_labels(task, names), []

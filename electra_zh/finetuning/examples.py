@@ -36,6 +36,16 @@ class Example:
         """The names of a task's label list that the example has, for tasks with such a list."""
         return ()
 
+    @property
+    def is_blank(self) -> bool:
+        """True if it has no text to predict from, as an empty line of new data."""
+        return False
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The texts by their names, for files of predictions."""
+        return {}
+
     def unlabelled(self) -> Self:
         """Returns the example without its label."""
         return dataclasses.replace(self, **{self.label_field: None})
@@ -58,6 +68,18 @@ class TextExample(Example):
     def label_names(self) -> tuple[str, ...]:
         """The label, if known."""
         return () if self.label is None else (self.label,)
+
+    @property
+    def is_blank(self) -> bool:
+        """True if both texts are empty or white space."""
+        return not (self.text_a.strip() or (self.text_b or "").strip())
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The text, or the two texts of a pair."""
+        if self.text_b is None:
+            return {"text": self.text_a}
+        return {"text_a": self.text_a, "text_b": self.text_b}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,6 +115,11 @@ class TaggedExample(Example):
         """The types of the entities."""
         return tuple(entity.type for entity in self.entities or ())
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The text."""
+        return {"text": self.text}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
@@ -121,6 +148,11 @@ class QuestionExample(Example):
     label_field: ClassVar[str] = "answers"
     label_noun: ClassVar[str] = "answers"
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The question and its context."""
+        return {"question": self.question, "context": self.context}
+
     def gold_answers(self) -> list[str]:
         """Returns the texts that score as correct; empty for an unanswerable question."""
         if self.answers:
@@ -139,6 +171,11 @@ class ChoiceExample(Example):
     answer: int | None
     place: str
     label_field: ClassVar[str] = "answer"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The question, its context and the choices."""
+        return {"question": self.question, "context": self.context, "choices": list(self.choices)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,6 +204,11 @@ class ClozeExample(Example):
     blanks: tuple[Blank, ...]
     candidates: tuple[str, ...]
     place: str
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The texts and the candidates of their blanks."""
+        return {"texts": list(self.texts), "candidates": list(self.candidates)}
 
     @property
     def has_label(self) -> bool:
@@ -200,6 +242,8 @@ class BadExamples:
       counts: reason to number of skipped examples.
       first: reason to the first place.
       dropped: label to number of examples skipped because the task drops that label.
+      others: reason to number of rows that belong to another task or language.
+      notes: further lines on the files, each once: what was recognized or assumed.
     """
 
     def __init__(self, *, skip: bool, hint: str = "--skip-bad skips such examples") -> None:
@@ -207,6 +251,13 @@ class BadExamples:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         self.dropped: Counter[str] = Counter()
+        self.others: Counter[str] = Counter()
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Adds a note, unless there is the same one."""
+        if line not in self.notes:
+            self.notes.append(line)
 
     def add(self, error: BadExampleError, place: str) -> None:
         """Adds a bad example; `place` is that of its record.
@@ -221,16 +272,32 @@ class BadExamples:
         self.counts[error.reason] += 1
         self.first.setdefault(error.reason, place)
 
+    def check_few(self, good: int) -> None:
+        """Checks that bad examples are the exception.
+
+        Raises:
+          UserError: most examples are bad, so the file is of another form than expected.
+        """
+        bad = self.counts.total()
+        if bad > good:
+            (reason, _), *_ = self.counts.most_common(1)
+            raise UserError(
+                f"{bad:,} of {bad + good:,} examples are bad, most of them: {reason}, first "
+                f"{self.first[reason]}. Correct the file or the settings of the task"
+            )
+
     def lines(self) -> list[str]:
-        """Returns one line of text per reason."""
+        """Returns the notes, and one line of text per reason."""
         bad = [
             f"skipped {count:,} bad examples: {reason}, first {self.first[reason]}"
             for reason, count in self.counts.items()
         ]
-        return bad + [
+        dropped = [
             f'skipped {count:,} examples labelled "{label}", as the published setups do'
             for label, count in self.dropped.items()
         ]
+        others = [f"skipped {count:,} rows: {reason}" for reason, count in self.others.items()]
+        return [*self.notes, *bad, *dropped, *others]
 
     def to_dict(self) -> Mapping[str, Any]:
         """Returns counts and first places for results.json."""

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 
 from electra_zh import files
+from electra_zh.data import archives
 from electra_zh.errors import UserError
 from electra_zh.finetuning.tasks import SPLITS, Split, TaskConfig
 
 # Levels of folders below --data that are searched for a task's own folder.
 _SEARCH_DEPTH = 3
+_COLUMNAR = (".parquet", ".arrow")
+# Names of the splits on Hugging Face's hub.
+_EXPORTED: Mapping[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "dev": ("validation", "dev", "valid", "validation_matched"),
+    "test": ("test", "test_matched"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +114,7 @@ def _look_into(task: TaskConfig, folder: str) -> Found | None:
             if all(parts):
                 paths[split] = tuple(parts)
                 break
+    paths = paths or _exported(folder, names)
     labels = _match(folder, names, task.labels.file) if task.labels.file else ""
     return Found(folder, paths, labels) if paths else None
 
@@ -114,5 +124,40 @@ def _match(folder: str, names: Sequence[str], pattern: str) -> str:
     if "/" in pattern:
         paths = [pattern, files.join(folder, pattern)]
         return next(filter(files.exists, paths), "")
-    matching = (name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+    lower = {name: name.lower() for name in names}
+    plain = {name: archives.strip_suffix(lower[name]) for name in names}
+    matching = (
+        name
+        for found in (lower, plain)
+        for name in names
+        if fnmatch.fnmatchcase(found[name], pattern.lower())
+    )
     return next((files.join(folder, name) for name in matching), "")
+
+
+def _exported(folder: str, names: Sequence[str]) -> dict[Split, tuple[str, ...]]:
+    """Returns the splits of a set from Hugging Face's hub, in one or several files each.
+
+    They are Parquet or Arrow files in the folder, in its folder `data`, or in a folder per split,
+    as `save_to_disk` makes them.
+    """
+    found: dict[Split, tuple[str, ...]] = {}
+    places = [files.join(folder, name) for name in ("data",) if name in names]
+    listed = [(place, files.list_dir(place)) for place in places if files.is_dir(place)]
+    for split, spellings in _EXPORTED.items():
+        for spelling in spellings:
+            form = re.compile(rf"(.*-)?{spelling}(-\d+-of-\d+)?\.(parquet|arrow)")
+            paths = [
+                files.join(place, name)
+                for place, inside in [(folder, names), *listed]
+                for name in inside
+                if form.fullmatch(name)
+            ]
+            place = files.join(folder, spelling)
+            if not paths and spelling in names and files.is_dir(place):
+                shards = [name for name in files.list_dir(place) if not name.startswith("cache-")]
+                paths = [files.join(place, each) for each in shards if each.endswith(_COLUMNAR)]
+            if paths:
+                found[split] = tuple(paths)
+                break
+    return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import files, progress
-from electra_zh.errors import UsageError, did_you_mean
+from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
@@ -21,8 +22,11 @@ from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.readers import find_reader
-from electra_zh.finetuning.readers.plain import looks_labelled
+from electra_zh.finetuning.readers.base import ExampleReader
+from electra_zh.finetuning.readers.plain import is_plain
+from electra_zh.finetuning.readers.streams import TaskFile
 from electra_zh.finetuning.request import PredictionRequest
+from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.training import loop
 
 # Examples that are sorted by length together, and held in memory.
@@ -97,39 +101,115 @@ class Predictor:
         return Evaluation(predictions, scores)
 
 
-def predict(request: PredictionRequest) -> tuple[int, BadExamples]:
-    """Writes one JSON line for each example of a file, in its order.
+class LineWriter:
+    """Makes the lines of a file of predictions; a table begins with a header."""
 
-    Returns:
-      The number of predictions, and the bad examples.
+    def __init__(self, *, table: bool) -> None:
+        """Makes lines of JSON, or with `table` those of a TSV file."""
+        self._table = table
+        self._columns: list[str] = []
+
+    def text(self, lines: Sequence[Mapping[str, Any]]) -> bytes:
+        """Returns the bytes of lines, of the first ones with the header."""
+        if not self._table:
+            return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
+        rows = [dict(_flat(line)) for line in lines]
+        made = []
+        if not self._columns:
+            self._columns = list(dict.fromkeys(key for row in rows for key in row))
+            made.append(self._columns)
+        made += [[_cell(row.get(column)) for column in self._columns] for row in rows]
+        return "".join("\t".join(cells) + "\n" for cells in made).encode()
+
+
+def _flat(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in line.items():
+        if key == "probabilities" and isinstance(value, Mapping):
+            yield from ((f"p({name})", each) for name, each in value.items())
+        else:
+            yield key, value
+
+
+def _cell(value: Any) -> str:
+    """Returns a value as a cell: text with spaces for TABs and line ends, lists as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return " ".join(value.splitlines()).replace("\t", " ") if value else ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Summary(NamedTuple):
+    """The result of `predict`: the number of predictions, and lines for the user."""
+
+    predictions: int
+    lines: list[str]
+
+
+def predict(request: PredictionRequest) -> Summary:
+    """Writes one prediction for each example of a file, in its order.
 
     Raises:
-      UserError: the model or the input cannot be read.
+      UserError: the model or the input cannot be read, or no example is among it.
     """
-    source, output = request.input, request.output
+    output = request.output
     tuned = models.load(request.model)
     kind = _choose(tuned.kinds, request.task)
+    if request.probabilities and not kind.has_probabilities:
+        raise UsageError(f"--probabilities is for labels; {kind.task.kind} has none to show")
     problems = BadExamples(skip=request.skip_bad)
-    path = _STANDARD_INPUT if source == "-" else source
-    name = request.reader or _reader_name(kind, source)
-    reader_class = find_reader(name, kind.task, kind.example_type)
-    examples = reader_class(path, kind.task, split="new").read(problems)
+    examples = _open(request, kind, problems).read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(tuned.model, kind, batch_size=request.batch_size)
-    count = 0
+    describe = functools.partial(
+        kind.to_json, inputs=request.with_text, probabilities=request.probabilities
+    )
+    counts = AnswerCounts(kind)
+    writer = LineWriter(table=request.table)
     to_screen = output == "-"
     stream: Any = nullcontext(sys.stdout.buffer) if to_screen else files.atomic_write(output)
     show = progress.silent if to_screen else progress.show
     with stream as file, show("predict", total=0, unit="example") as bar:
         while block := list(itertools.islice(examples, _BLOCK)):
-            rows = kind.encode(block, tokenizer, training=False)
-            for example, prediction in zip(block, predictor.predict(rows, block), strict=True):
-                line = json.dumps(kind.to_json(example, prediction), ensure_ascii=False)
-                file.write(f"{line}\n".encode())
+            block = [_checked(each, kind, problems) for each in block]
+            problems.check_few(counts.total + len(block))
+            full = [example for example in block if not example.is_blank]
+            rows = kind.encode(full, tokenizer, training=False) if full else None
+            found = iter(predictor.predict(rows, full) if rows is not None else ())
+            answers = [None if example.is_blank else next(found) for example in block]
+            counts.add(answers)
+            file.write(writer.text([describe(*pair) for pair in zip(block, answers, strict=True)]))
             file.flush()
-            count += len(block)
             bar.update(len(block))
-    return count, problems
+        problems.check_few(counts.total)
+        if not counts.total:
+            raise UserError(f"{request.input}: no example could be read")
+    return Summary(counts.total, [*problems.lines(), *counts.lines()])
+
+
+def _open(
+    request: PredictionRequest, kind: TaskKind[Any, Any], problems: BadExamples
+) -> ExampleReader:
+    """Returns the reader for the input, by its content unless the request names one."""
+    file = TaskFile(_STANDARD_INPUT if request.input == "-" else request.input)
+    name = request.reader
+    if name is None:
+        plain = kind.plain_reader and is_plain(file, kind.task)
+        name = kind.plain_reader if plain else kind.task.reader
+        form = "plain lines, an example per line" if plain else f"a file of the task ({name})"
+        source = "standard input" if request.input == "-" else request.input
+        problems.note(f"{source}: read as {form}")
+    return find_reader(name, kind.task, kind.example_type)(
+        file.path, kind.task, split="new", file=file
+    )
+
+
+def _checked(example: Any, kind: TaskKind[Any, Any], problems: BadExamples) -> Any:
+    """Returns an example, without its label if that is a placeholder."""
+    if all(map(kind.is_label, example.label_names)):
+        return example
+    problems.note("labels of the input that the task does not have are not in the output")
+    return example.unlabelled()
 
 
 def _choose(kinds: Mapping[str, TaskKind[Any, Any]], task: str | None) -> TaskKind[Any, Any]:
@@ -142,10 +222,3 @@ def _choose(kinds: Mapping[str, TaskKind[Any, Any]], task: str | None) -> TaskKi
         hint = did_you_mean(task, kinds)
         raise UsageError(f'the model has no task "{task}".{hint} Its tasks: {names}')
     return kinds[task]
-
-
-def _reader_name(kind: TaskKind[Any, Any], source: str) -> str:
-    plain = source == "-" or source.endswith(".txt")
-    if not plain or (source != "-" and looks_labelled(source, kind.task)):
-        return kind.task.reader
-    return kind.plain_reader or kind.task.reader

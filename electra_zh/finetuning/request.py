@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from electra_zh import files
 from electra_zh.errors import UsageError, UserError
@@ -92,18 +92,31 @@ class PredictionRequest(Settings):
 
     model: str = setting(meaning="a fine-tuned model, or its task's folder", metavar="DIR")
     input: str = setting(
-        meaning="a file in the task's form, or .txt with one example per line; - is standard "
-        "input, with one example per line",
+        meaning="a file in the task's form, or plain lines with one example each; - is standard "
+        "input",
         metavar="FILE",
     )
-    output: str = setting(meaning="file of JSON lines; - is standard output", metavar="FILE")
+    output: str = setting(
+        meaning="file of JSON lines, or of a table if its name ends in .tsv; - is standard output",
+        metavar="FILE",
+    )
     task: str | None = setting(None, "the task, for a model of several", metavar="NAME")
     reader: str | None = setting(
         None, "form of the input, if it differs from the task's", metavar="READER"
     )
+    format: Literal["jsonl", "tsv"] | None = setting(
+        None, "form of the output; by default that of its name"
+    )
+    with_text: bool = setting(False, "add the texts of each example to its line")
+    probabilities: bool = setting(False, "add the probability of each label or choice")
     batch_size: int = setting(64, "examples per step", at_least=1)
     overwrite: bool = setting(False, "replace an existing file")
     skip_bad: bool = setting(False, "skip bad examples and count them")
+
+    @property
+    def table(self) -> bool:
+        """True if the output is a table."""
+        return self.format == "tsv" or (self.format is None and self.output.endswith(".tsv"))
 
     def check_together(self) -> None:
         """Checks the files before TensorFlow is loaded.

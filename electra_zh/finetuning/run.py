@@ -77,6 +77,8 @@ class Prepared(NamedTuple):
             for task, found in each.found:
                 paths = {split: ", ".join(paths) for split, paths in found.paths.items() if paths}
                 lines += [f"  {task.name} {split}: {path}" for split, path in paths.items()]
+                data = self.data.get(each.name, {}).get(task.name)
+                lines += [f"  {task.name}: {line}" for line in data.lines()] if data else []
         return lines
 
 

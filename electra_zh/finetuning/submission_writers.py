@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from electra_zh.finetuning.examples import (
     TaggedExample,
 )
 from electra_zh.finetuning.readers.streams import Record, read_json_lines
+from electra_zh.finetuning.scores.answer_counts import same_answer
 from electra_zh.finetuning.tasks import TaskConfig
 
 Line = Mapping[str, Any]
@@ -153,12 +155,18 @@ def make_content(
             raise UserError(f"{line.place}: {error} ({example.place})") from None
     if form in _FORMS_OF_ONE_OBJECT:
         return _merged(made)
-    return Content(_json_lines(made), len(made), [])
+    answers = Counter(_show(each["label"]) for each in made)
+    warnings = [
+        line
+        for answer, count in answers.most_common(1)
+        for line in same_answer("without entities" if answer == "{}" else answer, count, len(made))
+    ]
+    return Content(_json_lines(made), len(made), warnings)
 
 
 def _read_tests(paths: Sequence[str], task: TaskConfig) -> list[Any]:
     bad = BadExamples(skip=False, hint="")
-    examples = [each for path in paths for each in readers.read(path, task, split="test", bad=bad)]
+    examples = list(readers.read(paths, task, split="test", bad=bad))
     places: dict[str, str] = {}
     for example in examples:
         first = places.setdefault(_show(example.id), example.place)

@@ -18,6 +18,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 # A trial's seed is above the step in the 63 bits of the random key of dropout.
 MAX_SEED = 1 << 23
+# Suffixes of files of labels.
+_LABEL_FILES = (".json", ".jsonl", ".txt", ".tsv")
 
 
 def kind_names() -> tuple[str, ...]:
@@ -53,16 +55,54 @@ class Labels(Settings):
 
     names: tuple[str, ...] = setting((), "labels as in the files", listed=False)
     file: str = setting(
-        "", "file next to the training file, of JSON lines or one label per line", listed=False
+        "",
+        "file next to the training file: one label per line, JSON lines, an array, or a map of "
+        "names and numbers",
+        listed=False,
     )
     field: str = setting("label", "field of those JSON lines with the label", listed=False)
     drop: tuple[str, ...] = setting((), "labels of examples to skip in train and dev", listed=False)
+    descriptions: tuple[str, ...] = setting(
+        (), "a description of each label, which predictions show, too", listed=False
+    )
 
     def check_together(self) -> None:
-        """Checks for duplicate labels."""
+        """Checks for duplicate labels, and for descriptions of other labels."""
         for name, count in Counter(self.names).items():
             if count > 1:
                 raise UserError(f'duplicate label "{name}"')
+        if self.descriptions and len(self.descriptions) != len(self.names):
+            counts = f"{len(self.descriptions)} descriptions for {len(self.names)} labels"
+            raise UserError(f"{counts}; give one for each, in the order of names")
+
+
+def _plain_labels(labels: Any, where: str) -> Any:
+    """Returns labels as a mapping of the settings of `Labels`.
+
+    They may be a list of names, the number of labels, a map of name to number, or a file's name.
+
+    Raises:
+      UserError: they are something else.
+    """
+    if isinstance(labels, str) and labels.lower().endswith(_LABEL_FILES):
+        return {"file": labels}
+    if type(labels) is int and labels > 0:
+        return {"names": [str(number) for number in range(labels)]}
+    if isinstance(labels, Mapping):
+        if labels and all(type(number) is int for number in labels):
+            return {"names": [str(labels[number]) for number in sorted(labels)]}
+        if labels and all(type(number) is int for number in labels.values()):
+            ordered = sorted(labels, key=lambda name: int(labels[name]))
+            return {"names": [str(name) for name in ordered]}
+        return labels
+    if not isinstance(labels, Sequence) or isinstance(labels, str):
+        raise UserError(
+            f"{where}: labels must be a list of names, their number, or the name of their file "
+            f"({', '.join(_LABEL_FILES)}); received {labels!r}"
+        )
+    # YAML reads a bare 0 or true as something else than text.
+    names = [str(each).lower() if isinstance(each, bool) else str(each) for each in labels]
+    return {"names": names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,14 +250,7 @@ class TaskConfig(Settings):
         Raises:
           UserError: an unknown key, a wrong type, or values that contradict each other.
         """
-        labels = values.get("labels")
-        if isinstance(labels, str):
-            raise UserError(
-                f"{where}: labels must be a list, or a mapping of `key: value`; received {labels!r}"
-            )
-        if isinstance(labels, Sequence):
-            # YAML reads a bare 0 or true as something else than text.
-            names = [str(each).lower() if isinstance(each, bool) else str(each) for each in labels]
-            values = {**values, "labels": {"names": names}}
+        if values.get("labels") is not None:
+            values = {**values, "labels": _plain_labels(values["labels"], where)}
         layers = [Layer(where, values), *(Layer(COMMAND_LINE, each) for each in overrides)]
         return resolve(cls, layers, where=where)

@@ -136,8 +136,9 @@ def test_lines_of_standard_input_are_labelled(clue: Clue) -> None:
     words = ["predict", "--model", str(clue.output / "tnews"), "--input", "-", "--output", "-"]
     printed = done(electra(*words, stdin="足球来了\n\n火车要到了\n".encode()))
     lines = [json.loads(line) for line in printed.split("\n")[:-1]]
-    assert [line["id"] for line in lines] == [0, 1]
-    assert all(100 <= int(line["label"]) <= 116 for line in lines)
+    assert [line["id"] for line in lines] == [0, 1, 2]
+    assert lines[1]["label"] is None
+    assert all(100 <= int(line["label"]) <= 116 for line in (lines[0], lines[2]))
 
 
 def test_a_model_of_several_tasks_must_be_told_which(clue: Clue, tmp_path: Path) -> None:

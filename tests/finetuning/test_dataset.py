@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +81,78 @@ def test_a_submission_form_of_another_kind_is_refused() -> None:
     task = make_task(submission={"file": "x.json", "form": "idioms"})
     with pytest.raises(UserError, match=r'form "idioms" is not available .* Allowed: labels'):
         make_kind(task, max_position_embeddings=64)
+
+
+def load(
+    folder: Path, *, skip_bad: bool = False, labels: object = ("a", "b"), **splits: str
+) -> Any:
+    """Loads a task whose splits have a label for each letter; dev is that of train."""
+    named = {"labels": labels} if labels else {"labels": {}}
+    task = make_task(**named, fields={"text_a": "text"})
+    splits = {"dev": splits["train"], **splits}
+    paths: dict[Any, tuple[str, ...]] = {
+        split: write(folder, f"{split}.json", letters) for split, letters in splits.items()
+    }
+    found = Found(str(folder), paths, str(folder / "labels") if labels == {"file": "x"} else "")
+    return dataset.load(task, found, max_position_embeddings=64, skip_bad=skip_bad)
+
+
+def test_a_placeholder_of_all_test_labels_is_no_label(tmp_path: Path) -> None:
+    data = load(tmp_path, train="abab", test="xx")
+    assert not data.test_labelled
+    assert [example.label for example in data.splits["test"]] == [None, None]
+    assert data.notes == ("all 2 test labels are x: not a label of the task, so not scored",)
+
+
+def test_several_unknown_test_labels_are_bad(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'test.json, line 2: label not in the list: "x"'):
+        load(tmp_path, train="abab", test="ax")
+
+
+def test_one_known_label_of_all_test_examples_is_reported(tmp_path: Path) -> None:
+    data = load(tmp_path, train="abab", test="aaaa")
+    assert data.test_labelled
+    assert data.notes == ("all 4 test labels are a: is it a placeholder?",)
+
+
+def test_most_examples_may_not_be_bad(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"3 of 5 examples are bad, most of them: label not in the"):
+        load(tmp_path, train="abxyx", skip_bad=True)
+    assert len(load(tmp_path, train="abxb", skip_bad=True).splits["train"]) == 3
+
+
+def test_a_label_of_its_own_for_every_example_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="each of the 12 training examples has another label"):
+        load(tmp_path, labels=None, train="abcdefghijkl")
+
+
+def test_data_may_have_the_numbers_of_a_map(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text('{"体育": 1, "财经": 0}', encoding="utf-8")
+    data = load(tmp_path, labels={"file": "x"}, train="0101")
+    assert data.task.labels.names == ("0", "1")
+    assert data.task.labels.descriptions == ("财经", "体育")
+    assert data.notes == (f"the data has the numbers of the labels in {tmp_path / 'labels'}",)
+
+
+def test_duplicate_ids_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"id": 1, "text": "天", "label": "a"}\n' * 2, encoding="utf-8")
+    problems = BadExamples(skip=False)
+    dataset.read(make_task(fields={"text_a": "text"}), [str(path)], split="dev", problems=problems)
+    assert problems.lines() == [
+        f"1 ids have more than one example, first 1 at {path}, line 1 and {path}, line 2"
+    ]
+
+
+@pytest.mark.parametrize(
+    "listed", [["[PAD]", "O", "B-LOC", "I-LOC", "B-PER", "I-PER"], ["LOC", "PER"]]
+)
+def test_listed_tags_are_types_of_entities(tmp_path: Path, listed: list[str]) -> None:
+    (tmp_path / "labels").write_text(json.dumps({name: n for n, name in enumerate(listed)}))
+    (tmp_path / "a.txt").write_text("马 B-PER\n云 I-PER\n", encoding="utf-8")
+    changes = {"kind": "tagging", "reader": "columns", "metric": "f1", "fields": {}}
+    task = make_task(**changes, labels={"file": "labels"})
+    paths: dict[Split, tuple[str, ...]] = {s: (str(tmp_path / "a.txt"),) for s in ("train", "dev")}
+    found = Found(str(tmp_path), paths, str(tmp_path / "labels"))
+    data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
+    assert data.task.labels.names == ("LOC", "PER")

@@ -87,7 +87,9 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("labels: [a, b, b]", 'duplicate label "b"'),
-        ("labels: labels.txt", "labels must be a list, or a mapping of `key: value`; received 'la"),
+        ("labels: sport", "labels must be a list of names, their number, or the name of their fi"),
+        ("labels: {names: [a], files: b}", 'unknown setting "labels.files". Did you mean'),
+        ("labels: {names: [a, b], descriptions: [c]}", "1 descriptions for 2 labels"),
         ("name: a/b", 'name is "a/b"'),
         ("training: fast", "training must be a mapping of `key: value`; received 'fast'"),
         ("files: [a, b]", "files must be a mapping of `key: value`"),
@@ -121,3 +123,26 @@ def test_two_tasks_of_one_name_are_refused(own: str, tmp_path: Path) -> None:
 
 def test_tasks_given_by_their_own_names(own: str) -> None:
     assert registry.own_names(["clue", own, "afqmc"]) == {"own", "afqmc"}
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("labels: 3", ("0", "1", "2")),
+        ("labels: {财经: 1, 体育: 0}", ("体育", "财经")),
+        ("labels: {1: 财经, 0: 体育}", ("体育", "财经")),
+        ("labels: [true, 0]", ("true", "0")),
+    ],
+)
+def test_labels_may_be_a_number_or_a_map(tmp_path: Path, line: str, names: tuple[str, ...]) -> None:
+    path = tmp_path / "own.yaml"
+    kept = [each for each in OWN.split("\n") if not each.startswith("labels")]
+    path.write_text("\n".join([*kept, line]) + "\n", encoding="utf-8")
+    assert registry.load([str(path)])[0].labels.names == names
+
+
+def test_labels_may_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    kept = [each for each in OWN.split("\n") if not each.startswith("labels")]
+    path.write_text("\n".join([*kept, "labels: label2id.json"]) + "\n")
+    assert registry.load([str(path)])[0].labels.file == "label2id.json"

@@ -223,7 +223,8 @@ def test_refuses_damaged_predictions(tmp_path: Path, text: str, message: str) ->
         ("cmrc2018", "[", "line 1: not valid JSON"),
         ("chid", '{"content": 3}\n', "line 1: not a cloze item"),
         ("cluener", '{"id": 1}\n', 'no text in the field "text"'),
-        ("afqmc", "a\tb\n", "line 1: not valid JSON"),
+        ("afqmc", '{"a\n', "line 1: not valid JSON"),
+        ("afqmc", "a\tb\n", "6 predictions, expected 1"),
     ],
 )
 def test_refuses_a_test_file_of_another_form(
@@ -232,3 +233,23 @@ def test_refuses_a_test_file_of_another_form(
     folder = Folder(tmp_path, name)
     folder.test_file(name).write_text(text)
     folder.refused(rf"task {name}: .*test.*json.*{message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "shown"), [("afqmc", "0", '"0"'), ("cluener", [], "without entities")]
+)
+def test_equal_predictions_are_reported(
+    tmp_path: Path, name: str, label: object, shown: str
+) -> None:
+    folder = Folder(tmp_path, name)
+    row = read_rows(folder.test_file(name))[0]
+    rows = [{**row, "id": number} for number in range(10)]
+    write_json_lines(folder.test_file(name), rows)
+    predicted = {"label": label, "entities": label, "text": row.get("text")}
+    write_json_lines(
+        folder.predictions(name), [{"id": number, **predicted} for number in range(10)]
+    )
+    (warning,) = folder.pack().warnings
+    assert (
+        warning == f"task {name}: all 10 predictions are {shown}: the model may have learnt nothing"
+    )

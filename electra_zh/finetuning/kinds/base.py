@@ -85,6 +85,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
       head_form: the exported form of the head; None for kinds that are not exported.
+      has_probabilities: `predict --probabilities` shows the probability of each label or choice.
       task: its settings; `labels` are complete (read from a file or the training data).
       max_seq_length: maximum tokens of a row: the task's, or the model's if that is less.
     """
@@ -94,6 +95,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
     head_form: ClassVar[HeadForm | None] = None
+    has_probabilities: ClassVar[bool] = False
 
     def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
         """Checks the settings that only this kind of task can judge.
@@ -127,6 +129,11 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
         """Returns the labels of a task that lists none; `seen` are those of its training data."""
         del task
         return tuple(sorted(seen))
+
+    @classmethod
+    def usual_labels(cls, names: Sequence[str]) -> tuple[str, ...]:
+        """Returns listed labels as the examples have them."""
+        return tuple(names)
 
     def check(self, examples: Sequence[ExampleT], problems: BadExamples) -> list[ExampleT]:
         """Returns the labelled examples that can be used; the others go to `problems`."""
@@ -186,12 +193,47 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     ) -> dict[str, float]:
         """Returns name to score in percent; the task's metric is among them."""
 
-    def to_json(self, example: ExampleT, prediction: PredictionT) -> dict[str, Any]:
-        """Returns the line of the predictions file; `gold` is omitted where it is unknown."""
-        line = {"id": example.id, **self.describe(example, prediction)}  # type: ignore[attr-defined]
-        if line.get("gold", ...) is None:
-            del line["gold"]
-        return line
+    def is_label(self, name: str) -> bool:
+        """Returns whether an example can have this label; False for placeholders in test data."""
+        return name in self.task.labels.names
+
+    def one_answer(self, prediction: PredictionT) -> str:
+        """Returns a prediction in words if it can be the same for many examples; else ""."""
+        del prediction
+        return ""
+
+    def to_json(
+        self,
+        example: ExampleT,
+        prediction: PredictionT | None,
+        *,
+        inputs: bool = False,
+        probabilities: bool = False,
+    ) -> dict[str, Any]:
+        """Returns the line of the predictions file; `gold` is omitted where it is unknown.
+
+        Args:
+          example: the example.
+          prediction: None for an example without text.
+          inputs: add the texts of the example.
+          probabilities: add the probability of each label.
+        """
+        line: dict[str, Any] = {"id": example.id}  # type: ignore[attr-defined]
+        if inputs:
+            line |= example.inputs  # type: ignore[attr-defined]
+        line |= self.no_prediction() if prediction is None else self.describe(example, prediction)
+        gold = line.pop("gold", None)
+        if probabilities:
+            line["probabilities"] = None if prediction is None else self.probabilities(prediction)
+        return line if gold is None else {**line, "gold": gold}
+
+    def no_prediction(self) -> dict[str, Any]:
+        """Returns the plain values of an example without text (`Example.is_blank`)."""
+        return {"label": None}
+
+    def probabilities(self, prediction: PredictionT) -> Any:
+        """Returns the probability of each label, for kinds with `has_probabilities`."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def describe(self, example: ExampleT, prediction: PredictionT) -> dict[str, Any]:
@@ -205,6 +247,9 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
         return None
 
 
-def with_labels(task: TaskConfig, names: Sequence[str]) -> TaskConfig:
+def with_labels(
+    task: TaskConfig, names: Sequence[str], descriptions: Sequence[str] = ()
+) -> TaskConfig:
     """Returns the task with its labels complete."""
-    return dataclasses.replace(task, labels=dataclasses.replace(task.labels, names=tuple(names)))
+    labels = dataclasses.replace(task.labels, names=tuple(names), descriptions=tuple(descriptions))
+    return dataclasses.replace(task, labels=labels)

@@ -176,6 +176,7 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     example_type = ChoiceExample
     metric_names = ("accuracy",)
     submission_forms = ("choices",)
+    has_probabilities = True
 
     def check_example(self, example: ChoiceExample) -> None:
         """Checks that the answer is one of the choices."""
@@ -210,10 +211,18 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
         predicted = [prediction.choice for prediction in predictions]
         return {"accuracy": label_scores.accuracy(self.answers(examples), predicted)}
 
+    def one_answer(self, prediction: ChoicePrediction) -> str:
+        """Returns the number of the choice."""
+        return f"choice {prediction.choice}"
+
+    def probabilities(self, prediction: ChoicePrediction) -> list[float]:
+        """Returns the probability of each choice."""
+        return [round(float(value), 6) for value in prediction.probabilities]
+
     def describe(self, example: ChoiceExample, prediction: ChoicePrediction) -> dict[str, Any]:
         """Returns the index of the choice, probabilities, and the right index."""
         return {
             "label": prediction.choice,
-            "probabilities": [round(float(value), 6) for value in prediction.probabilities],
+            "probabilities": self.probabilities(prediction),
             "gold": example.answer,
         }

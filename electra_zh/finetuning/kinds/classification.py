@@ -109,6 +109,7 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
     example_type = TextExample
     plain_reader = "plain_texts"
     submission_forms = ("labels",)
+    has_probabilities = True
     head_form = HeadForm(
         "ElectraForSequenceClassification",
         {"dense": "classifier.dense", "output": "classifier.out_proj"},
@@ -193,13 +194,27 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
             found["f1"] = label_scores.binary_f1(gold, predicted, positive=names[1])
         return found
 
+    def one_answer(self, prediction: LabelPrediction) -> str:
+        """Returns the label."""
+        return f'"{prediction.label}"'
+
+    def probabilities(self, prediction: LabelPrediction) -> dict[str, float]:
+        """Returns the probability of each label."""
+        values = (round(float(value), 6) for value in prediction.probabilities)
+        return dict(zip(self.task.labels.names, values, strict=True))
+
+    def no_prediction(self) -> dict[str, Any]:
+        """Returns the keys of a prediction, without values."""
+        return {"label": None, "probability": None}
+
     def describe(self, example: TextExample, prediction: LabelPrediction) -> dict[str, Any]:
-        """Returns the label, its probability, and the gold label."""
-        return {
-            "label": prediction.label,
-            "probability": round(float(prediction.probabilities.max()), 6),
-            "gold": example.label,
-        }
+        """Returns the label, its description and its probability, and the gold label."""
+        line: dict[str, Any] = {"label": prediction.label}
+        labels = self.task.labels
+        if labels.descriptions:
+            line["label_name"] = labels.descriptions[labels.names.index(prediction.label)]
+        probability = round(float(prediction.probabilities.max()), 6)
+        return {**line, "probability": probability, "gold": example.label}
 
     def table(
         self, examples: Sequence[TextExample], predictions: Sequence[LabelPrediction]

@@ -66,7 +66,7 @@ class Regression(TaskKind[TextExample, float]):
     def check_example(self, example: TextExample) -> None:
         """Checks that the label is a number of the range."""
         low, high = self._range()
-        if not low <= _number(example.label) <= high:
+        if not self.is_label(example.label or ""):
             detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
             raise BadExampleError("label is not a number of the range", detail)
 
@@ -111,6 +111,19 @@ class Regression(TaskKind[TextExample, float]):
             "spearman": label_scores.spearman(gold, predictions),
             "pearson": label_scores.pearson(gold, predictions),
         }
+
+    def is_label(self, name: str) -> bool:
+        """Returns whether it is a number of the range."""
+        low, high = self._range()
+        return low <= _number(name) <= high
+
+    def one_answer(self, prediction: float) -> str:
+        """Returns the number."""
+        return f"{prediction:.3f}"
+
+    def no_prediction(self) -> dict[str, Any]:
+        """Returns the key of a prediction, without value."""
+        return {"value": None}
 
     def describe(self, example: TextExample, prediction: float) -> dict[str, Any]:
         """Returns the value, and the gold value."""

@@ -254,6 +254,12 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             threshold=self.task.reading.null_threshold,
         ).by_name()
 
+    def one_answer(self, prediction: SpanPrediction) -> str:
+        """Returns an answer that is not a span."""
+        if prediction.text and prediction.start >= 0:
+            return ""
+        return prediction.text or "empty"
+
     def describe(self, example: QuestionExample, prediction: SpanPrediction) -> dict[str, Any]:
         """Returns the answer, its score, the best spans, and the gold answers."""
         line = {"answer": prediction.text, "score": round(prediction.score, 6)}

@@ -9,6 +9,7 @@ Shapes: G windows of a batch (one row each), L length, D hidden width, K tags.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
-from electra_zh.finetuning.encoding.tags import tag_names, tags_to_entities
+from electra_zh.finetuning.encoding.tags import OUTSIDE, tag_names, tags_to_entities
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
@@ -36,6 +37,9 @@ from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import TokenizedTexts, Tokenizer
+
+_TAG = re.compile(f"{OUTSIDE}|[BIMES][-_].+")
+_SPECIAL = re.compile(r"\[[A-Z]+\]")
 
 
 class TokenHead(tf.Module):
@@ -114,6 +118,14 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         super().__init__(task, max_seq_length=max_seq_length)
         self.tags = tag_names(task.labels.names)
         self._types = {name: number for number, name in enumerate(task.labels.names)}
+
+    @classmethod
+    def usual_labels(cls, names: Sequence[str]) -> tuple[str, ...]:
+        """Returns the types of entities where tags are listed, special tokens among them."""
+        tags = [name for name in names if not _SPECIAL.fullmatch(name)]
+        if not all(map(_TAG.fullmatch, tags)) or set(tags) <= {OUTSIDE}:
+            return tuple(names)
+        return tuple(dict.fromkeys(tag[2:] for tag in tags if tag != OUTSIDE))
 
     def check_example(self, example: TaggedExample) -> None:
         """Checks for missing text, unknown entity types and spans outside the text."""
@@ -250,6 +262,10 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
             for each in types
         ]
         return ErrorTable("types", TypeScore._fields, rows)
+
+    def one_answer(self, prediction: TagPrediction) -> str:
+        """Returns the words for a sentence without entities."""
+        return "" if prediction.entities else "without entities"
 
     def describe(self, example: TaggedExample, prediction: TagPrediction) -> dict[str, Any]:
         """Returns `text`, `entities` and `gold`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_zh.errors import UsageError, did_you_mean
@@ -16,9 +16,18 @@ for _name in module_names(__name__):
     load_module(__name__, _name)
 
 
-def read(path: str, task: TaskConfig, *, split: str, bad: BadExamples) -> Iterator[Any]:
-    """Yields the examples of a file in the task's form, see `ExampleReader`."""
-    return find_reader(task.reader, task)(path, task, split=split).read(bad)
+def read(
+    paths: str | Sequence[str], task: TaskConfig, *, split: str, bad: BadExamples
+) -> Iterator[Any]:
+    """Yields the examples of a file or the files of a split, see `ExampleReader.read`.
+
+    Examples without an id are numbered over all files.
+    """
+    end = 0
+    for path in [paths] if isinstance(paths, str) else paths:
+        reader = find_reader(task.reader, task)(path, task, split=split)
+        yield from reader.read(bad, first=end)
+        end = reader.end
 
 
 def find_reader(

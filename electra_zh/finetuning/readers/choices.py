@@ -11,7 +11,7 @@ from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.base import ExampleReader
-from electra_zh.finetuning.readers.streams import Record, is_texts, read_json
+from electra_zh.finetuning.readers.streams import Record, is_texts, json_value, read_json
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
@@ -21,18 +21,23 @@ class C3(ExampleReader, name="c3"):
     """C3 (Sun et al. 2020): questions about short texts and dialogues, with two to four choices.
 
     A file is one JSON list of `[[lines of the text], [{question, choice, answer, id?}], id of the
-    text]`. The correct choice is the first one that equals `answer`. A question without an id gets
-    `FILE/TEXT/NUMBER` (`c3-m-dev/11-67/0`), because the authors' two parts, dialogues and mixed
-    texts, use the same ids for different texts.
+    text]`; or one `{id, context: [lines], question, choice, answer}` per question, as JSON lines,
+    Parquet or Arrow. The correct choice is the first one that equals `answer`. A question without
+    an id gets `FILE/TEXT/NUMBER` (`c3-m-dev/11-67/0`), because the authors' two parts, dialogues
+    and mixed texts, use the same ids for different texts.
     """
 
     example_type = ChoiceExample
 
     def _records(self) -> Iterator[Record]:
-        items = read_json(self.path)
+        name = self.path.rpartition("/")[2].removesuffix(".json")
+        if self.file.is_columnar or self.file.begins_with("context", "choice"):
+            for number, record in enumerate(self._objects()):
+                yield _flat_question(record, f"{name}/{number}")
+            return
+        items = json_value(self.file)
         if not isinstance(items, list):
             raise UserError(f"{self.path}: not a JSON list of [text, questions, id]")
-        name = self.path.rpartition("/")[2].removesuffix(".json")
         for number, item in enumerate(items, 1):
             place = f"{self.path}, text {number}"
             if not _is_text_with_questions(item):
@@ -63,6 +68,18 @@ class C3(ExampleReader, name="c3"):
         return ChoiceExample(identity, context, question["question"], choices, index, record.place)
 
 
+def _flat_question(record: Record, identity: str) -> Record:
+    """Returns the record of a question that has its context with it."""
+    if isinstance(record.value, BadExampleError):
+        return record
+    context = record.value.get("context")
+    if not is_texts(context, at_least=1):
+        received = str(context)[:40]
+        error = BadExampleError('field "context" is not a list of texts', f"received {received}")
+        return record._replace(value=error)
+    return record._replace(value=(identity, "\n".join(context), record.value))
+
+
 def _is_text_with_questions(item: Any) -> bool:
     is_triple = isinstance(item, list) and len(item) == 3
     return is_triple and is_texts(item[0]) and isinstance(item[1], list)
@@ -72,7 +89,8 @@ class Chid(ExampleReader, name="chid"):
     """ChID (Zheng et al. 2019) in CLUE's form.
 
     JSON lines `{"content": [texts with #idiom000123#], "candidates": [idioms]}`; the answers are in
-    `NAME_answer.json` next to NAME.json, one object of mark to index.
+    `NAME_answer.json` next to NAME.json, one object of mark to index, or as Hugging Face's hub has
+    them, `"answers": {"text": [marks], "candidate_id": [indexes]}`.
     """
 
     example_type = ClozeExample
@@ -92,7 +110,7 @@ class Chid(ExampleReader, name="chid"):
         texts, candidates = item.get("content"), item.get("candidates")
         if not is_texts(texts, at_least=1) or not is_texts(candidates, at_least=2):
             raise _not_an_item(item, content="a list of texts")
-        answers = self._answers or {}
+        answers = self._answers or _given_answers(item.get("answers"))
         blanks = []
         for index, text in enumerate(texts):
             for match in _MARK.finditer(text):
@@ -111,6 +129,18 @@ class Chid(ExampleReader, name="chid"):
         marks = _MARK.findall(" ".join(record.value["content"]))
         missing = next(mark for mark in marks if self._answers.get(mark) is None)
         return f"{missing} is not among the answers"
+
+
+def _given_answers(answers: Any) -> dict[str, Any]:
+    """Returns mark to index of the hub's form; negative indexes are unknown answers."""
+    if not isinstance(answers, dict):
+        return {}
+    marks, indexes = answers.get("text"), answers.get("candidate_id")
+    if not is_texts(marks) or not isinstance(indexes, list) or len(marks) != len(indexes):
+        needed = 'needed: {"text": [marks], "candidate_id": [indexes]}'
+        raise BadExampleError("answers of another form", needed)
+    pairs = zip(marks, indexes, strict=True)
+    return {mark: index for mark, index in pairs if not (type(index) is int and index < 0)}
 
 
 class ChidFewclue(ExampleReader, name="chid_fewclue"):

@@ -1,4 +1,4 @@
-"""Sentences with entities: columns of words and tags, and CLUENER2020's JSON lines."""
+"""Sentences with entities: columns of words and tags, sentences of words and tags, and spans."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
 from electra_zh.finetuning.readers.base import ExampleReader, ReaderFields
-from electra_zh.finetuning.readers.streams import Record, check_text, read_lines, text_of
+from electra_zh.finetuning.readers.offsets import read_spans
+from electra_zh.finetuning.readers.streams import Record, check_text, is_texts, text_of
 from electra_zh.settings import setting
 from electra_zh.text.characters import is_cjk, is_punctuation
 
 _BLANKS = " \t"
 # A number that ends a word; at least one character of the word remains, it may be a digit itself.
 _DIGITS = re.compile("(?<=.)[0-9]+$")
+TAG = re.compile("O|[BIMES][-_].+")
+# Baidu's files separate characters, and tags, by this character instead of a space.
+_ERNIE = "\x02"
+# Names of the lists of words and of tags in JSON.
+_WORDS = ("tokens", "words", "chars", "text")
+_TAGS = ("tags", "ner_tags", "labels", "label")
+_LISTED = ("label", "labels", "entities", "spans")
 
 
 @dataclasses.dataclass(frozen=True)
-class ColumnFields(ReaderFields):
-    """Columns of words and tags."""
+class EntityFields(ReaderFields):
+    """Columns of words and tags, and names of the fields of JSON."""
 
     word: int = setting(1, "column of the word, the first is 1", at_least=1)
     tag: int | None = setting(None, "column of the tag; by default the last", at_least=1)
@@ -33,22 +41,42 @@ class ColumnFields(ReaderFields):
         "Weibo's second version",
         choices=("digits",),
     )
+    id: str = setting("id", "name of the id")
+    text: str = setting("text", "name of the text")
+    label: str = setting("label", "name of the label; labels, entities and spans are tried, too")
 
 
 class Columns(ExampleReader, name="columns"):
-    """One word and its tag per line, in columns between tabs or spaces; blank lines end sentences.
+    """Sentences with entities. The content decides which of these forms a file has.
 
-    Most sets for named entities and chunks have this form. Tags may follow any scheme of
-    `encoding.tags`. Lines that begin with `-DOCSTART-` are skipped. The text of a sentence is its
-    words, joined by a space unless one of the two neighbours is Chinese.
+    - Columns: a word and its tag per line, between tabs or spaces; blank lines end sentences. Lines
+      that begin with `-DOCSTART-` are skipped. The text of a sentence is its words, joined by a
+      space unless one of the two neighbours is Chinese or white space. A word may be white space.
+    - Sentences: per line the words and the tags, in two cells with a tab between them, as UER and
+      ERNIE have MSRA's set; or, in JSON, two lists (`tokens` and `tags`).
+    - Spans: JSON objects with a text and its entities, see `read_spans`.
+
+    Tags may follow any scheme of `encoding.tags`.
     """
 
     example_type = TaggedExample
-    fields_type = ColumnFields
+    fields_type = EntityFields
+    fields: EntityFields
 
     def _records(self) -> Iterator[Record]:
+        if self._has_objects():
+            return self._objects(blank_lines=self.split == "new")
+        first = [line for line in self.file.first_lines if line.strip(_BLANKS)]
+        if are_sentences(first):
+            return self._sentences()
+        usual = (line for line in first if line[0] not in _BLANKS)
+        self._width = len(_filled_cells(next(usual, "word tag")))
+        return self._columns()
+
+    def _columns(self) -> Iterator[Record]:
+        """Yields the lines of each sentence."""
         lines: list[Record] = []
-        for line in read_lines(self.path):
+        for line in self.file.lines():
             if line.value.strip(_BLANKS):
                 if not line.value.startswith("-DOCSTART-"):
                     lines.append(line)
@@ -58,7 +86,25 @@ class Columns(ExampleReader, name="columns"):
         if lines:
             yield Record(lines, lines[0].place)
 
+    def _sentences(self) -> Iterator[Record]:
+        """Yields the cells of each line after the header."""
+        self.bad.note(f"{self.path}: read as a sentence per line, words and tags in two cells")
+        lines = (line for line in self.file.lines() if line.value.strip(_BLANKS))
+        for number, line in enumerate(lines):
+            cells = tuple(line.value.split("\t"))
+            if number or not _is_header(cells):
+                yield line._replace(value=cells)
+
     def _example(self, record: Record, number: int) -> TaggedExample:
+        if record.value is None:
+            return TaggedExample(number, "", None, None, record.place)
+        if isinstance(record.value, dict):
+            return self._from_object(record, number)
+        if isinstance(record.value, tuple):
+            cell, *rest = record.value
+            check_text(*record.value)
+            words, tags = _split_sentence(cell, rest[0] if rest else "")
+            return self._tagged(words, tags, record, number)
         words, tags = [], []
         for line, place in record.value:
             try:
@@ -67,20 +113,38 @@ class Columns(ExampleReader, name="columns"):
                 raise BadExampleError(error.reason, error.detail, place=place) from None
             words.append(word)
             tags.append(tag)
-        tagged = any(tags)
-        if tagged and "" in tags:
+        if any(tags) and "" in tags:
             line, place = record.value[tags.index("")]
             reason = "a line without a tag in a sentence with tags"
             raise BadExampleError(reason, f'the line is "{line[:40]}"', place=place)
+        return self._tagged(words, tags, record, number)
+
+    def _tagged(
+        self, words: Sequence[str], tags: Sequence[str], record: Record, number: Any
+    ) -> TaggedExample:
         text, spans = _join(words)
         check_text(text)
-        entities = _tagged_entities(tags, spans) if tagged else None
+        entities = _tagged_entities(tags, spans) if any(tags) else None
         return TaggedExample(number, text, spans, entities, record.place)
+
+    def _from_object(self, record: Record, number: int) -> TaggedExample:
+        """Returns the example of a JSON object: lists of words and tags, or a text with spans."""
+        value, fields = record.value, self.fields
+        identity = number if value.get(fields.id) is None else value[fields.id]
+        names = (name for name in (fields.text, *_WORDS) if isinstance(value.get(name), list))
+        words = next(names, None)
+        if words is not None:
+            return self._tagged(*_listed(value, words, fields.label), record, identity)
+        text = text_of(value, fields.text)
+        given = [value[name] for name in (fields.label, *_LISTED) if value.get(name) is not None]
+        label = next(filter(None, given), given[0] if given else None)
+        entities = None if label is None else read_spans(text, label)
+        return TaggedExample(identity, text, None, entities, record.place)
 
     def _word_and_tag(self, line: str) -> tuple[str, str]:
         """Returns the word and the tag of a line; "" without a tag."""
-        cells = _cells(line)
-        fields: ColumnFields = self.fields
+        cells = self._cells(line)
+        fields = self.fields
         if fields.word > len(cells):
             raise BadExampleError("no word", f'there is no column {fields.word} in "{line[:40]}"')
         word = cells[fields.word - 1]
@@ -90,6 +154,87 @@ class Columns(ExampleReader, name="columns"):
         if column == fields.word or column > len(cells):
             return word, ""
         return word, _plain_tag(cells[column - 1])
+
+    def _cells(self, line: str) -> list[str]:
+        """Returns the cells of a line; one of white space is the word where that is missing."""
+        cells, word = _filled_cells(line), self.fields.word - 1
+        if len(cells) != self._width - 1:
+            return cells
+        whole = line.split("\t")
+        if len(whole) == self._width and not whole[word].strip(_BLANKS):
+            return [*cells[:word], whole[word] or " ", *cells[word:]]
+        if word == 0 and line[0] in _BLANKS:
+            # One of the blanks before the next cell separates it.
+            blank = line[: len(line) - len(line.lstrip(_BLANKS)) - 1]
+            return [blank or " ", *cells]
+        return cells
+
+
+class ClueNer(Columns, name="cluener"):
+    """The same forms, for sets that are published as CLUENER2020's JSON lines."""
+
+    objects = True
+
+
+class Spans(Columns, name="spans"):
+    """The same forms, for sets of texts with spans."""
+
+    objects = True
+
+
+def are_sentences(lines: Sequence[str]) -> bool:
+    """Returns whether lines have words and tags in two cells, by a header or by their tags."""
+    if lines and _is_header(tuple(lines[0].split("\t"))):
+        return True
+    pairs = [line.split("\t") for line in lines[:20]]
+    return bool(pairs) and all(
+        len(pair) == 2
+        and len(tags := re.split(f"[ {_ERNIE}]", pair[1].strip())) > 1
+        and all(map(TAG.fullmatch, tags))
+        for pair in pairs
+    )
+
+
+def _is_header(cells: tuple[str, ...]) -> bool:
+    names = [cell.strip().lower() for cell in cells]
+    return names[0] in ("text_a", *_WORDS) and (len(names) == 1 or names[1] in _TAGS)
+
+
+def _split_sentence(text: str, tags: str) -> tuple[list[str], list[str]]:
+    """Returns the words and the tags of two cells.
+
+    Raises:
+      BadExampleError: their numbers differ.
+    """
+    separator = _ERNIE if _ERNIE in text or _ERNIE in tags else " "
+    found = [_plain_tag(tag) for tag in tags.split(separator) if tag]
+    # A word may be the separator itself.
+    words = re.findall(f"({separator}|[^{separator}]+)(?:{separator}|$)", text)
+    if len(words) != len(found):
+        words = [word for word in text.split(separator) if word] or [" "]
+    if found and len(words) != len(found):
+        detail = f'{len(words)} words and {len(found)} tags in "{text[:20]}"'
+        raise BadExampleError("the numbers of words and tags differ", detail)
+    return words, found or [""] * len(words)
+
+
+def _listed(value: dict[str, Any], words: str, label: str) -> tuple[list[str], list[str]]:
+    """Returns the words and the tags of two lists of a JSON object; tags of "" without tags.
+
+    Raises:
+      BadExampleError: they are not texts, or their numbers differ.
+    """
+    name = next((each for each in (label, *_TAGS) if each in value), label)
+    tags = value.get(name)
+    found = [""] * len(value[words]) if tags is None else tags
+    for key, items in ((words, value[words]), (name, found)):
+        if not is_texts(items, at_least=1):
+            received = str(items)[:40]
+            raise BadExampleError(f'field "{key}" is not a list of texts', f"received {received}")
+    if len(found) != len(value[words]):
+        detail = f"{len(value[words])} {words} and {len(found)} {name}"
+        raise BadExampleError("the numbers of words and tags differ", detail)
+    return [word or " " for word in value[words]], [_plain_tag(tag) if tag else "" for tag in found]
 
 
 def _tagged_entities(tags: Sequence[str], spans: Sequence[tuple[int, int]]) -> tuple[Entity, ...]:
@@ -101,7 +246,7 @@ def _tagged_entities(tags: Sequence[str], spans: Sequence[tuple[int, int]]) -> t
     )
 
 
-def _cells(line: str) -> list[str]:
+def _filled_cells(line: str) -> list[str]:
     line = line.strip(_BLANKS)
     if "\t" in line:
         # Words may contain spaces then.
@@ -132,7 +277,13 @@ def _join(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
     before = ""
     for word in words:
         first = word[0]
-        if before and not (_is_chinese(before) or _is_chinese(first) or _is_dash(before, first)):
+        if before and not (
+            _is_chinese(before)
+            or _is_chinese(first)
+            or _is_dash(before, first)
+            or before.isspace()
+            or first.isspace()
+        ):
             parts.append(" ")
             end += 1
         parts.append(word)
@@ -151,64 +302,3 @@ def _is_dash(before: str, after: str) -> bool:
 def _is_chinese(char: str) -> bool:
     """Returns whether it is an ideograph or Chinese punctuation, always a token of its own."""
     return is_cjk(ord(char)) or (ord(char) >= 0x3000 and is_punctuation(char))
-
-
-@dataclasses.dataclass(frozen=True)
-class ClueNerFields(ReaderFields):
-    """Names of the fields of CLUENER2020's form."""
-
-    id: str = setting("id", "name of the id")
-    text: str = setting("text", "name of the text")
-    label: str = setting("label", "name of the label")
-
-
-class ClueNer(ExampleReader, name="cluener"):
-    """CLUENER2020: JSON lines of `{"text", "label": {type: {mention: [[start, end]]}}}`.
-
-    Ends are inclusive in the file.
-    """
-
-    example_type = TaggedExample
-    fields_type = ClueNerFields
-
-    def _example(self, record: Record, number: int) -> TaggedExample:
-        value, fields = record.value, self.fields
-        text, label = text_of(value, fields.text), value.get(fields.label)
-        entities = None if label is None else _labelled_entities(text, label)
-        identity = value.get(fields.id, number)
-        return TaggedExample(identity, text, None, entities, record.place)
-
-
-def _labelled_entities(text: str, label: Any) -> tuple[Entity, ...]:
-    """Returns the entities of a label ordered by their starts, the longer ones first."""
-    found: set[Entity] = set()
-    for type_, mentions in _items(label):
-        for mention, spans in _items(mentions):
-            if not isinstance(spans, list):
-                raise _malformed(spans)
-            found.update(_entity(text, type_, mention, span) for span in spans)
-    return tuple(sorted(found, key=lambda each: (each.start, -each.end, each.type)))
-
-
-def _entity(text: str, type_: str, mention: str, span: Any) -> Entity:
-    if not (isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span)):
-        raise _malformed(span)
-    start, end = span
-    if not 0 <= start <= end < len(text):
-        detail = f'"{mention}" at {span} of {len(text)} characters (ends are inclusive)'
-        raise BadExampleError("span outside the text", detail)
-    if text[start : end + 1] != mention:
-        detail = f'"{mention}" at {span}, where the text has "{text[start : end + 1]}"'
-        raise BadExampleError("span is not its mention", detail)
-    return Entity(type_, start, end + 1)
-
-
-def _items(value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        raise _malformed(value)
-    return list(value.items())
-
-
-def _malformed(value: Any) -> BadExampleError:
-    wanted = "{type: {mention: [[start, end], ...]}}"
-    return BadExampleError("malformed label", f"{str(value)[:40]}; it must be {wanted}")

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.examples import BadExampleError
 from electra_zh.finetuning.readers.base import ReaderFields
-from electra_zh.finetuning.readers.streams import parse_object, read_text_lines
 from electra_zh.settings import setting
 
 
@@ -99,26 +97,3 @@ def label_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     return None if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def read_label_names(path: str, field: str) -> tuple[str, ...]:
-    """Reads the names of labels: one per line, or in a field of JSON lines.
-
-    Raises:
-      UserError: a line without the field, a duplicate name, or no name at all.
-    """
-    names: dict[str, None] = {}
-    for line, place in read_text_lines(path):
-        is_json = line.lstrip().startswith("{")
-        try:
-            name = label_text(parse_object(line).get(field) if is_json else line)
-        except BadExampleError as error:
-            raise UserError(f"{place}: {error}") from None
-        if name is None:
-            raise UserError(f'{place}: no label in the field "{field}"')
-        if name in names:
-            raise UserError(f'{place}: duplicate label "{name}"')
-        names[name] = None
-    if not names:
-        raise UserError(f"{path} contains no labels")
-    return tuple(names)

@@ -1,20 +1,23 @@
-"""Plain lines: new data without labels, one example per line; and how to recognize other lines."""
+"""Plain lines, new data without labels, one example per line; and how to recognize other forms."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
 from electra_zh.finetuning.readers.base import ExampleReader
+from electra_zh.finetuning.readers.cells import possible_cuts
+from electra_zh.finetuning.readers.entities import TAG, are_sentences
 from electra_zh.finetuning.readers.fields import Fields
-from electra_zh.finetuning.readers.streams import Record, check_text, read_text_lines
+from electra_zh.finetuning.readers.streams import Record, TaskFile, check_text
 from electra_zh.finetuning.tasks import TaskConfig
 
 # The first lines, from which the form of a file is recognized.
 _LINES = 20
-_TAG = re.compile("O|[BIMES][-_].+")
+# The median length of words that are not tagged, at most.
+_WORD_LENGTH = 6
+_TEXT_READERS = ("table", "json_lines")
+_TAG_READERS = ("columns", "cluener", "spans")
 
 
 def _is_pair(task: TaskConfig) -> bool:
@@ -22,16 +25,16 @@ def _is_pair(task: TaskConfig) -> bool:
 
 
 class PlainTexts(ExampleReader, name="plain_texts"):
-    """Lines of text; a TAB separates the two texts of a pair."""
+    """Lines of text; a TAB separates the two texts of a pair. An empty line is an example, too."""
 
     example_type = TextExample
 
     def _records(self) -> Iterator[Record]:
-        return read_text_lines(self.path)
+        return self.file.lines()
 
     def _example(self, record: Record, number: int) -> TextExample:
         check_text(record.value)
-        if not _is_pair(self.task):
+        if not _is_pair(self.task) or not record.value.strip():
             return TextExample(number, record.value, None, None, record.place)
         texts = record.value.split("\t")
         if len(texts) != 2:
@@ -41,34 +44,61 @@ class PlainTexts(ExampleReader, name="plain_texts"):
 
 
 class PlainSentences(ExampleReader, name="plain_sentences"):
-    """Lines of text, each a sentence to tag."""
+    """Lines of text, each a sentence to tag; an empty line has no entities."""
 
     example_type = TaggedExample
 
     def _records(self) -> Iterator[Record]:
-        return read_text_lines(self.path)
+        return self.file.lines()
 
     def _example(self, record: Record, number: int) -> TaggedExample:
         check_text(record.value)
         return TaggedExample(number, record.value, None, None, record.place)
 
 
-def looks_labelled(path: str, task: TaskConfig) -> bool:
-    """Returns whether a .txt file is in the task's own labelled form, by its first lines.
+def is_plain(file: TaskFile, task: TaskConfig) -> bool:
+    """Returns whether a file of new data is plain lines, by its first ones, and not a task's file.
 
-    That form is columns of words and tags, or a table with more cells than texts if the task's own
-    files are tables named .txt.
+    A task's file is JSON, Parquet or Arrow; a table whose header has the names of the texts; one
+    with more cells than texts if the task's own files have the same suffix; words, or words and
+    tags, in columns.
     """
-    first = [line.value for line in itertools.islice(read_text_lines(path), _LINES)]
-    if task.reader == "columns":
-        return all(_ends_with_tag(line) for line in first)
+    lines = [line for line in file.first_lines if line.strip()][:_LINES]
+    if file.is_json or file.is_columnar:
+        return False
+    suffix = file.suffix
+    if task.reader in _TAG_READERS:
+        tagged = are_sentences(lines) or all(map(_ends_with_tag, lines))
+        longest = 1 if suffix in ("", "txt") or task.reader != "columns" else _WORD_LENGTH
+        return not (tagged or _are_words(lines, longest))
+    if task.reader not in _TEXT_READERS:
+        return suffix in ("", "txt")
+    if suffix in ("tsv", "csv") or _has_header(lines, task):
+        return False
     names = (*task.files.train, *task.files.dev, *task.files.test)
-    if task.reader == "table" and any(name.endswith(".txt") for name in names):
+    if any(name.endswith(".txt") for name in names) and task.reader == "table":
         texts = 2 if _is_pair(task) else 1
-        return all(line.count("\t") >= texts for line in first)
-    return False
+        return not all(line.count("\t") >= texts for line in lines)
+    return True
+
+
+def _has_header(lines: Sequence[str], task: TaskConfig) -> bool:
+    fields = Fields.of(task)
+    wanted = [[name.lower() for name in fields.names(text)] for text in fields.texts()]
+    for cut in possible_cuts(lines[0] if lines else "", fields.separator):
+        cells = [cell.strip().lower() for cell in cut.cells(lines[0])]
+        if all(any(name in cells for name in names) for names in wanted):
+            return True
+    return bool(lines) and len(wanted) == 1 and lines[0].strip().lower() in wanted[0]
+
+
+def _are_words(lines: Sequence[str], longest: int) -> bool:
+    """Returns whether lines are single words, as in a column without tags."""
+    lengths = sorted(len(line.strip()) for line in lines)
+    single = all(len(line.split()) == 1 for line in lines)
+    return len(lines) > 1 and single and lengths[len(lengths) // 2] <= longest
 
 
 def _ends_with_tag(line: str) -> bool:
     cells = line.split()
-    return len(cells) > 1 and _TAG.fullmatch(cells[-1]) is not None
+    return TAG.fullmatch(cells[-1]) is not None and (len(cells) > 1 or line[0] in " \t")

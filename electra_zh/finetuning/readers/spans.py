@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
@@ -10,8 +11,7 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.answers import find_answer
 from electra_zh.finetuning.examples import Answer, BadExampleError, QuestionExample
 from electra_zh.finetuning.readers.base import ExampleReader
-from electra_zh.finetuning.readers.streams import Record, read_json, read_json_lines
-from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.finetuning.readers.streams import Record, json_value
 
 
 class _Question(NamedTuple):
@@ -27,9 +27,10 @@ class _Questions(ExampleReader):
 
     example_type = QuestionExample
 
-    def __init__(self, path: str, task: TaskConfig, *, split: str) -> None:
-        super().__init__(path, task, split=split)
-        self._ids: set[str] = set()
+    @functools.cached_property
+    def _ids(self) -> set[str]:
+        """The ids of the questions so far."""
+        return set()
 
     @abc.abstractmethod
     def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
@@ -43,7 +44,7 @@ class _Questions(ExampleReader):
         """Yields the questions about the context of a paragraph."""
         context = paragraph.get("context", paragraph.get("context_text"))
         if not isinstance(context, str) or not context.strip():
-            yield Record(BadExampleError("no context"), place)
+            yield Record(BadExampleError("no context", f"found {', '.join(paragraph)}"), place)
             return
         listed = paragraph.get("qas")
         if not _are_objects(listed):
@@ -65,7 +66,7 @@ class _Questions(ExampleReader):
         text = question.fields.get("question", question.fields.get("query_text"))
         # A question without text can still be answered, and every question of a test set must be.
         if not isinstance(text, str) or (self.labelled and not text.strip()):
-            raise BadExampleError("no question")
+            raise BadExampleError("no question", f"found {', '.join(question.fields)}")
         answers, answer_type = self._answers(question)
         if self.split == "train" and answers and not answer_type:
             _check_inside(question.context, answers[0])
@@ -77,7 +78,9 @@ class _Questions(ExampleReader):
 class Squad(_Questions, name="squad"):
     """SQuAD's form: SQuAD 1.1 and 2.0, CMRC2018, DRCD, XQuAD; and CMRC2018's first form.
 
-    The latter is a list of `{context_text, qas: [{query_id, query_text, answers: [text]}]}`. If no
+    The latter is a list of `{context_text, qas: [{query_id, query_text, answers: [text]}]}`. A file
+    may also have one `{id, context, question, answers: {text: [...], answer_start: [...]}}` per
+    question, as JSON lines, an array, Parquet or Arrow, as Hugging Face's hub has them. If no
     answer in a file of split `test` or `new` occurs in its context, the answers are placeholders
     and the file is read as one without labels.
     """
@@ -90,13 +93,20 @@ class Squad(_Questions, name="squad"):
         return iter(records)
 
     def _all_questions(self) -> Iterator[Record]:
-        content = read_json(self.path)
+        if self.file.is_columnar or self.file.begins_with("context", "question"):
+            for record in self._objects():
+                yield from self._flat_question(record)
+            return
+        content = json_value(self.file)
         articles = content.get("data") if isinstance(content, dict) else content
         if not isinstance(articles, list):
             raise UserError(f"{self.path} is {self._form}")
         for number, article in enumerate(articles, 1):
             place = f"{self.path}, article {number}"
             article = article if isinstance(article, dict) else {}
+            if {"context", "question"} <= article.keys():
+                yield from self._flat_question(Record(article, place))
+                continue
             first_form = [article] if "context_text" in article else None
             paragraphs = article.get("paragraphs", first_form)
             if not _are_objects(paragraphs):
@@ -104,6 +114,12 @@ class Squad(_Questions, name="squad"):
                 continue
             for paragraph in paragraphs:
                 yield from self._questions_of(paragraph, place)
+
+    def _flat_question(self, record: Record) -> Iterator[Record]:
+        if isinstance(record.value, BadExampleError):
+            yield record
+        else:
+            yield from self._questions_of({**record.value, "qas": [record.value]}, record.place)
 
     def _answered(self, question: _Question | BadExampleError) -> bool:
         """Returns whether a test question has answers that are more than placeholders."""
@@ -121,7 +137,9 @@ class Squad(_Questions, name="squad"):
     def _answers(self, question: _Question) -> tuple[Sequence[Answer] | None, str]:
         """Returns all answers; of an unanswerable question none, and NONE."""
         answers = _parse_answers(question.fields)
-        if _is_true(question.fields.get("is_impossible")):
+        # The hub has no mark of questions without an answer.
+        unanswered = isinstance(question.fields.get("answers"), dict) and self.labelled
+        if _is_true(question.fields.get("is_impossible")) or (unanswered and not answers):
             return (), "NONE"
         return (None if self._hidden else answers or None), ""
 
@@ -160,7 +178,7 @@ class Mrqa(_Questions, name="mrqa"):
     """
 
     def _records(self) -> Iterator[Record]:
-        for line in read_json_lines(self.path):
+        for line in self._objects():
             if isinstance(line.value, BadExampleError):
                 yield line
             elif "header" not in line.value:
@@ -190,11 +208,15 @@ def _are_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
 
 def _parse_answers(fields: dict[str, Any]) -> list[Answer] | None:
     """Returns the answers of a question in SQuAD's form, None without any."""
-    if fields.get("answers") is None:
+    listed = fields.get("answers")
+    if listed is None:
         return None
     try:
-        return list(_flat_answers(fields["answers"]))
-    except (KeyError, TypeError):
+        if isinstance(listed, dict):
+            pairs = zip(listed["text"], listed["answer_start"], strict=True)
+            listed = [{"text": text, "answer_start": start} for text, start in pairs]
+        return list(_flat_answers(listed))
+    except (KeyError, TypeError, ValueError):
         detail = 'allowed: [{"text": ..., "answer_start": ...}]'
         raise BadExampleError("answers of another form", detail) from None
 

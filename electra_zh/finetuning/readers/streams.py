@@ -1,30 +1,39 @@
-r"""Lines and JSON of files, as records with their places.
+r"""Files of task data: lines and JSON values as records with their places.
 
+The content of a file decides its form and compression, never its name (`electra_zh.content`).
 Lines end at "\n" only: JSON strings may contain U+2028 and other characters that Python's own line
 splitting breaks at.
 """
 
 from __future__ import annotations
 
-import gzip
+import codecs
+import functools
+import io
+import itertools
 import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeGuard, cast
 
-from electra_zh import files
+from electra_zh import content, files
+from electra_zh.data import archives
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_BETWEEN_VALUES = re.compile(r"[\s,\[\]]*")
+# Columnar files, which `readers.columnar` reads.
+PARQUET, ARROW = "parquet", "arrow"
+_COLUMNAR = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
 
 
 class Record(NamedTuple):
     """One record of a file and its place.
 
     Attributes:
-      value: a line, the cells of a row, or a JSON value; a `BadExampleError` if it is unreadable.
+      value: a line, the cells of a row, or a JSON value; a `BadExampleError` if it is unreadable;
+        None for a blank line that counts.
       place: `FILE, line N` or the like.
     """
 
@@ -32,21 +41,121 @@ class Record(NamedTuple):
     place: str
 
 
-def read_lines(path: str) -> Iterator[Record]:
-    """Yields the lines of a file, streaming, without line ends and byte order mark.
+class _Bytes(io.RawIOBase):
+    """A raw stream of a function that reads up to a number of bytes."""
 
-    A file whose name ends in `.gz` is unpacked. Bytes that are not UTF-8 become surrogates, which
-    `check_text` refuses.
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
 
-    Raises:
-      UserError: the file is missing, empty, or damaged.
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer; fewer bytes than its size are the end."""
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class TaskFile:
+    """A file of task data, opened at once and read once, from its beginning to its end.
+
+    Attributes:
+      path: its path.
+      head: its first bytes, decompressed.
+      form: one of the forms of `electra_zh.content`, `parquet` or `arrow`.
     """
-    number = 0
-    for number, raw in enumerate(_raw_lines(path), 1):
-        line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
-        yield Record(line.removeprefix("\ufeff") if number == 1 else line, f"{path}, line {number}")
-    if not number:
-        raise UserError(f"{path} is empty")
+
+    def __init__(self, path: str) -> None:
+        """Opens the file.
+
+        Raises:
+          UserError: the file is missing, empty, damaged, binary, or in another encoding.
+        """
+        self.path = path
+        file = files.open_read(path)
+        stored = io.BufferedReader(cast(Any, _Bytes(file.read)), content.HEAD_BYTES)
+        suffix = content.compression(stored.peek(1)[:8])
+        read = archives.open_reader(cast(Any, stored), f".{suffix}" if suffix else "")
+        unpacked = _Bytes(lambda size: archives.read_text(read, size, path))
+        self._file, self._stream = file, io.BufferedReader(unpacked, content.HEAD_BYTES)
+        self.head = self._stream.peek(1)
+        if not self.head:
+            raise UserError(f"{path} is empty")
+        columnar = (name for magic, name in _COLUMNAR.items() if self.head.startswith(magic))
+        self.form = next(columnar, "") or content.recognize(self.head)
+        if not self.is_columnar:
+            self._check()
+
+    def _check(self) -> None:
+        if self.form == content.BINARY:
+            raise UserError(f"{self.path} is not text: it contains binary data")
+        if content.encoding(self.head):
+            raise UserError(f"{self.path} is not UTF-8: {content.not_utf8(self.path, self.head)}")
+
+    @property
+    def is_columnar(self) -> bool:
+        """True for Parquet and Arrow files."""
+        return self.form in (PARQUET, ARROW)
+
+    @property
+    def is_json(self) -> bool:
+        """True for JSON lines, and for JSON values over several lines."""
+        return self.form in (content.JSON_LINES, content.JSON)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the name, in lower case, without that of a compression; may be empty."""
+        name = archives.strip_suffix(self.path.lower()).rpartition("/")[2]
+        return name.rpartition(".")[2] if "." in name else ""
+
+    @functools.cached_property
+    def first_lines(self) -> list[str]:
+        """The complete lines of the head, which may be blank."""
+        lines = self.head.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
+        if len(self.head) >= content.HEAD_BYTES or not lines[-1]:
+            lines = lines[:-1] or lines
+        return [line.rstrip("\r") for line in lines]
+
+    def begins_with(self, *keys: str) -> bool:
+        """Returns whether the first line is a JSON object with these keys."""
+        try:
+            return set(keys) <= parse_object(self.first_lines[0]).keys()
+        except BadExampleError:
+            return False
+
+    def lines(self) -> Iterator[Record]:
+        """Yields the lines, streaming, without line ends and byte order mark.
+
+        Bytes that are not UTF-8 become surrogates, which `check_text` refuses.
+        """
+        with self._file, self._stream:
+            for number, raw in enumerate(self._stream, 1):
+                line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
+                line = line.removeprefix("\ufeff") if number == 1 else line
+                yield Record(line, f"{self.path}, line {number}")
+
+    def parts(self) -> Iterator[str]:
+        """Yields the text in parts, without byte order mark; as `lines` where it is not UTF-8."""
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        with self._file, self._stream:
+            for number in itertools.count():
+                data = self._stream.read(content.HEAD_BYTES)
+                text = decoder.decode(data, final=not data)
+                yield text.removeprefix("\ufeff") if number == 0 else text
+                if not data:
+                    return
+
+    def read_bytes(self) -> bytes:
+        """Returns all bytes of the file, decompressed."""
+        with self._file, self._stream:
+            return self._stream.read()
+
+
+def read_lines(path: str) -> Iterator[Record]:
+    """Yields the lines of a file, see `TaskFile.lines`."""
+    yield from TaskFile(path).lines()
 
 
 def read_text_lines(path: str) -> Iterator[Record]:
@@ -56,23 +165,77 @@ def read_text_lines(path: str) -> Iterator[Record]:
 
 def read_json_lines(path: str) -> Iterator[Record]:
     """Yields the JSON objects of a file, one per line that is not blank."""
-    for line, place in read_text_lines(path):
-        try:
-            yield Record(parse_object(line), place)
-        except BadExampleError as error:
-            yield Record(error, place)
+    return map(_parsed, read_text_lines(path))
 
 
-def _raw_lines(path: str) -> Iterator[bytes]:
-    with files.open_read(path) as file:
-        if not path.endswith(".gz"):
-            yield from file
-            return
-        try:
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield from unpacked
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} cannot be unpacked: {error}") from None
+def json_records(file: TaskFile, *, blank_lines: bool = False) -> Iterator[Record]:
+    """Yields the JSON objects of JSON lines, of an array, or of values over several lines.
+
+    Args:
+      file: the file.
+      blank_lines: yield a record of None for each blank line of JSON lines before the last object.
+    """
+    if file.form == content.JSON:
+        yield from _json_values(file)
+        return
+    lines = with_blanks(file.lines())
+    for line in lines:
+        if line.value is not None:
+            yield _parsed(line)
+        elif blank_lines:
+            yield line
+
+
+def with_blanks(lines: Iterator[Record]) -> Iterator[Record]:
+    """Yields the lines, blank ones as None; those at the end of the file are skipped."""
+    blank: list[Record] = []
+    for line in lines:
+        if not line.value.strip():
+            blank.append(line._replace(value=None))
+            continue
+        yield from blank
+        blank.clear()
+        yield line
+
+
+def _parsed(line: Record) -> Record:
+    try:
+        return line._replace(value=parse_object(line.value))
+    except BadExampleError as error:
+        return line._replace(value=error)
+
+
+def _json_values(file: TaskFile) -> Iterator[Record]:
+    """Yields the objects of JSON values or of an array, with the lines where they begin.
+
+    Raises:
+      UserError: a value cannot be read; the next one would begin anywhere.
+    """
+    decoder, parts = json.JSONDecoder(), file.parts()
+    text, at, line, closed = next(parts), 0, 1, True
+    for number in itertools.count(1):
+        while True:
+            start = cast(Any, _BETWEEN_VALUES.match(text, at)).end()
+            between, at = text[at:start], start
+            line += between.count("\n")
+            if "[" in between or "]" in between:
+                closed = between.rfind("]") > between.rfind("[")
+            place = f"{file.path}, line {line}, item {number}"
+            try:
+                _, end = decoder.raw_decode(text, at)
+                break
+            except (ValueError, RecursionError) as error:
+                # As much again each time: a long value is not parsed for every part of it.
+                more = "".join(itertools.islice(parts, 1 + (len(text) - at) // content.HEAD_BYTES))
+                if not more and at == len(text) and closed:
+                    return
+                if not more:
+                    cut = "the file ends inside an array"
+                    reason = cut if at == len(text) else getattr(error, "msg", error)
+                    raise UserError(f"{place}: not valid JSON: {reason}") from None
+                text, at = text[at:] + more, 0
+        yield _parsed(Record(text[at:end], place))
+        line, at = line + text.count("\n", at, end), end
 
 
 def check_text(*texts: str) -> None:
@@ -104,19 +267,27 @@ def parse_object(line: str) -> dict[str, Any]:
 
 
 def read_json(path: str) -> Any:
+    """Returns the value of a file that is one JSON value, see `json_value`."""
+    return json_value(TaskFile(path))
+
+
+def json_value(file: TaskFile) -> Any:
     """Returns the value of a file that is one JSON value.
 
     Raises:
-      UserError: the file is missing, empty, or not JSON; the message has the line.
+      UserError: the file is not JSON; the message has the line.
     """
-    text = files.read_text(path).removeprefix("\ufeff")
+    text = "".join(file.parts())
     if not text.strip():
-        raise UserError(f"{path} is empty")
+        raise UserError(f"{file.path} is empty")
     try:
+        check_text(text)
         return _parse(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, BadExampleError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"{path}{line}: not valid JSON: {_reason(error)}") from None
+        bad = isinstance(error, BadExampleError)
+        reason = str(error) if bad else f"not valid JSON: {_reason(error)}"
+        raise UserError(f"{file.path}{line}: {reason}") from None
 
 
 def _parse(text: str) -> Any:
@@ -130,7 +301,7 @@ def _parse(text: str) -> Any:
     return value
 
 
-def _reason(error: ValueError | RecursionError) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at column {error.colno}"
     return str(error)

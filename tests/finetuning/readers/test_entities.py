@@ -153,15 +153,97 @@ def test_the_suffix_is_checked(tmp_path: Path) -> None:
         read("columns", tmp_path, "甲 O\n", suffix="words")
 
 
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (["北\tB-LOC", " \tI-LOC", "京\tI-LOC"], "北 京"),
+        (["北 B-LOC", "  I-LOC", "京 I-LOC"], "北 京"),
+        (["北\tB-LOC", "\tI-LOC", "京\tI-LOC"], "北 京"),
+        (["北 B-LOC", " I-LOC", "京 I-LOC"], "北 京"),
+        (["北\tB-LOC", "\t\tI-LOC", "京\tI-LOC"], "北\t京"),
+        (["北 B-LOC", "\u3000 I-LOC", "京 I-LOC"], "北\u3000京"),
+        (["北\tB-LOC", "\xa0\tI-LOC", "京\tI-LOC"], "北\xa0京"),
+        (["New\tB-LOC", " \tI-LOC", "York\tI-LOC"], "New York"),
+        (["北 NR B-LOC", "  SP I-LOC", "京 NR I-LOC"], "北 京"),
+        (["北\tNR\tB-LOC", " \tSP\tI-LOC", "京\tNR\tI-LOC"], "北 京"),
+        (["  B-LOC", "北 I-LOC"], " 北"),
+    ],
+)
+def test_a_word_may_be_white_space(tmp_path: Path, lines: list[str], text: str) -> None:
+    (example,) = read("columns", tmp_path, "\n".join(lines) + "\n")
+    assert example.text == text
+    assert example.entities == (Entity("LOC", 0, len(text)),)
+    assert len(words(example)) == len(lines)
+
+
+def test_blanks_before_a_word_are_not_a_word(tmp_path: Path) -> None:
+    (example,) = read("columns", tmp_path, "北 B-LOC\n 京 I-LOC\n\t在\tO\n")
+    assert words(example) == ["北", "京", "在"]
+
+
+# --- Sentences of words and tags ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["text_a\tlabel\n", "tokens\ttags\n", ""])
+@pytest.mark.parametrize("separator", [" ", "\x02"])
+@pytest.mark.parametrize("reader", ["columns", "cluener", "spans"])
+def test_words_and_tags_in_two_cells(
+    tmp_path: Path, header: str, separator: str, reader: str
+) -> None:
+    lines = ["海 钓 比\tB-LOC I-LOC O", "在 厦 门\tO B-LOC I-LOC"]
+    content = header + "\n".join(lines).replace(" ", separator) + "\n"
+    skip = BadExamples(skip=False)
+    first, second = read(reader, tmp_path, content, skip=skip)
+    assert (first.text, mentions(first)) == ("海钓比", [("LOC", "海钓")])
+    assert (second.id, second.text, mentions(second)) == (1, "在厦门", [("LOC", "厦门")])
+    assert "read as a sentence per line" in skip.notes[0]
+
+
+def test_a_space_among_the_words_of_a_sentence(tmp_path: Path) -> None:
+    (example,) = read("columns", tmp_path, "text_a\tlabel\n北   京\tB-LOC I-LOC I-LOC\n")
+    assert (example.text, mentions(example)) == ("北 京", [("LOC", "北 京")])
+
+
+def test_sentences_without_tags_are_test_data(tmp_path: Path) -> None:
+    (example,) = read("columns", tmp_path, "text_a\n海 钓\n", split="test")
+    assert (example.text, example.entities) == ("海钓", None)
+
+
+def test_other_numbers_of_words_and_tags_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 2: the numbers of words and tags .*: 2 words and 1"):
+        read("columns", tmp_path, "text_a\tlabel\n海 钓\tO\n")
+
+
+@pytest.mark.parametrize("names", [("tokens", "ner_tags"), ("words", "labels"), ("text", "label")])
+def test_lists_of_words_and_tags(tmp_path: Path, names: tuple[str, str]) -> None:
+    content = json.dumps({names[0]: ["海", "", "钓"], names[1]: ["B-LOC", "I-LOC", "I-LOC"]})
+    (example,) = read("columns", tmp_path, content)
+    assert (example.text, mentions(example)) == ("海 钓", [("LOC", "海 钓")])
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (["O"], "the numbers of words and tags differ: 2 tokens and 1 tags"),
+        ([0, 1], r'field "tags" is not a list of texts: received \[0, 1\]'),
+        (["O", "X"], 'not a tag: "X"'),
+    ],
+)
+def test_wrong_lists_are_named(tmp_path: Path, tags: object, message: str) -> None:
+    with pytest.raises(UserError, match=f"line 1: {message}"):
+        read("columns", tmp_path, json.dumps({"tokens": ["海", "钓"], "tags": tags}))
+
+
 # --- Plain lines -----------------------------------------------------------------------------
 
 
 def test_plain_lines_are_sentences(tmp_path: Path) -> None:
-    first, second = read(
+    first, blank, second = read(
         "plain_sentences", tmp_path, "马云在杭州。\n\n  二\u2028行 \n", split="new"
     )
+    assert (blank.id, blank.text) == (1, "")
     assert (first.id, first.text, first.words, first.entities) == (0, "马云在杭州。", None, None)
-    assert (second.id, second.text) == (1, "  二\u2028行 ")
+    assert (second.id, second.text) == (2, "  二\u2028行 ")
     assert second.place.endswith("line 3")
 
 

@@ -18,8 +18,10 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import readers, registry
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers.base import READERS
-from electra_zh.finetuning.readers.fields import Fields, read_label_names
-from electra_zh.finetuning.readers.plain import looks_labelled
+from electra_zh.finetuning.readers.fields import Fields
+from electra_zh.finetuning.readers.label_files import read_labels
+from electra_zh.finetuning.readers.plain import is_plain
+from electra_zh.finetuning.readers.streams import TaskFile
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 
 
@@ -436,24 +438,24 @@ def test_wrong_fields_are_named(fields: dict[str, Any], message: str) -> None:
 
 def test_label_names_from_json_lines(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"label": "100", "label_desc": "a"}, {"label": 101})
-    assert read_label_names(str(path), "label") == ("100", "101")
+    assert read_labels(str(path), "label").names == ("100", "101")
 
 
 def test_label_names_one_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, "class.txt", "体育", "", "财经 ")
-    assert read_label_names(str(path), "label") == ("体育", "财经")
+    assert read_labels(str(path), "label").names == ("体育", "财经")
 
 
 def test_a_duplicate_label_name(tmp_path: Path) -> None:
     path = write(tmp_path, "class.txt", "体育", "体育")
     with pytest.raises(UserError, match=r'class.txt, line 2: duplicate label "体育"'):
-        read_label_names(str(path), "label")
+        read_labels(str(path), "label")
 
 
 def test_a_line_of_labels_without_the_field(tmp_path: Path) -> None:
     path = write_json(tmp_path, {"label": "1"}, {"name": "2"})
     with pytest.raises(UserError, match=r'line 2: no label in the field "label"'):
-        read_label_names(str(path), "label")
+        read_labels(str(path), "label")
 
 
 # CLUEWSC2020.
@@ -561,25 +563,46 @@ def test_a_label_does_not_take_the_rest_of_a_line(tmp_path: Path) -> None:
     assert short(read(path, task, "new"))[1][1] == "乙"
 
 
-# New data in .txt files: plain lines, or the task's own form.
+# New data: plain lines, or the task's own form.
 
 
 @pytest.mark.parametrize(
-    ("task", "lines", "labelled"),
+    ("task", "lines", "plain"),
     [
-        ("thucnews", ["3\t股市大涨", "4\t球队夺冠"], True),
-        ("thucnews", ["股市大涨", "球队夺冠"], False),
-        ("thucnews", ["股市大涨", "4\t球队夺冠"], False),
-        ("peopledaily_ner", ["马 B-PER", "云 I-PER", "", "在 O"], True),
-        ("peopledaily_ner", ["马云在杭州", "Hello world"], False),
-        ("afqmc", ["甲\t乙\t0"], False),
+        ("thucnews", ["3\t股市大涨", "4\t球队夺冠"], False),
+        ("thucnews", ["股市大涨", "球队夺冠"], True),
+        ("thucnews", ["股市大涨", "4\t球队夺冠"], True),
+        ("thucnews", ["text", "股市大涨"], False),
+        ("peopledaily_ner", ["马 B-PER", "云 I-PER", "", "在 O", "  O"], False),
+        ("peopledaily_ner", ["马云在杭州", "Hello world"], True),
+        ("peopledaily_ner", ["马", "云", "", "在"], False),
+        ("msra_ner", ["text_a\tlabel", "马 云\tB-PER I-PER"], False),
+        ("msra_ner", ["马 云\tB-PER I-PER"], False),
+        ("cluener2020", ["马云在杭州", "杭州"], True),
+        ("cluener2020", ['{"text": "马云"}'], False),
+        ("afqmc", ["甲\t乙\t0"], True),
+        ("afqmc", ["甲\t乙", "丙\t丁"], True),
+        ("afqmc", ["sentence1\tsentence2", "丙\t丁"], False),
+        ("afqmc", ["sentence1,sentence2,label", "丙,丁,0"], False),
+        ("afqmc", ['{"sentence1": "甲", "sentence2": "乙"}'], False),
+        ("tnews", ['[{"sentence": "甲"}]'], False),
+        ("tnews", ["[转] 今天", "{笑}"], True),
     ],
 )
-def test_labelled_lines_are_told_from_plain_ones(
-    tmp_path: Path, task: str, lines: list[str], labelled: bool
+def test_plain_lines_are_told_from_other_forms(
+    tmp_path: Path, task: str, lines: list[str], plain: bool
 ) -> None:
-    path = write(tmp_path, "new.txt", *lines)
-    assert looks_labelled(str(path), registry.load([task])[0]) == labelled
+    for name in ("new.txt", "new"):
+        path = write(tmp_path, name, *lines)
+        assert is_plain(TaskFile(str(path)), registry.load([task])[0]) == plain
+
+
+def test_words_without_tags_are_columns(tmp_path: Path) -> None:
+    task = registry.load(["conll2000"])[0]
+    path = write(tmp_path, "new.dat", "Confidence", "in", "the", "pound", "", "is")
+    assert not is_plain(TaskFile(str(path)), task)
+    path = write(tmp_path, "new.dat", "Confidence in the pound is low.", "Shares rose.")
+    assert is_plain(TaskFile(str(path)), task)
 
 
 def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
@@ -589,3 +612,13 @@ def test_plain_pairs_have_two_texts(tmp_path: Path) -> None:
     found = list(READERS["plain_texts"](str(path), task, split="new").read(problems))
     assert [(each.text_a, each.text_b) for each in found] == [("甲", "乙")]
     assert dict(problems.counts) == {"no TAB between the two texts": 1, "more than two texts": 1}
+
+
+@pytest.mark.parametrize("name", ["plain_texts", "plain_sentences"])
+def test_every_plain_line_is_an_example_with_its_number(tmp_path: Path, name: str) -> None:
+    task = registry.load(["afqmc" if name == "plain_texts" else "msra_ner"])[0]
+    path = write(tmp_path, "new.txt", "甲\t乙", "", " \t", "丙\t丁", "")
+    found = list(READERS[name](str(path), task, split="new").read(BadExamples(skip=False)))
+    assert [each.id for each in found] == [0, 1, 2, 3, 4]
+    if name == "plain_texts":
+        assert [each.is_blank for each in found] == [False, True, True, False, True]
