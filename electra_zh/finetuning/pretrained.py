@@ -32,6 +32,7 @@ class Pretrained:
       tokenizer: settings of the text normalization.
       tensors: the encoder's weights by name; empty for random weights.
       checkpoint: name of the checkpoint that holds them; "" for random weights.
+      trained_length: number of positions that were trained; 0 if unknown.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Pretrained:
         default_factory=dict, repr=False, compare=False
     )
     checkpoint: str = ""
+    trained_length: int = dataclasses.field(default=0, compare=False)
 
     def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
@@ -111,4 +113,5 @@ def load_pretrained(
         tokenizer=weights.tokenizer,
         tensors={} if from_scratch else encoder,
         checkpoint="" if from_scratch else source.rstrip("/").rpartition("/")[2],
+        trained_length=weights.trained.length if weights.trained and not from_scratch else 0,
     )

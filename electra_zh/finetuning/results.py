@@ -156,6 +156,7 @@ def _summary(
         "dev": _spread(alike, "dev", metric),
         "test": _spread(alike, "test", metric),
         "best_trial": folder_of(best),
+        "warnings": best["tasks"][task].get("warnings", []),
         "published": settings["published"],
         "submission": settings["submission"],
         "test_files": unit["files"][task].get("test", []),
@@ -187,6 +188,11 @@ def report(output: str) -> list[str]:
     return [
         *trial_lines(summary),
         *table(summary),
+        *(
+            f"{name}: {line}"
+            for name, each in summary["tasks"].items()
+            for line in each.get("warnings", [])
+        ),
         f"Everything is in {output}/, summary in {RESULTS}",
     ]
 

@@ -14,6 +14,7 @@ from electra_zh.finetuning import model, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.finetuning.tasks import Split
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
@@ -83,9 +84,24 @@ class Trials:
 
     def _notes(self, task: str) -> Iterator[str]:
         yield from self._data[task].notes
+        yield from self._length_notes(task)
         for split in self._data[task].splits:
             for note in self._rows[task, split].notes:
                 yield f"{split}: {note}"
+
+    def _length_notes(self, task: str) -> Iterator[str]:
+        """Yields the line on rows that are longer than those that the model was pretrained on."""
+        wanted, length = self._data[task].task.max_seq_length, self._kinds[task].max_seq_length
+        if wanted > length:
+            yield f"max_seq_length {wanted} is cut to the {length} positions of the model"
+        trained = self._pretrained.trained_length
+        if 0 < trained < length:
+            rows = self._rows[task, "train"]
+            longer = int((rows.ends - rows.starts > trained).sum())
+            yield (
+                f"max_seq_length is {length}, but the model was pretrained on {trained} tokens: "
+                f"{longer:,} of {len(rows.ends):,} training rows reach untrained positions"
+            )
 
     def _dev_scores(self) -> dict[str, float]:
         self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}
@@ -112,7 +128,7 @@ class Trials:
         if trial.best_epoch != len(trial.dev):
             # The model is that of an earlier epoch than the last evaluation.
             self._last_dev = {}
-        per_task = {task: self._finish(task, folder) for task in self._data}
+        per_task = {task: self.finish(task, folder) for task in self._data}
         dev = [scores["dev"][self._data[task].task.metric] for task, scores in per_task.items()]
         return {
             "seed": seed,
@@ -126,10 +142,11 @@ class Trials:
             "tasks": per_task,
         }
 
-    def _finish(self, task: str, folder: str) -> dict[str, Any]:
+    def finish(self, task: str, folder: str) -> dict[str, Any]:
         """Writes a task's predictions and table of errors, and returns its scores."""
         each = self._data[task]
         found: dict[str, Any] = {}
+        warnings: list[str] = []
         if len(self._data) > 1:
             folder = files.join(folder, task)
             files.make_dirs(folder)
@@ -141,12 +158,18 @@ class Trials:
             results.write_predictions(folder, split, each, evaluation.predictions)
             if evaluation.scores:
                 found[split] = {name: round(value, 4) for name, value in evaluation.scores.items()}
+            if evaluation.scores.get(each.task.metric, 0) < 100:
+                counts = AnswerCounts(each.kind, evaluation.predictions)
+                warnings += [f"{split}: {line}" for line in counts.lines()]
         found["left_out"] = {
             split: problems.to_dict()
             for split, problems in each.problems.items()
             if problems.counts
         }
         found["notes"] = list(self._notes(task))
+        found["warnings"] = warnings
+        for line in warnings:
+            logging.warning("%s: %s", task, line)
         return found
 
     def save_model(self, folder: str) -> None:

@@ -55,3 +55,13 @@ def test_the_summary_is_of_the_trial_whose_model_is_kept(
     assert task["best_trial"] == f"texts/{name}"
     assert task["setting"] == kept["setting"]
     assert (task["dev"]["max"], task["dev"]["mean"]) == (kept["dev_score"], pytest.approx(mean))
+
+
+def test_warnings_of_the_kept_trial_are_reported(tmp_path: Path) -> None:
+    write_trials(tmp_path, {"trial-0": 70})
+    path = str(tmp_path / "texts/trial-0/result.json")
+    trial = files.read_json(path)
+    trial["tasks"]["texts"]["warnings"] = ["dev: all 10 predictions are x"]
+    files.write_json(path, trial)
+    results.summarise(str(tmp_path), make_start())
+    assert "texts: dev: all 10 predictions are x" in results.report(str(tmp_path))

@@ -263,3 +263,27 @@ def test_predictions_do_not_depend_on_the_batch() -> None:
     many = Predictor(fixture.trainer.model, KIND, batch_size=64, by_length=False)
     first, second = one.outputs(DEV_ROWS), many.outputs(DEV_ROWS)
     tf.debugging.assert_near(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize(("trained", "notes"), [(16, 1), (32, 0), (0, 0)])
+def test_untrained_positions_and_equal_predictions_are_reported(
+    tmp_path: Path, trained: int, notes: int
+) -> None:
+    start = dataclasses.replace(START, trained_length=trained)
+    data = TaskData(KIND.task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
+    trials = Trials(start, "texts", {"texts": data})
+    trials.trainer.model.heads["texts"].output.bias.assign([9.0, 0.0])
+    result = trials.finish("texts", str(tmp_path))
+    line = 'dev: all 40 predictions are "100": the model may have learnt nothing'
+    assert result["warnings"] == [line]
+    longer = int((ROWS.ends - ROWS.starts > 16).sum())
+    assert len(result["notes"]) == notes
+    if notes:
+        assert f"pretrained on 16 tokens: {longer} of 96 training rows reach" in result["notes"][0]
+
+
+def test_a_length_beyond_the_models_positions_is_reported(tmp_path: Path) -> None:
+    task = dataclasses.replace(KIND.task, max_seq_length=512)
+    data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
+    notes = Trials(START, "texts", {"texts": data}).finish("texts", str(tmp_path))["notes"]
+    assert notes == ["max_seq_length 512 is cut to the 32 positions of the model"]
