@@ -20,7 +20,7 @@ from support.runner import electra
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("build_tfrecords",)])
 def test_help(command: tuple[str, ...]) -> None:
-    result = electra(*command, "--help")
+    result = electra(*command, "--help", fork=False)
     assert result.returncode == 0
     assert result.stdout.startswith("usage: electra-zh")
     assert result.stderr == ""
@@ -181,6 +181,6 @@ def test_a_folder_to_write_is_not_a_file(tmp_path: Path) -> None:
 
 
 def test_no_command_shows_help() -> None:
-    result = electra()
+    result = electra(fork=False)
     assert result.returncode == 2
     assert "build-data" in result.stdout

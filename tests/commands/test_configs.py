@@ -33,7 +33,7 @@ def test_values_have_origins() -> None:
 
 
 def test_the_command_prints_columns_and_json() -> None:
-    lines = done(electra("configs", "tiny", "num_train_steps=7")).splitlines()
+    lines = done(electra("configs", "tiny", "num_train_steps=7", fork=False)).splitlines()
     assert any(line.split()[:4] == ["num_train_steps", "7", "command", "line"] for line in lines)
     assert any(line.split()[:4] == ["train_batch_size", "128", "recipe", "tiny"] for line in lines)
     assert any(line.split()[:4] == ["model.hidden_size", "312", "model", "tiny"] for line in lines)

@@ -10,7 +10,8 @@ from support.runner import done, electra, refused
 
 def test_there_and_back(tmp_path: Path) -> None:
     make_run(tmp_path / "run")
-    printed = done(electra("convert", "run", "--to", "google", "--output", "tf1", cwd=tmp_path))
+    words = ("convert", "run", "--to", "google", "--output", "tf1")
+    printed = done(electra(*words, cwd=tmp_path, fork=False))
     assert "run: pretraining run, 2 layers of 16" in printed
     assert "tf1/model.ckpt-7: " in printed
     words = ("convert", "tf1", "--to", "huggingface", "--output", "hf")

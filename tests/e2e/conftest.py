@@ -17,10 +17,12 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     made = Job(folder, *(folder / name for name in names))
     sample = importlib.resources.files("electra_zh.sample").joinpath("corpus.txt")
     made.corpus.write_bytes(sample.read_bytes())
-    done(
-        electra("build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2000", cwd=folder)
-    )
+
+    def run(*words: str) -> None:
+        done(electra(*words, cwd=folder, fork=False))
+
+    run("build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2000")
     build = ["--vocab", "vocab.txt", "--output", "data", "--max-seq-length", "64"]
-    done(electra("build-data", "corpus.txt", *build, "--holdout-every", "10", cwd=folder))
-    done(electra(*PRETRAIN, "--output", "run", cwd=folder))
+    run("build-data", "corpus.txt", *build, "--holdout-every", "10")
+    run(*PRETRAIN, "--output", "run")
     return made

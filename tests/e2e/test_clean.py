@@ -35,7 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "dev.jsonl").write_text(json.dumps(question, ensure_ascii=False) + "\n")
     Vocabulary([*SPECIAL_TOKENS, *LETTERS, "。", "，"]).save(str(place / "vocab.txt"))
     words = ["--min-document", "20", "--decontaminate", "dev.jsonl"]
-    done(electra("clean", "corpus", "--output", "cleaned", *words, "--processes", "1", cwd=place))
+    words = ["clean", "corpus", "--output", "cleaned", *words, "--processes", "1"]
+    done(electra(*words, cwd=place, fork=False))
     return place
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,7 @@ import pytest
 
 from electra_zh.convert.source import open_source
 from support.converting import make_run, make_vocabulary
-from support.runner import Job, done, electra, refused, with_changes
+from support.runner import Job, done, electra, interrupted, refused, with_changes
 
 # Takes the size and the generator of a source of 2 layers, without its second layer.
 WORDS = [
@@ -75,28 +71,22 @@ def test_the_run_starts_with_the_weights_of_the_source(place: Path) -> None:
 
 
 def test_an_interrupted_run_resumes_without_the_source_bit_for_bit(place: Path) -> None:
-    command = [sys.executable, "-m", "electra_zh", *WORDS, "--output", "stopped"]
-    process = subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL)
-    try:
-        # The first weights are saved before the first step.
-        while process.poll() is None and not list(place.glob("stopped/checkpoints/ckpt-0")):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 130
-    finally:
-        process.kill()
+    # The first weights are saved before the first step.
+    saved = place / "stopped" / "checkpoints" / "ckpt-0"
+    stopped = interrupted(*WORDS, "--output", "stopped", cwd=place, when=saved.exists)
+    assert stopped.returncode == 130
     (place / "old").rename(place / "gone")
     try:
         result = electra(*WORDS, "--output", "stopped", cwd=place)
     finally:
         (place / "gone").rename(place / "old")
     done(result)
-    whole, stopped = (open_source(str(place / name)) for name in ("new", "stopped"))
-    assert (whole.step, stopped.step) == (40, 40)
+    whole, resumed = (open_source(str(place / name)) for name in ("new", "stopped"))
+    assert (whole.step, resumed.step) == (40, 40)
     different = [
         name
         for name, value in whole.tensors.items()
-        if value.tobytes() != stopped.tensors[name].tobytes()
+        if value.tobytes() != resumed.tensors[name].tobytes()
     ]
     assert different == []
 

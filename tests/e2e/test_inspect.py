@@ -11,7 +11,7 @@ from support.runner import Job, done, electra
 
 def test_data_is_read_back(job: Job, tmp_path: Path) -> None:
     manifest = Manifest.load(str(job.data))
-    result = electra("inspect", str(job.data), cwd=tmp_path)
+    result = electra("inspect", str(job.data), cwd=tmp_path, fork=False)
     done(result)
     assert f"{manifest.examples:,} examples of length 64" in result.stdout
     assert "words: none (build-data --words jieba stores where words start)" in result.stdout

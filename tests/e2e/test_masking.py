@@ -5,16 +5,12 @@ from __future__ import annotations
 import importlib.resources
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from electra_zh.training import checkpoints
-from support.runner import Job, done, electra, refused, with_changes
+from support.runner import Job, done, electra, interrupted, refused, with_changes
 
 BERT = [
     *("pretrain", "--config", "nano", "--data", "words", "--eval-data", "words/heldout"),
@@ -55,16 +51,13 @@ def test_it_learns(place: Path) -> None:
 
 
 def test_an_interrupted_run_is_the_same_bit_for_bit(place: Path) -> None:
-    command = [sys.executable, "-m", "electra_zh", *BERT, "--output", "stopped"]
     log = place / "stopped" / "metrics.jsonl"
-    process = subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None and not (log.exists() and log.stat().st_size):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 130
-    finally:
-        process.kill()
+
+    def has_metrics() -> bool:
+        return log.exists() and log.stat().st_size > 0
+
+    stopped = interrupted(*BERT, "--output", "stopped", cwd=place, when=has_metrics)
+    assert stopped.returncode == 130
     done(electra(*BERT, "--output", "stopped", cwd=place))
     assert _weights(place / "stopped") == _weights(place / "run")
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from electra_zh.training import checkpoints
-from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
+from support.runner import PRETRAIN, Job, done, electra, interrupted, refused, with_changes
 
 
 def _newest(run: Path) -> str:
@@ -58,22 +54,16 @@ def test_the_loss_falls(job: Job) -> None:
 
 def _interrupted(job: Job, run: str) -> int:
     """Starts or resumes a run, interrupts it at its first metrics and returns its exit code."""
-    command = [sys.executable, "-m", "electra_zh", *PRETRAIN, "--output", run]
     log = job.folder / run / "metrics.jsonl"
-    before = log.read_text() if log.exists() else None
-    process = subprocess.Popen(command, cwd=job.folder, stderr=subprocess.PIPE, text=True)
-    try:
-        while process.poll() is None:
-            if log.exists() and log.read_text() != before:
-                process.send_signal(signal.SIGTERM)
-                break
-            time.sleep(0.005)
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    if process.returncode == 130:
-        assert "Interrupted. Saved at step" in errors
-    return process.returncode
+    before = log.read_text() if log.exists() else ""
+
+    def has_metrics() -> bool:
+        return log.exists() and log.read_text() != before
+
+    result = interrupted(*PRETRAIN, "--output", run, cwd=job.folder, when=has_metrics)
+    if result.returncode == 130:
+        assert "Interrupted. Saved at step" in result.stderr
+    return result.returncode
 
 
 def test_an_interrupted_run_is_the_same_bit_for_bit(job: Job) -> None:
@@ -149,7 +139,7 @@ def test_damaged_shards_are_named(job: Job, tmp_path: Path) -> None:
 
 def test_evaluate_repeats_the_last_evaluation_of_the_run(job: Job) -> None:
     words = ["evaluate", "run", "--data", "data/heldout", "--json"]
-    found = json.loads(done(electra(*words, cwd=job.folder)))
+    found = json.loads(done(electra(*words, cwd=job.folder, fork=False)))
     last = _metrics(job.run, "eval")[-1]
     assert found == {name: last[name] for name in found}
     assert set(found) == {
@@ -163,7 +153,8 @@ def test_evaluate_repeats_the_last_evaluation_of_the_run(job: Job) -> None:
 
 def test_fill_mask_and_detect(job: Job) -> None:
     words = ["fill-mask", "run", "--json", "--top", "3", "他把[MASK]放在[MASK]上。", "[MASK]"]
-    lines = [json.loads(line) for line in done(electra(*words, cwd=job.folder)).splitlines()]
+    shown = done(electra(*words, cwd=job.folder, fork=False))
+    lines = [json.loads(line) for line in shown.splitlines()]
     assert [len(line["fills"]) for line in lines] == [2, 1]
     for slot in lines[0]["fills"]:
         probabilities = [fill["probability"] for fill in slot]
