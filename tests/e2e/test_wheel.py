@@ -27,11 +27,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def _run(installed: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _run(installed: Path, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     return subprocess.run(
         [sys.executable, *words],
-        cwd=installed.parent / "dist",
+        cwd=cwd or installed.parent / "dist",
         env=environment,
         capture_output=True,
         text=True,
@@ -44,14 +44,30 @@ def test_the_package_is_the_wheel_s(installed: Path) -> None:
     assert _run(installed, "-c", code).stdout.strip() == str(installed / "electra_zh/__init__.py")
 
 
-@pytest.mark.parametrize("recipe", ["nano", "tiny", "small", "small-ex", "base", "large"])
-def test_recipes_come_with_it(installed: Path, recipe: str) -> None:
+def test_recipes_come_with_it(installed: Path) -> None:
     code = (
         "from electra_zh.pretraining.config import resolve\n"
-        f"print(resolve({recipe!r}, {{}}, vocab_size=9).settings.model.vocab_size)"
+        "for name in ('nano', 'tiny', 'small', 'small-ex', 'base', 'large'):\n"
+        "    print(resolve(name, {}, vocab_size=9).settings.model.vocab_size)"
     )
     result = _run(installed, "-c", code)
-    assert result.stdout == "9\n", result.stderr
+    assert result.stdout == "9\n" * 6, result.stderr
+
+
+def test_the_demo_in_a_checkout_runs_the_installed_package(installed: Path, tmp_path: Path) -> None:
+    checkout = tmp_path / "electra_zh"
+    checkout.mkdir()
+    (checkout / "__init__.py").write_text("raise ImportError('the checkout is imported')\n")
+    code = (
+        "from electra_zh import demo\n"
+        "steps = demo._steps()[:1]\n"
+        "demo._steps = lambda: steps\n"
+        "demo.run('output')"
+    )
+    # As the console script: the working folder is not searched for modules.
+    result = _run(installed, "-P", "-c", code, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "output" / "vocab.txt").read_text("utf-8").splitlines()) == 2000
 
 
 def test_commands_find_recipes_and_the_sample(installed: Path) -> None:
