@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import numpy as np
@@ -32,6 +33,7 @@ _POOLS = (
 )
 
 
+@functools.cache
 def _vocabulary() -> Vocabulary:
     """Nearly every letter that can be a word's first or later one; an empty token; "##"."""
     letters = [chr(point) for point in range(0x21, 0x2100) if not chr(point).isspace()]
@@ -41,6 +43,11 @@ def _vocabulary() -> Vocabulary:
     pieces = ["##" + letter for letter in letters]
     words = ["", "##", "日", "月", "ab", "##cd", "abc", "[CLS]x", "\u302e\u302f"]
     return Vocabulary(dict.fromkeys([*SPECIAL_TOKENS, *letters, *pieces, *words]))
+
+
+@functools.cache
+def _graph(settings: TokenizerSettings) -> WordPieceGraph:
+    return WordPieceGraph(_vocabulary(), settings)
 
 
 def _texts(count: int) -> list[str]:
@@ -65,14 +72,14 @@ def test_ids_are_the_tokenizers(name: str) -> None:
     limits = ["a" * 200, "a" * 201, "é" * 200, "é" * 201]
     special = ["", " ", "[MASK] [UNK][CLS]x", "ΑΣ ΑΣ. Α.Σ Σ ΑΣ日Σ ΑΣ'Α", "日" * 300]
     texts = [*_texts(3000), *every, *limits, *special, *SENTENCES]
-    ids = tf.function(WordPieceGraph(vocabulary, SETTINGS[name]).ids)(tf.constant(texts)).to_list()
+    ids = tf.function(_graph(SETTINGS[name]).ids)(tf.constant(texts)).to_list()
     for text, found in zip(texts, ids, strict=True):
         assert found == list(tokenizer.encode(text)), ascii(text)
 
 
 def test_invalid_utf8_is_removed() -> None:
     vocabulary = _vocabulary()
-    graph = WordPieceGraph(vocabulary, TokenizerSettings())
+    graph = _graph(TokenizerSettings())
     found = graph.ids(tf.constant([b"a\xffb \xe6\x97", b""])).to_list()
     assert found == [list(WordPieceTokenizer(vocabulary).encode("ab")), []]
 
@@ -82,7 +89,7 @@ def test_invalid_utf8_is_removed() -> None:
 def test_rows_are_those_of_fine_tuning(limit: int, pairs: bool) -> None:
     vocabulary = _vocabulary()
     tokenizer = WordPieceTokenizer(vocabulary)
-    graph = WordPieceGraph(vocabulary, TokenizerSettings())
+    graph = _graph(TokenizerSettings())
     lengths = [(a, b) for a in (0, 1, 2, 3, 4, 7, 70) for b in (0, 1, 2, 3, 4, 6, 70)]
     first, second = (["日" * pair[side] for pair in lengths] for side in (0, 1))
     a, b = (tokenizer.encode_batch(texts) for texts in (first, second))

@@ -52,7 +52,7 @@ class Fixture:
 
     def run(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> TrialResult:
         folder.mkdir(exist_ok=True)
-        stop = StopRequest()
+        stop, plain = StopRequest(), self.trainer.train_step
         if stop_after is not None:
             self._stop_after(stop, stop_after)
         trial = Trial(
@@ -62,7 +62,9 @@ class Fixture:
             evaluate=self.evaluate,
             steps_per_call=0 if stop_after is None else 1,
         )
-        return trial.run(stop, show=progress.silent)
+        result = trial.run(stop, show=progress.silent)
+        self.trainer.train_step = plain  # type: ignore[method-assign]
+        return result
 
     def _stop_after(self, stop: StopRequest, steps: int) -> None:
         """Lets a signal come during the step after `steps`."""
@@ -90,6 +92,12 @@ def uninterrupted(
     fixture = Fixture(num_train_epochs=3)
     result = fixture.run(tmp_path_factory.mktemp("uninterrupted"))
     return fixture, result, fixture.weights()
+
+
+@pytest.fixture(scope="module")
+def second() -> Fixture:
+    """Another trainer of the same trial. A run resets it; what takes time is to compile it."""
+    return Fixture(num_train_epochs=3)
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -135,40 +143,38 @@ def test_a_tpu_gets_random_batches_of_one_length(monkeypatch: pytest.MonkeyPatch
 # An epoch has 12 steps: in the middle, and at the ends of the first, second and last epoch.
 @pytest.mark.parametrize("steps", [5, 11, 12, 20, 23, 35])
 def test_a_resumed_trial_repeats_the_uninterrupted_one(
-    uninterrupted: Uninterrupted, tmp_path: Path, steps: int
+    uninterrupted: Uninterrupted, second: Fixture, tmp_path: Path, steps: int
 ) -> None:
-    _, result, weights = uninterrupted
-    stopped = Fixture(num_train_epochs=3)
+    stopped, result, weights = uninterrupted
     before = stopped.run(tmp_path, stop_after=steps)
     assert not before.finished
     assert before.dev == result.dev[: (steps + 1) // 12]
-    resumed = Fixture(num_train_epochs=3)
-    again = resumed.run(tmp_path)
+    again = second.run(tmp_path)
     assert again.finished
     assert again.dev == result.dev
     assert again.best_epoch == result.best_epoch
-    for first, second in zip(weights, resumed.weights(), strict=True):
-        np.testing.assert_array_equal(first, second)
+    for first, other in zip(weights, second.weights(), strict=True):
+        np.testing.assert_array_equal(first, other)
 
 
 def test_a_trial_that_an_earlier_version_stopped_is_resumed(
-    uninterrupted: Uninterrupted, tmp_path: Path
+    uninterrupted: Uninterrupted, second: Fixture, tmp_path: Path
 ) -> None:
-    _, result, weights = uninterrupted
-    stopped = Fixture(num_train_epochs=3)
+    stopped, result, weights = uninterrupted
     stopped.run(tmp_path, stop_after=20)
     shutil.rmtree(tmp_path / "state")
     state, old = stopped.trainer.state, tf.Module()
     old.model, old.optimizer, old.best = state.model, state.optimizer, list(state.best.values())
     tf.train.Checkpoint(state=old).write(str(tmp_path / "state" / "ckpt-21"))
-    resumed = Fixture(num_train_epochs=3)
-    assert resumed.run(tmp_path).dev == result.dev
-    for first, second in zip(weights, resumed.weights(), strict=True):
-        np.testing.assert_array_equal(first, second)
+    assert second.run(tmp_path).dev == result.dev
+    for first, other in zip(weights, second.weights(), strict=True):
+        np.testing.assert_array_equal(first, other)
 
 
-def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    fixture = Fixture(num_train_epochs=3)
+def test_the_best_epoch_is_kept(
+    second: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = second
     seen: list[list[np.ndarray]] = []
     fixture.scripted = [50.0, 70.0, 60.0]
     plain = fixture.evaluate
@@ -177,7 +183,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
         seen.append(fixture.weights())
         return plain()
 
-    fixture.evaluate = evaluate  # type: ignore[method-assign]
+    monkeypatch.setattr(fixture, "evaluate", evaluate)
     assert fixture.run(tmp_path).best_epoch == 2
     for kept, second_epoch in zip(fixture.weights(), seen[1], strict=True):
         np.testing.assert_array_equal(kept, second_epoch)
@@ -210,9 +216,10 @@ def test_several_tasks_share_one_encoder(tmp_path: Path) -> None:
             assert (old != variable.numpy()).any(), name
 
 
-def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
-    fixture = Fixture()
-    fixture.trainer.reset(0)
+def test_a_loss_that_is_not_finite_stops_training(
+    second: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = second
     reset = fixture.trainer.reset
 
     def broken(seed: int) -> None:
@@ -220,7 +227,7 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path) -> None:
         head = fixture.trainer.model.heads["texts"]
         head.output.bias.assign([np.nan, 0.0])
 
-    fixture.trainer.reset = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(fixture.trainer, "reset", broken)
     with pytest.raises(UserError, match="loss became NaN or infinite in step 1"):
         fixture.run(tmp_path)
 
