@@ -67,7 +67,7 @@ def _block(segmenter: JiebaSegmenter, lines: list[str]) -> list[list[str]]:
 
 
 @BOTH
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(text=TEXTS)
 @example(text="2-4去ctrip.com买tp-link")
 @example(text="a.b3.5%4..5--6a_b1%%")

@@ -84,11 +84,10 @@ training: {train_batch_size: 2, num_train_epochs: 1}
 """
 
 
-@pytest.fixture
-def length_kind(tmp_path: Path) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def length_kind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The kind's file in a folder that belongs to the package."""
-    folder = tmp_path / "kinds"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("kinds")
     (folder / "length.py").write_text(KIND)
     kinds.__path__.append(str(folder))
     yield
@@ -96,20 +95,21 @@ def length_kind(tmp_path: Path) -> Iterator[None]:
     sys.modules.pop("electra_zh.finetuning.kinds.length", None)
 
 
-@pytest.fixture
-def tuned(tmp_path: Path, length_kind: None) -> Path:
+@pytest.fixture(scope="module")
+def tuned(length_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of fine-tuning a task of the new kind."""
     assert "length" in kind_names()
-    run, _ = make_run(tmp_path / "run")
-    data = tmp_path / "data" / "lengths"
+    folder = tmp_path_factory.mktemp("tuned")
+    run, _ = make_run(folder / "run")
+    data = folder / "data" / "lengths"
     data.mkdir(parents=True)
     lines = [json.dumps({"text": text, "label": "x"}) for text in SENTENCES]
     (data / "train.json").write_text("\n".join(lines) + "\n")
-    (tmp_path / "lengths.yaml").write_text(TASK)
-    output = str(tmp_path / "out")
-    tasks = (str(tmp_path / "lengths.yaml"),)
-    finetune(Request(run.folder, tasks, str(tmp_path / "data"), output))
-    return tmp_path / "out"
+    (folder / "lengths.yaml").write_text(TASK)
+    output = str(folder / "out")
+    tasks = (str(folder / "lengths.yaml"),)
+    finetune(Request(run.folder, tasks, str(folder / "data"), output))
+    return folder / "out"
 
 
 def test_a_new_kind_predicts(tuned: Path, tmp_path: Path) -> None:
