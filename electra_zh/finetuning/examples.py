@@ -7,6 +7,7 @@ Every example has an `id`, that of the file with its JSON type or else its numbe
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -71,8 +72,9 @@ class TextExample(Example):
 
     @property
     def is_blank(self) -> bool:
-        """True if both texts are empty or white space."""
-        return not (self.text_a.strip() or (self.text_b or "").strip())
+        """True if both texts have only white space and characters that are not visible."""
+        text = f"{self.text_a}{self.text_b or ''}".strip()
+        return all(unicodedata.category(char) in ("Cc", "Cf", "Zs") for char in text)
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh import files, progress
+from electra_zh import content, files, progress
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.encoding import batches
@@ -194,6 +194,11 @@ def _open(
     file = TaskFile(_STANDARD_INPUT if request.input == "-" else request.input)
     name = request.reader
     if name is None:
+        if file.form in (content.XML, content.WIKIEXTRACTOR):
+            raise UserError(
+                f"{request.input} is {content.NAMES[file.form]}: extract its text first, or give "
+                f"--reader {kind.plain_reader or kind.task.reader} to read the lines as they are"
+            )
         plain = kind.plain_reader and is_plain(file, kind.task)
         name = kind.plain_reader if plain else kind.task.reader
         form = "plain lines, an example per line" if plain else f"a file of the task ({name})"

@@ -203,6 +203,7 @@ def test_an_empty_file_is_named(job: Job, afqmc: Path, tmp_path: Path) -> None:
         (["--task", "afqmc", "--grid", "seed=,"], 2, "--grid seed= is empty"),
         (["--task", "afqmc", "--grid", "dev_file=a,b"], 2, "dev_file cannot be in --grid"),
         (["--task", ","], 2, '--task "," names no task'),
+        (["--task", "afqmc", "--task", "tnews"], 2, "tasks is given twice: remove one"),
     ],
 )
 def test_wrong_words_get_one_line(

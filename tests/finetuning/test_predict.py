@@ -37,7 +37,7 @@ def run(
 
 
 def test_one_line_of_output_for_each_line_of_input(model: Path, tmp_path: Path) -> None:
-    lines, notes = run(model, tmp_path, "天地\n\n \u3000\n玄黄\n\n")
+    lines, notes = run(model, tmp_path, "天地\n\n \u3000\u200b\n玄黄\n\n")
     found = [json.loads(line) for line in lines]
     assert [each["id"] for each in found] == [0, 1, 2, 3, 4]
     assert [each["label"] is None for each in found] == [False, True, True, False, True]
@@ -94,6 +94,14 @@ def test_json_syntax_is_never_labelled(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'line 1: no field "text": the fields are title'):
         run(model, tmp_path, '{"title": "天地"}\n')
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_markup_is_never_labelled(model: Path, tmp_path: Path) -> None:
+    content = '<doc id="1" url="x" title="天">\n天地\n</doc>\n'
+    with pytest.raises(UserError, match="is WikiExtractor: extract its text first, or give"):
+        run(model, tmp_path, content)
+    lines, _ = run(model, tmp_path, content, reader="plain_texts")
+    assert len(lines) == 3
 
 
 def test_placeholders_are_not_gold(model: Path, tmp_path: Path) -> None:

@@ -90,10 +90,13 @@ class Columns(ExampleReader, name="columns"):
         """Yields the cells of each line after the header."""
         self.bad.note(f"{self.path}: read as a sentence per line, words and tags in two cells")
         lines = (line for line in self.file.lines() if line.value.strip(_BLANKS))
+        turned = False
         for number, line in enumerate(lines):
             cells = tuple(line.value.split("\t"))
-            if number or not _is_header(cells):
-                yield line._replace(value=cells)
+            if not number and _is_header(cells):
+                turned = cells[0].strip().lower() in _TAGS
+            else:
+                yield line._replace(value=cells[::-1] if turned else cells)
 
     def _example(self, record: Record, number: int) -> TaggedExample:
         if record.value is None:
@@ -135,6 +138,7 @@ class Columns(ExampleReader, name="columns"):
         words = next(names, None)
         if words is not None:
             return self._tagged(*_listed(value, words, fields.label), record, identity)
+        value = _simple_export(value)
         text = text_of(value, fields.text)
         given = [value[name] for name in (fields.label, *_LISTED) if value.get(name) is not None]
         label = next(filter(None, given), given[0] if given else None)
@@ -182,6 +186,23 @@ class Spans(Columns, name="spans"):
     objects = True
 
 
+def _simple_export(value: dict[str, Any]) -> dict[str, Any]:
+    """Returns an item of Label Studio's full export in the form of its simple one."""
+    data, annotations = value.get("data"), value.get("annotations")
+    if not isinstance(data, dict) or not isinstance(annotations, list):
+        return value
+    results = annotations[0].get("result") if annotations and _is_object(annotations[0]) else None
+    if not isinstance(results, list):
+        return {**value, **data}
+    values = [each.get("value") for each in results if _is_object(each)]
+    spans = [each for each in values if _is_object(each) and "start" in each]
+    return {**value, **data, "label": spans}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def are_sentences(lines: Sequence[str]) -> bool:
     """Returns whether lines have words and tags in two cells, by a header or by their tags."""
     if lines and _is_header(tuple(lines[0].split("\t"))):
@@ -197,7 +218,10 @@ def are_sentences(lines: Sequence[str]) -> bool:
 
 def _is_header(cells: tuple[str, ...]) -> bool:
     names = [cell.strip().lower() for cell in cells]
-    return names[0] in ("text_a", *_WORDS) and (len(names) == 1 or names[1] in _TAGS)
+    words, tags = ("text_a", *_WORDS), _TAGS
+    if len(names) != 2:
+        return len(names) == 1 and names[0] in words
+    return (names[0] in words and names[1] in tags) or (names[0] in tags and names[1] in words)
 
 
 def _split_sentence(text: str, tags: str) -> tuple[list[str], list[str]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from electra_zh.finetuning.examples import BadExampleError, Entity
 
-_STARTS, _ENDS = ("start", "start_offset", "begin"), ("end", "end_offset")
+_STARTS = ("start", "start_offset", "start_idx", "start_pos", "begin")
+_ENDS = ("end", "end_offset", "end_idx", "end_pos")
 _TYPES = ("label", "type", "labels", "entity_type", "category")
 _MENTIONS = ("text", "mention", "entity", "word")
 
@@ -73,23 +74,25 @@ def _entity(text: str, type_: str, span: list[Any], *, mention: Any, after: int 
         ends = "inclusive" if after else "exclusive"
         detail = f"{shown} at {span} of {len(text)} characters (ends are {ends})"
         raise BadExampleError("span outside the text", detail)
-    if isinstance(mention, str) and text[start:end] != mention:
-        units = _from_utf16(text, start, end)
-        if units is None or text[slice(*units)] != mention:
-            detail = f'{shown} at {span}, where the text has "{text[start:end]}"'
-            raise BadExampleError("span is not its mention", detail)
-        start, end = units
-    return Entity(type_, start, end)
+    if not isinstance(mention, str) or text[start:end] == mention:
+        return Entity(type_, start, end)
+    # The mention proves the offsets: those of browsers count UTF-16 units, and ends of lists are
+    # inclusive in some sets (CBLUE's CMeEE).
+    for first, last in (_from_utf16(text, start, end), (start, end + 1 - after)):
+        if text[first:last] == mention:
+            return Entity(type_, first, last)
+    detail = f'{shown} at {span}, where the text has "{text[start:end]}"'
+    raise BadExampleError("span is not its mention", detail)
 
 
-def _from_utf16(text: str, start: int, end: int) -> tuple[int, int] | None:
+def _from_utf16(text: str, start: int, end: int) -> tuple[int, int]:
     """Returns offsets in characters for those in UTF-16 units, as browsers count them."""
     data = text.encode("utf-16-le", "surrogatepass")
     try:
         before, inside = data[: 2 * start].decode("utf-16-le"), data[2 * start : 2 * end]
         return len(before), len(before) + len(inside.decode("utf-16-le"))
     except UnicodeDecodeError:
-        return None
+        return start, end
 
 
 def _malformed(value: Any) -> BadExampleError:

@@ -199,6 +199,11 @@ def test_words_and_tags_in_two_cells(
     assert "read as a sentence per line" in skip.notes[0]
 
 
+def test_tags_may_be_the_first_cell(tmp_path: Path) -> None:
+    (example,) = read("columns", tmp_path, "label\ttext_a\nB-LOC I-LOC\t海 钓\n")
+    assert (example.text, mentions(example)) == ("海钓", [("LOC", "海钓")])
+
+
 def test_a_space_among_the_words_of_a_sentence(tmp_path: Path) -> None:
     (example,) = read("columns", tmp_path, "text_a\tlabel\n北   京\tB-LOC I-LOC I-LOC\n")
     assert (example.text, mentions(example)) == ("北 京", [("LOC", "北 京")])

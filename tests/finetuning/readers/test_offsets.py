@@ -19,6 +19,11 @@ LABEL_STUDIO = [
     {"start": 3, "end": 5, "text": "北京", "labels": ["LOC"]},
 ]
 DOCCANO = [[3, 5, "LOC"], [0, 2, "PER"]]
+FULL = [{"type": "labels", "value": span} for span in LABEL_STUDIO] + [{"type": "choices"}]
+CBLUE = [  # ends are inclusive
+    {"start_idx": 3, "end_idx": 4, "type": "LOC", "entity": "北京"},
+    {"start_idx": 0, "end_idx": 1, "type": "PER", "entity": "王五"},
+]
 RELATIONS = [
     {"id": 1, "label": "PER", "start_offset": 0, "end_offset": 2},
     {"id": 2, "label": "LOC", "start_offset": 3, "end_offset": 5},
@@ -46,6 +51,10 @@ def line(label: Any, *, key: str = "label", text: str = TEXT) -> str:
         json.dumps([{"id": 1, "text": TEXT, "label": LABEL_STUDIO, "annotator": 1}], indent=2),
         line({"PER": {"王五": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}}),
         json.dumps({"text": TEXT, "label": [], "entities": DOCCANO}),
+        json.dumps(
+            [{"id": 1, "data": {"text": TEXT}, "annotations": [{"result": FULL}], "meta": {}}]
+        ),
+        line(CBLUE, key="entities"),
     ],
 )
 def test_every_form_of_spans(tmp_path: Path, reader: str, content: str) -> None:
