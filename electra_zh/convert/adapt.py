@@ -101,16 +101,22 @@ def with_vocabulary(
         random=random,
         dropped=old.size - len({index for index in same if index >= 0}),
     )
-    tensors = dict(weights.tensors)
-    for name, value in weights.tensors.items():
+
+    def fit(name: str, value: np.ndarray) -> np.ndarray:
         if name.endswith("/word_embeddings"):
-            tensors[name] = _rows(value, sources, seed=[seed, zlib.crc32(name.encode())])
-        elif name.endswith("/output_bias"):
-            bias, known = value[: old.size], np.array(same)
-            mean = np.float32(bias.mean(dtype=np.float64))
-            tensors[name] = np.where(known >= 0, bias[known], mean).astype(np.float32)
+            return _rows(value, sources, seed=[seed, zlib.crc32(name.encode())])
+        if not name.endswith("/output_bias"):
+            return value
+        bias, known = value[: old.size], np.array(same)
+        mean = np.float32(bias.mean(dtype=np.float64))
+        return np.where(known >= 0, bias[known], mean).astype(np.float32)
+
+    tensors, own = (
+        {name: fit(name, value) for name, value in group.items()}
+        for group in (weights.tensors, weights.own)
+    )
     fitted = _resized(weights, tensors, vocab_size=vocabulary.size)
-    return dataclasses.replace(fitted, vocabulary=vocabulary), counts
+    return dataclasses.replace(fitted, own=own, vocabulary=vocabulary), counts
 
 
 def _rows(

@@ -40,6 +40,7 @@ class ModelFolder:
     data_fingerprint: str = ""  # identifies the data of a run
     init: Mapping[str, Any] | None = None  # source of a run's first weights; None for random ones
     eval_data: str | None = None  # folder of a run's held-out data
+    generator: Mapping[str, Any] | None = None  # source of a run's generator that is not trained
     phases: Sequence[Mapping[str, Any]] | None = None  # a run's phases, as plain values
 
     def save(self, folder: str) -> None:
@@ -53,7 +54,8 @@ class ModelFolder:
         }
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
-            optional = {"init": self.init, "eval_data": self.eval_data, "phases": self.phases}
+            names = ("init", "eval_data", "generator", "phases")
+            optional = {name: getattr(self, name) for name in names}
             saved |= {key: value for key, value in optional.items() if value is not None}
         files.write_json(config_path(folder), saved)
 
@@ -72,12 +74,16 @@ class ModelFolder:
         """Returns the size of the encoder; error messages begin with `where`."""
         return build_settings(ModelConfig, self.section["model"], where=where)
 
-    def generator(self, model: ModelConfig) -> ModelConfig:
+    def generator_size(self, model: ModelConfig) -> ModelConfig:
         """Returns the size of a run's generator network."""
+        foreign = self.section.get("foreign_generator")
+        if foreign is not None:
+            return build_settings(ModelConfig, foreign, where="foreign_generator")
         return generator_config(
             model,
             generator_layers=self.section["generator_layers"],
             generator_hidden_size=self.section["generator_hidden_size"],
+            generator_heads=self.section.get("generator_heads", 0),
             untied_embeddings=self.section["untied_generator_embeddings"],
         )
 
@@ -90,6 +96,7 @@ class ModelFolder:
             length=max(self.section["max_seq_length"], (self.init or {}).get("positions", 0)),
             batch=self.section["train_batch_size"],
             learning_rate=self.section["learning_rate"],
+            attention_start=self.section.get("attention_start", "normal"),
         )
 
 
@@ -136,5 +143,6 @@ def load(folder: str) -> ModelFolder:
         data_fingerprint=str(saved.get("data_fingerprint", "")),
         eval_data=saved.get("eval_data"),
         init=saved.get("init") or None,
+        generator=saved.get("generator") or None,
         phases=saved.get("phases") or None,
     )

@@ -29,6 +29,7 @@ class TrainedWith(NamedTuple):
     length: int  # number of positions that have been trained
     batch: int  # sequences per step
     learning_rate: float  # the peak
+    attention_start: str = "normal"  # kind of its initial attention
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Weights:
     checkpoint: str = ""  # path of the checkpoint or file that holds the tensors
     step: int | None = None  # number of training steps, if the source records it
     trained: TrainedWith | None = None  # if the source records it
+    # Parts of a run that no other format has, by name: they are for runs that start from it.
+    own: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     unused: tuple[str, ...] = ()  # names of the source's tensors that have no counterpart here
     notes: tuple[str, ...] = ()  # assumptions that were made while reading, as sentences
 
@@ -103,6 +106,9 @@ class Weights:
             f"parameters: {', '.join(counts)}",
             *self.notes,
         ]
+        if self.own:
+            parts = sorted({name.partition("/")[0] for name in self.own})
+            found.append(f"not exported, since no other format has them: {', '.join(parts)}")
         if self.unused:
             found.append(f"skipped tensors without a counterpart here: {_few(self.unused)}")
         return found

@@ -18,6 +18,7 @@ from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
+from electra_zh.models.start import start_locally
 from electra_zh.models.weight_names import variable_name
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
@@ -40,6 +41,9 @@ class TaskModel(tf.Module):
             for name, kind in kinds.items()
         }
         pretrained.restore(self.encoder)
+        if pretrained.attention_start == "local":
+            length = max(kind.task.max_seq_length for kind in kinds.values())
+            start_locally(self.encoder, length=length, seed=seed)
 
     def weights(self) -> dict[str, tf.Variable]:
         """Returns the variables by the names that checkpoints have for them."""

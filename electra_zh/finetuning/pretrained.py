@@ -33,6 +33,7 @@ class Pretrained:
       tensors: the encoder's weights by name; empty for random weights.
       checkpoint: name of the checkpoint that holds them; "" for random weights.
       trained_length: number of positions that were trained; 0 if unknown.
+      attention_start: kind of initial attention of random weights.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Pretrained:
     )
     checkpoint: str = ""
     trained_length: int = dataclasses.field(default=0, compare=False)
+    attention_start: str = "normal"
 
     def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
@@ -70,7 +72,9 @@ class Pretrained:
 
     def identity(self) -> dict[str, Any]:
         """Returns values that differ between any two pretrained models, as task.json keeps them."""
+        local = {"attention_start": "local"} if self.attention_start == "local" else {}
         return {
+            **local,
             "path": self.path,
             "checkpoint": self.checkpoint,
             "vocabulary": self.vocabulary.sha256,
@@ -79,7 +83,11 @@ class Pretrained:
 
 
 def load_pretrained(
-    path: str, *, checkpoint: int | None = None, from_scratch: bool = False
+    path: str,
+    *,
+    checkpoint: int | None = None,
+    from_scratch: bool = False,
+    attention_start: str | None = None,
 ) -> Pretrained:
     """Reads the encoder of a run, of a fine-tuned model or of a model of another tool.
 
@@ -87,6 +95,7 @@ def load_pretrained(
       path: any path that `convert.source.open_source` takes.
       checkpoint: step of a run's checkpoint; None for the latest.
       from_scratch: random weights instead: the same network without pretraining, to compare with.
+      attention_start: initial attention of random weights; None for that of the run.
 
     Raises:
       UserError: there is no model, or no such checkpoint.
@@ -106,6 +115,8 @@ def load_pretrained(
             logging.info("%s", line)
         others = len(weights.tensors) - len(encoder)
         logging.info("using the encoder's %d tensors, not the %d others", len(encoder), others)
+    if attention_start is None:
+        attention_start = weights.trained.attention_start if weights.trained else "normal"
     return Pretrained(
         path=path,
         model=weights.model,
@@ -114,4 +125,5 @@ def load_pretrained(
         tensors={} if from_scratch else encoder,
         checkpoint="" if from_scratch else source.rstrip("/").rpartition("/")[2],
         trained_length=weights.trained.length if weights.trained and not from_scratch else 0,
+        attention_start=attention_start if from_scratch else "normal",
     )

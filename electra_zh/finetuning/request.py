@@ -51,11 +51,22 @@ class Request(Settings):
     from_scratch: bool = setting(
         False, "random weights instead of the pretrained ones, for comparison"
     )
+    attention_start: Literal["normal", "local"] | None = setting(
+        None,
+        "initial attention with --from-scratch, as in pretraining; by default that of the run",
+    )
     checkpoint: int | None = setting(
         None, "step of the checkpoint; the newest by default", metavar="STEP"
     )
     skip_bad: bool = setting(False, "skip bad examples and count them")
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def check_together(self) -> None:
+        """Checks that --attention-start comes with --from-scratch."""
+        if self.attention_start is not None and not self.from_scratch:
+            raise UsageError(
+                "--attention-start is for --from-scratch: pretrained weights have their own"
+            )
 
     def grid_values(self) -> dict[str, list[str]]:
         """Returns the keys of the grid with their values.

@@ -93,7 +93,10 @@ def prepare(request: Request) -> Prepared:
         for values, tasks in request.settings_of_tasks()
     ]
     pretrained = load_pretrained(
-        request.model, checkpoint=request.checkpoint, from_scratch=request.from_scratch
+        request.model,
+        checkpoint=request.checkpoint,
+        from_scratch=request.from_scratch,
+        attention_start=request.attention_start,
     )
     plans = plan(request)
     results.check_folder(request.output)

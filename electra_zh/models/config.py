@@ -54,28 +54,35 @@ def generator_config(
     *,
     generator_layers: float,
     generator_hidden_size: float,
+    generator_heads: int = 0,
     untied_embeddings: bool = False,
 ) -> ModelConfig:
     """Returns the generator's size (reference: run_pretraining.py, `get_generator_config`).
 
-    Its layers and width are fractions of those of the discriminator, `model`. Untied embeddings
-    are as wide as the generator itself.
+    Its layers and width are fractions of those of the discriminator, `model`. A fraction of less
+    than one layer is one layer. Untied embeddings are as wide as the generator itself.
 
     Parity: the intermediate size is 4 times the width and a head is 64 wide whatever the
-    discriminator's own settings are.
+    discriminator's own settings are, unless `generator_heads` gives their number.
     """
     hidden_size = round(model.hidden_size * generator_hidden_size)
-    num_layers = round(model.num_hidden_layers * generator_layers)
-    if hidden_size < 1 or num_layers < 1:
+    num_layers = max(1, round(model.num_hidden_layers * generator_layers))
+    if hidden_size < 1:
         raise UserError(
-            f"generator_layers {generator_layers} and generator_hidden_size "
-            f"{generator_hidden_size} leave a generator of {num_layers} layers of {hidden_size}"
+            f"generator_hidden_size {generator_hidden_size} of a width of {model.hidden_size} "
+            "leaves no generator: raise it"
+        )
+    heads = generator_heads or max(1, hidden_size // 64)
+    if hidden_size % heads:
+        raise UserError(
+            f"The generator's width of {hidden_size} is not a multiple of its {heads} attention "
+            "heads: set generator_heads or another generator_hidden_size"
         )
     return dataclasses.replace(
         model,
         hidden_size=hidden_size,
         num_hidden_layers=num_layers,
         intermediate_size=4 * hidden_size,
-        num_attention_heads=max(1, hidden_size // 64),
+        num_attention_heads=heads,
         embedding_size=hidden_size if untied_embeddings else model.embedding_size,
     )

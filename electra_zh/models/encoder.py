@@ -6,11 +6,14 @@ a head (D / H), V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from electra_zh.models import layers
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.layers import Dense, LayerNorm
+from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 from electra_zh.models.random import RandomKey, truncated_normal
 
 
@@ -19,7 +22,7 @@ class Embeddings(tf.Module):
 
     def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
         super().__init__()
-        self._config = config
+        self.config = config
 
         def table(name: str, rows: int) -> tf.Variable:
             shape, stddev = [rows, config.embedding_size], config.initializer_range
@@ -43,16 +46,80 @@ class Embeddings(tf.Module):
     ) -> tf.Tensor:
         """Returns [T, E] in `dtype` for int32 [B, L] ids; `key` None leaves dropout off."""
         batch, length = layers.shape_of(input_ids)
-        size = self._config.embedding_size
-        words = tf.gather(self.word_embeddings, tf.reshape(input_ids, [-1]))  # [T, E]
+        size = self.config.embedding_size
+        words = self.rows(tf.reshape(input_ids, [-1]))  # [T, E]
         # A product with one-hot rows: its derivative is a product too, not a scatter.
-        types = tf.one_hot(tf.reshape(segment_ids, [-1]), self._config.type_vocab_size)
+        types = tf.one_hot(tf.reshape(segment_ids, [-1]), self.config.type_vocab_size)
         total = words + tf.matmul(types, self.token_type_embeddings)
-        total = tf.reshape(total, [batch, length, size]) + self.position_embeddings[:length]
+        total = tf.reshape(total, [batch, length, size]) + self.positions(length)
         total = self.layer_norm(tf.reshape(total, [-1, size]), dtype=dtype)
-        rate = self._config.hidden_dropout_prob
+        rate = self.config.hidden_dropout_prob
         dropped = layers.draw_dropout(key, f"{stream}/embeddings", [batch * length, size], rate)
         return layers.dropout(total, dropped)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the word embeddings of tokens, [T, E] for int32 [T]."""
+        return tf.gather(self.word_embeddings, ids)
+
+    def table(self) -> tf.Tensor:
+        """Returns all word embeddings, [V, E]."""
+        return self.word_embeddings
+
+    def positions(self, length: int | tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings of the first positions, [L, E]."""
+        return self.position_embeddings[:length]
+
+
+class DisentangledEmbeddings(Embeddings):
+    """Embeddings that are another network's plus a difference, which starts at zero.
+
+    Gradients reach the difference alone (gradient-disentangled embedding sharing: He et al. 2021,
+    DeBERTaV3, section 3.2). Token types and the layer norm are not shared.
+    """
+
+    def __init__(self, config: ModelConfig, path: str, base: Embeddings, *, seed: int) -> None:
+        tf.Module.__init__(self)
+        self.config = config
+        self.base = base
+        size, stddev = config.embedding_size, config.initializer_range
+        self.word_embeddings_delta = tf.Variable(
+            tf.zeros([config.vocab_size, size]), name=f"{path}/word_embeddings_delta"
+        )
+        self.position_embeddings_delta = tf.Variable(
+            tf.zeros([config.max_position_embeddings, size]),
+            name=f"{path}/position_embeddings_delta",
+        )
+        self.token_type_embeddings = truncated_normal(
+            f"{path}/token_type_embeddings",
+            [config.type_vocab_size, size],
+            stddev=stddev,
+            seed=seed,
+        )
+        self.layer_norm = LayerNorm(f"{path}/layer_norm", size, eps=config.layer_norm_eps)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns the word embeddings of tokens, [T, E] for int32 [T]."""
+        return _moved(self.base.rows(ids), tf.gather(self.word_embeddings_delta, ids))
+
+    def table(self) -> tf.Tensor:
+        """Returns all word embeddings, [V, E]."""
+        return _moved(self.base.table(), self.word_embeddings_delta)
+
+    def positions(self, length: int | tf.Tensor) -> tf.Tensor:
+        """Returns the embeddings of the first positions, [L, E]."""
+        return _moved(self.base.positions(length), self.position_embeddings_delta[:length])
+
+
+@custom_gradient
+def _moved(base: tf.Tensor, delta: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+    """Returns base + delta, with a derivative by delta alone."""
+    return _sum(tf.convert_to_tensor(base), tf.convert_to_tensor(delta)), lambda dy: (None, dy)
+
+
+@fused
+def _sum(base: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+    # A kernel of its own: Grappler would fold it and the additions after it into one.
+    return base + delta
 
 
 class Attention(tf.Module):
@@ -74,7 +141,10 @@ class Attention(tf.Module):
     def __call__(
         self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
     ) -> tf.Tensor:
-        """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
+        """Returns [T, D] for x [T, D]; `attention_bias` is added to the scores.
+
+        It is [B, 1, 1, L], or [B, 1, L, L] where positions do not all see the same.
+        """
         batch, _, _, length = layers.shape_of(attention_bias)
         heads = self._config.num_attention_heads
         width = self._config.hidden_size
@@ -113,7 +183,7 @@ class TransformerLayer(tf.Module):
     def __call__(
         self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
     ) -> tf.Tensor:
-        """Returns [T, D] for x [T, D]; `attention_bias` [B, 1, 1, L] is added to the scores."""
+        """Returns [T, D] for x [T, D]; `attention_bias` is that of `Attention`."""
         x = self.attention(x, attention_bias, key=key, stream=f"{stream}/attention")
         out = self.output(layers.gelu(self.intermediate(x)))
         dropped = layers.draw_dropout(key, f"{stream}/output", layers.shape_of(x), self._rate)
@@ -132,7 +202,7 @@ class Encoder(tf.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self._path = path
+        self.path = path
         self.embeddings = embeddings or Embeddings(config, f"{path}/embeddings", seed=seed)
         self.projection: Dense | None = None
         if config.embedding_size != config.hidden_size:
@@ -163,11 +233,23 @@ class Encoder(tf.Module):
           key: random key of dropout; None turns dropout off.
           stream: prefix of the names of random streams, one for each call within a step.
         """
-        stream = f"{stream}{self._path}"
+        stream = f"{stream}{self.path}"
         x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, stream=stream)
+        return self.transform(
+            x, tf.cast(input_mask, tf.float32)[:, None, :], key=key, stream=stream
+        )
+
+    def transform(
+        self, x: tf.Tensor, visible: tf.Tensor, *, key: RandomKey | None, stream: str
+    ) -> tf.Tensor:
+        """Returns the last layer's output, [T, D], for embeddings x [T, E].
+
+        `visible` is float32 [B, 1, L], or [B, L, L] by position: 1 where it is attended to.
+        `stream` is the complete prefix of the random streams.
+        """
         if self.projection is not None:
             x = self.projection(x)
-        attention_bias = (1.0 - tf.cast(input_mask, tf.float32)[:, None, None, :]) * -10000.0
+        attention_bias = (1.0 - visible[:, None]) * -10000.0
         for index, layer in enumerate(self.layers):
             x = layer(x, attention_bias, key=key, stream=f"{stream}/{index}")
         return x

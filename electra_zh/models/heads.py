@@ -7,7 +7,7 @@ V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -18,24 +18,35 @@ from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 # Tokens whose probabilities are summed together in the first level of sampling.
 BLOCK = 128
 
+# A number, or a scalar tensor where it changes from step to step.
+Temperature: TypeAlias = float | tf.Tensor
+
 
 class MaskedLmHead(tf.Module):
     """Dense, GELU, layer norm, product with the word embeddings, bias."""
 
-    def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
+    def __init__(self, config: ModelConfig, path: str, *, seed: int, width: int = 0) -> None:
+        """Makes the head for inputs of `width`, by default that of the network `config`."""
         super().__init__()
-        sizes = (config.hidden_size, config.embedding_size)
-        self.dense = Dense(f"{path}/dense", sizes, seed=seed, stddev=config.initializer_range)
-        self.layer_norm = LayerNorm(
-            f"{path}/layer_norm", config.embedding_size, eps=config.layer_norm_eps
-        )
-        self.output_bias = tf.Variable(tf.zeros(config.vocab_size), name=f"{path}/output_bias")
+        sizes = (width or config.hidden_size, config.embedding_size)
+        self.dense, self.layer_norm, self.output_bias = _transform(path, sizes, config, seed)
 
     def __call__(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
         """Returns logits [M, V] in the type of x [M, D]; `word_embeddings` is [V, E]."""
         hidden = self.layer_norm(layers.gelu(self.dense(x)))
         logits = tf.matmul(hidden, tf.cast(word_embeddings, x.dtype), transpose_b=True)
         return tf.nn.bias_add(logits, tf.cast(self.output_bias, x.dtype))
+
+
+def _transform(
+    path: str, sizes: tuple[int, int], config: ModelConfig, seed: int
+) -> tuple[Dense, LayerNorm, tf.Variable]:
+    """Returns the layers of a head before the product with embeddings, and its output bias."""
+    return (
+        Dense(f"{path}/dense", sizes, seed=seed, stddev=config.initializer_range),
+        LayerNorm(f"{path}/layer_norm", sizes[1], eps=config.layer_norm_eps),
+        tf.Variable(tf.zeros(config.vocab_size), name=f"{path}/output_bias"),
+    )
 
 
 class RtdHead(tf.Module):
@@ -52,6 +63,25 @@ class RtdHead(tf.Module):
         """Returns float32 logits [T] for x [T, D]."""
         logits = self.output(layers.gelu(self.dense(x)))
         return tf.cast(tf.squeeze(logits, -1), tf.float32)
+
+
+class DotHead(tf.Module):
+    """Product with the token's own embedding: minus a masked LM's logit of the token itself.
+
+    It is added to the logits of `RtdHead`. A replaced token is one that does not fit its context,
+    a product of token and context. Without this head the feed-forward layers must first learn to
+    multiply.
+    """
+
+    def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
+        super().__init__()
+        sizes = (config.hidden_size, config.embedding_size)
+        self.dense, self.layer_norm, self.output_bias = _transform(path, sizes, config, seed)
+
+    def __call__(self, x: tf.Tensor, embeddings: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [T] for x [T, D], the tokens int32 [T] and their `embeddings` [T, E]."""
+        hidden = tf.cast(self.layer_norm(layers.gelu(self.dense(x))), tf.float32)
+        return -(tf.reduce_sum(hidden * embeddings, -1) + tf.gather(self.output_bias, ids))
 
 
 @custom_gradient
@@ -83,7 +113,11 @@ class MaskedLmLosses(NamedTuple):
 
 
 def masked_lm_losses(
-    logits: tf.Tensor, ids: tf.Tensor, *, temperature: float = 1.0, disallow_correct: bool = False
+    logits: tf.Tensor,
+    ids: tf.Tensor,
+    *,
+    temperature: Temperature = 1.0,
+    disallow_correct: bool = False,
 ) -> MaskedLmLosses:
     """Returns the cross-entropy of logits [M, V] with the true ids int32 [M], in float32.
 
@@ -110,7 +144,7 @@ def masked_lm_losses(
 
 @fused
 def _softmax_sums(
-    logits: tf.Tensor, ids: tf.Tensor, temperature: float, disallow_correct: bool
+    logits: tf.Tensor, ids: tf.Tensor, temperature: Temperature, disallow_correct: bool
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the log of the sum of exponentials [M], the maximum [M], the block mass [M, C]."""
     logits = tf.cast(logits, tf.float32)
@@ -119,7 +153,8 @@ def _softmax_sums(
     exponentials = _by_blocks(tf.exp(logits - maximum))
     sums = tf.reduce_sum(exponentials, -1)
     log_sum = tf.math.log(tf.reduce_sum(sums, -1)) + maximum[:, 0]
-    if temperature == 1.0 and not disallow_correct:
+    is_plain = isinstance(temperature, float) and temperature == 1.0
+    if is_plain and not disallow_correct:
         return log_sum, maximum[:, 0], sums
     if disallow_correct:
         # Relative to the largest of the other logits: relative to a true token that is nearly
@@ -151,7 +186,7 @@ def sample_tokens(
     uniform: tf.Tensor,
     *,
     ids: tf.Tensor,
-    temperature: float = 1.0,
+    temperature: Temperature = 1.0,
     disallow_correct: bool = False,
 ) -> tf.Tensor:
     """Draws a token from each softmax by inverting its distribution function at two levels.

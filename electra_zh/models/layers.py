@@ -321,7 +321,7 @@ def attention_probabilities(
     """Returns dropout(softmax(scores * factor + attention_bias)), the softmax in float32.
 
     `scores` is [B, H, L, L], the last axis the attended positions. `attention_bias` is float32
-    [B, 1, 1, L], 0 at positions to attend to and -10000 at padding.
+    [B, 1, 1, L] or [B, 1, L, L], 0 at positions to attend to and -10000 at the others.
     """
 
     @custom_gradient

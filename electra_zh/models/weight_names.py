@@ -118,7 +118,18 @@ _PARTS: dict[str, tuple[Weight, ...]] = {
     "generator": NETWORK,
     "masked_lm_head": MASKED_LM,
     "rtd_head": DETECTION,
+    # Parts that only this tool has: they are in checkpoints, and in no other file format.
+    "clm_head": MASKED_LM,  # the masked LM of a discriminator
+    "dot_head": MASKED_LM,  # the product with the token's own embedding, added to `rtd_head`
+    "cloze_head": MASKED_LM,  # Electric's, on both towers
+    "generator_ltr": NETWORK,  # Electric's towers, left to right and right to left
+    "generator_rtl": NETWORK,
 }
+# With each of these the detection head is part of a whole that no other format has.
+_WITH_DETECTION = ("dot_head", "cloze_head")
+OWN_PARTS = ("clm_head", "generator_ltr", "generator_rtl", *_WITH_DETECTION)
+# Embeddings of a discriminator that are stored as differences to the generator's (`gdes`).
+_DELTA = re.compile(r"^encoder(/embeddings/(?:word|position)_embeddings)$")
 
 
 def part_shapes(
@@ -138,9 +149,35 @@ def part_shapes(
         shape = tuple(getattr(size, LETTERS[x]) if x in LETTERS else int(x) for x in letters)
         for layer in range(size.num_hidden_layers if "{layer}" in name else 1):
             shapes[f"{part}/{name}".replace("{layer}", str(layer))] = shape
-    if part == "masked_lm_head":
-        shapes[_OUTPUT_BIAS] = (size.vocab_size,)
+    if _PARTS[part] is MASKED_LM:
+        shapes[f"{part}/output_bias"] = (size.vocab_size,)
+    if part == "cloze_head":
+        shapes[f"{part}/dense/kernel"] = (2 * size.hidden_size, size.embedding_size)
     return shapes
+
+
+def delta_name(name: str) -> str:
+    """Returns the name of a weight where a discriminator's embeddings are differences."""
+    return _DELTA.sub(r"encoder\1_delta", name)
+
+
+def split_own(
+    tensors: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns a checkpoint's tensors that other formats have too, and those of this tool alone.
+
+    Embeddings that are stored as differences to the generator's become complete.
+    """
+    parts = {name.partition("/")[0] for name in tensors}
+    own_parts = {*OWN_PARTS, *(["rtd_head"] if parts & {*_WITH_DETECTION} else [])}
+    shared: dict[str, np.ndarray] = {}
+    own: dict[str, np.ndarray] = {}
+    for name, value in tensors.items():
+        if name.endswith("_delta"):
+            name = name.removesuffix("_delta")
+            value = value + tensors[name.replace("encoder/", "generator/", 1)]
+        (own if name.partition("/")[0] in own_parts else shared)[name] = value
+    return shared, own
 
 
 class Naming:

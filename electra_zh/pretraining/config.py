@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
-from electra_zh.models.config import ModelConfig
+from electra_zh.models.config import ModelConfig, generator_config
 from electra_zh.pretraining.masking import MASKINGS
 from electra_zh.pretraining.objectives import objective_names
 from electra_zh.settings import (
@@ -15,6 +15,7 @@ from electra_zh.settings import (
     Layer,
     Resolved,
     Settings,
+    build_settings,
     load_recipe,
     resolution,
     setting,
@@ -59,7 +60,9 @@ class PretrainConfig(Settings):
     )
     objective: str = setting(
         "electra",
-        "pretraining objective: replaced token detection with a generator, or masked LM alone",
+        "pretraining objective: replaced token detection with a generator (electra) or with tokens "
+        "of other places of the batch in one network with a masked LM (joint); energies of tokens "
+        "(electric); masked LM alone (masked_lm)",
         choices=objective_names,
         flags=("--electra-objective",),
         parse=_objective,
@@ -71,6 +74,27 @@ class PretrainConfig(Settings):
     disc_weight: float = setting(
         50.0, "weight of the discriminator's loss", at_least=0, group="objective"
     )
+    clm_weight: float = setting(
+        0.0,
+        "weight of a masked LM loss on the discriminator itself, at the corrupted positions; 0: "
+        "without; 1 lets it learn from scratch in hours",
+        at_least=0,
+        group="objective",
+    )
+    rtd_head: Literal["official", "dot"] = setting(
+        "official",
+        "head of replaced token detection; dot: also the product with the token's own embedding, "
+        "as in a masked LM",
+        group="objective",
+    )
+    fake_prob: float = setting(
+        0.15,
+        "objective=joint: fraction of the tokens that are not masked to replace by tokens of other "
+        "places of the batch",
+        above=0,
+        below=1,
+        group="objective",
+    )
     masking: str = setting(
         "uniform",
         "unit of masking: single tokens, whole words, or MacBERT's n-grams of words",
@@ -79,6 +103,13 @@ class PretrainConfig(Settings):
     )
     mask_prob: float = setting(
         0.15, "fraction of a sequence's tokens to predict", above=0, below=1, group="masking"
+    )
+    mask_prob_end: float = setting(
+        0.0,
+        "mask_prob at the last step, reached evenly; 0: that of the first. Evaluations use it",
+        at_least=0,
+        below=1,
+        group="masking",
     )
     mask_keep_prob: float = setting(
         0.15,
@@ -94,7 +125,7 @@ class PretrainConfig(Settings):
     )
     generator_layers: float = setting(
         1.0,
-        "the generator's layers as a fraction of the discriminator's",
+        "the generator's layers as a fraction of the discriminator's, at least one layer",
         above=0,
         group="generator",
     )
@@ -104,6 +135,12 @@ class PretrainConfig(Settings):
         above=0,
         group="generator",
     )
+    generator_heads: int = setting(
+        0,
+        "the generator's attention heads; 0: the official width / 64, at least 1",
+        at_least=0,
+        group="generator",
+    )
     untied_generator: bool = setting(
         True,
         "a separate encoder for the generator; off: one network serves both",
@@ -111,6 +148,17 @@ class PretrainConfig(Settings):
     )
     untied_generator_embeddings: bool = setting(
         False, "separate embeddings for the generator", group="generator"
+    )
+    gdes: bool = setting(
+        False,
+        "gradient-disentangled embedding sharing (DeBERTaV3): the discriminator learns a "
+        "difference to the generator's embeddings, which its own loss does not move",
+        group="generator",
+    )
+    generator_frozen: bool = setting(
+        False,
+        "do not train the generator, which needs embeddings of its own; --generator implies it",
+        group="generator",
     )
     uniform_generator: bool = setting(
         False,
@@ -123,21 +171,65 @@ class PretrainConfig(Settings):
     temperature: float = setting(
         1.0, "divisor of the generator's logits before drawing", above=0, group="generator"
     )
+    temperature_start: float = setting(
+        0.0,
+        "temperature at the start (Fast-ELECTRA: 2), from where it falls exponentially to "
+        "temperature; 0: constant",
+        at_least=0,
+        group="generator",
+    )
+    temperature_decay: float = setting(
+        0.1,
+        "fraction of the steps in which the distance of temperature_start falls to 1 / e",
+        above=0,
+        group="generator",
+    )
+    attention_start: Literal["normal", "local"] = setting(
+        "normal",
+        "initial attention; local: smooth positions, and every head looks at one neighbour, which "
+        "leaves the plateau in a third of the steps",
+        group="training",
+    )
     optimizer: str = setting(
         "adamw",
         "the reference's Adam with weight decay, or LAMB for large batches",
         choices=optimizer_names,
         group="training",
     )
+    adam_beta_1: float = setting(
+        0.9, "decay of the mean of gradients", at_least=0, below=1, group="training"
+    )
+    adam_beta_2: float = setting(
+        0.999, "decay of the mean of squared gradients", at_least=0, below=1, group="training"
+    )
+    adam_epsilon: float = setting(
+        1e-6, "added to the root of the mean of squared gradients", above=0, group="training"
+    )
+    adam_bias_correction: bool = setting(
+        False,
+        "correct the means for their start at 0 (the official AdamW does not, and its first "
+        "updates are up to three times as large; LAMB always does)",
+        group="training",
+    )
     learning_rate: float = setting(5e-4, "peak rate, after warm-up", above=0, group="training")
+    generator_learning_rate: float = setting(
+        0.0,
+        "peak rate of the generator's own weights and its head; 0: learning_rate",
+        at_least=0,
+        group="training",
+    )
     lr_schedule: str = setting(
         "polynomial",
-        "learning rate after warm-up: polynomial decay to 0 at num_train_steps, or constant",
+        "learning rate after warm-up: polynomial or cosine decay to 0 at num_train_steps, wsd "
+        "(constant, then polynomial decay in the last lr_decay_fraction), or constant",
         choices=lambda: tuple(SCHEDULES),
         group="training",
     )
     lr_decay_power: float = setting(
         1.0, "power of the polynomial decay", at_least=0, group="training"
+    )
+    lr_decay_fraction: float = setting(
+        0.1, "fraction of the steps that wsd decays in", above=0, at_most=1, group="training"
     )
     weight_decay_rate: float = setting(0.01, "decoupled weight decay", at_least=0, group="training")
     num_warmup_steps: int = setting(10_000, "steps of linear warm-up", at_least=0, group="training")
@@ -184,6 +276,8 @@ class PretrainConfig(Settings):
         group="training",
     )
     seed: int = setting(0, "random seed", at_least=0, group="training")
+    # Size of the network of --generator, as plain values; None for a generator of the run's own.
+    foreign_generator: Mapping[str, Any] | None = None
 
     def check_together(self) -> None:
         """Checks the length, the masking and the generator."""
@@ -192,11 +286,13 @@ class PretrainConfig(Settings):
                 "max_seq_length must be at most max_position_embeddings "
                 f"({self.model.max_position_embeddings}); received {self.max_seq_length}"
             )
-        least = self.mask_prob + (0.0 if self.needs_words else 0.005)
-        if int(least * self.max_seq_length) < 1:
-            raise UserError(
-                f"mask_prob {self.mask_prob} masks no position of {self.max_seq_length}: raise it"
-            )
+        for name in ("mask_prob", "mask_prob_end"):
+            rate = getattr(self, name)
+            least = rate + (0.0 if self.needs_words else 0.005)
+            if int(least * self.max_seq_length) < 1 and (rate or name == "mask_prob"):
+                raise UserError(
+                    f"{name} {rate} masks no position of {self.max_seq_length}: raise it"
+                )
         kept, random = self.mask_keep_prob, self.mask_random_prob
         if kept + random > 1:
             raise UserError(
@@ -207,6 +303,73 @@ class PretrainConfig(Settings):
             raise UserError(
                 "uniform_generator has no generator network to tie; remove untied_generator=false"
             )
+        self._check_embeddings()
+
+    def _check_embeddings(self) -> None:
+        """Checks the sharing of embeddings and the training of the generator."""
+        for name in ("clm_weight", "gdes", "generator_frozen", "foreign_generator"):
+            if getattr(self, name) and self.objective != "electra":
+                shown = "--generator" if name == "foreign_generator" else name
+                raise UserError(
+                    f"{shown} is for objective=electra; remove it for objective={self.objective}"
+                )
+        own_network = self.untied_generator and not self.uniform_generator
+        if self.objective == "electric" and not own_network:
+            other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
+            raise UserError(f"objective=electric draws its noise from two towers; remove {other}")
+        if (self.gdes or self.is_generator_frozen) and not own_network:
+            other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
+            raise UserError(
+                f"gdes and a frozen generator need a generator network of its own; remove {other}"
+            )
+        if self.gdes and (self.untied_generator_embeddings or self.is_generator_frozen):
+            raise UserError(
+                "gdes shares the embeddings of a generator in training; remove gdes, or "
+                "untied_generator_embeddings and the frozen generator"
+            )
+        foreign = self.foreign_generator or {}
+        if foreign.get("max_position_embeddings", self.max_seq_length) < self.max_seq_length:
+            raise UserError(
+                f"max_seq_length is {self.max_seq_length} and the model of --generator has "
+                f"{foreign['max_position_embeddings']} positions: lower max_seq_length"
+            )
+        if self.generator_frozen and not self.has_own_generator_embeddings:
+            raise UserError(
+                "generator_frozen needs embeddings that the discriminator does not train: add "
+                "untied_generator_embeddings=true"
+            )
+        if 0 < self.temperature_start < self.temperature:
+            raise UserError(
+                f"temperature_start {self.temperature_start} must not be below temperature "
+                f"{self.temperature}: fakes become harder, not easier"
+            )
+
+    @property
+    def detection_heads(self) -> tuple[str, ...]:
+        """Heads that detection has besides the official one, by their parts of the weight table."""
+        return ("dot_head",) if self.rtd_head == "dot" else ()
+
+    @property
+    def is_generator_frozen(self) -> bool:
+        """True if the generator is not trained."""
+        return self.generator_frozen or self.foreign_generator is not None
+
+    @property
+    def has_own_generator_embeddings(self) -> bool:
+        """True if the generator has embeddings of its own."""
+        return self.untied_generator_embeddings or self.gdes or self.foreign_generator is not None
+
+    def generator_model(self) -> ModelConfig:
+        """Returns the size of the generator network."""
+        if self.foreign_generator is not None:
+            return build_settings(ModelConfig, self.foreign_generator, where="--generator")
+        return generator_config(
+            self.model,
+            generator_layers=self.generator_layers,
+            generator_hidden_size=self.generator_hidden_size,
+            generator_heads=self.generator_heads,
+            untied_embeddings=self.untied_generator_embeddings,
+        )
 
     @property
     def needs_words(self) -> bool:
@@ -216,7 +379,8 @@ class PretrainConfig(Settings):
     @property
     def max_predictions_per_seq(self) -> int:
         """Slots for masked positions of a sequence (N)."""
-        slots = MASKINGS[self.masking].slots(self.mask_prob, self.max_seq_length)
+        highest = max(self.mask_prob, self.mask_prob_end)
+        slots = MASKINGS[self.masking].slots(highest, self.max_seq_length)
         return min(slots, self.max_seq_length)
 
     def to_dict(self) -> dict[str, Any]:

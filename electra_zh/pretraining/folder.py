@@ -51,6 +51,7 @@ class Run:
     data_fingerprint: str  # identifies the data that it trains on
     init: Init | None = None  # source of its first weights; None for random ones
     eval_data: str | None = None  # folder of its held-out data; None for none
+    generator: Init | None = None  # source of a generator that is not trained; None without one
     phases: tuple[Phase, ...] = ()  # its phases in order; one without a name for a run without
 
     def __post_init__(self) -> None:
@@ -62,6 +63,13 @@ class Run:
     def last_step(self) -> int:
         """Steps of the complete run."""
         return self.phases[-1].last_step
+
+    def with_generator(self, start: Init, size: Mapping[str, Any]) -> Run:
+        """Returns the run with a generator of another model in its phases that have one."""
+        phases = with_foreign(self.phases, size)
+        if phases == self.phases:
+            raise UserError("--generator is for objective=electra; remove it")
+        return dataclasses.replace(self, config=phases[0].config, phases=phases, generator=start)
 
     def in_phase(self, phase: Phase) -> Run:
         """Returns the run with the settings of a phase."""
@@ -86,8 +94,19 @@ class Run:
             data_fingerprint=self.data_fingerprint,
             init=None if self.init is None else dataclasses.asdict(self.init),
             eval_data=self.eval_data,
+            generator=None if self.generator is None else dataclasses.asdict(self.generator),
             phases=run_phases.to_plain(self.phases) if self.phases[0].name else None,
         ).save(self.folder)
+
+
+def with_foreign(phases: tuple[Phase, ...], size: Mapping[str, Any]) -> tuple[Phase, ...]:
+    """Returns the phases with a generator of this size, which is not the run's own."""
+    return run_phases.in_order(
+        (name, dataclasses.replace(config, foreign_generator=dict(size)))
+        if config.objective == "electra"
+        else (name, config)
+        for name, config, _ in phases
+    )
 
 
 def is_run(folder: str) -> bool:
@@ -112,6 +131,9 @@ def load(folder: str, *, checkpoint: int | None = None) -> Run:
         data_fingerprint=saved.data_fingerprint,
         init=None if saved.init is None else build_settings(Init, saved.init, where=path),
         eval_data=saved.eval_data,
+        generator=None
+        if saved.generator is None
+        else build_settings(Init, saved.generator, where=path),
         phases=run_phases.from_plain(saved.phases or (), where=path),
     )
     if saved.phases is None:
@@ -183,18 +205,19 @@ def resume(
     overrides: Mapping[str, Any],
     data: DataSource,
     init: Init | None = None,
+    generator: Init | None = None,
 ) -> Run:
     """Returns the run in `folder`, to be resumed; writes nothing.
 
     A run is resumed only with the settings, vocabulary and data that it was started with. The
     settings that change no number of the training are free. Without a recipe, the overrides change
-    the run's settings; without `init`, its source of first weights is kept.
+    the run's settings; without `init` and `generator`, its sources of weights are kept.
 
     Raises:
       UserError: the run has other settings, vocabulary, data or first weights.
     """
     saved, vocabulary = load(folder), data.vocabulary
-    _check_init(saved, init)
+    _check_init(saved, init, generator)
     if recipe is None:
         phases = run_phases.override_phases(saved.phases, overrides)
     else:
@@ -203,6 +226,10 @@ def resume(
             recipe, overrides, vocab_size=size, source=source, init=saved.init
         )
         phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
+        sizes = (phase.config.foreign_generator for phase in saved.phases)
+        foreign = next((each for each in sizes if each), None)
+        if foreign is not None:
+            phases = with_foreign(phases, foreign)
     _check_same(saved, phases)
     if saved.vocabulary != vocabulary:
         raise UserError(
@@ -225,15 +252,25 @@ def _source_size(saved: Run) -> SourceSize | None:
         return None
     config = saved.phases[0].config
     values = config.to_dict()
-    keys = ("generator_layers", "generator_hidden_size", "untied_generator_embeddings")
+    keys = (
+        *("generator_layers", "generator_hidden_size", "generator_heads"),
+        *("untied_generator_embeddings", "gdes"),
+    )
     return SourceSize(config.model, {key: values[key] for key in keys})
 
 
-def _check_init(saved: Run, init: Init | None) -> None:
+def _check_init(saved: Run, init: Init | None, generator: Init | None) -> None:
     if init is not None and init != saved.init:
         raise UserError(
             f"The run in {saved.folder} was started with {saved.init or 'random weights'}, not "
             f"with {init}. Remove --init to resume, or start a new run in another --output."
+        )
+    started = saved.generator.source if saved.generator else "none"
+    if generator is not None and started != generator.source:
+        raise UserError(
+            f"The run in {saved.folder} was started with --generator {started}, not with "
+            f"{generator.source}. Remove --generator to resume, or start a new run in another "
+            "--output."
         )
 
 

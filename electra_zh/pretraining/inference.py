@@ -59,7 +59,8 @@ def fill_mask(
     """
     if not 1 <= top <= run.vocabulary.size:
         raise UserError(f"--top must be from 1 to {run.vocabulary.size}; received {top}")
-    if objective_class(run.config.objective).networks(run.config).masked_lm is None:
+    networks = objective_class(run.config.objective).networks(run.config)
+    if networks.masked_lm is None and networks.towers is None:
         raise UserError(
             f"{run.folder} was trained with a uniform generator and has no masked LM. Use another "
             "run."

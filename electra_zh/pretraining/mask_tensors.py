@@ -58,7 +58,7 @@ class MaskingRequest(NamedTuple):
     batch: Mapping[str, tf.Tensor]
     special: SpecialIds  # ids that are never masked, and the id to show
     key: RandomKey  # random key of the draw
-    mask_prob: float  # fraction of the tokens to predict
+    mask_prob: float | tf.Tensor  # fraction of the tokens to predict
     max_predictions: int  # N
     rates: ReplacementRates = ReplacementRates()
 
@@ -73,7 +73,7 @@ def uniform(request: MaskingRequest) -> MaskedBatch:
     slots, shape = request.max_predictions, request.batch["input_ids"].shape.as_list()
     # The candidates with the largest random numbers, as many as are wanted, are a uniform draw.
     bits = tf.bitwise.right_shift(request.key.bits("masking/positions", shape), 1)
-    order = tf.where(_candidates(request), tf.bitcast(bits, tf.int32), -1)
+    order = tf.where(candidates(request.batch, request.special), tf.bitcast(bits, tf.int32), -1)
     top, positions = tf.math.top_k(order, slots)
     tokens = tf.cast(tf.reduce_sum(request.batch["input_mask"], -1), tf.float32)
     wanted = tf.cast(tf.round(tokens * request.mask_prob), tf.int32)
@@ -97,9 +97,10 @@ def whole_words(request: MaskingRequest, fractions: Sequence[float] = ()) -> Mas
     token drawn evenly, they would have the same advantage. So it begins that way in half of the
     rows.
     """
-    batch, key, candidates = request.batch, request.key, _candidates(request)
-    units = _units(batch["word_starts"], candidates, fractions, key)
-    order = _order(units, candidates, key)
+    batch, key = request.batch, request.key
+    maskable = candidates(batch, request.special)
+    units = _units(batch["word_starts"], maskable, fractions, key)
+    order = _order(units, maskable, key)
     top, positions = tf.math.top_k(order, request.max_predictions)  # unit by unit
     before = tf.reduce_sum(tf.cast(top[:, None, :] > top[:, :, None], tf.float32), -1)
     length = tf.reduce_sum(tf.cast(top[:, None, :] == top[:, :, None], tf.float32), -1)  # [B, N]
@@ -110,9 +111,8 @@ def whole_words(request: MaskingRequest, fractions: Sequence[float] = ()) -> Mas
     return mask_positions(request, positions, used)
 
 
-def _candidates(request: MaskingRequest) -> tf.Tensor:
+def candidates(batch: Mapping[str, tf.Tensor], special: SpecialIds) -> tf.Tensor:
     """Returns bool [B, L]: the tokens that may be masked."""
-    batch, special = request.batch, request.special
     never = tf.constant([special.cls, special.sep, special.mask], tf.int32)
     is_special = tf.reduce_any(batch["input_ids"][:, :, None] == never, -1)
     return tf.logical_and(batch["input_mask"] > 0, tf.logical_not(is_special))

@@ -31,9 +31,10 @@ class TrainingSums(NamedTuple):
     """Sums over training steps; scalars but for the histograms."""
 
     steps: tf.Tensor  # number of steps
-    loss: tf.Tensor  # sum of the total losses; likewise `gen_loss` and `disc_loss`
+    loss: tf.Tensor  # sum of the total losses; likewise the other losses
     gen_loss: tf.Tensor
     disc_loss: tf.Tensor
+    clm_loss: tf.Tensor
     predicted_replaced: tf.Tensor  # number of tokens that the discriminator predicts as replaced
     # [201], histogram of its probability at replaced tokens, over real positions
     disc_positives: tf.Tensor
@@ -48,11 +49,13 @@ class EvaluationSums(NamedTuple):
     masked: tf.Tensor  # number of masked positions
     masked_lm_loss: tf.Tensor  # sum of their losses
     masked_lm_correct: tf.Tensor  # of them, those whose likeliest token is the true one
-    sampled_correct: tf.Tensor  # of them, those where the sampled token is the true one
+    sampled: tf.Tensor  # of them, those where a generator has drawn a token
+    sampled_correct: tf.Tensor  # of these, those where it is the true one
     examples: tf.Tensor  # number of examples
     disc_loss: tf.Tensor  # sum of the examples' mean losses
     padding: tf.Tensor  # number of padded positions
     real: tf.Tensor  # number of the others
+    counted: tf.Tensor  # of them, those that the discriminator judges
     disc_correct: tf.Tensor  # of them, those that the discriminator gets right
     predicted_replaced: tf.Tensor  # of them, those that it takes to be replaced
     replaced: tf.Tensor  # of them, those that are replaced
@@ -65,18 +68,19 @@ class EvaluationSums(NamedTuple):
 def zero_training_sums() -> TrainingSums:
     """Returns the sums over no step."""
     histogram = tf.zeros([_BUCKETS])
-    return TrainingSums._make([*[tf.zeros([])] * 5, histogram, histogram])
+    return TrainingSums._make([*[tf.zeros([])] * 6, histogram, histogram])
 
 
-def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums:
-    """Returns the sums of one step; `input_mask` is int32 [B, L]."""
+def training_sums(output: PretrainOutput) -> TrainingSums:
+    """Returns the sums of one step."""
     one, zero = tf.ones([]), tf.zeros([])
     sums = zero_training_sums()._replace(steps=one, loss=output.loss, gen_loss=output.mlm.loss)
+    if output.clm_loss is not None:
+        sums = sums._replace(clm_loss=output.clm_loss)
     if output.disc is None:
         return sums
-    real = tf.cast(input_mask, tf.float32)
-    predicted = tf.where(output.disc.logits > 0, real, zero)
-    positives, negatives = histograms(output.disc, real)
+    predicted = tf.where(output.disc.logits > 0, output.disc.counted, zero)
+    positives, negatives = histograms(output.disc, output.disc.counted)
     return sums._replace(
         disc_loss=output.disc.loss,
         predicted_replaced=tf.reduce_sum(predicted),
@@ -86,7 +90,7 @@ def training_sums(output: PretrainOutput, input_mask: tf.Tensor) -> TrainingSums
 
 
 def training_results(sums: TrainingSums) -> dict[str, float]:
-    """Returns the means over the steps: `loss`, `gen_loss`, and with a discriminator three more.
+    """Returns the means over the steps: `loss`, `gen_loss`, and with a discriminator more.
 
     `disc_predicted_replaced` is not a mean but the number of tokens predicted as replaced.
     """
@@ -97,13 +101,15 @@ def training_results(sums: TrainingSums) -> dict[str, float]:
         results["disc_loss"] = float(sums.disc_loss) / steps
         results["disc_auc_real"] = auc(positives, negatives)
         results["disc_predicted_replaced"] = float(sums.predicted_replaced)
+    if sums.clm_loss:
+        results["clm_loss"] = float(sums.clm_loss) / steps
     return results
 
 
 def zero_evaluation_sums() -> EvaluationSums:
     """Returns the sums over no batch."""
     histogram = tf.zeros([_BUCKETS])
-    return EvaluationSums._make([*[tf.zeros([])] * 14, histogram, histogram])
+    return EvaluationSums._make([*[tf.zeros([])] * 16, histogram, histogram])
 
 
 def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> EvaluationSums:
@@ -124,14 +130,19 @@ def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> Evaluation
     if output.disc is None:
         return sums
     disc = output.disc
-    predicted = tf.where(disc.logits > 0, real, 0.0)
-    replaced = tf.cast(disc.is_replaced, tf.float32) * real
-    per_example = tf.reduce_sum(disc.losses, -1) / (tf.reduce_sum(real, -1) + 1e-6)
-    positives, negatives = histograms(disc, real)
+    counted = disc.counted
+    predicted = tf.where(disc.logits > 0, counted, 0.0)
+    replaced = tf.cast(disc.is_replaced, tf.float32) * counted
+    per_example = tf.reduce_sum(disc.losses, -1) / (tf.reduce_sum(counted, -1) + 1e-6)
+    positives, negatives = histograms(disc, counted)
+    if disc.sampled_ids is not None:
+        sums = sums._replace(
+            sampled=tf.reduce_sum(weights), sampled_correct=_correct(disc.sampled_ids, mlm)
+        )
     return sums._replace(
-        sampled_correct=_correct(disc.sampled_ids, mlm),
+        counted=tf.reduce_sum(counted),
         disc_loss=tf.reduce_sum(per_example),
-        disc_correct=tf.reduce_sum(tf.where(predicted == replaced, real, 0.0)),
+        disc_correct=tf.reduce_sum(tf.where(predicted == replaced, counted, 0.0)),
         predicted_replaced=tf.reduce_sum(predicted),
         replaced=tf.reduce_sum(replaced),
         true_replaced=tf.reduce_sum(predicted * replaced),
@@ -159,12 +170,13 @@ def evaluation_results(sums: EvaluationSums) -> dict[str, float]:
         return results
     with_padding = negatives.copy()
     with_padding[_BUCKET_OF_ZERO] += total["padding"]
+    if total["sampled"]:
+        results["sampled_masked_lm_accuracy"] = _ratio(total["sampled_correct"], total["sampled"])
     return results | {
-        "sampled_masked_lm_accuracy": _ratio(total["sampled_correct"], masked),
         "disc_loss": _ratio(total["disc_loss"], total["examples"]),
         "disc_auc": auc(positives, with_padding),
         "disc_auc_real": auc(positives, negatives),
-        "disc_accuracy": _ratio(total["disc_correct"], total["real"]),
+        "disc_accuracy": _ratio(total["disc_correct"], total["counted"]),
         "disc_precision": _ratio(total["true_replaced"], total["predicted_replaced"]),
         "disc_recall": _ratio(total["true_replaced"], total["replaced"]),
     }
@@ -183,15 +195,15 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
     return float(np.sum((fallout[:-1] - fallout[1:]) * (recall[:-1] + recall[1:]) / 2.0))
 
 
-def histograms(disc: DiscriminatorOutput, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def histograms(disc: DiscriminatorOutput, counted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns two [201] for `auc`: histograms at replaced and at original tokens.
 
-    `real` is float32 [B, L], 1 at the positions that count.
+    `counted` is float32 [B, L], 1 at the positions that count.
     """
     probabilities = tf.reshape(tf.sigmoid(disc.logits), [-1])
     buckets = tf.searchsorted(tf.constant(_THRESHOLDS), probabilities, side="left")
     replaced = tf.cast(disc.is_replaced, tf.float32)
-    counts = tf.stack([real * replaced, real * (1.0 - replaced)], -1)
+    counts = tf.stack([counted * replaced, counted * (1.0 - replaced)], -1)
     histogram = tf.math.unsorted_segment_sum(tf.reshape(counts, [-1, 2]), buckets, _BUCKETS)
     return histogram[:, 0], histogram[:, 1]
 

@@ -39,6 +39,12 @@ class PretrainRequest(Settings):
     init_layers: str | None = setting(
         None, "layers to take from it: first:3, or 0,5,11", metavar="LAYERS"
     )
+    generator: str | None = setting(
+        None,
+        "model whose masked LM draws the fakes of a new run and is not trained: a released "
+        "generator, a BERT or a run, with the vocabulary of the data; see temperature_start",
+        metavar="SOURCE",
+    )
     keep_optimizer: bool = setting(
         False, "take the optimizer's moments from --init too; the steps start at 0"
     )

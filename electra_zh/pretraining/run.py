@@ -15,6 +15,7 @@ from electra_zh.data import order, pipeline, records
 from electra_zh.data.source import open_data_source
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, metrics, warm_start
+from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.diagnosis import HealthCheck
@@ -22,6 +23,7 @@ from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.reporter import Reporter, StepSums
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
@@ -47,7 +49,7 @@ class PretrainStep:
             output = objective(batch, step=step, training=True)
         gradients = tape.gradient(output.loss, objective.trainable_variables)
         norm = optimizer.apply(gradients)
-        return StepSums(metrics.training_sums(output, batch["input_mask"]), norm)
+        return StepSums(metrics.training_sums(output), norm)
 
 
 class PreparedPhase(NamedTuple):
@@ -116,6 +118,8 @@ class PreparedRun(NamedTuple):
         ]
         if run.init is not None:
             lines.append(f"first weights: {run.init}")
+        if run.generator is not None:
+            lines.append(f"generator: {run.generator.source}, {run.generator.kind}, not trained")
         if first.eval_shards is not None:
             held_out = sum(shard.examples for shard in first.eval_shards)
             lines.append(f"evaluation: {held_out:,} held-out examples")
@@ -130,10 +134,16 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
     # 1. The newest checkpoint in --output. It has the optimizer and the step, too.
     # 2. The model of --init; with --keep-optimizer its optimizer's slots. The step is 0.
     # 3. Random weights, by the seed.
-    weights = None
+    weights = foreign = None
+    given = Init(request.generator.rstrip("/")) if request.generator else None
     if folder.is_run(output):
         run = folder.resume(
-            output, recipe=request.config, overrides=overrides, data=source, init=start
+            output,
+            recipe=request.config,
+            overrides=overrides,
+            data=source,
+            init=start,
+            generator=given,
         )
     else:
         if start is not None:
@@ -147,9 +157,12 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
             init=start,
             source=warm_start.size_of(weights) if weights else None,
         )
+        if given is not None:
+            foreign = generator.read(given, run.vocabulary)
+            run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
     first_weights = None
-    if run.init is not None and checkpoints.is_empty(run.checkpoints):
-        first_weights = warm_start.first_weights(weights or warm_start.read(run.init), run)
+    if checkpoints.is_empty(run.checkpoints):
+        first_weights = warm_start.beginning(run, weights, foreign)
     if request.eval_data is not None:
         run = dataclasses.replace(run, eval_data=_absolute(request.eval_data))
     held_out = _find_held_out(run, request.eval_data)

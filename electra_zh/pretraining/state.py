@@ -18,6 +18,7 @@ from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints, schedules
 from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 from electra_zh.training.optimizers import optimizer_class
+from electra_zh.training.optimizers.base import Moments
 
 
 class TrainState(tf.Module):
@@ -39,11 +40,20 @@ class TrainState(tf.Module):
             num_warmup_steps=config.num_warmup_steps,
             schedule=config.lr_schedule,
             power=config.lr_decay_power,
+            fraction=config.lr_decay_fraction,
         )
+        variables = self.objective.trainable_variables
         self.optimizer = optimizer_class(config.optimizer)(
-            self.objective.trainable_variables,
+            variables,
             lambda step: self._schedule(self.local_step(step)),
             weight_decay_rate=config.weight_decay_rate,
+            moments=Moments(
+                config.adam_beta_1,
+                config.adam_beta_2,
+                config.adam_epsilon,
+                config.adam_bias_correction,
+            ),
+            rate_factors=_rate_factors(self.objective),
         )
 
     def local_step(self, step: tf.Tensor) -> tf.Tensor:
@@ -75,9 +85,22 @@ class TrainState(tf.Module):
         return found
 
 
-def variables_by_name(module: tf.Module) -> dict[str, tf.Variable]:
-    """Returns the weights of a network by the names that checkpoints have for them."""
-    return {variable_name(value.name): value for value in module.trainable_variables}
+def _rate_factors(objective: Objective) -> list[float] | None:
+    """Returns the factors of the learning rates of trained weights; None for one rate."""
+    config = objective.config
+    if not config.generator_learning_rate:
+        return None
+    factor = config.generator_learning_rate / config.learning_rate
+    variables = objective.trainable_variables
+    return [factor if objective.is_generators(value) else 1.0 for value in variables]
+
+
+def variables_by_name(objective: Objective) -> dict[str, tf.Variable]:
+    """Returns the weights of a run's networks by the names that checkpoints have for them.
+
+    Weights that are not trained are among them.
+    """
+    return {variable_name(value.name): value for value in objective.variables}
 
 
 def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:

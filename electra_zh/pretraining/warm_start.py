@@ -12,9 +12,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -26,12 +25,15 @@ from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
-from electra_zh.pretraining import warm_start_report
+from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.objectives import objective_class
 from electra_zh.pretraining.objectives.base import Networks
 from electra_zh.pretraining.phases import Phase
+from electra_zh.pretraining.sources import generator, heads, report
+from electra_zh.pretraining.sources.digest import digest
+from electra_zh.pretraining.sources.generator import ForeignGenerator
 from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.training import checkpoints
 from electra_zh.training.optimizers import optimizer_class
@@ -81,7 +83,7 @@ def read(init: Init) -> Weights:
         # Most messages begin with the source.
         named = "" if str(error).startswith(init.source) else f"{init.source}: "
         raise UserError(f"--init {named}{error}") from None
-    if init.sha256 and _digest(weights) != init.sha256:
+    if init.sha256 and digest(weights) != init.sha256:
         raise UserError(
             f"{init.source} has changed since the run was started with it, and the run has no "
             "checkpoint yet: start it again in another --output."
@@ -97,16 +99,8 @@ def describe(init: Init, weights: Weights) -> Init:
         kind=weights.kind,
         step=weights.step,
         positions=positions,
-        sha256=_digest(weights),
+        sha256=digest(weights),
     )
-
-
-def _digest(weights: Weights) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(weights.tensors):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights.tensors[name]).data)
-    return digest.hexdigest()
 
 
 def size_of(weights: Weights) -> SourceSize:
@@ -114,14 +108,16 @@ def size_of(weights: Weights) -> SourceSize:
     model, generator = weights.model, weights.generator
     if generator is None:
         return SourceSize(model, {})
-    return SourceSize(
-        model,
-        {
-            "generator_layers": generator.num_hidden_layers / model.num_hidden_layers,
-            "generator_hidden_size": generator.hidden_size / model.hidden_size,
-            "untied_generator_embeddings": weights.has_own_embeddings,
-        },
-    )
+    # Untied embeddings are as wide as the generator.
+    gdes = weights.has_own_embeddings and generator.embedding_size != generator.hidden_size
+    size: dict[str, Any] = {
+        "generator_layers": generator.num_hidden_layers / model.num_hidden_layers,
+        "generator_hidden_size": generator.hidden_size / model.hidden_size,
+        "untied_generator_embeddings": weights.has_own_embeddings and not gdes,
+    }
+    if generator.num_attention_heads != max(1, generator.hidden_size // 64):
+        size["generator_heads"] = generator.num_attention_heads
+    return SourceSize(model, {**size, "gdes": True} if gdes else size)
 
 
 def _networks(config: PretrainConfig) -> Networks:
@@ -130,20 +126,38 @@ def _networks(config: PretrainConfig) -> Networks:
 
 def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a run's variables without making them."""
-    generator, masked_lm, has_detection = _networks(config)
-    shapes = part_shapes("encoder", config.model)
-    if generator is not None:
-        own = config.untied_generator_embeddings
-        shapes |= part_shapes("generator", generator, embeddings=own)
-    if masked_lm is not None:
-        shapes |= part_shapes("masked_lm_head", masked_lm)
-    if has_detection:
-        shapes |= part_shapes("rtd_head", config.model)
-    return shapes
+    return _networks(config).shapes(config)
 
 
-def first_weights(weights: Weights, run: Run) -> FirstWeights:
+def trained_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the variables that the run trains."""
+    frozen = ("generator/", "masked_lm_head/") if config.is_generator_frozen else ()
+    shapes = variable_shapes(config).items()
+    return {name: shape for name, shape in shapes if not name.startswith(frozen)}
+
+
+def beginning(
+    run: Run, weights: Weights | None, foreign: ForeignGenerator | None
+) -> FirstWeights | None:
+    """Returns the weights that a new run takes from --init and --generator; None for none.
+
+    `weights` and `foreign` are those models, if they have been read.
+    """
+    if run.config.foreign_generator is None:
+        foreign = None
+    elif run.generator is not None and foreign is None:
+        foreign = generator.read(run.generator, run.vocabulary)
+    if run.init is not None:
+        return first_weights(weights or read(run.init), run, foreign)
+    return None if foreign is None else FirstWeights(foreign.tensors, (foreign.line,), {})
+
+
+def first_weights(
+    weights: Weights, run: Run, foreign: ForeignGenerator | None = None
+) -> FirstWeights:
     """Returns the weights of a model from `read` that a new run takes.
+
+    `foreign` is the model of --generator, unless `weights` have its weights.
 
     Raises:
       UserError: the encoder does not fit; the message names a tensor and both shapes.
@@ -154,16 +168,19 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
     fitted, kept = adapt.with_positions(
         fitted, config.model.max_position_embeddings, length=config.max_seq_length
     )
-    misfit = _generator_misfit(fitted, config)
+    misfit = None if foreign else _generator_misfit(fitted, config)
     shapes = variable_shapes(config)
-    tensors = _taken(fitted, config, with_generator=misfit is None)
+    tensors = _taken(fitted, config, with_generator=misfit is None and not foreign)
+    if foreign is not None:
+        tensors |= foreign.tensors
     assert all(shapes[name] == value.shape for name, value in tensors.items())
     lines = [
         *weights.lines(),
-        *warm_start_report.table(tensors, shapes, fitted.tensors),
-        warm_start_report.tokens_line(tokens),
-        warm_start_report.positions_line(kept, config.model.max_position_embeddings),
+        *report.table(tensors, shapes, {**fitted.tensors, **fitted.own}),
+        report.tokens_line(tokens),
+        report.positions_line(kept, config.model.max_position_embeddings),
         *_meaning(fitted, config, tensors, misfit),
+        *([foreign.line] if foreign else []),
     ]
     if run.init is not None and run.init.layers:
         lines.append(f"layers: {', '.join(map(str, run.init.layers))} of the source's")
@@ -175,7 +192,7 @@ def first_weights(weights: Weights, run: Run) -> FirstWeights:
     slots = _slots(weights, run) if run.init is not None and run.init.keep_optimizer else {}
     if slots:
         lines.append("optimizer: the source's moments of the gradients; the schedule starts anew")
-    return FirstWeights(tensors, (*lines, warm_start_report.advice(weights, config)), slots)
+    return FirstWeights(tensors, (*lines, report.advice(weights, config)), slots)
 
 
 def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
@@ -185,14 +202,21 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
     the shape of the variable is the same.
     """
     weights = native.read(run.folder, step)
-    found = first_weights(weights, dataclasses.replace(run.in_phase(phase), init=None))
+    before = run_phases.at_step(run.phases, step).config
+    foreign = None
+    if phase.config.foreign_generator is not None and before.foreign_generator is None:
+        assert run.generator is not None
+        foreign = generator.read(run.generator, run.vocabulary)
+    found = first_weights(weights, dataclasses.replace(run.in_phase(phase), init=None), foreign)
     saved, tensors = checkpoints.read(weights.checkpoint).optimizer, found.tensors
+    trained = trained_shapes(phase.config)
     slots = {
-        name: value
-        for name, value in saved.items()
-        if tensors.get(name.partition("/")[2], value[:0]).shape == value.shape
+        slot: value
+        for slot, value in saved.items()
+        for name in [slot.partition("/")[2]]
+        if name in tensors and trained.get(name) == value.shape
     }
-    fresh = len(variable_shapes(phase.config)) - len(slots) // 2
+    fresh = len(trained) - len(slots) // 2
     lines = [
         f"phase {phase.name} begins with the weights of step {step:,}:",
         *found.lines[len(weights.lines()) : -1],
@@ -205,7 +229,7 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
 def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
     """Returns the slots of the source's optimizer, which must fit every variable of the run."""
     remedy = "Remove --keep-optimizer to start with a new optimizer."
-    if optimizer_class(run.config.optimizer).corrects_bias:
+    if optimizer_class(run.config.optimizer).corrects_bias or run.config.adam_bias_correction:
         raise UserError(
             f"optimizer={run.config.optimizer} corrects its moments for the number of updates, "
             f"which starts at 0 in a new run: it cannot start with those of another run. {remedy}"
@@ -217,7 +241,7 @@ def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
             f"--keep-optimizer: {weights.path} has another vocabulary than the data. {remedy}"
         )
     slots = checkpoints.read(weights.checkpoint).optimizer
-    for name, shape in variable_shapes(run.config).items():
+    for name, shape in trained_shapes(run.config).items():
         for slot in (f"m/{name}", f"v/{name}"):
             found = slots[slot].shape if slot in slots else None
             if found != shape:
@@ -273,7 +297,7 @@ def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
         return None
     if found is None:
         return "the source has none"
-    own = config.untied_generator_embeddings
+    own = config.has_own_generator_embeddings
     if weights.has_own_embeddings and not own:
         return "the source's has separate embeddings (untied_generator_embeddings=true)"
     if found.num_attention_heads != wanted.num_attention_heads:
@@ -296,16 +320,11 @@ def _taken(
 ) -> dict[str, np.ndarray]:
     """Returns the tensors of a fitted model that the run takes."""
     tensors = weights.part("encoder")
-    generator, masked_lm, has_detection = _networks(config)
-    if generator is not None and with_generator:
-        tensors |= _generator_tensors(weights, own=config.untied_generator_embeddings)
-    # Its head goes with the network that it was trained on.
-    same_network = with_generator if generator is not None else weights.generator is None
-    if masked_lm is not None and same_network:
+    if _networks(config).generator is not None and with_generator:
+        tensors |= _generator_tensors(weights, own=config.has_own_generator_embeddings)
         tensors |= weights.part("masked_lm_head")
-    if has_detection:
-        tensors |= weights.part("rtd_head")
-    return tensors
+    tensors |= heads.taken(weights, config, variable_shapes(config))
+    return heads.disentangled(tensors) if config.gdes else tensors
 
 
 def _meaning(
@@ -314,7 +333,8 @@ def _meaning(
     """Returns the consequences of parts that start fresh, as lines."""
     lines = []
     if misfit is not None:
-        shared = "" if config.untied_generator_embeddings else ", but for the shared embeddings"
+        own = config.untied_generator_embeddings
+        shared = "" if own else ", but for the shared embeddings"
         lines.append(
             f"the generator starts fresh{shared}: {misfit}. It must catch up first: until its "
             "fills are hard to tell from text (gen_loss has fallen), a trained discriminator "
@@ -326,7 +346,7 @@ def _meaning(
         lines.append(f"the head of masked LM starts fresh: the source's belongs to {trained}")
     if _networks(config).has_detection and "rtd_head/output/bias" not in taken:
         lines.append(
-            "the detection head starts fresh: the source has none, or its encoder was not trained "
-            "as a discriminator"
+            "the detection head starts fresh: the source has none of its kind, or its encoder was "
+            "not trained as a discriminator"
         )
     return lines

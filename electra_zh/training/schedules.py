@@ -1,21 +1,45 @@
 """Learning rates by step and by layer. This module does not import TensorFlow until a rate is made.
 
 A schedule is one entry of `SCHEDULES`: a function of what is left of the training, from 1 to 0, and
-the setting `lr_decay_power`. It returns the factor of the peak rate, without warm-up.
+the settings of the decay. It returns the factor of the peak rate, without warm-up.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-SCHEDULES: dict[str, Callable[[Any, float], Any]] = {
-    "polynomial": lambda left, power: left**power,
-    "constant": lambda left, power: 1.0,
+
+class Decay(NamedTuple):
+    """Settings of the decay."""
+
+    power: float  # of the polynomial
+    fraction: float  # of the steps, the last ones, that `wsd` decays in
+
+
+def _cosine(left: Any, decay: Decay) -> Any:
+    import tensorflow as tf
+
+    return 0.5 - 0.5 * tf.cos(math.pi * left)
+
+
+def _warmup_stable_decay(left: Any, decay: Decay) -> Any:
+    """Constant, then polynomial in the last steps (Hu et al. 2024, MiniCPM, section 4)."""
+    import tensorflow as tf
+
+    return tf.minimum(left / decay.fraction, 1.0) ** decay.power
+
+
+SCHEDULES: dict[str, Callable[[Any, Decay], Any]] = {
+    "polynomial": lambda left, decay: left**decay.power,
+    "cosine": _cosine,
+    "wsd": _warmup_stable_decay,
+    "constant": lambda left, decay: 1.0,
 }
 
 
@@ -27,6 +51,7 @@ def learning_rate(
     num_warmup_steps: int,
     schedule: str = "polynomial",
     power: float = 1.0,
+    fraction: float = 0.1,
 ) -> tf.Tensor:
     """Returns the rate of update number `step`, counted from 1 (reference: optimization.py).
 
@@ -37,7 +62,9 @@ def learning_rate(
 
     now = tf.cast(step, tf.float32)
     left = 1.0 - tf.minimum(now, float(num_train_steps)) / float(num_train_steps)
-    rate = tf.convert_to_tensor(peak * SCHEDULES[schedule](left, power), tf.float32)
+    rate = tf.convert_to_tensor(
+        peak * SCHEDULES[schedule](left, Decay(power, fraction)), tf.float32
+    )
     if num_warmup_steps:
         rate *= tf.minimum(1.0, now / float(num_warmup_steps))
     return rate

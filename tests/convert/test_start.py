@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
+from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.weight_names import variable_name
@@ -54,6 +56,25 @@ def test_random_weights_of_a_foreign_model(tmp_path: Path) -> None:
     before = encoder.embeddings.word_embeddings.numpy()
     start.restore(encoder)
     np.testing.assert_array_equal(before, encoder.embeddings.word_embeddings)
+
+
+@pytest.mark.parametrize(
+    ("of_run", "given", "expected"),
+    [("local", None, "local"), ("normal", None, "normal"), ("local", "normal", "normal")],
+)
+def test_random_weights_start_as_the_run_did(
+    of_run: str, given: str | None, expected: str, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "run", attention_start=of_run)
+    start = load_pretrained(str(tmp_path / "run"), from_scratch=True, attention_start=given)
+    assert start.attention_start == expected
+    assert ("attention_start" in start.identity()) == (expected == "local")
+    plain = dataclasses.replace(start, attention_start="normal")
+    task = make_fine_tuned(tmp_path / "model", {"name": "t", "kind": "choice"})
+    plain_model, model = (TaskModel(each, task.kinds, seed=3) for each in (plain, start))
+    kernels = (each.encoder.layers[0].attention.query.kernel for each in (plain_model, model))
+    assert np.array_equal(*kernels) == (expected == "normal")
+    assert load_pretrained(str(tmp_path / "run")).attention_start == "normal"
 
 
 @pytest.mark.parametrize("name", ["run", "model"])

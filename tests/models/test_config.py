@@ -48,17 +48,30 @@ def test_untied_generator_embeddings_are_as_wide_as_it() -> None:
     assert found.embedding_size == found.hidden_size == 192
 
 
-def test_a_generator_without_layers_or_width_is_refused() -> None:
-    with pytest.raises(UserError, match="generator of 0 layers of 64"):
-        generator_config(SMALL, generator_layers=0.01, generator_hidden_size=0.25)
-    with pytest.raises(UserError, match="generator of 12 layers of 0"):
+@pytest.mark.parametrize(
+    ("fraction", "layers"), [(0.01, 1), (0.04, 1), (0.125, 2), (0.25, 3), (0.5, 6), (0.99, 12)]
+)
+def test_a_generator_has_at_least_one_layer(fraction: float, layers: int) -> None:
+    found = generator_config(SMALL, generator_layers=fraction, generator_hidden_size=1.0)
+    assert found.num_hidden_layers == layers
+
+
+def test_a_generator_without_width_is_refused() -> None:
+    with pytest.raises(UserError, match=r"generator_hidden_size 0.001 of a width of 256 leaves no"):
         generator_config(SMALL, generator_layers=1.0, generator_hidden_size=0.001)
+
+
+def test_the_generator_s_heads_are_a_setting() -> None:
+    found = generator_config(
+        SMALL, generator_layers=1.0, generator_hidden_size=1.0, generator_heads=8
+    )
+    assert (found.hidden_size, found.num_attention_heads) == (256, 8)
 
 
 def test_a_generator_width_that_its_heads_do_not_divide_is_refused() -> None:
     # 129 // 64 gives two heads.
     model = dataclasses.replace(SMALL, hidden_size=258, num_attention_heads=2)
-    with pytest.raises(UserError, match=r"hidden_size 129 is not a multiple of num_att.* 2$"):
+    with pytest.raises(UserError, match=r"width of 129 is not a multiple of its 2 attention heads"):
         generator_config(model, generator_layers=1.0, generator_hidden_size=0.5)
 
 

@@ -12,9 +12,9 @@ from electra_zh.finetuning.kinds import head_form
 from electra_zh.finetuning.tasks import kind_names
 from electra_zh.models import weight_names
 from electra_zh.models.weight_names import Naming
-from electra_zh.pretraining.objectives import build_objective
+from electra_zh.pretraining.objectives import build_objective, objective_class
 from electra_zh.settings import load_recipe, recipe_names
-from support.networks import GOLDEN, SPECIAL, tiny
+from support.networks import FURTHER_KINDS, GOLDEN, SPECIAL, tiny
 
 KINDS: dict[str, dict[str, object]] = {
     "shared": {},
@@ -54,10 +54,14 @@ def test_every_variable_has_one_name_each_way(kind: str) -> None:
     assert has_own == (kind == "untied embeddings")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *FURTHER_KINDS])
 def test_a_name_is_the_path_in_the_objective(kind: str) -> None:
-    objective = build_objective(tiny(**KINDS[kind]), SPECIAL)
-    for variable in objective.trainable_variables:
+    config = tiny(**{**KINDS, **FURTHER_KINDS}[kind])
+    objective = build_objective(config, SPECIAL)
+    shapes = objective_class(config.objective).networks(config).shapes(config)
+    named = {weight_names.variable_name(each.name): each for each in objective.variables}
+    assert shapes == {name: tuple(each.shape) for name, each in named.items()}
+    for variable in objective.variables:
         place = objective
         for part in weight_names.variable_name(variable.name).split("/"):
             place = place[int(part)] if part.isdigit() else getattr(place, part)

@@ -50,6 +50,7 @@ def _output(
         is_replaced=labels,
         # Right at one of three used slots.
         sampled_ids=tf.constant([[0, 1], [1, 0]]),
+        counted=real,
     )
     return PretrainOutput(mlm.loss + 50.0 * disc.loss, mlm, disc)
 
@@ -110,7 +111,7 @@ def test_two_batches_are_one_of_both() -> None:
     total = metrics.evaluation_results(tf.nest.map_structure(tf.add, *sums))
     both = tf.nest.map_structure(
         lambda one, other: (one + other) / 2 if one.shape.rank == 0 else tf.concat([one, other], 0),
-        *parts,
+        *(part._replace(clm_loss=tf.zeros([])) for part in parts),
     )
     together = _evaluate(both, MASK * 2)
     assert total.keys() == together.keys()
@@ -182,6 +183,7 @@ def test_auc_is_tensorflow_s(kind: str) -> None:
         logits=tf.constant(logits),
         is_replaced=tf.constant(labels),
         losses=tf.zeros(shape),
+        counted=tf.constant(mask, tf.float32),
     )
     sums = metrics.evaluation_sums(base._replace(disc=disc), tf.constant(mask))
     found = metrics.evaluation_results(sums)
@@ -216,7 +218,7 @@ def test_training_results_are_means_over_steps() -> None:
     outputs = [_output(logits=one) for one in logits]
     sums = metrics.zero_training_sums()
     for output in outputs:
-        sums = tf.nest.map_structure(tf.add, sums, metrics.training_sums(output, tf.constant(MASK)))
+        sums = tf.nest.map_structure(tf.add, sums, metrics.training_sums(output))
     assert float(sums.steps) == 2.0
     found = metrics.training_results(sums)
     assert found["loss"] == pytest.approx(np.mean([float(output.loss) for output in outputs]))
@@ -229,6 +231,6 @@ def test_training_results_are_means_over_steps() -> None:
 
 
 def test_training_results_without_discriminator() -> None:
-    sums = metrics.training_sums(_output(with_discriminator=False), tf.constant(MASK))
+    sums = metrics.training_sums(_output(with_discriminator=False))
     found = metrics.training_results(sums)
     assert found == {"loss": pytest.approx(3.5 / 3), "gen_loss": pytest.approx(3.5 / 3)}

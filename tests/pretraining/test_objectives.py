@@ -16,7 +16,7 @@ from electra_zh.pretraining.objectives import build_objective, objective_class, 
 from electra_zh.pretraining.objectives.base import MaskedLmOutput, PretrainOutput
 from electra_zh.pretraining.objectives.electra import Electra
 from electra_zh.pretraining.objectives.masked_lm import MaskedLM
-from support.networks import LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
+from support.networks import FURTHER_KINDS, LENGTH, SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 KINDS: dict[str, dict[str, Any]] = {
     "shared": {},
@@ -28,11 +28,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "n-grams as BERT": {"masking": "ngram", "mask_keep_prob": 0.1, "mask_random_prob": 0.1},
 }
 ELECTRA_KINDS = [kind for kind in KINDS if kind != "masked lm"]
+ALL_KINDS = {**KINDS, **FURTHER_KINDS}
 
 
 @functools.cache
 def _objective(kind: str = "shared") -> Electra | MaskedLM:
-    return build_objective(tiny(**KINDS[kind]), SPECIAL)
+    return build_objective(tiny(**ALL_KINDS[kind]), SPECIAL)
 
 
 def _run(
@@ -96,11 +97,14 @@ def test_one_network_serves_both() -> None:
     assert all(gradient is not None and gradient.any() for gradient in gradients.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_every_variable_learns_and_is_float32(kind: str) -> None:
     objective = _objective(kind)
     gradients = _gradients(objective)
-    assert len(gradients) == len(objective.trainable_variables) == len(objective.variables)
+    assert len(gradients) == len(objective.trainable_variables)
+    frozen = [v for v in objective.variables if v.name.split("/")[0] in objective.generator_parts]
+    expected = frozen if objective.config.is_generator_frozen else []
+    assert len(objective.variables) - len(gradients) == len(expected)
     assert all(variable.dtype == tf.float32 for variable in objective.variables)
     for name, gradient in gradients.items():
         assert gradient is not None, name
@@ -179,6 +183,7 @@ def test_the_corrupted_input_starts_from_the_original(kind: str) -> None:
         output = _run(kind, step=step)
         assert output.disc is not None
         masked, disc = output.mlm.masked, output.disc
+        assert disc.sampled_ids is not None
         corrupted, sampled = disc.input_ids.numpy(), disc.sampled_ids.numpy()
         used = masked.weights.numpy() > 0
         expected = original.copy()
@@ -296,6 +301,7 @@ def test_a_step_fixes_masks_samples_and_dropout() -> None:
     def arrays(output: PretrainOutput) -> list[np.ndarray]:
         assert output.disc is not None
         disc = output.disc
+        assert disc.sampled_ids is not None
         return [value.numpy() for value in (*output.mlm.masked, disc.sampled_ids, output.loss)]
 
     for training in (False, True):
@@ -325,7 +331,7 @@ def test_a_step_may_be_a_number_or_a_tensor() -> None:
     assert float(found.loss) == float(_run(step=3, training=True).loss)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_every_draw_of_a_step_has_a_stream_of_its_own(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,12 +391,12 @@ def test_a_masked_lm_output_names_its_positions() -> None:
 
 
 def test_an_objective_is_registered_by_its_module() -> None:
-    assert objective_names() == ("electra", "masked_lm")
+    assert objective_names() == ("electra", "electric", "joint", "masked_lm")
     for name in objective_names():
         config = tiny(objective=name)
         objective = build_objective(config, SPECIAL)
         assert type(objective) is objective_class(name)
-        generator, masked_lm, has_detection = objective_class(name).networks(config)
+        generator, masked_lm, has_detection, *_ = objective_class(name).networks(config)
         assert (generator is None) == (objective.generator is None)
         assert (masked_lm is None) == (objective.masked_lm_head is None)
         assert has_detection == hasattr(objective, "rtd_head")

@@ -21,6 +21,7 @@ KINDS: dict[str, dict[str, object]] = {
     "n-grams": {"masking": "ngram", "mask_random_prob": 0.1},
     "LAMB": {"optimizer": "lamb"},
     "bfloat16": {"precision": "bfloat16"},
+    **networks.FURTHER_KINDS,
 }
 
 

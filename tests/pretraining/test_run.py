@@ -25,6 +25,7 @@ def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> St
         np.float32(26.0 * steps),
         np.float32(6.0 * steps),
         np.float32(0.4 * steps),
+        clm_loss=np.float32(0.0),
         predicted_replaced=np.float32(predicted),
         disc_positives=one_at[positives],
         disc_negatives=one_at[negatives],

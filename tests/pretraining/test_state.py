@@ -14,13 +14,14 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.run import PretrainStep
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.optimizers.lamb import Lamb
-from support.networks import VOCAB_SIZE, tiny
+from support.networks import FURTHER_KINDS, VOCAB_SIZE, make_batch, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
 VOCABULARY = Vocabulary(TOKENS)
@@ -29,6 +30,7 @@ KINDS: list[dict[str, Any]] = [
     {"objective": "masked_lm"},
     {"untied_generator_embeddings": True},
     {"optimizer": "lamb"},
+    *FURTHER_KINDS.values(),
 ]
 
 
@@ -47,9 +49,9 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path:
         random = 1000.0 * generator.normal(size=variable.shape)
         variable.assign(tf.cast(tf.constant(random), variable.dtype))
     saved = _values(state)
-    # Weights, two slots each, and the step.
-    weights = len(state.objective.trainable_variables)
-    assert len(saved) == 3 * weights + 1
+    # Weights, two slots each for those that are trained, and the step.
+    weights, trained = state.objective.variables, state.objective.trainable_variables
+    assert len(saved) == len(weights) + 2 * len(trained) + 1
     store = CheckpointStore(str(tmp_path), keep=1)
     state.save(store, 5, state={})
     found = checkpoints.read(checkpoints.find(str(tmp_path)))
@@ -82,6 +84,31 @@ def test_a_restored_run_continues_as_it_would_have(optimizer: str, tmp_path: Pat
     assert int(other.optimizer.step) == 2
     expected, found = _values(state), _values(other)
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lr_schedule": "wsd", "generator_learning_rate": 1e-3, "adam_bias_correction": True},
+        *FURTHER_KINDS.values(),
+    ],
+    ids=str,
+)
+def test_a_step_after_a_restore_is_the_step_without_one(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Bit for bit, with its masks, draws, dropout, rates and what they update."""
+    config = tiny(**changes, attention_start="local")
+    state, batch = TrainState(config, VOCABULARY), make_batch()
+    PretrainStep(state).train_step(batch)
+    store = CheckpointStore(str(tmp_path), keep=1)
+    state.save(store, 1, state={})
+    PretrainStep(state).train_step(batch)
+    other = TrainState(config, VOCABULARY)
+    other.restore(store)
+    PretrainStep(other).train_step(batch)
+    expected, found = _values(state), _values(other)
+    assert [n for n in expected if expected[n].tobytes() != found[n].tobytes()] == []
 
 
 def test_the_optimizer_has_the_settings() -> None:

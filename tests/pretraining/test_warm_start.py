@@ -23,14 +23,14 @@ from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig, resolve
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.sources.report import advice
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
-from electra_zh.pretraining.warm_start_report import advice
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training.checkpoints import CheckpointStore
 from support.converting import make_run, make_vocabulary
-from support.networks import tiny
+from support.networks import FURTHER_KINDS, tiny
 
 VOCABULARY = make_vocabulary()
 KINDS = [
@@ -39,6 +39,7 @@ KINDS = [
     {"untied_generator": False},
     {"untied_generator_embeddings": True},
     {"uniform_generator": True},
+    *(kind for kind in FURTHER_KINDS.values() if "gdes" not in kind),
 ]
 
 
@@ -73,12 +74,13 @@ def test_all_of_a_run_of_the_same_kind(changes: dict[str, bool], tmp_path: Path)
     first = warm_start.first_weights(weights, _run(_config(**changes, seed=9)))
     state = TrainState(_config(**changes, seed=9), VOCABULARY)
     first.assign(state)
-    variables = {variable_name(v.name): v.numpy() for v in state.objective.trainable_variables}
+    variables = {variable_name(v.name): v.numpy() for v in state.objective.variables}
+    source = {**weights.tensors, **weights.own}
     assert variables.keys() == warm_start.variable_shapes(state.objective.config).keys()
-    assert variables.keys() == first.tensors.keys() == weights.tensors.keys()
+    assert variables.keys() == first.tensors.keys() == source.keys()
     for name, value in variables.items():
         assert warm_start.variable_shapes(state.objective.config)[name] == value.shape
-        assert np.array_equal(value, weights.tensors[name]), name
+        assert np.array_equal(value, source[name]), name
     assert int(state.optimizer.step) == 0
     assert not any("fresh:" in line or "starts fresh" in line for line in first.lines)
 
@@ -129,6 +131,54 @@ def test_masked_lm_into_both_objectives(tmp_path: Path) -> None:
     assert "the generator starts fresh" in shown
     assert "the detection head starts fresh" in shown
     assert "  masked_lm_head           0       5          5" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "origins"),
+    [
+        # A masked LM's head starts the discriminator's heads.
+        (
+            {"objective": "masked_lm"},
+            {"clm_weight": 1.0, "rtd_head": "dot"},
+            {"clm_head": "masked_lm_head", "dot_head": "masked_lm_head"},
+        ),
+        ({"clm_weight": 1.0}, {"objective": "masked_lm"}, {"masked_lm_head": "clm_head"}),
+        (
+            {"objective": "joint", "rtd_head": "dot"},
+            {"rtd_head": "dot", "clm_weight": 1.0},
+            {"rtd_head": "rtd_head", "dot_head": "dot_head", "clm_head": "masked_lm_head"},
+        ),
+        # Half of a head is useless, and an energy is not a logit.
+        ({"rtd_head": "dot"}, {"generator_layers": 1.0}, {}),
+        ({"objective": "electric"}, {}, {}),
+        ({}, {"objective": "electric"}, {}),
+    ],
+    ids=str,
+)
+def test_heads_go_where_they_mean_the_same(
+    old: dict[str, Any], new: dict[str, Any], origins: dict[str, str], tmp_path: Path
+) -> None:
+    weights = _source(tmp_path / "old", **old)
+    first = warm_start.first_weights(weights, _run(_config(**new)))
+    assert _parts(first) - {"generator", "masked_lm_head"} == {"encoder", *origins} - {
+        "masked_lm_head"
+    }
+    source = {**weights.tensors, **weights.own}
+    for part, origin in origins.items():
+        bias = first.tensors[f"{part}/dense/bias"]
+        assert np.array_equal(bias, source[f"{origin}/dense/bias"])
+
+
+def test_embeddings_become_differences(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old", objective="masked_lm")
+    config = _config(gdes=True)
+    first = warm_start.first_weights(weights, _run(config))
+    state = TrainState(config, VOCABULARY)
+    first.assign(state)
+    table = weights.tensors["encoder/embeddings/word_embeddings"]
+    assert np.array_equal(state.objective.encoder.embeddings.table(), table)
+    assert state.objective.generator is not None
+    assert np.array_equal(state.objective.generator.embeddings.table(), table)
 
 
 def test_electra_into_masked_lm(tmp_path: Path) -> None:

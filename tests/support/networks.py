@@ -23,6 +23,19 @@ SPECIAL = SpecialIds(pad=0, cls=2, sep=3, mask=4)
 VOCAB_SIZE = 150
 LENGTH = 16
 
+# Settings that add to the official networks, objectives and draws.
+FURTHER_KINDS: dict[str, dict[str, Any]] = {
+    "masked LM of the discriminator, dot head": {"clm_weight": 1.0, "rtd_head": "dot"},
+    "disentangled embeddings": {"gdes": True, "clm_weight": 1.0, "rtd_head": "dot"},
+    "frozen generator, schedules": {
+        **{"generator_frozen": True, "untied_generator_embeddings": True},
+        **{"mask_prob_end": 0.15, "temperature_start": 2.0},
+    },
+    "joint": {"objective": "joint", "rtd_head": "dot"},
+    "electric": {"objective": "electric"},
+    "electric, untied embeddings": {"objective": "electric", "untied_generator_embeddings": True},
+}
+
 
 def tiny(*, model: Any = None, **changes: object) -> PretrainConfig:
     """Settings whose networks compute in milliseconds."""

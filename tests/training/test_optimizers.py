@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from electra_zh.training.optimizers import optimizer_class, optimizer_names
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.optimizers.base import Moments
 from electra_zh.training.optimizers.lamb import Lamb
 from electra_zh.training.schedules import layerwise_factors, learning_rate
 from support.networks import load_golden, thin_out
@@ -60,6 +61,25 @@ class Plain:
         return float(norm)
 
 
+class PlainCorrected(Plain):
+    """Adam as published (Kingma and Ba 2015, algorithm 1), with decoupled decay."""
+
+    def apply(self, gradients: list[np.ndarray], rate: float) -> float:
+        self.step = getattr(self, "step", 0) + 1
+        norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+        for index, decayed in enumerate(DECAYED.values()):
+            gradient = gradients[index] / max(norm, 1.0)
+            self.m[index] = 0.8 * self.m[index] + 0.2 * gradient
+            self.v[index] = 0.98 * self.v[index] + 0.02 * gradient**2
+            m_hat = self.m[index] / (1 - 0.8**self.step)
+            v_hat = self.v[index] / (1 - 0.98**self.step)
+            update = m_hat / (np.sqrt(v_hat) + 1e-3)
+            if decayed:
+                update = update + 0.01 * self.values[index]
+            self.values[index] = self.values[index] - rate * update
+        return float(norm)
+
+
 class PlainLamb(Plain):
     """Algorithm 2 of You et al. (2020), in float64 NumPy, the gradients clipped before it."""
 
@@ -86,6 +106,20 @@ RULES = [(AdamWeightDecay, Plain), (Lamb, PlainLamb)]
 def _assert_equal(found: list[tf.Variable], expected: list[np.ndarray]) -> None:
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-6)
+
+
+def test_moments_and_bias_correction_are_settings() -> None:
+    variables = _variables()
+    moments = Moments(beta_1=0.8, beta_2=0.98, epsilon=1e-3, bias_correction=True)
+    plain = PlainCorrected(variables)
+    optimizer = AdamWeightDecay(variables, _schedule, moments=moments)
+    assert optimizer.corrects_bias
+    assert not AdamWeightDecay.corrects_bias
+    for step in range(1, 5):
+        gradients = _gradients(step)
+        optimizer.apply(gradients)
+        plain.apply([each.numpy().astype(np.float64) for each in gradients], 0.01 * step)
+        _assert_equal(variables, plain.values)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0], ids=["below the clip", "clipped"])

@@ -81,9 +81,47 @@ def test_a_constant_rate_has_the_warm_up_alone() -> None:
 
 
 def test_an_entry_adds_a_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SCHEDULES, "half", lambda left, power: 0.5)
+    monkeypatch.setitem(SCHEDULES, "half", lambda left, decay: 0.5)
     config = tiny(objective="masked_lm", lr_schedule="half")
     rate = learning_rate(
         tf.constant(50), 1.0, num_train_steps=9, num_warmup_steps=0, schedule=config.lr_schedule
     )
     assert float(rate) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        # At the start, a half, three quarters, nine tenths, and the end, by hand.
+        ("cosine", [1.0, 0.5, 0.5 - 0.5**1.5, 0.02447174, 0.0]),
+        ("wsd", [1.0, 1.0, 1.0, 0.5, 0.0]),
+    ],
+)
+def test_other_decays(schedule: str, rates: list[float]) -> None:
+    found = [
+        float(
+            learning_rate(
+                tf.constant(step),
+                1.0,
+                num_train_steps=1000,
+                num_warmup_steps=0,
+                schedule=schedule,
+                fraction=0.2,
+            )
+        )
+        for step in (0, 500, 750, 900, 1000)
+    ]
+    assert found == pytest.approx(rates, abs=1e-6)
+
+
+def test_a_decay_in_the_last_steps_has_a_power() -> None:
+    rate = learning_rate(
+        tf.constant(900),
+        2.0,
+        num_train_steps=1000,
+        num_warmup_steps=0,
+        schedule="wsd",
+        power=2.0,
+        fraction=0.2,
+    )
+    assert float(rate) == pytest.approx(2.0 * 0.25)

@@ -10,6 +10,7 @@ from electra_zh.convert.forms import FormReader
 from electra_zh.convert.task_heads import read_head
 from electra_zh.convert.weights import Weights, check
 from electra_zh.errors import UserError
+from electra_zh.models.weight_names import split_own
 from electra_zh.training import checkpoints
 
 
@@ -40,17 +41,19 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
         return weights
     path = checkpoints.find(files.join(folder, "checkpoints"), step=step)
     checkpoint = checkpoints.read(path, optimizer=False)
-    saved, tensors = saved.of_checkpoint(checkpoint.state), checkpoint.model
+    saved = saved.of_checkpoint(checkpoint.state)
+    tensors, own = split_own(checkpoint.model)
     weights = dataclasses.replace(
         weights,
         trained=saved.trained,
         tensors=tensors,
+        own=own,
         tasks=tuple(read_head(task, tensors) for task in saved.tasks),
         checkpoint=path,
         step=None if saved.fine_tuned else checkpoints.step_of(path),
     )
     if weights.has("generator"):
-        weights = dataclasses.replace(weights, generator=saved.generator(model))
+        weights = dataclasses.replace(weights, generator=saved.generator_size(model))
     return check(weights)
 
 

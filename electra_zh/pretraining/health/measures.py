@@ -8,7 +8,7 @@
   positions that do not show their true token; 0 on the plateau. `unigram_entropy` is that of the
   data, in nats.
 - `copy_accuracy` of the masked LM at masked positions that do show their true token.
-- `disc_auc_tokens`: the discriminator's AUC without [CLS], [SEP] and padding.
+- `disc_auc_tokens`: the discriminator's AUC without [CLS], [SEP], padding and [MASK].
 
 Shapes: B batch, L length, T = B * L tokens, N masked positions of a sequence, D hidden width,
 H heads.
@@ -78,7 +78,7 @@ def _measure(objective: Objective, batch: Batch, counts: np.ndarray) -> dict[str
     if objective.masked_lm_head is not None:
         found |= _masked_lm(output.mlm, by_frequency)
     if output.disc is not None:
-        text = tf.cast(_text(objective, batch), tf.float32)
+        text = tf.cast(_text(objective, batch), tf.float32) * output.disc.counted
         found["disc_auc_tokens"] = metrics.auc(
             *map(np.array, metrics.histograms(output.disc, text))
         )

@@ -33,4 +33,7 @@ def objective_class(name: str) -> type[Objective]:
 
 def build_objective(config: PretrainConfig, special: SpecialIds) -> Objective:
     """Returns the objective that the settings name, with its initial weights."""
-    return objective_class(config.objective)(config, special)
+    objective = objective_class(config.objective)(config, special)
+    if config.attention_start == "local":
+        objective.start_locally()
+    return objective

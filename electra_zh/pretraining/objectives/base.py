@@ -13,9 +13,11 @@ import tensorflow as tf
 
 from electra_zh.models import heads
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.encoder import Encoder
-from electra_zh.models.heads import MaskedLmHead
+from electra_zh.models.encoder import Embeddings, Encoder
+from electra_zh.models.heads import DotHead, MaskedLmHead, RtdHead, Temperature
 from electra_zh.models.random import RandomKey
+from electra_zh.models.start import start_locally
+from electra_zh.models.weight_names import delta_name, part_shapes
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import (
     MaskedBatch,
@@ -38,12 +40,14 @@ class MaskedLmOutput(NamedTuple):
 class DiscriminatorOutput(NamedTuple):
     """Input and output of the discriminator."""
 
-    loss: tf.Tensor  # float32 scalar, mean of `losses` over the real positions of the batch
-    losses: tf.Tensor  # float32 [B, L], 0 at padding
+    loss: tf.Tensor  # float32 scalar, mean of `losses` over the counted positions of the batch
+    losses: tf.Tensor  # float32 [B, L], 0 at positions that do not count
     logits: tf.Tensor  # float32 [B, L], above 0 where a token is taken to be replaced
     input_ids: tf.Tensor  # int32 [B, L], the corrupted input
-    is_replaced: tf.Tensor  # int32 [B, L], 1 where it differs from the original
-    sampled_ids: tf.Tensor  # int32 [B, N], what the generator drew at the masked positions
+    is_replaced: tf.Tensor  # int32 [B, L], the label: 1 where a token was replaced
+    # int32 [B, N], what the generator drew at the masked positions; None without a generator
+    sampled_ids: tf.Tensor | None
+    counted: tf.Tensor  # float32 [B, L], 1 at positions with a label, 0 at padding and [MASK]
 
 
 class PretrainOutput(NamedTuple):
@@ -52,6 +56,15 @@ class PretrainOutput(NamedTuple):
     loss: tf.Tensor  # float32 scalar to be differentiated
     mlm: MaskedLmOutput  # the generator's, or the only network's, masked LM
     disc: DiscriminatorOutput | None  # None where there is no discriminator
+    clm_loss: tf.Tensor | None = None  # float32 scalar, the discriminator's masked LM loss
+
+
+def mask_rate(config: PretrainConfig, step: int | tf.Tensor) -> float | tf.Tensor:
+    """Returns the fraction of the tokens to predict in a step, `mask_prob` with its schedule."""
+    if not config.mask_prob_end:
+        return config.mask_prob
+    done = tf.minimum(tf.cast(step, tf.float32) / float(config.num_train_steps), 1.0)
+    return config.mask_prob + (config.mask_prob_end - config.mask_prob) * done
 
 
 def mask_batch(
@@ -62,7 +75,7 @@ def mask_batch(
         config.mask_keep_prob, config.mask_random_prob, config.model.vocab_size
     )
     slots = config.max_predictions_per_seq
-    request = MaskingRequest(batch, special, key, config.mask_prob, slots, rates)
+    request = MaskingRequest(batch, special, key, mask_rate(config, key.step), slots, rates)
     return MASKINGS[config.masking].mask(request)
 
 
@@ -83,23 +96,67 @@ class Networks(NamedTuple):
     # size of the network that the masked LM head belongs to; None without the head
     masked_lm: ModelConfig | None
     has_detection: bool  # True with a head of replaced token detection on the encoder
+    heads: tuple[str, ...] = ()  # further heads on the encoder, by their parts of the weight table
+    towers: ModelConfig | None = None  # size of Electric's two towers
+
+    def shapes(self, config: PretrainConfig) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the variables by name, without making them."""
+        shapes = part_shapes("encoder", config.model)
+        own = config.has_own_generator_embeddings
+        if config.gdes:
+            shapes = {delta_name(name): shape for name, shape in shapes.items()}
+        if self.generator is not None:
+            shapes |= part_shapes("generator", self.generator, embeddings=own)
+        if self.towers is not None:
+            shapes |= part_shapes("generator_ltr", self.towers, embeddings=own)
+            shapes |= part_shapes("generator_rtl", self.towers, embeddings=own)
+            shapes |= part_shapes("cloze_head", self.towers)
+        if self.masked_lm is not None:
+            shapes |= part_shapes("masked_lm_head", self.masked_lm)
+        for head in (*(["rtd_head"] if self.has_detection else []), *self.heads):
+            shapes |= part_shapes(head, config.model)
+        return shapes
 
 
 class Objective(tf.Module):
     """An encoder that masks batches itself, with the masked LM that all objectives have.
 
-    `trainable_variables` are the weights; their names are those of `models/weight_names.py`.
+    `variables` are the weights; their names are those of `models/weight_names.py`.
     """
 
     masked_lm_head: MaskedLmHead | None = None
     generator: Encoder | None = None
 
-    def __init__(self, config: PretrainConfig, special: SpecialIds) -> None:
+    def __init__(
+        self, config: PretrainConfig, special: SpecialIds, *, embeddings: Embeddings | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.special = special
         self.compute_dtype = tf.as_dtype(config.precision)
-        self.encoder = Encoder(config.model, "encoder", seed=config.seed)
+        self.encoder = Encoder(config.model, "encoder", seed=config.seed, embeddings=embeddings)
+
+    @property
+    def generator_parts(self) -> tuple[str, ...]:
+        """Parts of the weight table that belong to a separate generator; empty without one."""
+        return ("generator", "masked_lm_head") if self.generator is not None else ()
+
+    def is_generators(self, variable: tf.Variable) -> bool:
+        """Returns whether a weight belongs to a separate generator."""
+        return variable.name.partition("/")[0] in self.generator_parts
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The weights that are trained: all but those of a frozen generator."""
+        frozen = self.config.is_generator_frozen
+        return tuple(v for v in self.variables if not (frozen and self.is_generators(v)))
+
+    def start_locally(self) -> None:
+        """Assigns initial values by which the heads of all networks look at neighbours."""
+        config = self.config
+        for encoder in (self.generator, self.encoder):
+            if encoder is not None and not (encoder is self.generator and config.foreign_generator):
+                start_locally(encoder, length=config.max_seq_length, seed=config.seed)
 
     @classmethod
     def networks(cls, config: PretrainConfig) -> Networks:
@@ -145,9 +202,9 @@ class Objective(tf.Module):
         masked: MaskedBatch,
         *,
         key: RandomKey | None,
+        table: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Returns logits [M, V] at the masked positions only."""
-        assert self.masked_lm_head is not None
+        """Returns logits [M, V] at the masked positions only; `table` [V, E] is the network's."""
         hidden = network(
             masked.input_ids,
             batch["input_mask"],
@@ -156,22 +213,22 @@ class Objective(tf.Module):
             key=key,
             stream="masked_lm/",
         )
-        rows, length = masked.input_ids.shape
-        flat = masked.positions + length * tf.range(rows)[:, None]
-        picked = tf.gather(hidden, tf.reshape(flat, [-1]))  # [M, D]
-        return self.masked_lm_head(picked, network.embeddings.word_embeddings)
+        assert self.masked_lm_head is not None
+        if table is None:
+            table = network.embeddings.table()
+        return self.masked_lm_head(gather_masked(hidden, masked), table)
 
     def _masked_lm_output(
-        self, logits: tf.Tensor, masked: MaskedBatch
+        self, logits: tf.Tensor, masked: MaskedBatch, *, temperature: Temperature = 1.0
     ) -> tuple[MaskedLmOutput, heads.MaskedLmLosses]:
         sums = heads.masked_lm_losses(
             logits,
             tf.reshape(masked.ids, [-1]),
-            temperature=self.config.temperature,
+            temperature=temperature,
             disallow_correct=self.config.disallow_correct,
         )
         losses = tf.reshape(sums.losses, masked.ids.shape)
-        loss = tf.reduce_sum(losses * masked.weights) / (tf.reduce_sum(masked.weights) + 1e-6)
+        loss = weighted_mean(losses, masked.weights)
         return MaskedLmOutput(loss, losses, logits, masked), sums
 
     def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
@@ -182,3 +239,72 @@ class Objective(tf.Module):
         network = self.generator or self.encoder
         logits = self._masked_lm_logits(network, batch, masked, key=None)
         return tf.reshape(tf.cast(logits, tf.float32), [*positions.shape, logits.shape[-1]])
+
+
+class Detection(Objective):
+    """An objective with replaced token detection on the encoder."""
+
+    def __init__(
+        self, config: PretrainConfig, special: SpecialIds, *, embeddings: Embeddings | None = None
+    ) -> None:
+        super().__init__(config, special, embeddings=embeddings)
+        self.rtd_head = RtdHead(config.model, "rtd_head", seed=config.seed)
+        if config.rtd_head == "dot":
+            self.dot_head = DotHead(config.model, "dot_head", seed=config.seed)
+
+    def _hidden(
+        self, batch: Mapping[str, tf.Tensor], *, key: RandomKey | None, stream: str = "detection/"
+    ) -> tf.Tensor:
+        """Returns the encoder's output, [T, D]."""
+        return self.encoder(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            dtype=self.compute_dtype,
+            key=key,
+            stream=stream,
+        )
+
+    def _detection_logits(self, hidden: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [B, L] for `hidden` [T, D] and the tokens shown, int32 [B, L]."""
+        if self.config.rtd_head != "dot":
+            return tf.reshape(self.rtd_head(hidden), ids.shape)
+        flat = tf.reshape(ids, [-1])
+        rows = self.encoder.embeddings.rows(flat)
+        logits = self.rtd_head(hidden) + self.dot_head(hidden, rows, flat)
+        return tf.reshape(logits, ids.shape)
+
+    def replaced_probabilities(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns float32 [B, L]: the probability that each token of `input_ids` was replaced."""
+        hidden = self._hidden(batch, key=None)
+        return tf.sigmoid(self._detection_logits(hidden, batch["input_ids"]))
+
+
+def detection_output(
+    logits: tf.Tensor,
+    *,
+    input_ids: tf.Tensor,
+    is_replaced: tf.Tensor,
+    counted: tf.Tensor,
+    sampled_ids: tf.Tensor | None = None,
+) -> DiscriminatorOutput:
+    """Returns the output with the losses of logits float32 [B, L]."""
+    losses = counted * heads.sigmoid_losses(logits, tf.cast(is_replaced, tf.float32))
+    loss = tf.reduce_sum(losses) / (tf.reduce_sum(counted) + 1e-6)
+    return DiscriminatorOutput(loss, losses, logits, input_ids, is_replaced, sampled_ids, counted)
+
+
+def gather_masked(hidden: tf.Tensor, masked: MaskedBatch) -> tf.Tensor:
+    """Returns [M, D], the rows of `hidden` [T, D] at the masked positions."""
+    return tf.gather(hidden, tf.reshape(flat_positions(masked), [-1]))
+
+
+def flat_positions(masked: MaskedBatch) -> tf.Tensor:
+    """Returns int32 [B, N], the masked positions as rows of [T, ...]."""
+    rows, length = masked.input_ids.shape
+    return masked.positions + length * tf.range(rows)[:, None]
+
+
+def weighted_mean(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of losses by weights of 0 and 1."""
+    return tf.reduce_sum(losses * weights) / (tf.reduce_sum(weights) + 1e-6)

@@ -7,21 +7,30 @@ epsilon outside the root, and the decay is added to the update before the learni
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from electra_zh.training.optimizers.base import Gradient, Optimizer, UpdateRule, moments
+from electra_zh.training.optimizers.base import (
+    Gradient,
+    Optimizer,
+    UpdateRule,
+    bias_corrections,
+    running_means,
+)
 
 
 class AdamWeightDecay(Optimizer):
-    """Adam without bias correction, with decoupled weight decay."""
+    """Adam with decoupled weight decay, by default without bias correction."""
 
     def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the new values of a variable and its slots."""
         rule = self.rules[index]
-        slots = self.m[index], self.v[index]
         values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
-            self._variables[index], *slots, gradient.value, gradient.factor, gradient.rate, rule
+            *(self._variables[index], self.m[index], self.v[index]),
+            *(gradient.value, gradient.factor, gradient.rate),
+            bias_corrections(gradient.step, rule) if self.corrects_bias else None,
+            rule,
         )
         return values
 
@@ -35,10 +44,14 @@ def _update(
     gradient: tf.Tensor,
     factor: tf.Tensor,
     rate: tf.Tensor,
+    corrections: Sequence[tf.Tensor] | None,
     rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    m, v = moments(m, v, gradient * factor, rule)
-    update = m / (tf.sqrt(v) + rule.epsilon)
+    m, v = running_means(m, v, gradient * factor, rule)
+    if corrections is None:
+        update = m / (tf.sqrt(v) + rule.epsilon)
+    else:
+        update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
         update += rule.weight_decay * variable
     return variable - rate * update, m, v

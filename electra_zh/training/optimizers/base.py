@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,6 +11,19 @@ import tensorflow as tf
 
 # Variables whose names match are not decayed (`output_bias` among them; embeddings are decayed).
 NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
+
+
+class Moments(NamedTuple):
+    """Settings of the running means of gradients; by default the reference's."""
+
+    beta_1: float = 0.9  # decay of the mean of gradients
+    beta_2: float = 0.999  # decay of the mean of squared gradients
+    epsilon: float = 1e-6  # added to the root of the latter
+    # divide the means by what is missing for their start at 0; LAMB always does
+    bias_correction: bool = False
+
+
+REFERENCE = Moments()
 
 
 class UpdateRule(NamedTuple):
@@ -36,7 +50,7 @@ class Optimizer(tf.Module):
     A resumed run needs `step` (updates done) and `state_tensors`.
     """
 
-    # True if the update depends on the number of steps that the slots have seen.
+    # True if the update always depends on the number of steps that the slots have seen.
     corrects_bias = False
 
     def __init__(
@@ -45,9 +59,7 @@ class Optimizer(tf.Module):
         schedule: Callable[[tf.Tensor], tf.Tensor],
         *,
         weight_decay_rate: float = 0.01,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-6,
+        moments: Moments = REFERENCE,
         clip_norm: float = 1.0,
         rate_factors: Sequence[float] | None = None,
     ) -> None:
@@ -61,13 +73,14 @@ class Optimizer(tf.Module):
         self._variables = list(variables)
         self._schedule = schedule
         self._clip_norm = clip_norm
+        self.corrects_bias = self.corrects_bias or moments.bias_correction
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
         self.rules = [
             UpdateRule(
-                beta_1,
-                beta_2,
-                epsilon,
+                moments.beta_1,
+                moments.beta_2,
+                moments.epsilon,
                 0.0 if NOT_DECAYED.search(variable.name) else weight_decay_rate,
             )
             for variable in self._variables
@@ -126,10 +139,20 @@ def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
 
 
-def moments(
+def running_means(
     m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, rule: UpdateRule
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the running means of the gradient and of its square."""
     m = rule.beta_1 * m + (1.0 - rule.beta_1) * gradient
     v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(gradient)
     return m, v
+
+
+def bias_corrections(step: tf.Tensor, rule: UpdateRule) -> list[tf.Tensor]:
+    """Returns 1 - beta^step of both means, which start at 0."""
+    number = tf.cast(step, tf.float32)
+    # Without the digits that the subtraction would lose at the first steps.
+    return [
+        -tf.math.expm1(number * math.log(beta)) if beta else tf.ones([])
+        for beta in (rule.beta_1, rule.beta_2)
+    ]

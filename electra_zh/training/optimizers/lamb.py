@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -13,7 +12,8 @@ from electra_zh.training.optimizers.base import (
     Gradient,
     Optimizer,
     UpdateRule,
-    moments,
+    bias_corrections,
+    running_means,
 )
 
 
@@ -31,10 +31,8 @@ class Lamb(Optimizer):
     def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the new values of a variable and its slots."""
         variable, (value, factor, step, rate) = self._variables[index], gradient
-        number = tf.cast(step, tf.float32)
         rule = self.rules[index]
-        # 1 - beta^step, without the digits that the subtraction would lose at the first steps.
-        corrections = [-tf.math.expm1(number * math.log(b)) for b in (rule.beta_1, rule.beta_2)]
+        corrections = bias_corrections(step, rule)
         slots = self.m[index], self.v[index]
         update, m, v = _lamb_update(variable, *slots, value, factor, corrections, rule)
         if not NOT_DECAYED.search(variable.name):
@@ -55,7 +53,7 @@ def _lamb_update(
     rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the update before the rate and the trust ratio, and the new slots."""
-    m, v = moments(m, v, gradient * factor, rule)
+    m, v = running_means(m, v, gradient * factor, rule)
     update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
         update += rule.weight_decay * variable

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 from electra_zh.convert.adapt import TokenCounts
 from electra_zh.convert.weights import Weights
+from electra_zh.models.weight_names import OWN_PARTS
 from electra_zh.pretraining.config import PretrainConfig
 
-_PARTS = ("encoder embeddings", "encoder layers", "generator", "masked_lm_head", "rtd_head")
+_PARTS = (
+    *("encoder embeddings", "encoder layers", "generator", "masked_lm_head", "rtd_head"),
+    *OWN_PARTS,
+)
 _OTHERS = "heads of tasks"
 
 # Published settings by width: up to which, learning rate, batch (Clark et al. 2020).

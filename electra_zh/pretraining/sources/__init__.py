@@ -1,0 +1,1 @@
+"""Parts of a warm start: the report, the heads, and the generator of another model."""
