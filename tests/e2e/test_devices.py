@@ -30,7 +30,7 @@ def test_a_run_moves_between_tensorflow_and_devices(
     expected = _losses(run)
     _forget(run, 20, 30)
     words = ["pretrain", "--data", str(job.data), "--output", str(run)]
-    resumed = electra(*words, "--device", "pjrt:cpu", "--devices", "2")
+    resumed = electra(*words, "--device", "pjrt:cpu", "--devices", "2", fork=False)
     done(resumed)
     assert "Resuming from step 10" in resumed.stderr
     assert "Device: 2 x cpu (cpu, JAX)." in resumed.stderr

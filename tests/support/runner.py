@@ -64,7 +64,8 @@ def electra(
     """Runs `electra-zh` in a process of its own and returns its exit code and output.
 
     The process is forked from one that has imported TensorFlow, which saves seconds per command;
-    with `fork=False` it is a new interpreter, as a shell starts it.
+    with `fork=False` it is a new interpreter, as a shell starts it. One that is forked does not see
+    a changed environment.
     """
     if fork:
         return _run_forked(words, cwd, stdin=stdin)
