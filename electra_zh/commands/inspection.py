@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from electra_zh import files, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.data.manifest import holds_data
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.settings import Settings, setting
@@ -41,6 +40,9 @@ def inspect(call: Call[Inspect]) -> int:
     settings = call.settings
     if call.overrides and settings.example is None:
         raise UsageError(f"{next(iter(call.overrides))} applies to an example: add --example N")
+    # Imported here: it loads NumPy, which --help must not.
+    from electra_zh.data.manifest import holds_data
+
     if not holds_data(settings.data) and files.exists(settings.data):
         return _describe_model(settings)
     load_tensorflow()

@@ -9,7 +9,6 @@ from electra_zh.commands.command import Call, Command, RunSettings, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.runtime import lowering
 from electra_zh.settings import setting
 
 
@@ -17,6 +16,8 @@ def pretrain(call: Call[PretrainRequest]) -> int:
     """Pretrains a model."""
     device = call.settings.choose_device()
     if device.found:
+        from electra_zh.runtime import lowering
+
         lowering.prepare()
     load_tensorflow()
     from electra_zh.pretraining import run
