@@ -24,13 +24,14 @@ def _forget(run: Path, *steps: int) -> None:
 def test_a_run_moves_between_tensorflow_and_devices(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     run = tmp_path / "run"
     shutil.copytree(job.run, run)
     expected = _losses(run)
     _forget(run, 20, 30)
     words = ["pretrain", "--data", str(job.data), "--output", str(run)]
-    resumed = electra(*words, "--device", "pjrt:cpu", "--devices", "2", fork=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+        resumed = electra(*words, "--device", "pjrt:cpu", "--devices", "2", fork=False)
     done(resumed)
     assert "Resuming from step 10" in resumed.stderr
     assert "Device: 2 x cpu (cpu, JAX)." in resumed.stderr
