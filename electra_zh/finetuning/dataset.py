@@ -87,6 +87,8 @@ def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExa
     if not examples:
         raise UserError(f"{', '.join(paths)}: no example could be read")
     _note_duplicates(examples, problems)
+    if blank := sum(example.is_blank for example in examples):
+        problems.note(f"{blank:,} of {len(examples):,} {split} examples have no text")
     return examples
 
 

@@ -156,3 +156,20 @@ def test_listed_tags_are_types_of_entities(tmp_path: Path, listed: list[str]) ->
     found = Found(str(tmp_path), paths, str(tmp_path / "labels"))
     data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
     assert data.task.labels.names == ("LOC", "PER")
+
+
+def test_labels_of_pandas_are_read_without_their_point(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n天,0.0\n地,1.0\n ,1\n", encoding="utf-8")
+    task = make_task(labels=["0", "1"], reader="table", fields={"text_a": "text"})
+    paths: dict[Split, tuple[str, ...]] = {s: (str(tmp_path / "a.csv"),) for s in ("train", "dev")}
+    found = Found(str(tmp_path), paths, "")
+    data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
+    assert [example.label for example in data.splits["dev"]] == ["0", "1", "1"]
+    assert data.lines() == [
+        line
+        for split in ("train", "dev")
+        for line in (
+            f"1 of 3 {split} examples have no text",
+            'labels that end in ".0" are read without it',
+        )
+    ]

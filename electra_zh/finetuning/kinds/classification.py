@@ -16,7 +16,7 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
-from electra_zh.finetuning.examples import BadExampleError, TextExample
+from electra_zh.finetuning.examples import BadExampleError, BadExamples, TextExample
 from electra_zh.finetuning.kinds.base import (
     ErrorTable,
     Features,
@@ -131,6 +131,17 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         """Returns the names of the scores; F1 is that of the last label of two."""
         f1 = ("f1",) if len(task.labels.names) == 2 else ()
         return ("accuracy", "macro_f1", "mcc", *f1)
+
+    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
+        """Checks as the base does; a label of "1.0", as pandas writes 1, is read as "1"."""
+        names, usual = self.task.labels.names, []
+        for example in examples:
+            whole = (example.label or "").removesuffix(".0")
+            if example.label not in names and whole in names:
+                problems.note('labels that end in ".0" are read without it')
+                example = dataclasses.replace(example, label=whole)
+            usual.append(example)
+        return super().check(usual, problems)
 
     def check_example(self, example: TextExample) -> None:
         """Checks that the label is in the list."""

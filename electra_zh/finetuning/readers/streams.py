@@ -90,7 +90,9 @@ class TaskFile:
 
     def _check(self) -> None:
         if self.form == content.BINARY:
-            raise UserError(f"{self.path} is not text: it contains binary data")
+            is_zip = self.head.startswith(b"PK")
+            what = "it is a zip archive, as Excel's are: save it as CSV in UTF-8"
+            raise UserError(f"{self.path} is not text: {what if is_zip else 'it has binary data'}")
         if content.encoding(self.head):
             raise UserError(f"{self.path} is not UTF-8: {content.not_utf8(self.path, self.head)}")
 
@@ -113,7 +115,8 @@ class TaskFile:
     @functools.cached_property
     def first_lines(self) -> list[str]:
         """The complete lines of the head, which may be blank."""
-        lines = self.head.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
+        text = self.head.decode("utf-8", "replace").removeprefix("\ufeff")
+        lines = text.split("\n" if "\n" in text else "\r")
         if len(self.head) >= content.HEAD_BYTES or not lines[-1]:
             lines = lines[:-1] or lines
         return [line.rstrip("\r") for line in lines]
@@ -128,10 +131,13 @@ class TaskFile:
     def lines(self) -> Iterator[Record]:
         """Yields the lines, streaming, without line ends and byte order mark.
 
-        Bytes that are not UTF-8 become surrogates, which `check_text` refuses.
+        Bytes that are not UTF-8 become surrogates, which `check_text` refuses. Carriage returns end
+        lines in a file that has no other line ends, as old programs write it.
         """
+        old = b"\r" in self.head.rstrip() and b"\n" not in self.head
         with self._file, self._stream:
-            for number, raw in enumerate(self._stream, 1):
+            lines = self._stream.read().removesuffix(b"\r").split(b"\r") if old else self._stream
+            for number, raw in enumerate(lines, 1):
                 line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
                 line = line.removeprefix("\ufeff") if number == 1 else line
                 yield Record(line, f"{self.path}, line {number}")

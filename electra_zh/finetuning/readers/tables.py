@@ -210,6 +210,8 @@ class Table(ExampleReader, name="table"):
             return TextExample(number, "", None, None, record.place)
         values = self._values(record.value)
         label = values.get("label")
+        if isinstance(label, list) and len(label) < 2:  # as doccano has the label of a text
+            label = label[0] if label else None
         if isinstance(label, list | dict):
             received = json.dumps(label, ensure_ascii=False)[:40]
             what = f"field {_either(self.fields.label)} is not one label"

@@ -88,7 +88,8 @@ def test_anything_else_is_a_clear_error(tmp_path: Path, reader: str, content: st
         ("GB18030", "it looks like GB18030; convert it: iconv -f GB18030 -t UTF-8 .*data.x > NEW"),
         ("Big5", "iconv -f Big5"),
         ("UTF-16", "iconv -f UTF-16"),
-        ("random", "is not text: it contains binary data"),
+        ("random", "is not text: it has binary data"),
+        ("zip", "is not text: it is a zip archive, as Excel's are: save it as CSV in UTF-8"),
         ("empty", "is empty"),
     ],
 )

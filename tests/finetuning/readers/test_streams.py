@@ -29,6 +29,13 @@ def test_lines_have_places_and_no_ends(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_every_line_end_of_a_file(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"甲{end}{end}乙{end}".encode())
+    assert [line.value for line in read_lines(str(path))] == ["甲", "", "乙"]
+
+
 def test_a_packed_file_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress("甲\n乙\n".encode()))

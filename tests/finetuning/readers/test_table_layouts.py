@@ -152,7 +152,15 @@ def test_the_content_decides_and_not_the_name(
         assert read(tmp_path, pack(content.encode()), name=name, task=task)[0] == READ
 
 
-@pytest.mark.parametrize("label", [["0"], {"a": 1}])
+@pytest.mark.parametrize(("label", "read_as"), [(["0"], "0"), ([1], "1"), ([], None)])
+def test_a_list_may_hold_the_only_label(
+    tmp_path: Path, label: list[object], read_as: str | None
+) -> None:
+    content = json.dumps({"text": "甲", "label": label})
+    assert read(tmp_path, content, split="test")[0] == [("甲", read_as)]
+
+
+@pytest.mark.parametrize("label", [["0", "1"], {"a": 1}])
 def test_several_labels_are_not_one(tmp_path: Path, label: object) -> None:
     content = json.dumps({"text": "甲", "label": label})
     with pytest.raises(UserError, match=r'line 1: field "label" is not one label: received'):
