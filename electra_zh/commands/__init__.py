@@ -29,6 +29,10 @@ COMMANDS = {
         "Pretrain a generator and a discriminator. Resumes if --output already holds the run.",
         "pretraining",
     ),
+    "export-step": Entry(
+        "Export a new run's training step, for machines with JAX and without TensorFlow.",
+        "pretraining",
+    ),
     "evaluate": Entry("Evaluate a pretraining run on held-out data.", "pretraining"),
     "fill-mask": Entry("Show the generator's predictions for [MASK].", "inspection"),
     "detect": Entry(

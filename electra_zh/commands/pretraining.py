@@ -15,6 +15,11 @@ from electra_zh.settings import setting
 def pretrain(call: Call[PretrainRequest]) -> int:
     """Pretrains a model."""
     device = call.settings.choose_device()
+    if call.settings.program is not None:
+        from electra_zh.pretraining.programs.train import train
+
+        train(call.settings, call.overrides, device)
+        return 0
     if device.found:
         from electra_zh.runtime import lowering
 
@@ -27,6 +32,23 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         print_plan(prepared.plan())
     else:
         run.pretrain(prepared)
+    return 0
+
+
+def export_step(call: Call[PretrainRequest]) -> int:
+    """Writes a new run with its lowered step."""
+    from electra_zh.runtime import lowering
+
+    lowering.prepare()
+    load_tensorflow()
+    from electra_zh.pretraining import run
+    from electra_zh.pretraining.programs import export
+
+    prepared = run.prepare(call.settings, call.overrides)
+    if call.dry_run:
+        print_plan(prepared.plan())
+    else:
+        export.export_step(prepared)
     return 0
 
 
@@ -61,6 +83,14 @@ COMMANDS = {
     "pretrain": Command(
         PretrainRequest,
         pretrain,
+        overrides=PretrainConfig,
+        prefixed=True,
+        common=("dry_run",),
+        batch_size="train_batch_size",
+    ),
+    "export-step": Command(
+        PretrainRequest,
+        export_step,
         overrides=PretrainConfig,
         prefixed=True,
         common=("dry_run",),

@@ -84,6 +84,10 @@ class Run:
         """Returns the tokenizer that the run's data was made with."""
         return make_tokenizer(self.vocabulary, self.tokenizer)
 
+    def moved_to(self, folder: str) -> Run:
+        """Returns the run with another folder."""
+        return dataclasses.replace(self, folder=folder)
+
     def save(self) -> None:
         """Writes config.json and the vocabulary."""
         ModelFolder(

@@ -10,16 +10,19 @@ that figures can be compared. Shapes: B batch, L length, N masked positions of a
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from electra_zh.pretraining.objectives.base import (
-    DiscriminatorOutput,
-    MaskedLmOutput,
-    PretrainOutput,
-)
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from electra_zh.pretraining.objectives.base import (
+        DiscriminatorOutput,
+        MaskedLmOutput,
+        PretrainOutput,
+    )
 
 # The thresholds of tf.metrics.auc: 200, the outer ones just outside of [0, 1].
 _THRESHOLDS = np.array([-1e-7, *((i + 1) / 199 for i in range(198)), 1.0 + 1e-7], dtype=np.float32)
@@ -65,14 +68,39 @@ class EvaluationSums(NamedTuple):
     disc_negatives: tf.Tensor  # [201], the same at original tokens
 
 
+class StepSums(NamedTuple):
+    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
+
+    objective: TrainingSums
+    gradient_norm: tf.Tensor
+
+    @classmethod
+    def of_values(cls, values: Sequence[Any]) -> StepSums:
+        """Returns the sums of a flat sequence of their values, in the order of the fields."""
+        return cls(TrainingSums._make(values[:-1]), values[-1])
+
+    def added(self, other: StepSums | None) -> StepSums:
+        """Returns the sums of both in float64: counts of many steps do not fit float32."""
+        values = [np.float64(value) for value in (*self.objective, self.gradient_norm)]
+        if other is not None:
+            values = [
+                a + b for a, b in zip(values, (*other.objective, other.gradient_norm), strict=True)
+            ]
+        return StepSums.of_values(values)
+
+
 def zero_training_sums() -> TrainingSums:
     """Returns the sums over no step."""
+    import tensorflow as tf
+
     histogram = tf.zeros([_BUCKETS])
     return TrainingSums._make([*[tf.zeros([])] * 6, histogram, histogram])
 
 
 def training_sums(output: PretrainOutput) -> TrainingSums:
     """Returns the sums of one step."""
+    import tensorflow as tf
+
     one, zero = tf.ones([]), tf.zeros([])
     sums = zero_training_sums()._replace(steps=one, loss=output.loss, gen_loss=output.mlm.loss)
     if output.clm_loss is not None:
@@ -108,12 +136,16 @@ def training_results(sums: TrainingSums) -> dict[str, float]:
 
 def zero_evaluation_sums() -> EvaluationSums:
     """Returns the sums over no batch."""
+    import tensorflow as tf
+
     histogram = tf.zeros([_BUCKETS])
     return EvaluationSums._make([*[tf.zeros([])] * 16, histogram, histogram])
 
 
 def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> EvaluationSums:
     """Returns the sums of one batch; `input_mask` is int32 [B, L]."""
+    import tensorflow as tf
+
     mlm, weights = output.mlm, output.mlm.masked.weights
     likeliest = tf.reshape(tf.argmax(mlm.logits, -1, output_type=tf.int32), weights.shape)
     real = tf.cast(input_mask, tf.float32)
@@ -200,6 +232,8 @@ def histograms(disc: DiscriminatorOutput, counted: tf.Tensor) -> tuple[tf.Tensor
 
     `counted` is float32 [B, L], 1 at the positions that count.
     """
+    import tensorflow as tf
+
     probabilities = tf.reshape(tf.sigmoid(disc.logits), [-1])
     buckets = tf.searchsorted(tf.constant(_THRESHOLDS), probabilities, side="left")
     replaced = tf.cast(disc.is_replaced, tf.float32)
@@ -209,6 +243,8 @@ def histograms(disc: DiscriminatorOutput, counted: tf.Tensor) -> tuple[tf.Tensor
 
 
 def _correct(ids: tf.Tensor, mlm: MaskedLmOutput) -> tf.Tensor:
+    import tensorflow as tf
+
     return tf.reduce_sum(tf.where(ids == mlm.masked.ids, mlm.masked.weights, 0.0))
 
 

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
-
-import numpy as np
-import tensorflow as tf
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.health.diagnosis import HealthCheck
+from electra_zh.pretraining.metrics import StepSums
 from electra_zh.training.logs import MetricsLog
-
-
-class StepSums(NamedTuple):
-    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
-
-    objective: metrics.TrainingSums
-    gradient_norm: tf.Tensor
 
 
 class Reporter:
     """Adds up the sums of the calls, shows them and writes them at their steps."""
 
     def __init__(
-        self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar, health: HealthCheck
+        self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar, health: HealthCheck | None
     ) -> None:
         self._config = config
         self._log = log
@@ -43,11 +33,7 @@ class Reporter:
         """Takes the sums of one call."""
         steps = last - first + 1
         self._bar.update(steps, self._figures(sums, steps))
-        # float64: counts of many steps do not fit float32.
-        sums = tf.nest.map_structure(np.float64, sums)
-        self._total = (
-            sums if self._total is None else tf.nest.map_structure(np.add, self._total, sums)
-        )
+        self._total = sums.added(self._total)
 
     def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
         results = metrics.training_results(sums.objective)
@@ -70,7 +56,7 @@ class Reporter:
         results["tokens_per_second"] = (
             steps * config.train_batch_size * config.max_seq_length / seconds
         )
-        if self._health.is_due(step):
+        if self._health is not None and self._health.is_due(step):
             results |= self._health.measure(step)
         self._log.write(step, "train", results)
         self._start()

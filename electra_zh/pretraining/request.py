@@ -55,6 +55,11 @@ class PretrainRequest(Settings):
         choices=device.NAMES,
     )
     devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
+    program: str | None = setting(
+        None,
+        "run of `electra-zh export-step`, trained by JAX without TensorFlow",
+        metavar="PROGRAM",
+    )
     tpu: bool = setting(False, "short for --device tpu")
 
     def check_together(self) -> None:
@@ -67,7 +72,8 @@ class PretrainRequest(Settings):
 
     def choose_device(self) -> Device:
         """Returns the devices that train."""
-        return device.choose("tpu" if self.tpu else self.device, most=self.devices)
+        name = "tpu" if self.tpu else self.device
+        return device.choose(name, most=self.devices, by_jax=self.program is not None)
 
     def first_weights(self) -> Init | None:
         """Returns the source of a new run's first weights; None for random ones."""

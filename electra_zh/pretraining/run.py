@@ -20,8 +20,9 @@ from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.measures import make_measure
+from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.phases import Phase
-from electra_zh.pretraining.reporter import Reporter, StepSums
+from electra_zh.pretraining.reporter import Reporter
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState

@@ -28,23 +28,25 @@ def has_jax() -> bool:
     return importlib.util.find_spec("jax") is not None
 
 
-def choose(name: str, *, most: int | None = None) -> Device:
+def choose(name: str, *, most: int | None = None, by_jax: bool = False) -> Device:
     """Returns the devices that a name means: auto takes an accelerator if JAX has one.
+
+    With `by_jax` the CPU is that of JAX, too.
 
     Raises:
       UserError: JAX or the device is missing, or there are fewer devices than `most`.
     """
     platform = name.removeprefix("pjrt:")
-    if name == "cpu" or (name == "auto" and not has_jax()):
+    if not by_jax and (name == "cpu" or (name == "auto" and not has_jax())):
         return _tensorflow(most)
     if not has_jax():
-        extra = "gpu" if platform == "cpu" else platform
+        extra = "tpu" if platform == "tpu" else "gpu"
         raise UserError(f"--device {name} needs JAX: pip install 'electra-zh[{extra}]'")
     from electra_zh.runtime.pjrt import default_platform, find_devices
 
     if name == "auto":
         platform = default_platform()
-        if platform == "cpu":
+        if platform == "cpu" and not by_jax:
             return _tensorflow(most)
     return Device(platform, tuple(find_devices(platform, most=most)))
 

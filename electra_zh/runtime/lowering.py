@@ -15,30 +15,12 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
 # Read by TensorFlow when it is imported.
 XLA_FLAGS = {"TF_XLA_FLAGS": "--tf_xla_disable_constant_folding=true"}
-
-
-class TensorInfo(NamedTuple):
-    """Name, shape and type of a parameter or result."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class StepProgram(NamedTuple):
-    """A lowered step: (batch..., variables...) -> (sums..., new variables...)."""
-
-    exported: bytes  # of `jax.export`
-    batch: tuple[TensorInfo, ...]
-    variables: tuple[TensorInfo, ...]
-    sums: tuple[TensorInfo, ...]
-    written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
 
 
 def prepare() -> None:
@@ -92,11 +74,6 @@ def lower(
 
 def _info(name: str, value: Any) -> TensorInfo:
     return TensorInfo(name, tuple(value.shape.as_list()), value.dtype.name)
-
-
-def jax_type(name: str) -> np.dtype:
-    """Returns the type that JAX has for a tensor: its integers have 32 bits."""
-    return np.dtype({"int64": "int32"}.get(name, name))
 
 
 def _export(module: bytes, program: StepProgram, *, full_precision: bool) -> bytes:

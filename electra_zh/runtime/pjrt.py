@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,10 @@ from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_zh.errors import UserError
-from electra_zh.runtime.lowering import StepProgram, jax_type
+from electra_zh.runtime.program import StepProgram, jax_type
+
+# Its lines about platforms that the machine does not have.
+logging.getLogger("jax").setLevel(logging.WARNING)
 
 
 def default_platform() -> str:

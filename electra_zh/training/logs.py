@@ -1,13 +1,12 @@
-"""Logs of a run: `metrics.jsonl` and TensorBoard summaries."""
+"""Logs of a run: `metrics.jsonl` and, where TensorFlow is installed, TensorBoard summaries."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import tensorflow as tf
 
 from electra_zh import files
 
@@ -36,7 +35,11 @@ class MetricsLog:
         last = json.loads(self._lines[-1]) if self._lines else {}
         self._context = context
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
-        self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
+        self._writer: Any = None
+        if importlib.util.find_spec("tensorflow") is not None:
+            import tensorflow as tf
+
+            self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
 
     def read(self) -> list[dict[str, Any]]:
         """Returns the lines that were there when the log was opened, up to the resumed step."""
@@ -59,11 +62,12 @@ class MetricsLog:
         else:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                if not isinstance(value, str):
-                    _write_scalar(f"{kind}/{name}", value, step)
-        self._writer.flush()
+        if self._writer is not None:
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    if not isinstance(value, str):
+                        _write_scalar(f"{kind}/{name}", value, step)
+            self._writer.flush()
 
 
 def _step(line: str) -> int:
@@ -76,6 +80,8 @@ def _step(line: str) -> int:
 
 def _write_scalar(tag: str, value: float, step: int) -> None:
     """Writes one scalar summary; `tf.summary.scalar` would need the tensorboard package."""
+    import tensorflow as tf
+
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = "scalars"
     metadata.data_class = 1  # DATA_CLASS_SCALAR

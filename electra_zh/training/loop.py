@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from electra_zh.errors import UserError
 from electra_zh.interrupts import StopRequest
@@ -41,11 +40,15 @@ def use_xla() -> bool | None:
     On CPU XLA's matrix products are slower than TensorFlow's, and only the operations between them
     are compiled (`models/layers.py`).
     """
+    import tensorflow as tf
+
     return True if tf.config.list_physical_devices("GPU") else None
 
 
 def is_tpu() -> bool:
     """Returns whether the run's device is a TPU, which takes minutes to compile each shape."""
+    import tensorflow as tf
+
     return bool(tf.config.list_logical_devices("TPU"))
 
 
@@ -57,6 +60,8 @@ def make_inner_loop(
     The batches are endless, nested NumPy arrays of one shape. `jit_compile` is that of
     `tf.function`.
     """
+    import tensorflow as tf
+
     step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
 
     @tf.function(reduce_retracing=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from support.runner import Job, done, electra, refused
+from support.runner import PRETRAIN, Job, done, electra, refused
 
 
 def _losses(run: Path) -> dict[int, float]:
@@ -41,6 +43,41 @@ def test_a_run_moves_between_tensorflow_and_devices(
     _forget(run, 30)
     done(electra(*words, "--device", "cpu"))
     assert _losses(run) == pytest.approx(on_devices, rel=5e-3)
+
+
+# The command line of a machine on which TensorFlow is not installed.
+WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = None; from electra_zh import cli; "
+WITHOUT_TENSORFLOW += "cli.main()"
+
+
+def _without_tensorflow(*words: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def test_an_exported_step_trains_without_tensorflow(job: Job, tmp_path: Path) -> None:
+    program, run = str(tmp_path / "program"), tmp_path / "run"
+    done(electra("export-step", *PRETRAIN[1:], "--output", program, cwd=job.folder))
+    words = ["pretrain", "--program", program, "--data", str(job.data), "--output", str(run)]
+    _without_tensorflow(*words)
+    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
+    _forget(run, 30)
+    assert "Step 20 of 30" in _without_tensorflow(*words)
+    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
+    found = json.loads(done(electra("evaluate", str(run), "--data", str(job.heldout), "--json")))
+    (last,) = (
+        line
+        for line in map(json.loads, (job.run / "metrics.jsonl").read_text().splitlines())
+        if (line["kind"], line["step"]) == ("eval", 30)
+    )
+    assert found["loss"] == pytest.approx(last["loss"], rel=5e-3)
+    assert "--init and --program exclude" in refused(electra(*words, "--init", "x"), code=2)
 
 
 def test_devices_that_are_missing_are_refused(job: Job, tmp_path: Path) -> None:

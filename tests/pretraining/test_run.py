@@ -10,7 +10,8 @@ import numpy as np
 from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.health.diagnosis import HealthCheck
-from electra_zh.pretraining.reporter import Reporter, StepSums
+from electra_zh.pretraining.metrics import StepSums
+from electra_zh.pretraining.reporter import Reporter
 from electra_zh.training.logs import MetricsLog
 from support.networks import tiny
 

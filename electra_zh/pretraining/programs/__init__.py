@@ -1,0 +1,1 @@
+"""Runs on machines without TensorFlow: the step is exported elsewhere, and trained here."""

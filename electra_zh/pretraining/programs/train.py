@@ -1,0 +1,138 @@
+"""Training of an exported step by JAX alone. TensorFlow is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from electra_zh import files, locks, progress
+from electra_zh.data import order, pipeline
+from electra_zh.data.source import open_data_source
+from electra_zh.errors import UsageError
+from electra_zh.interrupts import RESUME, InterruptError, StopRequest
+from electra_zh.pretraining import folder
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.metrics import StepSums
+from electra_zh.pretraining.reporter import Reporter
+from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.runtime.device import Device
+from electra_zh.runtime.program import StepProgram
+from electra_zh.training import checkpoints, loop
+from electra_zh.training.logs import MetricsLog
+
+PROGRAM = "program"  # folder of the step in that of an exported run
+STEP = "step"  # name of the number of updates among the variables
+_STEPS_PER_CALL = 32
+
+
+def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device) -> None:
+    """Trains an exported run in --output, from its newest checkpoint to its last step.
+
+    Raises:
+      UsageError: settings that need TensorFlow.
+      UserError: data or settings that are not the program's.
+      InterruptError: a signal came before the last step; a checkpoint is saved.
+    """
+    assert request.program is not None
+    for name in ("config", "init", "eval_data", "vocab"):
+        if getattr(request, name) is not None:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} and --program exclude each other: the program has its run")
+    program = StepProgram.load(files.join(request.program, PROGRAM))
+    output = request.output if folder.is_run(request.output) else request.program
+    run = folder.resume(
+        output, recipe=None, overrides=overrides, data=open_data_source(request.data)
+    )
+    newest = checkpoints.read(checkpoints.find(run.checkpoints))
+    run = run.moved_to(request.output)
+    with locks.locked(run.folder):
+        training = _ProgramRun(run, program, device, request.data)
+        if newest.step >= run.last_step:
+            logging.info("The run in %s is finished: step %d.", run.folder, newest.step)
+            return
+        with StopRequest() as stop:
+            run.save()
+            last_step = training.run(newest, stop)
+    if last_step < run.last_step:
+        raise InterruptError(f"Saved at step {last_step} of {run.last_step}; {RESUME}")
+    logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
+
+
+class _ProgramRun:
+    """A run of an exported step in training."""
+
+    def __init__(self, run: Run, program: StepProgram, device: Device, data: str) -> None:
+        self._run, self._config, self._program = run, run.config, program
+        self._device = device
+        self._shards = pipeline.open_shards(
+            data, max_seq_length=run.config.max_seq_length, words=run.config.needs_words
+        )
+        self._store = checkpoints.CheckpointStore(
+            run.checkpoints, keep=run.config.keep_checkpoint_max
+        )
+
+    def run(self, newest: checkpoints.Checkpoint, stop: StopRequest) -> int:
+        """Trains from a checkpoint to the last step, or to a signal, and saves there."""
+        from electra_zh.runtime.pjrt import PjrtSteps
+
+        config, total = self._config, self._run.last_step
+        state = newest.model | newest.optimizer
+        steps = PjrtSteps(
+            self._program,
+            {**state, STEP: np.array(newest.state["optimizer_step"])},
+            pipeline.batches(
+                [pipeline.MixPart(self._shards)],
+                pipeline.Reading(config.max_seq_length, config.needs_words),
+                batch_size=config.train_batch_size,
+                seed=config.seed,
+                start_example=newest.step * config.train_batch_size,
+            ),
+            devices=self._device.found,
+            most_steps=config.iterations_per_loop or _STEPS_PER_CALL,
+        )
+        weights = set(newest.model)
+
+        def save(step: int) -> None:
+            found = steps.state()
+            updates = int(found.pop(STEP))
+            self._store.save(
+                step,
+                model={name: found[name] for name in found if name in weights},
+                optimizer={name: found[name] for name in found if name not in weights},
+                state={"optimizer_step": updates, **self._position(step)},
+            )
+
+        logging.info("Device: %s. Step %d of %d.", self._device, newest.step, total)
+        log = MetricsLog(self._run.folder, resume_step=newest.step, context=self._context)
+        with progress.show("pretrain", total=total, unit="step", initial=newest.step) as bar:
+            reporter = Reporter(config, log, bar, None)
+            last_step = loop.run(
+                lambda count: StepSums.of_values(steps(count)),
+                first_step=newest.step,
+                last_step=total,
+                actions=[
+                    loop.Action(config.log_steps, reporter.log),
+                    loop.Action(config.save_checkpoints_steps, save),
+                ],
+                on_call=reporter.add,
+                stop=stop,
+                steps_per_call=config.iterations_per_loop,
+            )
+        if last_step < total:
+            save(last_step)
+        return last_step
+
+    def _context(self, step: int) -> dict[str, float]:
+        return {"tokens": step * self._config.train_batch_size * self._config.max_seq_length}
+
+    def _position(self, step: int) -> dict[str, Any]:
+        read = step * self._config.train_batch_size
+        data = {
+            "fingerprint": self._run.data_fingerprint,
+            "order": order.VERSION,
+            "examples_read": read,
+        }
+        return {"settings": self._config.to_dict(), "data": data}

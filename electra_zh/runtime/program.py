@@ -1,0 +1,77 @@
+"""A lowered training step, and its files. Neither TensorFlow nor JAX is imported.
+
+- `program.json`: names, shapes and types of the parameters and results
+- `step.jaxexport`: the step, as `jax.export` serializes it
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.errors import UserError
+
+FORMAT = 1
+_JSON, _STEP = "program.json", "step.jaxexport"
+
+
+class TensorInfo(NamedTuple):
+    """Name, shape and type of a parameter or result."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class StepProgram(NamedTuple):
+    """A lowered step: (batch..., variables...) -> (sums..., new variables...)."""
+
+    exported: bytes  # of `jax.export`
+    batch: tuple[TensorInfo, ...]
+    variables: tuple[TensorInfo, ...]
+    sums: tuple[TensorInfo, ...]
+    written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
+
+    def renamed(self, names: dict[str, str]) -> StepProgram:
+        """Returns the program with other names of its variables."""
+        variables = (info._replace(name=names[info.name]) for info in self.variables)
+        return self._replace(variables=tuple(variables))
+
+    def save(self, folder: str) -> None:
+        """Writes the files."""
+        files.make_dirs(folder)
+        with files.atomic_write(files.join(folder, _STEP)) as file:
+            file.write(self.exported)
+        values = self._replace(exported=b"")._asdict()
+        del values["exported"]
+        files.write_json(files.join(folder, _JSON), {"format": FORMAT, **values})
+
+    @classmethod
+    def load(cls, folder: str) -> StepProgram:
+        """Reads the files.
+
+        Raises:
+          UserError: they are missing, damaged, or of another form.
+        """
+        path = files.join(folder, _JSON)
+        if not files.exists(path):
+            raise UserError(f"{folder} is not an exported step: it has no {_JSON}")
+        values = files.read_json(path)
+        try:
+            if values["format"] != FORMAT:
+                raise UserError(f"{path} has form {values['format']}; this version reads {FORMAT}")
+            batch, variables, sums = (
+                tuple(TensorInfo(name, tuple(shape), dtype) for name, shape, dtype in values[key])
+                for key in ("batch", "variables", "sums")
+            )
+            exported = files.read_bytes(files.join(folder, _STEP))
+            return cls(exported, batch, variables, sums, tuple(values["written"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}). Export the step again") from None
+
+
+def jax_type(name: str) -> np.dtype:
+    """Returns the type that JAX has for a tensor: its integers have 32 bits."""
+    return np.dtype({"int64": "int32"}.get(name, name))
