@@ -7,12 +7,13 @@ import dataclasses
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.convert.forms import write_form, writer_summaries
+from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.errors import UserError
-from electra_zh.settings import Settings, setting
+from electra_zh.settings import setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Convert(Settings):
+class Convert(SourceSettings):
     """Settings of `electra-zh convert`."""
 
     source: str = setting(
@@ -42,10 +43,13 @@ def convert(call: Call[Convert]) -> int:
     from electra_zh.convert.source import open_source
     from electra_zh.finetuning.kinds import head_form
 
-    weights = open_source(settings.source, checkpoint=settings.checkpoint)
+    weights = open_source(
+        settings.source, checkpoint=settings.checkpoint, hints=settings.source_settings()
+    )
     weights = weights.with_head_forms(head_form)
     print(*weights.lines(), sep="\n")
     print(*write_form(settings.to, weights, settings.output), sep="\n")
+    print(*(f"note: {note}" for note in weights.notes), sep="\n", end="\n" * bool(weights.notes))
     return 0
 
 

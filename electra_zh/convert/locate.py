@@ -23,6 +23,7 @@ _CHECKPOINTS = re.compile(
 _TF1_PART = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 # Files that are found in the folder of a model.
 _PART_OF_MODEL = (".json", ".txt", ".model", ".safetensors", ".bin", "/checkpoint")
+_OF_RESULTS = ("/results.json", "/task.json")
 # The search for models below a folder: levels, and folders that are opened.
 _DEPTH, _MAX_FOLDERS = 3, 500
 
@@ -85,7 +86,7 @@ def _find(path: str, accepts: Callable[[str], bool], checkpoint: int | None) -> 
         reader = _reader_of(each)
         if reader is not None and accepts(each):
             return FoundModel(each, reader, _only_step(path, step, checkpoint))
-    folder = path if files.is_dir(path) else meanings[-1]
+    folder = meanings[-1] if f"/{path}".endswith(_OF_RESULTS) else path
     found = [each for each in _models_below(folder) if accepts(each[0])]
     if len(found) > 1:
         shown = ", ".join(each for each, _ in found[:4])

@@ -42,6 +42,7 @@ class ModelFolder:
     eval_data: str | None = None  # folder of a run's held-out data
     generator: Mapping[str, Any] | None = None  # source of a run's generator that is not trained
     phases: Sequence[Mapping[str, Any]] | None = None  # a run's phases, as plain values
+    data: Mapping[str, Any] | None = None  # counts of a run's data, by its manifest
 
     def save(self, folder: str) -> None:
         """Writes the vocabulary, then config.json."""
@@ -55,7 +56,8 @@ class ModelFolder:
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
             names = ("init", "eval_data", "generator", "phases")
-            optional = {name: getattr(self, name) for name in names}
+            optional: dict[str, Any] = {name: getattr(self, name) for name in names}
+            optional["data"] = self.data or None
             saved |= {key: value for key, value in optional.items() if value is not None}
         files.write_json(config_path(folder), saved)
 
@@ -69,6 +71,14 @@ class ModelFolder:
     def tasks(self) -> Sequence[Mapping[str, Any]]:
         """The tasks of a fine-tuned model with their labels, as plain values."""
         return self.section["tasks"] if self.fine_tuned else ()
+
+    def record(self) -> dict[str, Any]:
+        """Returns the record of the model's training, as `Weights.record`."""
+        if self.fine_tuned:
+            tasks = {task["name"]: {**task, **task.get("training", {})} for task in self.tasks}
+            return {"start": self.section.get("start", ""), "settings": tasks}
+        start = (self.init or {}).get("source", "")
+        return {"start": start, "settings": self.section, "data": self.data or {}}
 
     def model(self, *, where: str) -> ModelConfig:
         """Returns the size of the encoder; error messages begin with `where`."""
@@ -144,5 +154,6 @@ def load(folder: str) -> ModelFolder:
         eval_data=saved.get("eval_data"),
         init=saved.get("init") or None,
         generator=saved.get("generator") or None,
+        data=saved.get("data"),
         phases=saved.get("phases") or None,
     )

@@ -1,24 +1,32 @@
 """Tensor files of other tools, as named float32 arrays.
 
-`model.safetensors` (one, or several with an index), `pytorch_model.bin` (likewise; torch reads it
-with weights only, so code in a file is never run), and TF1 checkpoints.
+Safetensors (one file, or several with an index), files of torch (likewise; torch reads them with
+weights only, so code in a file is never run), and TF1 checkpoints.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from electra_zh import files
+from electra_zh.convert.source_settings import USUAL_NAMES
 from electra_zh.errors import UserError
 
 SAFETENSORS = "model.safetensors"
 _TORCH = "pytorch_model.bin"
 _INDEX = ".index.json"
+_PART = re.compile(r"-\d+-of-\d+\.[a-z]+$")  # of several files with an index
+_ENDS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+# Files of a training that hold no model.
+_OF_TRAINING = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
+# Entries of a checkpoint of torch that hold the weights.
+_STATES = ("state_dict", "model_state_dict", "model", "module", "net")
 _TYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -32,28 +40,35 @@ _TYPES = {
 Tensors = dict[str, np.ndarray]
 
 
-def has_tensors(folder: str) -> bool:
-    """Returns whether a folder holds tensors in one of the forms of Hugging Face."""
-    names = (f"{name}{end}" for name in (SAFETENSORS, _TORCH) for end in ("", _INDEX))
-    return any(files.exists(files.join(folder, name)) for name in names)
+def find_tensors(path: str) -> str:
+    """Returns the file of tensors, or the index of several, that a path names; "" if there is none.
+
+    Safetensors are preferred. A file of another name counts in a folder with settings of a network.
+    """
+    if _PART.search(path):
+        path = path.rpartition("/")[0] or "."
+    if not files.is_dir(path):
+        return path if path.endswith((*_ENDS, _INDEX)) and files.exists(path) else ""
+    names = files.list_dir(path)
+    usual = [name + end for name in (SAFETENSORS, _TORCH) for end in ("", _INDEX)]
+    found = [name for name in usual if name in names][:1]
+    if not found and set(USUAL_NAMES) & set(names):
+        found = [n for n in names if n.endswith(_ENDS) and not n.startswith(_OF_TRAINING)]
+    return files.join(path, found[0]) if len(found) == 1 else ""
 
 
-def read_folder(folder: str) -> tuple[str, Tensors]:
-    """Returns the file (or index) and all tensors of a folder; safetensors where both exist.
+def read_tensors(path: str) -> Tensors:
+    """Returns the tensors of a file, or of the files that an index names.
 
     Raises:
-      UserError: there is none, a part is missing, or one cannot be read.
+      UserError: a part is missing, or one cannot be read.
     """
-    for name, read in ((SAFETENSORS, read_safetensors), (_TORCH, _read_torch)):
-        path = files.join(folder, name)
-        if files.exists(path):
-            return path, read(path)
-        if files.exists(path + _INDEX):
-            return path + _INDEX, _read_parts(folder, path + _INDEX, read)
-    raise UserError(f"{folder} has neither {SAFETENSORS} nor {_TORCH}")
+    if path.endswith(_INDEX):
+        return _read_parts(path.rpartition("/")[0] or ".", path)
+    return read_safetensors(path) if path.endswith(".safetensors") else _read_torch(path)
 
 
-def _read_parts(folder: str, index: str, read: Callable[[str], Tensors]) -> Tensors:
+def _read_parts(folder: str, index: str) -> Tensors:
     places = read_settings(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise UserError(f"{index} has no weight_map")
@@ -61,7 +76,7 @@ def _read_parts(folder: str, index: str, read: Callable[[str], Tensors]) -> Tens
     for name in sorted(set(map(str, places.values()))):
         if "/" in name or "\\" in name:
             raise UserError(f"{index} names {name}, which is not a file of the same folder")
-        tensors.update(read(files.join(folder, name)))
+        tensors.update(read_tensors(files.join(folder, name)))
     missing = [name for name in places if name not in tensors]
     if missing:
         raise UserError(f"{index}: the tensor {missing[0]} is missing from {places[missing[0]]}")
@@ -106,11 +121,20 @@ def _read_torch(path: str) -> Tensors:
         ) from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
+        for name in _STATES:
+            found = found[name] if isinstance(found.get(name), Mapping) else found
         return {
-            str(name): value.detach().to(torch.float32).numpy() for name, value in found.items()
+            str(name): value.detach().to(torch.float32).numpy()
+            for name, value in found.items()
+            if isinstance(value, torch.Tensor)
         }
     except Exception as error:  # torch raises many kinds for a damaged file
-        first_line = str(error).strip().partition("\n")[0]
+        if "Weights only" in str(error):
+            raise UserError(
+                f"{path} holds more than tensors, which would run code. Save its state_dict alone, "
+                "or as safetensors"
+            ) from None
+        first_line = str(error).strip().partition(".")[0].partition("\n")[0]
         raise UserError(f"{path} cannot be read as PyTorch weights: {first_line}") from None
 
 
@@ -126,7 +150,10 @@ def read_tf1(prefix: str) -> Tensors:
         reader = tf.train.load_checkpoint(prefix)
         names = list(reader.get_variable_to_shape_map())
         if any(name.startswith("_CHECKPOINTABLE") for name in names):
-            raise UserError(f"{prefix} is an object-based checkpoint: give the run's folder")
+            raise UserError(
+                f"{prefix} is an object-based checkpoint of TensorFlow 2, and not one of Google's "
+                "code. If a run of this tool wrote it, give the run's folder"
+            )
         kept = (name for name in names if not name.endswith(("/adam_m", "/adam_v")))
         return {name: _float32(np.asarray(reader.get_tensor(name))) for name in kept}
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.convert import piece_tokenizer, tensor_files
+from electra_zh.convert.source_settings import MAX_FILLER, SourceSettings
 from electra_zh.errors import UserError
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.settings import TokenizerSettings
@@ -14,20 +17,71 @@ from electra_zh.text.vocabulary import Vocabulary
 
 # Our own names first; the others are those of transformers' tokenizers.
 _FILES = (*vocabulary_files(), "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_FAST, _CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
-def read_vocabulary(folder: str) -> Vocabulary | None:
-    """Returns the vocabulary of vocab.txt, a SentencePiece model or tokenizer.json.
+class FoundTokenizer(NamedTuple):
+    """The tokenizer of a foreign model, and sentences on how its files were understood."""
 
-    The first that exists is read. Without any the result is None.
+    vocabulary: Vocabulary | None
+    settings: TokenizerSettings
+    notes: tuple[str, ...]
+
+
+def read_tokenizer(
+    folders: Sequence[str], hints: SourceSettings = SourceSettings(), *, rows: int
+) -> FoundTokenizer:
+    """Returns the tokenizer of a model with `rows` word embeddings.
+
+    The first of the folders with a vocabulary is read, unless the user names one.
+
+    Raises:
+      UserError: two vocabularies differ, and both fit.
     """
-    for name in _FILES:
-        path = files.join(folder, name)
-        if files.exists(path):
-            return load_vocabulary(path)
-    path = files.join(folder, "tokenizer.json")
-    if not files.exists(path):
-        return None
+    folder, notes = folders[0], list[str]()
+    vocabulary = None if hints.vocab is None else load_vocabulary(hints.vocab)
+    for each in folders if vocabulary is None else ():
+        vocabulary = read_vocabulary(each, rows=rows)
+        if vocabulary is not None:
+            if each != folder:
+                notes.append(f"the vocabulary is that of {each}")
+            folder = each
+            break
+    if vocabulary is not None and type(vocabulary) is Vocabulary:
+        vocabulary, added = _with_added_tokens(vocabulary, folder, rows=rows)
+        notes += added
+    settings, case_notes = _read_settings(folder, vocabulary, hints.lower_case)
+    return FoundTokenizer(vocabulary, settings, (*notes, *case_notes))
+
+
+def read_vocabulary(folder: str, *, rows: int | None = None) -> Vocabulary | None:
+    """Returns the vocabulary of a folder; of several that of `rows` tokens; None without any.
+
+    It is vocab.txt, a SentencePiece model, tokenizer.json or another list of tokens.
+
+    Raises:
+      UserError: it is not valid, or there are two that differ.
+    """
+    names = files.list_dir(folder) if files.is_dir(folder) else []
+    found = [load_vocabulary(files.join(folder, name)) for name in _FILES if name in names]
+    if _FAST in names:
+        with contextlib.suppress(*([UserError] if found else [])):
+            found.append(_read_fast(files.join(folder, _FAST)))
+    if not found:
+        lists = [name for name in names if "vocab" in name and name.endswith(".txt")]
+        found = [load_vocabulary(files.join(folder, name)) for name in lists]
+    fits = [each for each in found if rows is None or 0 <= rows - each.size <= MAX_FILLER]
+    different = [each for each in fits[1:] if rows is not None and each.tokens != fits[0].tokens]
+    if different and type(different[0]) is type(fits[0]):
+        raise UserError(
+            f"{folder} has two vocabularies that differ, of {fits[0].size:,} and "
+            f"{different[0].size:,} tokens: remove the wrong one, or name one with --vocab"
+        )
+    return next(iter((*fits, *found)), None)
+
+
+def _read_fast(path: str) -> Vocabulary:
+    """Returns the WordPiece vocabulary of tokenizer.json, or raises UserError."""
     model = tensor_files.read_settings(path).get("model")
     model = model if isinstance(model, dict) else {}
     kind, ids = model.get("type"), model.get("vocab")
@@ -38,20 +92,69 @@ def read_vocabulary(folder: str) -> Vocabulary | None:
         )
     if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
         raise UserError(f"{path} has no valid WordPiece vocabulary (model.vocab)")
-    return Vocabulary(sorted(ids, key=ids.__getitem__), origin=path)
+    return Vocabulary(map(str.strip, sorted(ids, key=ids.__getitem__)), origin=path)
 
 
-def read_settings(folder: str, vocabulary: Vocabulary | None) -> TokenizerSettings:
-    """Returns the settings of text normalization, from the model or tokenizer_config.json."""
+def _with_added_tokens(
+    vocabulary: Vocabulary, folder: str, *, rows: int
+) -> tuple[Vocabulary, list[str]]:
+    """Returns a vocabulary with the tokens that a folder's tokenizer adds at its end."""
+    by_id: dict[int, str] = {}
+    for name in (_FAST, _CONFIG, "added_tokens.json"):
+        path = files.join(folder, name)
+        saved = tensor_files.read_settings(path) if files.exists(path) else {}
+        if name == "added_tokens.json":
+            by_id |= {number: token for token, number in saved.items() if type(number) is int}
+        for each in saved.get("added_tokens") or ():
+            by_id[each["id"]] = each["content"]
+        for number, each in (saved.get("added_tokens_decoder") or {}).items():
+            by_id[int(number)] = each["content"]
+    tokens = list(vocabulary.tokens)
+    while len(tokens) < rows and by_id.get(len(tokens), "").split() == [by_id.get(len(tokens))]:
+        tokens.append(by_id[len(tokens)])
+    added = tokens[vocabulary.size :]
+    if not added or set(added) & vocabulary.ids.keys():
+        return vocabulary, []
+    note = f"added tokens keep their ids, but no text gives them: {', '.join(added[:4])}"
+    return Vocabulary(tokens, origin=folder), [note]
+
+
+def _read_settings(
+    folder: str, vocabulary: Vocabulary | None, lower_case: bool | None
+) -> tuple[TokenizerSettings, list[str]]:
+    """Returns the normalization of text: of the user, the model, or the tokenizer's files.
+
+    Files that contradict the vocabulary are overruled by it, with a note.
+    """
     if vocabulary is not None and vocabulary.settings is not None:
-        return vocabulary.settings
-    path = files.join(folder, "tokenizer_config.json")
-    if not files.exists(path):
-        return TokenizerSettings()
-    saved = tensor_files.read_settings(path)
-    lower_case = bool(saved.get("do_lower_case", True))
-    strips = saved.get("strip_accents")
-    return TokenizerSettings(lower_case, lower_case if strips is None else bool(strips))
+        return vocabulary.settings, []
+    said, strips = _said_case(folder)
+    by_default = said is None
+    said = True if said is None else said
+    if lower_case is not None:
+        strips = strips if lower_case == said else None
+        return TokenizerSettings(lower_case, strips is not False), []
+    cased = vocabulary.is_cased if vocabulary is not None else None
+    if cased is None or cased != said:
+        return TokenizerSettings(said, strips is not False), []
+    setting = "that is the default" if by_default else f"do_lower_case is {said}".lower()
+    note = f"text is lower-cased, as the vocabulary has no capitals, although {setting}"
+    if cased:
+        note = f"text is not lower-cased, as the vocabulary has capitals, although {setting}"
+    flag = "--lower-case" if said else "--no-lower-case"
+    return TokenizerSettings(not said), [f"{note}; {flag} overrules this"]
+
+
+def _said_case(folder: str) -> tuple[bool | None, bool | None]:
+    """Returns lower-casing and stripping of accents as files say; None where they omit it."""
+    path = files.join(folder, _CONFIG)
+    saved = tensor_files.read_settings(path) if files.exists(path) else {}
+    lower, strips = saved.get("do_lower_case"), saved.get("strip_accents")
+    path = files.join(folder, _FAST)
+    if lower is None and files.exists(path):
+        normalizer = tensor_files.read_settings(path).get("normalizer") or {}
+        lower, strips = normalizer.get("lowercase"), normalizer.get("strip_accents")
+    return None if lower is None else bool(lower), None if strips is None else bool(strips)
 
 
 def write(

@@ -11,16 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_zh.convert.source_settings import MAX_FILLER
 from electra_zh.convert.task_heads import HeadForm, TaskHead
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.weight_names import LETTERS, NETWORK, part_shapes
-from electra_zh.settings import build_settings
+from electra_zh.models.weight_names import Naming, part_shapes
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
-
-# Up to this many rows of the word embeddings after the vocabulary are padding, not an error.
-_MAX_FILLER = 127
 
 
 class TrainedWith(NamedTuple):
@@ -52,7 +49,12 @@ class Weights:
     # Parts of a run that no other format has, by name: they are for runs that start from it.
     own: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     unused: tuple[str, ...] = ()  # names of the source's tensors that have no counterpart here
-    notes: tuple[str, ...] = ()  # assumptions that were made while reading, as sentences
+    # Assumptions that were made while reading, as sentences for the end of a command's output.
+    notes: tuple[str, ...] = ()
+    # How it was trained, as its folder says: `start`, the path of the model that it started from;
+    # `settings` of the run, or of each task; `data`, the counts of the manifest.
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    heads_assumed: bool = False  # no file says the number of attention heads
 
     def part(self, prefix: str) -> dict[str, np.ndarray]:
         """Returns the tensors whose names begin with `prefix/`, by their full names."""
@@ -104,18 +106,22 @@ class Weights:
             f"{self.path}: {self.kind}, {size.num_hidden_layers} layers of {size.hidden_size}, "
             f"{size.vocab_size:,} tokens" + (f", step {self.step:,}" if self.step else ""),
             f"parameters: {', '.join(counts)}",
-            *self.notes,
         ]
         if self.own:
             parts = sorted({name.partition("/")[0] for name in self.own})
             found.append(f"not exported, since no other format has them: {', '.join(parts)}")
+        filler = size.vocab_size - self.vocabulary.size if self.vocabulary else 0
+        if filler:
+            found.append(f"word embeddings: the last {filler} rows are padding without a token")
         if self.unused:
             found.append(f"skipped tensors without a counterpart here: {_few(self.unused)}")
         return found
 
 
-def check(weights: Weights) -> Weights:
+def check(weights: Weights, naming: Naming | None = None, *, names: Iterable[str] = ()) -> Weights:
     """Returns the model after checking that it is complete and that its vocabulary fits.
+
+    `naming` and `names` are those of its file, for messages.
 
     Raises:
       UserError: a tensor is missing or has another shape; the message names it.
@@ -131,63 +137,35 @@ def check(weights: Weights) -> Weights:
     missing = [name for name in expected if name not in found]
     wrong = [name for name in expected if found.get(name, expected[name]) != expected[name]]
     extra = [name for name in found if name not in expected and not name.startswith("heads/")]
-    tokens = size.vocab_size if weights.vocabulary is None else weights.vocabulary.size
-    problem = ""
+    problem = _vocabulary_problem(weights)
     if missing:
         problem = f"{len(missing)} of {len(expected)} tensors are missing: {_few(missing)}"
+        if naming is not None:
+            problem += f"; their names in the file: {_few(map(naming.theirs, missing))}"
+        if names:
+            problem += f". It has {_few(sorted(names))}"
     elif wrong:
         shapes = list(found[wrong[0]]), list(expected[wrong[0]])
         problem = f"{wrong[0]} has shape {shapes[0]}; by the model's size it is {shapes[1]}"
     elif extra:
         problem = f"more tensors than the model's size has: {_few(extra)}"
-    elif not 0 <= size.vocab_size - tokens <= _MAX_FILLER:
-        problem = (
-            f"the vocabulary has {tokens:,} tokens but encoder/embeddings/word_embeddings has "
-            f"{size.vocab_size:,} rows. Replace it with this model's vocabulary"
-        )
     if problem:
         raise UserError(f"{weights.path}: {problem}")
     return weights
+
+
+def _vocabulary_problem(weights: Weights) -> str:
+    rows = weights.model.vocab_size
+    tokens = rows if weights.vocabulary is None else weights.vocabulary.size
+    if 0 <= rows - tokens <= MAX_FILLER:
+        return ""
+    return (
+        f"the vocabulary has {tokens:,} tokens but encoder/embeddings/word_embeddings has "
+        f"{rows:,} rows. Replace it with this model's vocabulary"
+    )
 
 
 def _few(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more
-
-
-def model_config(settings: Mapping[str, Any], *, where: str) -> ModelConfig:
-    """Returns the size of a network from another tool's settings; unknown keys are ignored.
-
-    Raises:
-      UserError: a setting is missing or not valid; the message begins with `where`.
-    """
-    act = settings.get("hidden_act", "gelu")
-    if act != "gelu":
-        raise UserError(f'{where}: hidden_act is "{act}"; allowed: gelu')
-    names = (field.name for field in dataclasses.fields(ModelConfig))
-    values = {name: settings[name] for name in names if name in settings}
-    return build_settings(ModelConfig, values, where=where)
-
-
-def infer_sizes(tensors: Mapping[str, np.ndarray], part: str, *, where: str) -> dict[str, int]:
-    """Returns the settings of `ModelConfig` that shapes show: all but the number of heads.
-
-    The tensors have our names, `part` is `encoder` or `generator`, `where` names the file.
-    """
-    own = f"{part}/embeddings/word_embeddings" in tensors
-    shown = {
-        w.ours: w.shape for w in NETWORK if w.ours.endswith(("_embeddings", "intermediate/kernel"))
-    }
-    numbers = [int(name.split("/")[2]) for name in tensors if name.startswith(f"{part}/layers/")]
-    sizes = {"num_hidden_layers": max(numbers, default=0) + 1}
-    for weight, letters in shown.items():
-        network = "encoder" if weight.startswith("embeddings/") and not own else part
-        name = f"{network}/{weight}".replace("{layer}", "0")
-        if name not in tensors:
-            raise UserError(f"{where} is not an ELECTRA or BERT model: {name} is missing")
-        shape = tensors[name].shape
-        if len(shape) != 2:
-            raise UserError(f"{where}: {name} has shape {list(shape)}; two dimensions are needed")
-        sizes |= {LETTERS[x]: n for x, n in zip(letters, shape, strict=True)}
-    return sizes

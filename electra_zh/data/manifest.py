@@ -112,6 +112,17 @@ class Manifest:
         """Positions per example."""
         return int(self.settings["max_seq_length"])
 
+    def counts(self) -> dict[str, Any]:
+        """Returns the size of the data, for the record of a run."""
+        return {
+            "files": ", ".join(self.corpus.names[:8]),
+            "documents": self.documents,
+            "tokens": self.tokens_kept,
+            "examples": self.examples,
+            "max_seq_length": self.max_seq_length,
+            "words": self.settings.get("words") or "none",
+        }
+
     def save(self, folder: str) -> None:
         """Writes `manifest.json`, which marks the folder as finished."""
         values = dataclasses.asdict(self)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from electra_zh import files
 from electra_zh.data.manifest import Manifest, find_shards, load_manifest
@@ -26,6 +28,8 @@ class DataSource:
     vocabulary: Vocabulary
     tokenizer: TokenizerSettings
     fingerprint: str  # SHA-256 that changes with the shards.
+    # Counts of the manifest, for people; empty without one.
+    counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def check_fits(self, vocabulary: Vocabulary, tokenizer: TokenizerSettings) -> None:
         """Raises a UserError unless the data was made with this vocabulary and tokenizer."""
@@ -82,7 +86,8 @@ def _of_manifest(folder: str, manifest: Manifest, vocab: str | None) -> DataSour
     names = [field.name for field in dataclasses.fields(TokenizerSettings)]
     settings = {name: manifest.settings[name] for name in names if name in manifest.settings}
     tokenizer = build_settings(TokenizerSettings, settings, where=folder)
-    return DataSource(folder, vocabulary, tokenizer, _digest([s.sha256 for s in manifest.shards]))
+    fingerprint = _digest([s.sha256 for s in manifest.shards])
+    return DataSource(folder, vocabulary, tokenizer, fingerprint, manifest.counts())
 
 
 def _digest(value: object) -> str:

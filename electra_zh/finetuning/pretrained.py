@@ -11,6 +11,7 @@ from absl import logging
 
 from electra_zh.convert import model_folder
 from electra_zh.convert.source import open_source
+from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Encoder
@@ -34,6 +35,7 @@ class Pretrained:
       checkpoint: name of the checkpoint that holds them; "" for random weights.
       trained_length: number of positions that were trained; 0 if unknown.
       attention_start: kind of initial attention of random weights.
+      notes: assumptions about it, for the end of the output.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Pretrained:
     checkpoint: str = ""
     trained_length: int = dataclasses.field(default=0, compare=False)
     attention_start: str = "normal"
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of its vocabulary and settings."""
@@ -88,6 +91,7 @@ def load_pretrained(
     checkpoint: int | None = None,
     from_scratch: bool = False,
     attention_start: str | None = None,
+    hints: SourceSettings = SourceSettings(),
 ) -> Pretrained:
     """Reads the encoder of a run, of a fine-tuned model or of a model of another tool.
 
@@ -96,17 +100,19 @@ def load_pretrained(
       checkpoint: step of a run's checkpoint; None for the latest.
       from_scratch: random weights instead: the same network without pretraining, to compare with.
       attention_start: initial attention of random weights; None for that of the run.
+      hints: facts that the files of another tool may not say.
 
     Raises:
       UserError: there is no model, or no such checkpoint.
     """
     try:
-        weights = open_source(path, checkpoint=checkpoint, settings_only=from_scratch)
+        weights = open_source(path, checkpoint=checkpoint, settings_only=from_scratch, hints=hints)
     except UserError as error:
         raise UserError(f"--model: {error}") from None
     if weights.vocabulary is None:
         raise UserError(
-            f"--model {path} has no vocabulary: put its vocab.txt or spm.model into the folder"
+            f"--model {path} has no vocabulary: put its vocab.txt or spm.model into the folder, or "
+            "give --vocab FILE"
         )
     encoder, source = weights.part("encoder"), weights.checkpoint
     if not model_folder.is_model_folder(weights.path):
@@ -126,4 +132,5 @@ def load_pretrained(
         checkpoint="" if from_scratch else source.rstrip("/").rpartition("/")[2],
         trained_length=weights.trained.length if weights.trained and not from_scratch else 0,
         attention_start=attention_start if from_scratch else "normal",
+        notes=weights.notes,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from electra_zh import files
+from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.tasks import TaskConfig
@@ -23,7 +24,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Request(Settings):
+class Request(SourceSettings):
     """Settings of `electra-zh finetune`.
 
     Attributes:

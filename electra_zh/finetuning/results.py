@@ -115,6 +115,7 @@ def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
         "model": pretrained.path,
         "size": size_name(pretrained.model),
         "from_scratch": not pretrained.checkpoint,
+        "notes": list(pretrained.notes),
         "tasks": found,
     }
     files.write_json(files.join(output, RESULTS), result)
@@ -193,6 +194,7 @@ def report(output: str) -> list[str]:
             for name, each in summary["tasks"].items()
             for line in each.get("warnings", [])
         ),
+        *(f"note: {note}" for note in summary.get("notes", ())),
         f"Everything is in {output}/, summary in {RESULTS}",
     ]
 

@@ -79,7 +79,7 @@ class Prepared(NamedTuple):
                 lines += [f"  {task.name} {split}: {path}" for split, path in paths.items()]
                 data = self.data.get(each.name, {}).get(task.name)
                 lines += [f"  {task.name}: {line}" for line in data.lines()] if data else []
-        return lines
+        return lines + [f"note: {note}" for note in self.pretrained.notes]
 
 
 def prepare(request: Request) -> Prepared:
@@ -97,6 +97,7 @@ def prepare(request: Request) -> Prepared:
         checkpoint=request.checkpoint,
         from_scratch=request.from_scratch,
         attention_start=request.attention_start,
+        hints=request.source_settings(),
     )
     plans = plan(request)
     results.check_folder(request.output)
@@ -200,6 +201,7 @@ def _identity(request: Request, each: ModelPlan, pretrained: Pretrained) -> dict
             for task, place in each.found
         },
         "skip_bad": request.skip_bad,
+        **({} if request.lower_case is None else {"lower_case": request.lower_case}),
     }
 
 

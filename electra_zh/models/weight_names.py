@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from electra_zh.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Letter of a shape -> the setting of `ModelConfig` that it stands for.
 LETTERS = {

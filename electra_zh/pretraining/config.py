@@ -406,6 +406,8 @@ class Init:
     # number of positions that were trained
     positions: int = dataclasses.field(default=0, compare=False)
     sha256: str = dataclasses.field(default="", compare=False)  # SHA-256 of its weights
+    # assumptions about it, as sentences
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __str__(self) -> str:
         layers = ",".join(map(str, self.layers))

@@ -52,6 +52,7 @@ class Run:
     init: Init | None = None  # source of its first weights; None for random ones
     eval_data: str | None = None  # folder of its held-out data; None for none
     generator: Init | None = None  # source of a generator that is not trained; None without one
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # counts of its data
     phases: tuple[Phase, ...] = ()  # its phases in order; one without a name for a run without
 
     def __post_init__(self) -> None:
@@ -99,6 +100,7 @@ class Run:
             init=None if self.init is None else dataclasses.asdict(self.init),
             eval_data=self.eval_data,
             generator=None if self.generator is None else dataclasses.asdict(self.generator),
+            data=self.data,
             phases=run_phases.to_plain(self.phases) if self.phases[0].name else None,
         ).save(self.folder)
 
@@ -138,6 +140,7 @@ def load(folder: str, *, checkpoint: int | None = None) -> Run:
         generator=None
         if saved.generator is None
         else build_settings(Init, saved.generator, where=path),
+        data=saved.data or {},
         phases=run_phases.from_plain(saved.phases or (), where=path),
     )
     if saved.phases is None:
@@ -198,6 +201,7 @@ def create(
         data.tokenizer,
         data.fingerprint,
         init,
+        data=data.counts,
         phases=phases,
     )
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from electra_zh import files, locks, progress
+from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import order, pipeline, records
 from electra_zh.data.source import open_data_source
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
@@ -119,6 +120,7 @@ class PreparedRun(NamedTuple):
         ]
         if run.init is not None:
             lines.append(f"first weights: {run.init}")
+            lines += [f"note: {note}" for note in run.init.notes]
         if run.generator is not None:
             lines.append(f"generator: {run.generator.source}, {run.generator.kind}, not trained")
         if first.eval_shards is not None:
@@ -148,7 +150,7 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
         )
     else:
         if start is not None:
-            weights = warm_start.read(start)
+            weights = warm_start.read(start, num_heads=overrides.get(HEADS))
             start = warm_start.describe(start, weights)
         run = folder.create(
             output,
@@ -216,6 +218,8 @@ def pretrain(prepared: PreparedRun) -> None:
     if last_step < total:
         raise InterruptError(f"Saved at step {last_step} of {total}; {RESUME}")
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
+    for note in run.init.notes if run.init is not None else ():
+        logging.info("note on the first weights: %s", note)
 
 
 class _Training:

@@ -19,7 +19,7 @@ import numpy as np
 from absl import logging
 
 from electra_zh.convert import adapt, source
-from electra_zh.convert.forms import native
+from electra_zh.convert.source_settings import HEADS, SourceSettings
 from electra_zh.convert.weights import Weights
 from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError
@@ -35,6 +35,7 @@ from electra_zh.pretraining.sources import generator, heads, report
 from electra_zh.pretraining.sources.digest import digest
 from electra_zh.pretraining.sources.generator import ForeignGenerator
 from electra_zh.pretraining.state import TrainState, variables_by_name
+from electra_zh.settings import build_settings
 from electra_zh.training import checkpoints
 from electra_zh.training.optimizers import optimizer_class
 
@@ -65,14 +66,17 @@ class FirstWeights(NamedTuple):
             variables[name].assign(value)
 
 
-def read(init: Init) -> Weights:
+def read(init: Init, *, num_heads: int | str | None = None) -> Weights:
     """Reads the model that a run starts from, and takes the chosen layers of it.
+
+    `num_heads` is the number of attention heads, for a source that does not say it.
 
     Raises:
       UserError: it cannot be read, has no vocabulary, or is not what the run was started with.
     """
     try:
-        weights = source.open_source(init.source)
+        hints = build_settings(SourceSettings, {HEADS: num_heads}, where="")
+        weights = source.open_source(init.source, hints=hints)
         if weights.vocabulary is None:
             raise UserError(
                 f"{init.source} has no vocabulary: put its vocab.txt or spm.model next to it"
@@ -100,6 +104,7 @@ def describe(init: Init, weights: Weights) -> Init:
         step=weights.step,
         positions=positions,
         sha256=digest(weights),
+        notes=weights.notes,
     )
 
 
@@ -148,7 +153,8 @@ def beginning(
     elif run.generator is not None and foreign is None:
         foreign = generator.read(run.generator, run.vocabulary)
     if run.init is not None:
-        return first_weights(weights or read(run.init), run, foreign)
+        known = run.config.model.num_attention_heads
+        return first_weights(weights or read(run.init, num_heads=known), run, foreign)
     return None if foreign is None else FirstWeights(foreign.tensors, (foreign.line,), {})
 
 
@@ -201,7 +207,7 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
     They are taken as those of another model are. The optimizer's slots are taken with them, where
     the shape of the variable is the same.
     """
-    weights = native.read(run.folder, step)
+    weights = source.open_source(run.folder, checkpoint=step)
     before = run_phases.at_step(run.phases, step).config
     foreign = None
     if phase.config.foreign_generator is not None and before.foreign_generator is None:
@@ -262,13 +268,19 @@ def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
         if old is None or new is None or old[skipped:] != new[skipped:]:
             raise UserError(
                 f"{name} is {_shape(old)} in {weights.path} and {_shape(new)} in this run: "
-                f"{_size_advice(weights.model, config.model)}"
+                f"{_size_advice(weights, config.model)}"
             )
     heads = weights.model.num_attention_heads, config.model.num_attention_heads
+    if heads[0] != heads[1] and weights.heads_assumed:
+        raise UserError(
+            f"{weights.path}: no file says the number of attention heads; assumed are {heads[0]} "
+            f"(width / 64), and this run has {heads[1]}. Give model.num_attention_heads=N, the "
+            "number that the model was trained with"
+        )
     if heads[0] != heads[1]:
         raise UserError(
             f"{weights.path} has {heads[0]} attention heads and this run {heads[1]}, which the "
-            f"shapes of tensors do not show: {_size_advice(weights.model, config.model)}"
+            f"shapes of tensors do not show: {_size_advice(weights, config.model)}"
         )
 
 
@@ -282,8 +294,10 @@ def _shape(shape: Shape | None) -> str:
     return "missing" if shape is None else str(list(shape))
 
 
-def _size_advice(old: ModelConfig, new: ModelConfig) -> str:
-    different = [name for name in _SIZES if getattr(old, name) != getattr(new, name)]
+def _size_advice(weights: Weights, new: ModelConfig) -> str:
+    old = weights.model
+    known = [name for name in _SIZES if name != HEADS or not weights.heads_assumed]
+    different = [name for name in known if getattr(old, name) != getattr(new, name)]
     settings = " ".join(f"{name}={getattr(old, name)}" for name in different)
     deeper = old.num_hidden_layers > new.num_hidden_layers
     layers = f"; --init-layers first:{new.num_hidden_layers} takes that many" if deeper else ""

@@ -188,14 +188,14 @@ class CommandLine:
         help_text = _escaped(help_line(setting, is_required=is_required))
         options: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "action": _Give}
         self._flags += on
-        if setting.type is not bool:
+        if without_none(setting.type) is not bool:
             options |= {"nargs": "+" if setting.is_list else None, "metavar": placeholder(setting)}
             parser.add_argument(*on, help=help_text, **options)
             return
         off = [f"--no-{on[0][2:]}", *setting.declaration.off_flags]
         self._flags += off
         options |= {"nargs": 0, "const": off}
-        if setting.default:
+        if setting.default or setting.default is None:
             parser.add_argument(*on, *off, help=help_text, **options)
         else:
             parser.add_argument(*on, help=help_text, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import string
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -125,6 +126,19 @@ class Vocabulary:
             # Google's Chinese vocabulary has "##" ideographs too, which no text gives.
             return [body]
         return [body, f"##{body}"] if begins else [f"##{body}", body]
+
+    @functools.cached_property
+    def is_cased(self) -> bool | None:
+        """True if capitals have tokens; None for a vocabulary without Latin letters.
+
+        A capital without a token makes its word [UNK]. Half as many letters as small ones suffice:
+        those of a small corpus.
+        """
+        capitals, small = (
+            sum(each in self.ids or f"##{each}" in self.ids for each in letters)
+            for letters in (string.ascii_uppercase, string.ascii_lowercase)
+        )
+        return 2 * capitals >= small if capitals + small else None
 
     @property
     def size(self) -> int:

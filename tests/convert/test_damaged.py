@@ -86,6 +86,8 @@ def test_shards(folder: Path) -> None:
     index.write_text(json.dumps({"weight_map": places}), encoding="utf-8")
     found = open_source(str(folder))
     assert found.has("rtd_head")
+    for name in ("model.safetensors.index.json", "config.json"):
+        assert open_source(str(folder / name)).tensors.keys() == found.tensors.keys()
     (folder / "b.safetensors").unlink()
     with pytest.raises(UserError, match=r"No such file: .*b\.safetensors"):
         open_source(str(folder))

@@ -115,6 +115,14 @@ def test_commands_find_the_kind_that_they_need(place: Path) -> None:
             models.load(str(place / path))
 
 
+def test_a_file_that_is_not_of_a_model(place: Path) -> None:
+    """No model is searched next to it."""
+    notes = place / "results" / "notes.txt"
+    notes.write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"No model found in .*notes\.txt"):
+        find_model(str(notes))
+
+
 def test_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"If .* is a model of the Hugging Face hub, download"):

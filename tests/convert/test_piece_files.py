@@ -57,7 +57,8 @@ def test_the_settings_are_the_model_s(tmp_path: Path) -> None:
     cased = make_pieces(tokenizer=TokenizerSettings(False, False))
     tokenizer_files.write(str(tmp_path), cased, cased.settings, max_length=64)
     assert tokenizer_files.read_vocabulary(str(tmp_path)) == cased
-    assert tokenizer_files.read_settings(str(tmp_path), cased) == cased.settings
+    found = tokenizer_files.read_tokenizer([str(tmp_path)], rows=cased.size)
+    assert (found.settings, found.notes) == (cased.settings, ())
 
 
 @pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"])

@@ -12,12 +12,15 @@ import tensorflow as tf
 from electra_zh.convert import tensor_files, tokenizer_files
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
+from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
 from electra_zh.training import tensor_file
 from support.converting import make_run, make_start
+
+HEADS = SourceSettings(num_attention_heads=2)
 
 
 def _save(prefix: Path, variables: Mapping[str, object]) -> None:
@@ -54,7 +57,7 @@ def test_slots_of_the_optimizer_are_skipped(tmp_path: Path) -> None:
     variables = _google(run.folder)
     slots = {f"{name}/{end}": v for name, v in variables.items() for end in ("adam_m", "adam_v")}
     _save(tmp_path / "model.ckpt-60", {**variables, **slots, "global_step": np.int64(60)})
-    found = open_source(str(tmp_path / "model.ckpt-60"))
+    found = open_source(str(tmp_path / "model.ckpt-60"), hints=HEADS)
     assert (len(found.tensors), found.step, found.unused) == (len(variables), 60, ())
 
 
@@ -62,7 +65,7 @@ def test_a_discriminator_without_generator_and_step(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     variables = {n: v for n, v in _google(run.folder).items() if not n.startswith("generator")}
     _save(tmp_path / "electra_small", variables)
-    found = open_source(str(tmp_path))
+    found = open_source(str(tmp_path), hints=HEADS)
     assert (found.generator, found.step) == (None, None)
     assert found.has("rtd_head")
     assert not found.has("masked_lm_head")
@@ -74,7 +77,7 @@ def test_a_generator_with_a_missing_tensor(tmp_path: Path) -> None:
     del variables["generator/encoder/layer_0/output/dense/bias"]
     _save(tmp_path / "model", variables)
     with pytest.raises(UserError, match=r"1 of \d+ tensors are missing: generator/layers/0/output"):
-        open_source(str(tmp_path))
+        open_source(str(tmp_path), hints=HEADS)
 
 
 def test_bert_of_google(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,19 @@ import numpy as np
 from electra_zh import files
 from electra_zh.convert import tensor_files
 from electra_zh.convert.forms import FormReader
-from electra_zh.convert.tokenizer_files import read_vocabulary
-from electra_zh.convert.weights import Weights, check, infer_sizes, model_config
+from electra_zh.convert.source_settings import (
+    SourceSettings,
+    encoder_size,
+    infer_sizes,
+    official_generator,
+)
+from electra_zh.convert.tokenizer_files import read_tokenizer
+from electra_zh.convert.weights import Weights, check
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
-from electra_zh.models.config import ModelConfig
-from electra_zh.text.settings import TokenizerSettings
 
 _INDEX = ".index"
-_BERT_SETTINGS = "bert_config.json"
-# Part -> optional files of settings next to a checkpoint. The first that exists is read; the first
-# of all is written.
-_SETTINGS = {
-    "encoder": ("discriminator.json", "electra_config.json", _BERT_SETTINGS),
-    "generator": ("generator.json",),
-}
+_ANCHOR = "/embeddings/word_embeddings"
 
 
 def _checkpoints(path: str) -> list[str]:
@@ -41,63 +39,70 @@ def _latest(path: str) -> str:
     found = _checkpoints(path)
     if len(found) == 1:
         return found[0]
-    import tensorflow as tf
+    listing = files.join(path, "checkpoint")
+    if files.exists(listing):
+        # The path in it may be one of another machine.
+        named = re.search(r'^model_checkpoint_path: "(.+)"', files.read_text(listing), re.M)
+        prefix = files.join(path, named[1].rpartition("/")[2]) if named else ""
+        if prefix in found:
+            return prefix
+    shown = ", ".join(found[:4])
+    raise UserError(f"{path} holds several checkpoints; give one of: {shown}")
 
-    latest = tf.train.latest_checkpoint(path)
-    if latest is None:
-        shown = ", ".join(found[:4])
-        raise UserError(f"{path} holds several checkpoints; give one of: {shown}")
-    return str(latest)
 
-
-def read(path: str) -> Weights:
+def read(path: str, hints: SourceSettings = SourceSettings()) -> Weights:
     """Reads a TF1 checkpoint, with vocabulary and settings from the files next to it."""
     prefix = _latest(path)
     found = tensor_files.read_tf1(prefix)
     global_step = found.pop("global_step", None)
-    is_electra = any(name.startswith("electra/") for name in found)
-    if not is_electra and not any(name.startswith("bert/") for name in found):
-        shown = ", ".join(sorted(found)[:3])
-        raise UserError(f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {shown}")
+    found, is_electra = _with_official_names(found, prefix)
     naming = weight_names.GOOGLE_ELECTRA if is_electra else weight_names.GOOGLE_BERT
     tensors, unused = naming.from_file(dict(sorted(found.items())))
-    notes: list[str] = []
-    has_generator = any(name.startswith("generator/layers/") for name in tensors)
-    vocabulary = read_vocabulary(prefix.rpartition("/")[0] or ".")
-    own = None if vocabulary is None else vocabulary.settings
+    folder = prefix.rpartition("/")[0] or "."
+    # Zips have the settings and the vocabulary next to the checkpoint, or one folder above.
+    folders = [folder, folder.rpartition("/")[0] or files.join(folder, "..")]
+    shown = infer_sizes(tensors, "encoder", where=prefix)
+    size = encoder_size(shown, folders, hints, where=prefix)
+    generator = None
+    if any(name.startswith("generator/layers/") for name in tensors):
+        shown = infer_sizes(tensors, "generator", where=prefix)
+        generator = official_generator(shown, folder, where=prefix)
+    vocabulary, tokenizer, notes = read_tokenizer(folders, hints, rows=size.model.vocab_size)
     return check(
         Weights(
             path=prefix,
             kind=f"{'ELECTRA' if is_electra else 'BERT'} of Google's code (TF1)",
-            model=_size(prefix, "encoder", tensors, notes),
+            model=size.model,
             tensors=tensors,
-            generator=_size(prefix, "generator", tensors, notes) if has_generator else None,
+            generator=generator and generator.model,
             vocabulary=vocabulary,
-            tokenizer=own or TokenizerSettings(),
+            tokenizer=tokenizer,
             checkpoint=prefix,
             step=None if global_step is None else int(global_step),
             unused=tuple(unused),
-            notes=tuple(notes),
-        )
+            notes=(*size.notes, *(generator.notes if generator else ()), *notes),
+            heads_assumed=size.is_assumed,
+        ),
+        naming,
     )
 
 
-def _size(
-    prefix: str, part: str, tensors: Mapping[str, np.ndarray], notes: list[str]
-) -> ModelConfig:
-    """Returns a network's size: from the settings next to the checkpoint, then from the shapes."""
-    values: dict[str, Any] = infer_sizes(tensors, part, where=prefix)
-    paths = [files.join(prefix.rpartition("/")[0] or ".", name) for name in _SETTINGS[part]]
-    path = next(filter(files.exists, paths), None)
-    values |= tensor_files.read_settings(path) if path else {}
-    if "num_attention_heads" not in values:
-        # The default of both codes is a width of 64 per head; shapes do not show it.
-        values["num_attention_heads"] = max(1, values["hidden_size"] // 64)
-        notes.append(
-            f"assumed {values['num_attention_heads']} attention heads of the {part} (width / 64). "
-            f"To set another number, put {' or '.join(_SETTINGS[part])} next to the checkpoint"
-        )
-    return model_config(values, where=path or prefix)
+def _with_official_names(
+    found: dict[str, np.ndarray], prefix: str
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Returns the variables without a scope around the official names, and whether of ELECTRA."""
+    for name in found:
+        scope, slash, network = name.removesuffix(_ANCHOR).rpartition("/")
+        if name.endswith(_ANCHOR) and network in ("electra", "bert"):
+            scope += slash
+            return {each.removeprefix(scope): v for each, v in found.items()}, network == "electra"
+    if any(name.startswith(("electra/", "bert/")) for name in found):
+        return found, any(name.startswith("electra/") for name in found)
+    shown = ", ".join(sorted(found)[:3])
+    raise UserError(
+        f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {shown}, ...; needed are names "
+        "such as electra/embeddings/word_embeddings or bert/embeddings/word_embeddings"
+    )
 
 
 def write(weights: Weights, output: str) -> list[str]:
@@ -123,6 +128,9 @@ def write(weights: Weights, output: str) -> list[str]:
         )
         if weights.vocabulary is not None:
             weights.vocabulary.save(files.join(folder, weights.vocabulary.file_name))
+        case = {"do_lower_case": weights.tokenizer.lower_case}
+        case["strip_accents"] = weights.tokenizer.strip_accents
+        files.write_json(files.join(folder, "tokenizer_config.json"), case)
         for file, values in _written_settings(weights).items():
             files.write_json(files.join(folder, file), values)
     owner = "BERT" if weights.is_bert else "the reference"
@@ -134,10 +142,10 @@ def _written_settings(weights: Weights) -> dict[str, dict[str, Any]]:
     values = dataclasses.asdict(weights.model)
     if weights.is_bert:
         del values["embedding_size"]
-        return {_BERT_SETTINGS: {**values, "hidden_act": "gelu"}}
-    written = {_SETTINGS["encoder"][0]: values}
+        return {"bert_config.json": {**values, "hidden_act": "gelu"}}
+    written = {"discriminator.json": values}
     if weights.generator is not None:
-        written[_SETTINGS["generator"][0]] = dataclasses.asdict(weights.generator)
+        written["generator.json"] = dataclasses.asdict(weights.generator)
     return written
 
 

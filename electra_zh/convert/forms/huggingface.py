@@ -9,16 +9,26 @@ as BertForMaskedLM.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from electra_zh import files
-from electra_zh.convert import tensor_files, tokenizer_files
+from electra_zh.convert import model_card, tensor_files, tokenizer_files
 from electra_zh.convert.forms import FormReader
+from electra_zh.convert.model_card import Card
+from electra_zh.convert.source_settings import (
+    SourceSettings,
+    encoder_size,
+    infer_sizes,
+    read_files,
+    stated_size,
+)
 from electra_zh.convert.task_heads import TaskHead
-from electra_zh.convert.weights import Weights, check, model_config
+from electra_zh.convert.tokenizer_files import read_tokenizer
+from electra_zh.convert.weights import Weights, check
 from electra_zh.errors import UserError
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
@@ -27,6 +37,18 @@ from electra_zh.training import tensor_file
 
 _DISCRIMINATOR, _GENERATOR = _FOLDERS = ("discriminator", "generator")
 _TYPES = ("electra", "bert")
+_SETTINGS = ("config.json", "bert_config.json", "electra_config.json", "discriminator.json")
+_ANCHOR = "embeddings.word_embeddings.weight"
+# Parts of names that wrappers of torch add: DataParallel, compile, FSDP, checkpointing.
+_WRAPPERS = re.compile(
+    r"(^|\.)(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
+)
+_OF_ENCODER = ("embeddings.", "embeddings_project.", "encoder.", "pooler.")
+# Networks with the same layers that compute something else.
+_OTHER_NETWORKS = (
+    *("roberta", "xlm_roberta", "camembert", "albert", "ernie", "nezha", "roformer", "deberta"),
+    *("longformer", "rembert", "convbert", "mobilebert", "distilbert", "layoutlm"),
+)
 # Tensors that are another one under a second name.
 _TIED = {
     "generator_lm_head.weight": "electra.embeddings.word_embeddings.weight",
@@ -39,54 +61,83 @@ def _config(folder: str) -> str:
     return files.join(folder, "config.json")
 
 
-def _is_model(folder: str) -> bool:
-    if not files.is_dir(folder) or not files.exists(_config(folder)):
+def _is_model(path: str) -> bool:
+    if tensor_files.find_tensors(path):
+        return True
+    if not files.is_dir(path) or not files.exists(_config(path)):
         return False
-    settings = tensor_files.read_settings(_config(folder))
-    return "model_type" in settings or tensor_files.has_tensors(folder)
+    # Settings without tensors: a folder of TF1, or one whose tensors are missing.
+    is_tf1 = any(name.endswith(".index") for name in files.list_dir(path))
+    return "model_type" in tensor_files.read_settings(_config(path)) and not is_tf1
 
 
 def _networks(path: str) -> list[str]:
     """Returns the folders of the discriminator and generator in a folder."""
-    folders = (files.join(path, name) for name in _FOLDERS)
-    return [folder for folder in folders if files.exists(_config(folder))]
+    return [folder for folder in (files.join(path, name) for name in _FOLDERS) if _is_model(folder)]
 
 
-def read(path: str) -> Weights:
+def read(path: str, hints: SourceSettings = SourceSettings()) -> Weights:
     """Reads a model, or `discriminator/` and `generator/` of a folder as one model."""
     if _is_model(path):
-        return _read_model(path)
-    first, *others = map(_read_model, _networks(path))
-    return _pair(path, first, others[0]) if others else first
+        return _read_model(path, hints)
+    first, *others = _networks(path)
+    discriminator = _read_model(first, hints)
+    if not others:
+        return discriminator
+    case = SourceSettings(lower_case=hints.lower_case, vocab=hints.vocab)
+    return _pair(path, discriminator, _read_model(others[0], case))
 
 
-def _read_model(folder: str) -> Weights:
-    where = _config(folder)
-    settings = tensor_files.read_settings(where)
-    base = str(settings.get("model_type"))
+def _read_model(path: str, hints: SourceSettings) -> Weights:
+    folder = path if files.is_dir(path) else path.rpartition("/")[0] or "."
+    stated = next((each for each in read_files(folder) if _is_usual(each.path)), None)
+    settings = stated.values if stated else {}
+    _check_network(settings, where=stated.path if stated else folder)
+    path = tensor_files.find_tensors(path)
+    if not path:
+        shown = ", ".join(files.list_dir(folder)[:8])
+        raise UserError(
+            f"{folder} has neither {tensor_files.SAFETENSORS} nor pytorch_model.bin, but {shown}"
+        )
+    found = tensor_files.read_tensors(path)
+    named, base, notes = _with_current_names(found, settings, where=path)
+    tensors, unused = _with_our_names(named, base)
+    shown_sizes = infer_sizes(tensors, "encoder", where=path)
+    if stated:
+        size = stated_size(stated, shown_sizes, hints, where=path)
+    else:
+        size = encoder_size(shown_sizes, [folder], hints, where=path)
+    vocabulary, tokenizer, more = read_tokenizer([folder], hints, rows=size.model.vocab_size)
+    return check(
+        Weights(
+            path=path,
+            kind=f"{'ELECTRA' if base == 'electra' else 'BERT'} of Hugging Face",
+            model=size.model,
+            tensors=tensors,
+            vocabulary=vocabulary,
+            tokenizer=tokenizer,
+            checkpoint=path,
+            unused=tuple(unused),
+            notes=(*notes, *size.notes, *more),
+            heads_assumed=size.is_assumed,
+        ),
+        _naming(named, base),
+        names=found,
+    )
+
+
+def _is_usual(path: str) -> bool:
+    return path.rpartition("/")[2] in _SETTINGS
+
+
+def _check_network(settings: Mapping[str, Any], *, where: str) -> None:
+    """Refuses settings of other networks than ELECTRA and BERT."""
+    base = settings.get("model_type", _TYPES[0])
     if base not in _TYPES:
         raise UserError(f'{where}: model_type is "{base}"; allowed: {", ".join(_TYPES)}')
     positions = settings.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         raise UserError(f'{where}: position_embedding_type is "{positions}"; allowed: absolute')
-    if base == "bert":
-        settings["embedding_size"] = settings.get("hidden_size")
-    size = model_config(settings, where=where)
-    path, found = tensor_files.read_folder(folder)
-    tensors, unused = _with_our_names(_with_current_names(found, base), base)
-    vocabulary = tokenizer_files.read_vocabulary(folder)
-    return check(
-        Weights(
-            path=path,
-            kind=f"{'ELECTRA' if base == 'electra' else 'BERT'} of Hugging Face",
-            model=size,
-            tensors=tensors,
-            vocabulary=vocabulary,
-            tokenizer=tokenizer_files.read_settings(folder, vocabulary),
-            checkpoint=path,
-            unused=tuple(unused),
-        )
-    )
 
 
 def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
@@ -113,32 +164,77 @@ def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
     )
 
 
-def _with_current_names(found: Mapping[str, np.ndarray], base: str) -> dict[str, np.ndarray]:
-    """Returns the tensors under the names of today's transformers.
+def _with_current_names(
+    found: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, where: str
+) -> tuple[dict[str, np.ndarray], str, list[str]]:
+    """Returns the tensors under the names of today's transformers, the network, and notes.
 
-    Old files name the layer norms' weights gamma and beta; files of an encoder alone omit the
-    prefix.
+    Old files name the layer norms' weights gamma and beta. Files of an encoder alone omit the
+    network's prefix; wrappers and classes of other tools put one before all names.
     """
-    bare = not any(name.startswith(f"{base}.") for name in found)
+    plain = {_WRAPPERS.sub(r"\1", name): value for name, value in found.items()}
+    prefix = _prefix_of_network(plain, where=where)
+    outer, _, network = f".{prefix.rstrip('.')}".rpartition(".")
+    outer = f"{outer}.".lstrip(".")
+    notes = []
+    base = network
+    if network not in _TYPES:
+        outer = prefix
+        base = str(settings.get("model_type") or _network_of(plain, settings))
+    if "model_type" not in settings:
+        notes.append(f"read as {base.upper()} by the names of its tensors: no model_type is given")
     renamed = {}
-    for name, value in found.items():
+    for name, value in plain.items():
         if name.endswith("position_ids"):
             continue
-        if bare and name.startswith(("embeddings.", "embeddings_project.", "encoder.", "pooler.")):
-            name = f"{base}.{name}"
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and (network in _TYPES or rest.startswith(_OF_ENCODER)):
+            name = f"{base}.{rest}"
+        name = name.removeprefix(outer).replace("LayerNorm.gamma", "LayerNorm.weight")
         renamed[name.replace("LayerNorm.beta", "LayerNorm.bias")] = value
-    return renamed
+    return renamed, base, notes
+
+
+def _prefix_of_network(names: Iterable[str], *, where: str) -> str:
+    """Returns the names' part before `embeddings.`, such as `model.electra.`."""
+    found = [name.removesuffix(_ANCHOR) for name in names if f".{name}".endswith(f".{_ANCHOR}")]
+    # Both networks in one file: the discriminator is the encoder.
+    chosen = [prefix for prefix in found if "generator" not in prefix] or found
+    if len(chosen) == 1:
+        network = chosen[0].rstrip(".").rpartition(".")[2]
+        if network in _OTHER_NETWORKS:
+            raise UserError(f"{where}: tensors are named {network}...; allowed: electra, bert")
+        return chosen[0]
+    shown = ", ".join(sorted(chosen or names)[:4])
+    if chosen:
+        raise UserError(f"{where} holds several networks, with the prefixes {shown}")
+    raise UserError(
+        f"{where} holds {shown}, ...; needed are the names of transformers, such as "
+        f"electra.{_ANCHOR} or bert.{_ANCHOR}"
+    )
+
+
+def _network_of(names: Iterable[str], settings: Mapping[str, Any]) -> str:
+    """Returns the network of tensors whose names omit it, by those of its heads and settings."""
+    of_electra = ("embeddings_project.", "discriminator_predictions.", "generator_")
+    is_electra = "embedding_size" in settings or any(
+        part in name for name in names for part in of_electra
+    )
+    return "electra" if is_electra else "bert"
+
+
+def _naming(found: Mapping[str, np.ndarray], base: str) -> Naming:
+    if base == "bert":
+        return weight_names.BERT
+    is_generator = any(name.startswith("generator_predictions.") for name in found)
+    return weight_names.MASKED_LM_ELECTRA if is_generator else weight_names.DISCRIMINATOR
 
 
 def _with_our_names(
     found: dict[str, np.ndarray], base: str
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Returns the tensors under our names, and the names of the others."""
-    naming = weight_names.BERT
-    if base == "electra":
-        is_generator = any(name.startswith("generator_predictions.") for name in found)
-        naming = weight_names.MASKED_LM_ELECTRA if is_generator else weight_names.DISCRIMINATOR
+    naming = _naming(found, base)
     untied = _remove_tied(found)
     tensors, unused = naming.from_file(found)
     if untied:
@@ -167,17 +263,20 @@ class _Model(NamedTuple):
     size: ModelConfig
     tensors: Mapping[str, np.ndarray]  # under our names
     naming: Naming
-    labels: Mapping[str, Any] = {}
+    task: TaskHead | None = None
 
 
-def write(weights: Weights, output: str) -> list[str]:
-    """Writes the folders of a model; all or nothing.
+def write(weights: Weights, output: str, *, onnx: bool = False) -> list[str]:
+    """Writes the folders of a model; all or nothing. `onnx`: the weights will be an ONNX file.
 
     Raises:
       UserError: the folder exists, the model has no vocabulary, or a head has no counterpart.
     """
     if weights.vocabulary is None:
-        raise UserError(f"{weights.path} has no vocabulary. Put its vocab.txt or spm.model there")
+        raise UserError(
+            f"{weights.path} has no vocabulary. Put its vocab.txt or spm.model there, "
+            "or give --vocab FILE"
+        )
     for task in weights.tasks:
         found = [*(["the official one-layer head"] if task.reference else []), *task.variants]
         if found:
@@ -193,7 +292,9 @@ def write(weights: Weights, output: str) -> list[str]:
             tensors = model.naming.to_file(model.tensors)
             tensor_file.write(files.join(target, tensor_files.SAFETENSORS), tensors)
             files.write_json(_config(target), _settings(model))
-            length = model.size.max_position_embeddings
+            length = model_card.trained_length(weights, model.task)
+            card = Card(model.class_name, model.size, length, model.task, onnx)
+            model_card.write(target, weights, card)
             tokenizer_files.write(target, weights.vocabulary, weights.tokenizer, max_length=length)
             shown = files.join(output, model.folder) if model.folder else output
             lines.append(f"{shown}: {model.class_name}")
@@ -218,7 +319,7 @@ def _models(weights: Weights) -> list[_Model]:
         folder = task.name if len(weights.tasks) > 1 else ""
         tensors = encoder | weights.part(f"heads/{task.name}")
         name = task.form.class_name
-        found.append(_Model(folder, name, size, tensors, task.naming(), _labels(task)))
+        found.append(_Model(folder, name, size, tensors, task.naming(), task))
     if weights.has("rtd_head") or not (weights.tasks or weights.has("masked_lm_head")):
         name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
         tensors = encoder | weights.part("rtd_head")
@@ -265,7 +366,7 @@ def _settings(model: _Model) -> dict[str, Any]:
         "pad_token_id": 0,
         "tie_word_embeddings": True,
         "dtype": "float32",
-        **model.labels,
+        **(_labels(model.task) if model.task else {}),
     }
 
 

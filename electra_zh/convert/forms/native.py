@@ -46,6 +46,7 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     weights = dataclasses.replace(
         weights,
         trained=saved.trained,
+        record=saved.record(),
         tensors=tensors,
         own=own,
         tasks=tuple(read_head(task, tensors) for task in saved.tasks),

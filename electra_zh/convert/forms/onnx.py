@@ -35,7 +35,7 @@ def write(weights: Weights, output: str) -> list[str]:
         raise UserError(f"--to onnx needs {error.name}: pip install 'electra-zh[onnx]'") from None
     with files.new_folder(output) as folder, tempfile.TemporaryDirectory() as scratch:
         made = files.join(scratch, "models")
-        lines = huggingface.write(weights, made)
+        lines = huggingface.write(weights, made, onnx=True)
         for path in files.walk(made):
             source = path.rpartition("/")[0]
             target = folder + source[len(made) :]
