@@ -4,12 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
-.PHONY: help demo test coverage cluster interop check bench docs clean
+.PHONY: help demo test cluster interop check bench docs clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
-	@echo "make test    unit, golden and end-to-end tests"
-	@echo "make coverage the tests again, with the lines and branches that they reach"
+	@echo "make test    unit, golden and end-to-end tests, and their coverage of lines and branches"
 	@echo "make cluster a build on a cluster whose workers and driver are killed"
 	@echo "make interop conversions against transformers and torch"
 	@echo "make check   lint and types"
@@ -49,11 +48,7 @@ demo: $(or $(wildcard $(VENV)/installed),$(VENV)/installed-demo)
 	$(BIN)/electra-zh demo --output demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15
-
-# Apart from `make test`, which it slows down: on Python 3.11 every line is traced.
-coverage: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --cov
+	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15 --cov
 
 cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
