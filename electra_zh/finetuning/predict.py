@@ -124,8 +124,8 @@ class LineWriter:
 
 def _flat(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in line.items():
-        if key == "probabilities" and isinstance(value, Mapping):
-            yield from ((f"p({name})", each) for name, each in value.items())
+        if key == "probabilities" and not isinstance(value, list):
+            yield from ((f"p({name})", each) for name, each in (value or {}).items())
         else:
             yield key, value
 
