@@ -160,6 +160,11 @@ class PretrainConfig(Settings):
         "do not train the generator, which needs embeddings of its own; --generator implies it",
         group="generator",
     )
+    discriminator_frozen: bool = setting(
+        False,
+        "train the generator alone, without a pass of the discriminator, as a first phase",
+        group="generator",
+    )
     uniform_generator: bool = setting(
         False,
         "draw replacements uniformly from the vocabulary, without a network",
@@ -307,7 +312,10 @@ class PretrainConfig(Settings):
 
     def _check_embeddings(self) -> None:
         """Checks the sharing of embeddings and the training of the generator."""
-        for name in ("clm_weight", "gdes", "generator_frozen", "foreign_generator"):
+        for name in (
+            *("clm_weight", "gdes", "generator_frozen", "discriminator_frozen"),
+            "foreign_generator",
+        ):
             if getattr(self, name) and self.objective != "electra":
                 shown = "--generator" if name == "foreign_generator" else name
                 raise UserError(
@@ -321,6 +329,11 @@ class PretrainConfig(Settings):
             other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
             raise UserError(
                 f"gdes and a frozen generator need a generator network of its own; remove {other}"
+            )
+        if self.discriminator_frozen and (self.is_generator_frozen or not own_network):
+            raise UserError(
+                "discriminator_frozen trains a generator network of its own; remove "
+                "untied_generator=false, uniform_generator and the frozen generator"
             )
         if self.gdes and (self.untied_generator_embeddings or self.is_generator_frozen):
             raise UserError(
@@ -358,6 +371,14 @@ class PretrainConfig(Settings):
     def has_own_generator_embeddings(self) -> bool:
         """True if the generator has embeddings of its own."""
         return self.untied_generator_embeddings or self.gdes or self.foreign_generator is not None
+
+    def trains(self, name: str) -> bool:
+        """Returns whether the weight of a name is trained: all but those of a frozen network."""
+        generators = name.startswith(("generator/", "masked_lm_head/"))
+        if not self.discriminator_frozen:
+            return not (self.is_generator_frozen and generators)
+        shared = not self.has_own_generator_embeddings and name.startswith("encoder/embeddings/")
+        return generators or shared
 
     def generator_model(self) -> ModelConfig:
         """Returns the size of the generator network."""

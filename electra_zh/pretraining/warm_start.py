@@ -136,9 +136,7 @@ def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
 
 def trained_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the variables that the run trains."""
-    frozen = ("generator/", "masked_lm_head/") if config.is_generator_frozen else ()
-    shapes = variable_shapes(config).items()
-    return {name: shape for name, shape in shapes if not name.startswith(frozen)}
+    return {name: shape for name, shape in variable_shapes(config).items() if config.trains(name)}
 
 
 def beginning(
@@ -208,13 +206,19 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
     the shape of the variable is the same.
     """
     weights = source.open_source(run.folder, checkpoint=step)
+    weights = _with_trained_positions(weights, run, step)
     before = run_phases.at_step(run.phases, step).config
     foreign = None
     if phase.config.foreign_generator is not None and before.foreign_generator is None:
         assert run.generator is not None
         foreign = generator.read(run.generator, run.vocabulary)
     found = first_weights(weights, dataclasses.replace(run.in_phase(phase), init=None), foreign)
-    saved, tensors = checkpoints.read(weights.checkpoint).optimizer, found.tensors
+    saved, tensors = checkpoints.read(weights.checkpoint).optimizer, dict(found.tensors)
+    if before.is_generator_frozen and phase.config.is_generator_frozen:
+        # Its positions are those that it was trained with elsewhere.
+        tensors |= {
+            name: weights.tensors[name] for name in tensors if name.startswith("generator/")
+        }
     trained = trained_shapes(phase.config)
     slots = {
         slot: value
@@ -230,6 +234,14 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
         f"{fresh} start at zero",
     ]
     return FirstWeights(tensors, tuple(lines), slots)
+
+
+def _with_trained_positions(weights: Weights, run: Run, step: int) -> Weights:
+    """Returns a run's weights with the number of positions that it has trained up to a step."""
+    assert weights.trained is not None
+    lengths = [p.config.max_seq_length for p in run.phases if p.first_step < step]
+    trained = weights.trained._replace(length=max(weights.trained.length, *lengths))
+    return dataclasses.replace(weights, trained=trained)
 
 
 def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:

@@ -159,3 +159,27 @@ def test_the_mask_rate_moves_evenly_in_fixed_slots(masking: str) -> None:
 def test_settings_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         tiny(**changes)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared embeddings", "own embeddings"])
+def test_a_generator_learns_first_without_the_discriminator(own: bool) -> None:
+    config = tiny(discriminator_frozen=True, untied_generator_embeddings=own)
+    objective = build_objective(config, SPECIAL)
+    trained = {variable_name(each.name) for each in objective.trainable_variables}
+    assert trained == _moved(objective)
+    parts = {"/".join(name.split("/")[:2]) for name in trained if name.startswith("encoder")}
+    assert parts == (set() if own else {"encoder/embeddings"})
+    assert objective(make_batch(), step=3, training=True).disc is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uniform_generator": True},
+        {"untied_generator": False},
+        {"generator_frozen": True, "untied_generator_embeddings": True},
+    ],
+)
+def test_a_generator_that_cannot_learn_first_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="discriminator_frozen trains a generator network"):
+        tiny(discriminator_frozen=True, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -195,6 +196,17 @@ def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPat
     assert "the detection head starts fresh" in text
     assert "those of 4 start at zero" in text
     assert "suggested" not in text
+
+
+def test_positions_of_any_earlier_phase_are_kept(job: Path) -> None:
+    saved = folder.load(str(job / "run"))
+    masked, detection = saved.phases
+    name = "encoder/embeddings/position_embeddings"
+    before = checkpoints.read(str(job / "run" / "checkpoints" / "ckpt-3")).model[name]
+    longer_first = dataclasses.replace(saved, phases=(detection._replace(first_step=0), masked))
+    for of_phases, changed in ((saved, [LENGTH // 2]), (longer_first, [])):
+        found = run.warm_start.carried_weights(of_phases, detection, 3).tensors[name]
+        assert np.flatnonzero((found != before).any(1)).tolist()[:1] == changed
 
 
 def test_a_checkpoint_has_the_settings_of_its_phase(job: Path) -> None:

@@ -30,6 +30,7 @@ KINDS: list[dict[str, Any]] = [
     {"objective": "masked_lm"},
     {"untied_generator_embeddings": True},
     {"optimizer": "lamb"},
+    {"discriminator_frozen": True},
     *FURTHER_KINDS.values(),
 ]
 

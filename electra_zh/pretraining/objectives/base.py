@@ -17,7 +17,7 @@ from electra_zh.models.encoder import Embeddings, Encoder
 from electra_zh.models.heads import DotHead, MaskedLmHead, RtdHead, Temperature
 from electra_zh.models.random import RandomKey
 from electra_zh.models.start import start_locally
-from electra_zh.models.weight_names import delta_name, part_shapes
+from electra_zh.models.weight_names import delta_name, part_shapes, variable_name
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import (
     MaskedBatch,
@@ -147,9 +147,8 @@ class Objective(tf.Module):
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The weights that are trained: all but those of a frozen generator."""
-        frozen = self.config.is_generator_frozen
-        return tuple(v for v in self.variables if not (frozen and self.is_generators(v)))
+        """The weights that are trained: all but those of a frozen network."""
+        return tuple(v for v in self.variables if self.config.trains(variable_name(v.name)))
 
     def start_locally(self) -> None:
         """Assigns initial values by which the heads of all networks look at neighbours."""

@@ -67,6 +67,8 @@ class Electra(Detection):
         logits = self._fill_logits(batch, masked, key=dropout_key, table=tables[0])
         temperature = self.temperature(key.step)
         mlm, sums = self._masked_lm_output(logits, masked, temperature=temperature)
+        if config.discriminator_frozen:
+            return PretrainOutput(config.gen_weight * mlm.loss, mlm, None)
         if sampled_ids is None:
             sampled_ids = heads.sample_tokens(
                 tf.stop_gradient(logits),

@@ -70,7 +70,7 @@ def test_an_objective_is_measured(
     assert 1 < found["effective_rank"] <= 16
     # Small initial weights: attention is even over the real positions, 6 to 16 in a row.
     assert 4 / 16 < found["neighbour_attention"] < 4 / 6
-    assert found["unigram_entropy"] < np.log(networks.VOCAB_SIZE)
+    assert found["unigram_entropy"] == pytest.approx(np.log(networks.VOCAB_SIZE), abs=0.5)
 
 
 def test_a_collapse_is_seen(tmp_path: Path) -> None:
