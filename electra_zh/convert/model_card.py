@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from electra_zh import __version__, files
+from electra_zh.convert import tensor_files
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights
 from electra_zh.models.config import ModelConfig
@@ -177,12 +178,14 @@ def _scores(weights: Weights, task: TaskHead | None) -> dict[str, dict[str, floa
     path = files.join(unit.rpartition("/")[0] or ".", "results.json")
     if task is None or last != "model" or not files.exists(path):
         return {}
-    saved = files.read_json(path)
-    for each in saved.get("tasks", {}).values() if isinstance(saved, dict) else ():
-        if (each["task"], each["unit"]) == (task.name, unit.rpartition("/")[2]):
-            best = [trial for trial in each["trials"] if trial["folder"] == each["best_trial"]]
-            found = {split: best[0].get(split) for split in _SPLITS} if best else {}
-            return {split: values for split, values in found.items() if values}
+    of_model = f"{unit.rpartition('/')[2]}/"
+    for each in tensor_files.read_settings(path).get("tasks", {}).values():
+        best = str(each.get("best_trial"))
+        if each.get("task") != task.name or not best.startswith(of_model):
+            continue
+        for trial in each.get("trials", ()):
+            if trial.get("folder") == best:
+                return {split: trial[split] for split in _SPLITS if trial.get(split)}
     return {}
 
 
@@ -202,8 +205,9 @@ def _description(weights: Weights, card: Card) -> list[str]:
             f"tokenizer's `model_max_length`; it has {size.max_position_embeddings} positions."
         )
     if card.task and card.task.outputs and not card.task.form.is_number:
-        shown = ", ".join(card.task.outputs[:20])
-        lines.append(f"Labels: {shown}" + (", ..." if len(card.task.outputs) > 20 else ""))
+        pairs = zip(card.task.outputs, card.task.readable_outputs, strict=True)
+        shown = [label if label == name else f"{label} ({name})" for label, name in pairs]
+        lines.append(f"Labels: {', '.join(shown[:200])}" + (", ..." if len(shown) > 200 else ""))
     return [*lines, *(f"Note: {note}." for note in weights.notes)]
 
 

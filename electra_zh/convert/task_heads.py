@@ -43,6 +43,7 @@ class TaskHead(NamedTuple):
     labels: tuple[str, ...] = ()  # of the task; for a number, the lower and the upper limit
     layers: tuple[str, ...] = ()  # names of the head's layers
     max_seq_length: int | None = None  # most tokens of a row; None: the model's positions
+    descriptions: tuple[str, ...] = ()  # of the labels, for people
     declared: HeadForm | None = None  # the exported form that the kind declares, if any
 
     @property
@@ -62,6 +63,12 @@ class TaskHead(NamedTuple):
     def outputs(self) -> tuple[str, ...]:
         """Names of the head's outputs in order; for a number, the lower and the upper limit."""
         return self.form.output_names(self.labels) if self.form.output_names else ()
+
+    @property
+    def readable_outputs(self) -> tuple[str, ...]:
+        """Descriptions in place of the labels, where each label has another one."""
+        described = self.descriptions if self.outputs == self.labels else ()
+        return described if len(set(described)) == len(self.labels) else self.outputs
 
     @property
     def reference(self) -> bool:
@@ -95,4 +102,5 @@ def read_head(task: Mapping[str, Any], weights: Collection[str]) -> TaskHead:
         labels=tuple(task.get("labels", {}).get("names", ())),
         layers=tuple(sorted({name.partition("/")[0] for name in own})),
         max_seq_length=task.get("max_seq_length"),
+        descriptions=tuple(task.get("labels", {}).get("descriptions", ())),
     )

@@ -34,7 +34,7 @@ def _results(folder: Path) -> Path:
         {"folder": f"t/trial-{seed}", "dev": {"accuracy": 50.0 + seed, "f1": 49.5}, "test": None}
         for seed in range(2)
     ]
-    each = {"task": "t", "unit": "t", "best_trial": "t/trial-1", "trials": trials}
+    each = {"task": "t", "best_trial": "t/trial-1", "trials": trials}
     (folder / "results.json").write_text(json.dumps({"tasks": {"t": each}}), encoding="utf-8")
     return folder / "t" / "model"
 
@@ -63,6 +63,15 @@ def test_a_fine_tuned_model(tmp_path: Path) -> None:
     assert settings["label2id"] == {label: n for n, label in enumerate(LABELS)}
     tokenizer = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert tokenizer["model_max_length"] == 48
+
+
+def test_labels_with_descriptions_have_readable_names(tmp_path: Path) -> None:
+    labels = {"names": ["100", "101"], "descriptions": ["news_story", "news_culture"]}
+    make_fine_tuned(tmp_path / "m", {"name": "t", "kind": "classification", "labels": labels})
+    huggingface.write(open_fine_tuned(tmp_path / "m"), str(tmp_path / "hf"))
+    settings = json.loads((tmp_path / "hf" / "config.json").read_text(encoding="utf-8"))
+    assert settings["label2id"] == {"news_story": 0, "news_culture": 1}
+    assert "Labels: 100 (news_story), 101 (news_culture)" in _read(tmp_path / "hf")[1]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_settings_that_are_damaged(config: str, message: str, tmp_path: Path) ->
         model_folder.load(str(tmp_path))
 
 
-def test_a_checkpoint_is_not_a_source(tmp_path: Path) -> None:
+def test_a_checkpoint_without_its_run_is_not_a_source(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
+    checkpoint = Path(run.folder, "checkpoints", "ckpt-7").rename(tmp_path / "ckpt-7")
     with pytest.raises(UserError, match=r"ckpt-7 is a checkpoint: give the run's folder"):
-        open_source(f"{run.folder}/checkpoints/ckpt-7")
+        open_source(str(checkpoint))

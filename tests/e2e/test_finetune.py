@@ -236,8 +236,11 @@ def test_from_and_to_transformers(job: Job, afqmc: Path, tmp_path: Path) -> None
     done(result)
     assert "ELECTRA of Hugging Face, both networks" in result.stderr
     tuned = str(tmp_path / "tuned")
-    words = ["convert", str(out / "afqmc" / "model"), "--to", "huggingface", "--output", tuned]
+    words = ["convert", str(out), "--to", "huggingface", "--output", tuned]
     assert f"{tuned}: ElectraForSequenceClassification" in done(electra(*words))
+    card = Path(tuned, "README.md").read_text(encoding="utf-8")
+    assert "split: validation" in card
+    assert "| dev | accuracy |" in card
     # The converted model is an encoder to start from. It cannot predict.
     words = ["--input", "-", "--output", "-"]
     line = refused(electra("predict", "--model", tuned, *words, stdin="天地".encode()))

@@ -19,7 +19,7 @@ def test_the_hub_reads_the_card(tmp_path: Path) -> None:
     task = {"name": "t", "kind": "classification", "labels": ["a", "b"]}
     make_fine_tuned(tmp_path / "results" / "t" / "model", task)
     trial = {"folder": "t/trial-0", "dev": {"accuracy": 51.5}, "test": {"accuracy": 50.5}}
-    each = {"task": "t", "unit": "t", "best_trial": "t/trial-0", "trials": [trial]}
+    each = {"task": "t", "best_trial": "t/trial-0", "trials": [trial]}
     saved = json.dumps({"tasks": {"t": each}})
     (tmp_path / "results" / "results.json").write_text(saved, encoding="utf-8")
     weights = open_fine_tuned(tmp_path / "results" / "t" / "model")

@@ -335,7 +335,7 @@ def _models(weights: Weights) -> list[_Model]:
 
 
 def _labels(task: TaskHead) -> dict[str, Any]:
-    names = (task.name,) if task.form.is_number else task.outputs
+    names = (task.name,) if task.form.is_number else task.readable_outputs
     if not names:
         return {}
     return {
