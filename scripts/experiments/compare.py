@@ -6,7 +6,7 @@ r"""Compares pretraining settings at equal CPU seconds or equal steps.
 The YAML file has the recipe (`config`), the budget (`cpu_seconds` or `steps`), `seeds`, `variants`
 (name: settings) and what is compared:
 
-- `curves`: metrics of `metrics.jsonl`, at the last evaluation; the file has all of them.
+- `curves`: held-out metrics of `metrics.jsonl`, as [step, seconds, value] of each evaluation.
 - `probes`: tasks of classification or tagging. Logistic regression on frozen features: the mean of
   the tokens' last layer, or each token's. Nothing of the network is trained.
 - `finetune`: tasks, with `settings` and `trials`.
@@ -80,10 +80,12 @@ def _compare(
         held_out = ["--eval-data", arguments.eval_data, "--output", str(run)]
         results.set(label, "cpu_seconds", _electra(*pretrain, *held_out, *words))
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        last = [line for line in map(json.loads, lines) if line["kind"] == "eval"][-1]
+        found = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
         for metric in plan.get("curves", []):
-            if metric in last:
-                results.set(label, metric, last[metric])
+            if metric in found[-1]:
+                curve = [[line["step"], line["seconds"], line[metric]] for line in found]
+                results.set(label, f"curve of {metric}", curve)
+                results.set(label, metric, found[-1][metric])
     if is_fresh and not run.exists():
         # One step gives the folder of a run, whose weights are not used.
         _electra(*pretrain, "--output", str(run), *words)
@@ -252,7 +254,8 @@ class Results:
 
     def table(self) -> str:
         """Returns the results as a Markdown table, a row per run."""
-        names = list(dict.fromkeys(name for run in self._values.values() for name in run))
+        names = dict.fromkeys(name for run in self._values.values() for name in run)
+        names = [name for name in names if not name.startswith("curve of ")]
         lines = [f"| run | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for run, values in self._values.items():
             cells = (_shown(values[name]) if name in values else "-" for name in names)

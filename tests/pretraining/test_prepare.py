@@ -10,9 +10,12 @@ import pytest
 from absl import logging
 
 from electra_zh.data.build.run import build
+from electra_zh.errors import UserError
 from electra_zh.pretraining import run
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from electra_zh.training.checkpoints import CheckpointStore
 from support.building import LENGTH, LETTERS, make_settings, make_text
 
 
@@ -54,3 +57,37 @@ def test_missing_held_out_data_is_a_warning(
     assert run.prepare(_request(tmp_path), {}).phases[0].eval_shards is None
     (warning,) = warnings
     assert f"held-out data in {tmp_path / 'held_out'} is missing" in warning
+
+
+def test_a_resumed_run_keeps_its_generator(prepared: run.PreparedRun, tmp_path: Path) -> None:
+    data = prepared.run
+    TrainState(data.config, data.vocabulary).save(
+        CheckpointStore(data.checkpoints, keep=1), 1, state={}
+    )
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "include: nano\nphases:\n"
+        "  - {name: masked, num_train_steps: 2, objective: masked_lm}\n"
+        "  - {name: fakes, num_train_steps: 2, temperature_start: 2}\n",
+        encoding="utf-8",
+    )
+    request = dataclasses.replace(
+        _request(tmp_path),
+        config=str(recipe),
+        output=str(tmp_path / "new"),
+        generator=data.folder,
+    )
+    words = {"max_seq_length": str(LENGTH)}
+    new = run.prepare(request, words)
+    # The first phase has no generator, and takes no weights.
+    assert new.first_weights is None
+    sizes = [phase.config.foreign_generator for phase in new.run.phases]
+    assert sizes[0] is None
+    assert sizes[1] is not None
+    assert any("not trained" in line for line in new.plan())
+    new.run.save()
+    without = dataclasses.replace(request, generator=None)
+    for resumed in (run.prepare(without, words), run.prepare(request, words)):
+        assert resumed.run == new.run
+    with pytest.raises(UserError, match=r"started with --generator .*, not with other\. Remove"):
+        run.prepare(dataclasses.replace(request, generator="other"), words)

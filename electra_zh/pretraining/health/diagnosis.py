@@ -76,6 +76,8 @@ def find_causes(
             "to start from a masked LM (--init RUN of objective=masked_lm)"
             f"{_cures(config, clm_weight=1.0, objective='joint')}.",
         )
+    elif config.objective == "electric":  # its logits begin with the noise's probabilities
+        return
     elif rates >= _LEFT_PLATEAU and not low and auc < _AUC and (gain is None or gain > _CLEAR_GAIN):
         yield Finding(
             "fakes",
