@@ -15,6 +15,7 @@ from electra_zh.convert.weights import Weights
 from electra_zh.models.weight_names import variable_name
 from electra_zh.settings import load_recipe, recipe_names
 from support.converting import make_fine_tuned, make_run, make_vocabulary, open_fine_tuned
+from support.networks import FURTHER_KINDS
 
 
 def _size(name: str) -> dict[str, object]:
@@ -42,6 +43,24 @@ def _same(one: Weights, other: Weights) -> None:
     assert set(one.tensors) == set(other.tensors)
     for name, value in one.tensors.items():
         np.testing.assert_array_equal(value, other.tensors[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", FURTHER_KINDS)
+def test_heads_of_this_tool_are_left_out_and_named(kind: str, tmp_path: Path) -> None:
+    run, state = make_run(tmp_path / "run", **FURTHER_KINDS[kind])
+    source = open_source(run.folder)
+    own = {name.partition("/")[0] for name in source.own}
+    line = f"not exported, since no other format has them: {', '.join(sorted(own))}"
+    assert (line in source.lines()) == bool(own)
+    encoder = state.objective.encoder
+    name = "encoder/embeddings/word_embeddings"
+    np.testing.assert_allclose(source.tensors[name], encoder.embeddings.table(), rtol=1e-6)
+    for write in (google.write, huggingface.write):
+        path = tmp_path / write.__module__
+        write(source, str(path))
+        back = open_source(str(path))
+        _same(source, back)
+        assert not back.own
 
 
 @pytest.mark.parametrize("kind", RUNS)

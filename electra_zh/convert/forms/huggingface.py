@@ -320,7 +320,8 @@ def _models(weights: Weights) -> list[_Model]:
         tensors = encoder | weights.part(f"heads/{task.name}")
         name = task.form.class_name
         found.append(_Model(folder, name, size, tensors, task.naming(), task))
-    if weights.has("rtd_head") or not (weights.tasks or weights.has("masked_lm_head")):
+    is_discriminator = weights.has("rtd_head") or weights.generator is not None
+    if is_discriminator or not (weights.tasks or weights.has("masked_lm_head")):
         name = "ElectraForPreTraining" if weights.has("rtd_head") else "ElectraModel"
         tensors = encoder | weights.part("rtd_head")
         found.append(_Model(_DISCRIMINATOR, name, size, tensors, weight_names.DISCRIMINATOR))
