@@ -8,9 +8,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from absl import logging
+
+from electra_zh import machine
+
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without its start-up messages; TF_CPP_MIN_LOG_LEVEL=0 shows them."""
+    """Sets up the machine and imports TensorFlow without its start-up messages.
+
+    TF_CPP_MIN_LOG_LEVEL=0 shows them.
+    """
+    logging.info(machine.set_up())
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         import tensorflow
     else:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from electra_zh import files, interrupts
+from electra_zh import files, interrupts, machine
 from electra_zh.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,13 +70,6 @@ def interruptible(
         raise StoppedError(f"{line}. {advice}") from None
 
 
-def count_processors() -> int:
-    """Returns the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_tasks(
     work: Callable[[Task, OnProgress], Result],
     tasks: Sequence[Task],
@@ -98,7 +91,7 @@ def run_tasks(
     Raises:
       StoppedError: a worker was killed.
     """
-    processes = min(processes or count_processors(), len(tasks))
+    processes = min(processes or machine.usable_cpus(), len(tasks))
     if processes <= 1:
         return [work(task, report) for task in tasks]
     import multiprocessing

@@ -2,7 +2,7 @@
 
     FOLDER/ckpt-STEP/model.safetensors      the weights by their names (`models/weight_names.py`)
     FOLDER/ckpt-STEP/optimizer.safetensors  the optimizer's slots: `m/NAME` and `v/NAME`
-    FOLDER/ckpt-STEP/state.json             step, settings, position in the data, checksums
+    FOLDER/ckpt-STEP/state.json             step, settings, position in the data, machine, checksums
 
 A checkpoint is written under another name and renamed. This module does not import TensorFlow,
 except to read the checkpoints of earlier versions (`object_checkpoints.py`).
@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
-from electra_zh import __version__, files
+from electra_zh import __version__, files, machine
 from electra_zh.errors import UserError
 from electra_zh.training import tensor_file
 
@@ -72,7 +73,8 @@ class CheckpointStore:
                 name: {"sha256": tensor_file.write(files.join(partial, name), values)}
                 for name, values in tensors.items()
             }
-            saved = {"format": FORMAT, "version": __version__, "step": step, **state, "files": sums}
+            head = {"format": FORMAT, "version": __version__, "machine": machine.identity()}
+            saved = {**head, "step": step, **state, "files": sums}
             files.write_json(files.join(partial, STATE), saved)
         if not files.is_remote(self.folder):
             _sync(self.folder)
@@ -81,9 +83,19 @@ class CheckpointStore:
         return path
 
     def latest(self) -> Checkpoint | None:
-        """Reads the newest checkpoint; None if there is none."""
+        """Reads the newest checkpoint, to resume from it; None if there is none."""
         paths = _paths(self.folder)
-        return read(paths[max(paths)]) if paths else None
+        if not paths:
+            return None
+        found = read(paths[max(paths)])
+        changed = machine.differences(found.state.get("machine", {}))
+        if changed:
+            logging.warning(
+                "Resuming with another machine or other libraries: %s. The last bits of the "
+                "results may differ from those of a run that was not stopped.",
+                changed,
+            )
+        return found
 
 
 def read(path: str, *, optimizer: bool = True) -> Checkpoint:

@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-from electra_zh.data import workers
 from electra_zh.data.workers import OnProgress, StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
@@ -79,7 +78,3 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     rest, _ = parent.communicate(timeout=20)
     assert len(set(started)) == 2
     assert len(rest.split()) < 20
-
-
-def test_processors_are_those_that_may_be_used() -> None:
-    assert 1 <= workers.count_processors() <= (os.cpu_count() or 1)

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
 
+from electra_zh import machine
 from electra_zh.errors import UserError
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
@@ -57,6 +59,24 @@ def test_reading_does_not_import_tensorflow(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert found.stdout.split() == ["7", "False"]
+
+
+def test_resuming_on_another_machine_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "cpu", lambda: machine.Cpu("Older", ("avx2",)))
+        _save(tmp_path, 10)
+    store = CheckpointStore(str(tmp_path), keep=2)
+    with mock.patch.object(checkpoints.logging, "warning") as warning:
+        assert store.latest() is not None
+        text, changed = warning.call_args.args
+        assert f"cpu Older (now {machine.cpu().name}), instruction_sets avx2 (now" in changed
+        assert "last bits" in text
+        _save(tmp_path, 20)
+        warning.reset_mock()
+        assert store.latest() is not None
+        warning.assert_not_called()
 
 
 def test_old_checkpoints_are_removed(tmp_path: Path) -> None:

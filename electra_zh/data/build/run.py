@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from electra_zh import files, progress
+from electra_zh import files, machine, progress
 from electra_zh.data import documents, input_files, workers
 from electra_zh.data.build import folder, manifests, shards, units
 from electra_zh.data.build.context import BuildContext
@@ -169,7 +169,7 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
             "pip install 'electra-zh[dask]'"
         ) from None
     path = folder.fingerprint_path(settings)
-    processes = settings.num_processes or workers.count_processors()
+    processes = settings.num_processes or machine.usable_cpus()
     with distributed.open_cluster(settings.scheduler, processes, path) as runner:
         yield runner
 

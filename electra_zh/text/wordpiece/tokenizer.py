@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from electra_zh import machine
 from electra_zh.text.characters import joined_starts, to_codepoints
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
@@ -52,10 +53,8 @@ class WordPieceTokenizer(Tokenizer):
         self._mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         self._table = self._character_codes()
         self._cache = TokenCache(self._encode_words)
-        # By default glibc returns the memory of large arrays to the system at once, and the next
-        # block pays for clearing every page again: half of all time. Its threshold is the largest
-        # array freed so far (up to 32 MB): one that is never touched raises it, and costs nothing.
-        np.empty(31 << 20, np.uint8)
+        # Otherwise half of the time is spent on clearing the pages of each block's arrays again.
+        machine.keep_freed_memory()
 
     def _character_codes(self) -> np.ndarray:
         """Returns int32 [0x110000]: the id of a character that is one token, or its class."""

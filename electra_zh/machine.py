@@ -1,0 +1,215 @@
+"""The machine of this process: its CPU, and the settings that TensorFlow runs fast with on it.
+
+`set_up` is called before TensorFlow is imported. An environment variable of the user always wins.
+Measured on 2 cores of an AMD EPYC (benchmarks/bench_machine.py repeats it):
+
+- oneDNN: TensorFlow leaves it off on CPUs with AVX2 alone. There a float32 step of tiny, 32 x 128,
+  took 1.64 s without it and 1.26 s with it. With AVX512, 5 to 15 % of the processor time.
+- Memory: glibc returns large tensors to the system, and every step takes their pages again. Nano,
+  16 x 64, without oneDNN (whose allocator keeps memory itself): 10,796 page faults and 26 ms of
+  system time per step by default, 412 and 3.5 ms with freed memory kept.
+- Threads: TensorFlow makes one for each logical CPU, also where a container may use fewer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import math
+import os
+import platform
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+# Instruction sets that decide which kernels the libraries choose, by their names in /proc/cpuinfo.
+_KNOWN = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "sve", "bf16")
+_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+# Time of a step in bfloat16 without instructions for it, relative to float32 (tiny, AVX2).
+SLOWER_BFLOAT16 = 2.5
+_LIBRARIES = ("tensorflow", "numpy")
+# From glibc's malloc.h: names of parameters of mallopt.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
+_ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+
+
+class Cpu(NamedTuple):
+    """The CPU of this machine."""
+
+    name: str
+    instruction_sets: tuple[str, ...]  # those of `_KNOWN` that it has
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """True if it multiplies bfloat16 numbers itself."""
+        return any(name in self.instruction_sets for name in _BFLOAT16)
+
+
+@functools.cache
+def cpu(path: str = "/proc/cpuinfo") -> Cpu:
+    """Returns the CPU; without Linux's list of its instruction sets they count as missing."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        text = ""
+    name = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*: (.+)$", text, re.MULTILINE)
+    found = set(flags[1].split()) if flags else set()
+    return Cpu(
+        name[1].strip() if name else platform.machine(),
+        tuple(each for each in _KNOWN if each in found),
+    )
+
+
+def compute_type(precision: str) -> Literal["float32", "bfloat16"]:
+    """Returns the type that a setting `precision` means on this CPU; `auto` is the fastest.
+
+    With bfloat16 instructions a step in bfloat16 takes 0.6 to 0.9 times that of one in float32
+    (nano, tiny, small), and 2.5 times without them (tiny; `SLOWER_BFLOAT16`).
+    """
+    fast = cpu().has_bfloat16 if precision == "auto" else precision == "bfloat16"
+    return "bfloat16" if fast else "float32"
+
+
+def precision_warning(precision: str) -> str:
+    """Returns a warning for a compute type that is slow on this CPU; empty for others."""
+    found = cpu()
+    if precision != "bfloat16" or found.has_bfloat16 or not found.instruction_sets:
+        return ""
+    return (
+        f"precision=bfloat16 is slow here: {found.name} has no instructions for it. A step took "
+        f"{SLOWER_BFLOAT16} times that of float32 on such a CPU. Use precision=float32 or auto."
+    )
+
+
+def threads(root: str = "/") -> int:
+    """Returns the number of threads that can compute at once: one per core of the usable CPUs.
+
+    The two logical CPUs of a core share its arithmetic.
+    """
+    cores = {_siblings(number, root) for number in _allowed_cpus()}
+    return min(len(cores), usable_cpus(root))
+
+
+def usable_cpus(root: str = "/") -> int:
+    """Returns the number of logical CPUs that this process may use; a container may limit it."""
+    return max(1, min(len(_allowed_cpus()), math.ceil(min(_cpu_limit(root), 1e6))))
+
+
+def _allowed_cpus() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _siblings(number: int, root: str) -> str:
+    """Returns the logical CPUs of the core of a CPU, as Linux writes them."""
+    path = f"{root}sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
+    return _read(path) or str(number)
+
+
+def _cpu_limit(root: str) -> float:
+    """Returns the CPUs that the limits of this process's cgroups pay for, versions 1 and 2."""
+    limit = math.inf
+    for line in _read(f"{root}proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = f"{root}sys/fs/cgroup" + (f"/{controllers}" if controllers else "")
+        while True:  # A group has the limits of all groups above it, too.
+            path = path.rstrip("/")
+            limit = min(limit, _group_limit(f"{top}{path}"))
+            if not path:
+                break
+            path = path.rpartition("/")[0]
+    return limit
+
+
+def _group_limit(folder: str) -> float:
+    words = _read(f"{folder}/cpu.max").split()
+    if not words:
+        quota, period = _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")
+        words = [quota, period]
+    if len(words) == 2 and all(word.isdigit() for word in words):  # "max" and -1: no limit.
+        return int(words[0]) / max(1, int(words[1]))
+    return math.inf
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+    """Lets glibc keep freed memory for the next allocation; returns whether it does.
+
+    Large blocks come from one heap, which is not given back: pages are cleared and mapped once. Not
+    where the user has chosen an allocator or its settings, or with another C library.
+    """
+    if any(name.startswith(_ALLOCATOR_VARIABLES) for name in environment):
+        return False
+    try:
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018 - an AttributeError with any other library
+        values = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20, _ARENA_MAX: 1}
+        return all(library.mallopt(name, value) for name, value in values.items())
+    except (AttributeError, OSError, TypeError):
+        return False
+
+
+@functools.cache
+def set_up() -> str:
+    """Prepares this process for TensorFlow, which must not be loaded yet; returns a line on it."""
+    found, count = cpu(), threads()
+    kept = keep_freed_memory()
+    chosen = {"TF_NUM_INTRAOP_THREADS": str(count)}
+    if "avx2" in found.instruction_sets:
+        chosen["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    given = [name for name in chosen if name in os.environ]
+    for name, value in chosen.items():
+        os.environ.setdefault(name, value)
+    number, onednn = os.environ["TF_NUM_INTRAOP_THREADS"], os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    parts = [
+        f"{found.name} ({', '.join(found.instruction_sets) or 'instruction sets unknown'})",
+        f"{number} {'thread' if number == '1' else 'threads'}",
+        f"oneDNN {'on' if onednn == '1' else 'as TensorFlow has it'}",
+        "freed memory kept" if kept else "allocator unchanged",
+        *(f"{name}={os.environ[name]} as given" for name in given),
+    ]
+    return "Machine: " + ", ".join(parts)
+
+
+def identity() -> dict[str, Any]:
+    """Returns what the last bits of a computation depend on, to be recorded in checkpoints."""
+    found = cpu()
+    return {
+        "cpu": found.name,
+        "instruction_sets": list(found.instruction_sets),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", str(threads())),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
+        **{name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def differences(before: Mapping[str, Any]) -> str:
+    """Returns how this machine differs from that of an `identity`; empty if it does not."""
+    now = identity()
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    return ", ".join(f"{name} {_shown(before[name])} (now {_shown(now[name])})" for name in changed)
+
+
+def _shown(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value) or "default"
+
+
+@functools.cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

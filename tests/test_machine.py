@@ -1,0 +1,126 @@
+"""The machine: its CPU, threads within limits, the environment for TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from electra_zh import machine
+
+_INTEL = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 avx512f amx_bf16\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, "")  # Restored after the test, also where it was missing.
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(machine, "keep_freed_memory", lambda: True)
+
+
+def _write(root: Path, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return f"{root}/"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "has_bfloat16"),
+    [
+        (_INTEL, "Some CPU @ 2 GHz", True),
+        (_INTEL.replace("amx_bf16", ""), "Some CPU @ 2 GHz", False),
+        ("Features\t: fp asimd bf16 sve\n", os.uname().machine, True),
+        ("", os.uname().machine, False),
+    ],
+)
+def test_cpu(tmp_path: Path, text: str, name: str, has_bfloat16: bool) -> None:
+    found = machine.cpu(_write(tmp_path, {"cpuinfo": text}) + "cpuinfo")
+    assert (found.name, found.has_bfloat16) == (name, has_bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("sets", "chosen", "warned"),
+    [
+        (("avx2", "avx512_bf16"), "bfloat16", False),
+        (("avx2",), "float32", True),
+        ((), "float32", False),
+    ],
+)
+def test_compute_type(
+    monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...], chosen: str, warned: bool
+) -> None:
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", sets))
+    assert machine.compute_type("auto") == chosen
+    assert [machine.compute_type(each) for each in ("float32", "bfloat16")] == [
+        "float32",
+        "bfloat16",
+    ]
+    assert not machine.precision_warning("float32")
+    warning = machine.precision_warning("bfloat16")
+    assert bool(warning) == warned
+    assert not warned or "Some CPU has no instructions for it. A step took 2.5 times" in warning
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/cpu.max": "250000 100000\n"}, 3),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/\n1:cpu,cpuacct:/docker\n",
+                "sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us": "200000\n",
+                "sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+    ],
+)
+def test_cpus_are_those_that_a_container_pays_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert machine.usable_cpus(_write(tmp_path, files)) == expected
+
+
+def test_one_thread_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5})
+    siblings = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    files = {siblings.format(number): f"{number % 4},{number % 4 + 4}\n" for number in range(8)}
+    assert machine.threads(_write(tmp_path, files)) == 2
+    assert machine.usable_cpus(f"{tmp_path}/") == 4
+
+
+def test_environment_for_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
+    line = machine.set_up.__wrapped__()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    number = os.environ["TF_NUM_INTRAOP_THREADS"]
+    assert int(number) == machine.threads()
+    assert line.startswith(f"Machine: Some CPU (avx2), {number} thread")
+    assert line.endswith("oneDNN on, freed memory kept")
+
+
+def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
+    line = machine.set_up.__wrapped__()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert ", 1 thread, oneDNN as TensorFlow has it, " in line
+    assert line.endswith("TF_NUM_INTRAOP_THREADS=1 as given, TF_ENABLE_ONEDNN_OPTS=0 as given")
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
+def test_the_user_s_allocator_is_left_alone(name: str) -> None:
+    from electra_zh.machine import keep_freed_memory
+
+    assert not keep_freed_memory({name: "1"})
