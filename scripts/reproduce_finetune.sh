@@ -10,7 +10,7 @@ model=$1 data=$2 output=$3
 shift 3
 electra-zh finetune --model "$model" --data "$data" --output "$output" \
   --task tnews,afqmc,ocnli,cluewsc2020,csl,chnsenticorp,cluener2020,iflytek,cmrc2018,c3_m \
-  precision=bfloat16 train_batch_size=32 test_file=none \
+  train_batch_size=32 test_file=none \
   tnews.max_train_examples=6000 tnews.num_train_epochs=1 tnews.max_seq_length=48 \
   afqmc.max_train_examples=4000 afqmc.num_train_epochs=1 afqmc.max_seq_length=64 \
   ocnli.max_train_examples=6000 ocnli.num_train_epochs=1 ocnli.max_seq_length=64 \

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh import content, files, progress
+from electra_zh import content, files, machine, progress
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.encoding import batches
@@ -56,7 +56,7 @@ class Predictor:
         """Makes the predictor for the head of a task; weights may change between calls."""
         self._model, self._kind = model, kind
         self._batch_size, self._by_length = batch_size, by_length and not loop.is_tpu()
-        self._dtype = tf.as_dtype(precision)
+        self._dtype = tf.as_dtype(machine.compute_type(precision))
         self._head = model.heads[kind.task.name]
         self._step = tf.function(self._outputs, jit_compile=loop.use_xla(), autograph=False)
 

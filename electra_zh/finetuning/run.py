@@ -10,6 +10,7 @@ Layout of the output folder:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from electra_zh import files, locks
+from electra_zh import files, locks, machine
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import dataset, locate, readers, registry, results
 from electra_zh.finetuning.dataset import TaskData
@@ -88,10 +89,6 @@ def prepare(request: Request) -> Prepared:
     Raises:
       UserError: settings, model or data do not fit.
     """
-    settings = [
-        GridPoint(values, {task.name: task for task in tasks})
-        for values, tasks in request.settings_of_tasks()
-    ]
     pretrained = load_pretrained(
         request.model,
         checkpoint=request.checkpoint,
@@ -99,7 +96,12 @@ def prepare(request: Request) -> Prepared:
         attention_start=request.attention_start,
         hints=request.source_settings(),
     )
-    plans = plan(request)
+    plans = [_with_precision(each, request.output) for each in plan(request)]
+    precisions = {task.name: task.training.precision for each in plans for task, _ in each.found}
+    settings = [
+        GridPoint(values, {t.name: _choose_precision(t, precisions.get(t.name)) for t in tasks})
+        for values, tasks in request.settings_of_tasks()
+    ]
     results.check_folder(request.output)
     for each in plans:
         _check_started(request, each, pretrained)
@@ -166,6 +168,27 @@ def plan(request: Request) -> list[ModelPlan]:
         return [ModelPlan(task.name, ((task, place),)) for task, place in found]
     _check_joint(request, [task.name for task, _ in found])
     return [ModelPlan("+".join(task.name for task, _ in found), tuple(found))]
+
+
+def _with_precision(each: ModelPlan, output: str) -> ModelPlan:
+    """Returns the plan with its compute type for `auto`: that of its folder's trials, if any."""
+    path = files.join(output, each.name, "task.json")
+    tasks = files.read_json(path)["tasks"] if files.exists(path) else {}
+    saved = {
+        name: TaskConfig.from_dict(values, where=path).training.precision
+        for name, values in tasks.items()
+    }
+    found = [(_choose_precision(t, saved.get(t.name)), place) for t, place in each.found]
+    return each._replace(found=tuple(found))
+
+
+def _choose_precision(task: TaskConfig, known: str | None) -> TaskConfig:
+    """Returns the task with `known` for the precision `auto`, or with the machine's choice."""
+    if task.training.precision != "auto":
+        return task
+    chosen = machine.compute_type(known or "auto")
+    training = dataclasses.replace(task.training, precision=chosen)
+    return dataclasses.replace(task, training=training)
 
 
 def _check_joint(request: Request, names: Sequence[str]) -> None:

@@ -161,8 +161,10 @@ class Training(Settings):
     bucket_by_length: bool = setting(
         True, "pad to the length of a batch's bucket; off: every batch to max_seq_length"
     )
-    precision: Literal["float32", "bfloat16"] = setting(
-        "float32", "compute type; weights, losses and softmax are float32 in both"
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "compute type; auto: bfloat16 where the CPU has instructions for it, else float32; "
+        "weights, losses and softmax are float32 in both",
     )
     seed: int = setting(
         0, "random seed of the first trial; the others count up from it", at_least=0, below=MAX_SEED

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from electra_zh import progress
+from electra_zh import machine, progress
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
@@ -140,7 +140,7 @@ class TaskTrainer:
         self._pretrained, self._kinds, self._rows = pretrained, kinds, train_rows
         self.training, self.what = training, what
         self.hyper = fill_defaults(training, pretrained.model)
-        self._dtype = tf.as_dtype(training.precision)
+        self._dtype = tf.as_dtype(machine.compute_type(training.precision))
         # A TPU compiles one shape, so batches of similar length would save nothing there.
         self._by_length = training.bucket_by_length and not loop.is_tpu()
         self.epoch_steps = sum(

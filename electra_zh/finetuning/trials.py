@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from electra_zh import files
+from electra_zh import files, machine
 from electra_zh.finetuning import model, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.predict import Evaluation, Predictor
@@ -75,6 +75,8 @@ class Trials:
             self._pretrained.model.hidden_dropout_prob,
             training.precision,
         )
+        if warning := machine.precision_warning(training.precision):
+            logging.warning(warning)
         if len(self._data) > 1:
             logging.info("%s: training settings are those of %s", name, next(iter(self._data)))
         for task, each in self._data.items():

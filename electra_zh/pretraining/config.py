@@ -275,9 +275,10 @@ class PretrainConfig(Settings):
     iterations_per_loop: int = setting(
         0, "steps per call to the device; 0: about a second of steps", at_least=0, group="training"
     )
-    precision: Literal["float32", "bfloat16"] = setting(
-        "float32",
-        "compute type; weights, losses, softmax and layer norm are float32 in both",
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "compute type; auto: bfloat16 where the CPU has instructions for it, else float32, and a "
+        "run keeps it; weights, losses, softmax and layer norm are float32 in both",
         group="training",
     )
     seed: int = setting(0, "random seed", at_least=0, group="training")

@@ -188,6 +188,7 @@ def create(
         recipe, overrides, vocab_size=size, source=source, init=init
     )
     phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
+    phases = run_phases.choose_precision(phases)
     wanted = phases[0].config
     if wanted.model.vocab_size != size:
         raise UserError(
@@ -238,6 +239,7 @@ def resume(
         foreign = next((each for each in sizes if each), None)
         if foreign is not None:
             phases = with_foreign(phases, foreign)
+    phases = run_phases.choose_precision(phases, saved.phases)
     _check_same(saved, phases)
     if saved.vocabulary != vocabulary:
         raise UserError(

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from electra_zh import machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import Layer, Resolved, load_recipe
@@ -117,6 +118,23 @@ def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tu
             config = dataclasses.replace(config, seed=config.seed + index * _SEED_STRIDE)
         changed.append((phase.name, config))
     return in_order(changed)
+
+
+def choose_precision(phases: Sequence[Phase], saved: Sequence[Phase] = ()) -> tuple[Phase, ...]:
+    """Returns the phases with the compute type that `precision=auto` means.
+
+    It is that of the phase in `saved`, chosen when the run was started, perhaps on another machine;
+    for a new run this machine's.
+    """
+    known = {phase.name: phase.config.precision for phase in saved}
+
+    def chosen(phase: Phase) -> PretrainConfig:
+        wanted = phase.config.precision
+        if wanted == "auto":
+            wanted = machine.compute_type(known.get(phase.name, "auto"))
+        return dataclasses.replace(phase.config, precision=wanted)
+
+    return in_order((phase.name, chosen(phase)) for phase in phases)
 
 
 def to_plain(phases: Sequence[Phase]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from absl import logging
 
-from electra_zh import files, locks, progress
+from electra_zh import files, locks, machine, progress
 from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import order, pipeline, records
 from electra_zh.data.source import open_data_source
@@ -377,6 +377,8 @@ class _Training:
             self._part.epochs,
         )
         logging.info("Device: %s.", self._prepared.device)
+        if warning := machine.precision_warning(self._config.precision):
+            logging.warning(warning)
 
     def _context(self, step: int) -> dict[str, str | float]:
         """Returns the values that every line of metrics has for its step."""

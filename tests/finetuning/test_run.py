@@ -65,7 +65,7 @@ def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path
     assert plan_names(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]
 
 
-def test_a_folder_with_the_former_spelling_of_fields_is_resumed(tmp_path: Path) -> None:
+def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     data, output = tmp_path / "data" / "bq_corpus", tmp_path / "out"
     data.mkdir(parents=True)
@@ -84,12 +84,15 @@ def test_a_folder_with_the_former_spelling_of_fields_is_resumed(tmp_path: Path) 
         "text_b": "sentence2|text_b|question2|text2|1",
         "label": "label|2",
     }
+    # The precision of the machine where the trials were started, also where it is auto now.
+    identity["tasks"]["bq_corpus"]["training"]["precision"] = "float32"
     (output / "bq_corpus").mkdir(parents=True)
     for changed in ({}, {"label": "label|3"}):
         identity["tasks"]["bq_corpus"]["fields"] = {**fields, **changed}
         files.write_json(str(output / "bq_corpus" / "task.json"), identity)
         if not changed:
-            assert len(prepare(request).jobs["bq_corpus"]) == 1
+            (job,) = prepare(request).jobs["bq_corpus"]
+            assert job.setting.tasks["bq_corpus"].training.precision == "float32"
             continue
         with pytest.raises(UserError, match=r"other settings: tasks\.bq_corpus\.fields\.columns"):
             prepare(request)

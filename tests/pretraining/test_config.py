@@ -161,7 +161,10 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"layer_norm_eps": "-1"}, "layer_norm_eps must be above 0; received -1.0"),
         ({"disc_weight": "nan"}, "disc_weight must be a finite number; received 'nan'"),
         ({"max_seq_length": "600"}, r"max_position_embeddings \(512\); received 600"),
-        ({"precision": "bf16"}, 'precision is "bf16"; allowed: float32, bfloat16. Did you mean'),
+        (
+            {"precision": "bf16"},
+            'precision is "bf16"; allowed: auto, float32, bfloat16. Did you mean',
+        ),
         ({"hidden_size": "130", "num_attention_heads": "4"}, "not a multiple"),
         ({"mask_prob": "0.001"}, "masks no position"),
         ({"masking": "words"}, 'masking is "words"; allowed: uniform, whole_word, ngram.'),

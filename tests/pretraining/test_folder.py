@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from electra_zh import machine
 from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
@@ -55,6 +56,20 @@ def test_other_settings_are_refused(
     _open(tmp_path).save()
     with pytest.raises(UserError, match=message):
         _open(tmp_path, recipe, **overrides)
+
+
+def test_a_run_keeps_the_precision_that_its_first_machine_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("New", ("avx512_bf16",)))
+    run = _open(tmp_path)
+    assert run.config.precision == "bfloat16"
+    run.save()
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Old", ("avx2",)))
+    assert _open(tmp_path) == _open(tmp_path, None) == run
+    with pytest.raises(UserError, match="precision bfloat16 \\(now float32\\)"):
+        _open(tmp_path, precision="float32")
+    assert _open(tmp_path / "other").config.precision == "float32"
 
 
 def test_other_data_and_vocabulary_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ FILE = GOLDEN / "loss_curve.json"
 STEPS = 50
 CURVES = ("loss", "gen_loss", "disc_loss")
 # Half of a warm-up of 100 steps: rates that learn, but do not amplify differences in rounding.
-OVERRIDES = {"num_warmup_steps": 100, "num_train_steps": 100, "max_seq_length": 32}
+OVERRIDES = {
+    "num_warmup_steps": 100,
+    "num_train_steps": 100,
+    "max_seq_length": 32,
+    "precision": "float32",
+}
 VOCABULARY = Vocabulary([*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(300))])
 
 

@@ -50,6 +50,7 @@ def tiny(*, model: Any = None, **changes: object) -> PretrainConfig:
         train_batch_size=4,
         num_train_steps=1000,
         num_warmup_steps=10,
+        precision="float32",
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
@@ -128,6 +129,7 @@ def load_golden() -> Golden:
         learning_rate=2e-3,
         num_train_steps=1000,
         num_warmup_steps=200,
+        precision="float32",
     )
     objective = build_objective(config, SpecialIds(*figures["special_ids"].tolist()))
     assert isinstance(objective, Electra)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from electra_zh import machine
 from electra_zh.models import heads
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Embeddings, Encoder
@@ -133,7 +134,7 @@ class Objective(tf.Module):
         super().__init__()
         self.config = config
         self.special = special
-        self.compute_dtype = tf.as_dtype(config.precision)
+        self.compute_dtype = tf.as_dtype(machine.compute_type(config.precision))
         self.encoder = Encoder(config.model, "encoder", seed=config.seed, embeddings=embeddings)
 
     @property
