@@ -9,6 +9,7 @@ import pytest
 
 from electra_zh import machine
 
+_KEEP_FREED_MEMORY = machine.keep_freed_memory
 _INTEL = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 avx512f amx_bf16\n"
 
 
@@ -121,6 +122,4 @@ def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_the_user_s_allocator_is_left_alone(name: str) -> None:
-    from electra_zh.machine import keep_freed_memory
-
-    assert not keep_freed_memory({name: "1"})
+    assert not _KEEP_FREED_MEMORY({name: "1"})
