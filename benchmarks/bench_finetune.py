@@ -1,7 +1,10 @@
 """Fine-tuning on short text pairs against transformers' Trainer, and against padding to 128.
 
     python benchmarks/bench_finetune.py [--models tiny,small] [--pairs train.json] [--rounds 5]
-        [--examples 2000] [--batch 32] [--precision bfloat16]
+        [--examples 2000] [--batch 32] [--precision bfloat16] [--quick] [--json FILE]
+    python benchmarks/bench_finetune.py --whole 500,5000 [--pairs train.json] [--rounds 3]
+
+`--whole` measures complete processes, from the command to the score (whole_finetuning.py).
 
 The work is the same for all: the same pairs and token ids, a classifier of two labels with random
 weights of the same size, dropout 0.1, batch 32, weights float32, forward, backward, clip, update.
@@ -34,7 +37,9 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import environment
 import numpy as np
+import whole_finetuning
 
 if TYPE_CHECKING:
     from electra_zh.finetuning.encoding.batches import EncodedSplit
@@ -153,6 +158,9 @@ def make_start(name: str) -> tuple[Pretrained, TaskKind[Any, Any]]:
 def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Turn:
     """Trains as `electra-zh finetune` does, without evaluation."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    from electra_zh import machine
+
+    machine.set_up()
     from electra_zh.finetuning.encoding.batches import bucket
     from electra_zh.finetuning.tasks import Training
     from electra_zh.finetuning.trainer import TaskTrainer
@@ -168,8 +176,7 @@ def tensorflow_turn(setting: Setting, precision: str, *, by_length: bool) -> Tur
     )
 
     def padded(groups: np.ndarray) -> int:
-        longest = int(rows.group_lengths[groups].max())
-        return bucket(longest, kind.max_seq_length) if by_length else kind.max_seq_length
+        return bucket(int(rows.group_lengths[groups].max()), trainer.lengths[name])
 
     begin = time.perf_counter()
     trainer = TaskTrainer(start, {name: kind}, {name: rows}, training, what="benchmark")
@@ -316,6 +323,25 @@ def report(setting: Setting, precision: str, turns: dict[tuple[str, str], Turn])
         )
 
 
+def measure_whole(args: argparse.Namespace) -> None:
+    """Measures complete processes for each number of pairs and prints a table."""
+    for count in map(int, args.whole.split(",")):
+        # A sixth is held out as the development set.
+        needed = count + min(count // 5, 4000)
+        pairs = read_pairs(args.pairs, needed) if args.pairs else make_pairs(needed)
+        with tempfile.TemporaryDirectory() as folder:
+            found = whole_finetuning.measure(
+                f"{folder}/work", args.models, vocabulary_tokens(), pairs, args.rounds
+            )
+        own, peer = found["electra-zh"], found["Trainer"]
+        print(f"\n{args.models}: {count:,} pairs, {whole_finetuning.EPOCHS} epochs, to the score")
+        for name, usage in found.items():
+            print(f"  {name:12s} {usage['seconds']:8.1f} s {usage['cpu']:8.1f} processor seconds")
+        ratios = (f"{peer[unit] / own[unit]:.2f} x by {unit}" for unit in ("seconds", "cpu"))
+        print(f"  electra-zh is {' and '.join(ratios)}")
+        environment.record(args.json, f"finetune whole {args.models} {count}", sys.argv, found)
+
+
 def main() -> None:
     """Measures the models one after the other and prints a table for each."""
     parser = argparse.ArgumentParser(
@@ -328,6 +354,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="warm epochs of a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--whole", default="", help="numbers of pairs, as 500,5000")
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--json", default="", help="file to add the figures to")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
@@ -336,8 +365,12 @@ def main() -> None:
         by_length = variant in (BUCKETED, GROUPED)
         print(json.dumps(take(Setting(*setting), precision, by_length=by_length)))
         return
-    if (load := os.getloadavg()[0]) > 0.5:
-        print(f"The load is {load:.1f}: this machine is not quiet.", file=sys.stderr)
+    print(environment.header())
+    if args.quick:
+        args.rounds, args.examples = 1, 256
+    if args.whole:
+        measure_whole(args)
+        return
     variants = [(BUCKETED, args.precision), (PADDED, args.precision)]
     for precision in dict.fromkeys(("float32", args.precision)):
         variants += [(RANDOM, precision), (GROUPED, precision)]
@@ -347,7 +380,10 @@ def main() -> None:
         write_rows(rows, read_pairs(args.pairs, count) if args.pairs else make_pairs(count))
         for model in args.models.split(","):
             setting = Setting(model, rows, count, args.batch, args.epochs)
-            report(setting, args.precision, measure(variants, setting, rounds=args.rounds))
+            turns = measure(variants, setting, rounds=args.rounds)
+            report(setting, args.precision, turns)
+            figures = {", ".join(variant): turn._asdict() for variant, turn in turns.items()}
+            environment.record(args.json, f"finetune {model}", sys.argv, figures)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,11 @@ class PredictionRequest(Settings):
     with_text: bool = setting(False, "add the texts of each example to its line")
     probabilities: bool = setting(False, "add the probability of each label or choice")
     batch_size: int = setting(64, "examples per step", at_least=1)
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "compute type; auto: that of the fine-tuning, but float32 on a CPU without instructions "
+        "for bfloat16",
+    )
     overwrite: bool = setting(False, "replace an existing file")
     skip_bad: bool = setting(False, "skip bad examples and count them")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from absl import logging
 from electra_zh import files, machine
 from electra_zh.finetuning import model, results
 from electra_zh.finetuning.dataset import TaskData
+from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.predict import Evaluation, Predictor
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.scores.answer_counts import AnswerCounts
-from electra_zh.finetuning.tasks import Split
+from electra_zh.finetuning.tasks import Split, Training
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
 
@@ -44,18 +46,39 @@ class Trials:
         self._pretrained = pretrained.with_dropout(training.dropout)
         train_rows = {task: self._rows[task, "train"] for task in data}
         self.trainer = TaskTrainer(self._pretrained, self._kinds, train_rows, training, what=name)
-        self._predictors = {
-            task: Predictor(
-                self.trainer.model,
-                kind,
-                batch_size=training.eval_batch_size,
-                precision=training.precision,
-                by_length=training.bucket_by_length,
-            )
-            for task, kind in self._kinds.items()
-        }
+        self._predictors = {task: self._make_predictor(task, training) for task in data}
+        self._compiled = False
         self._last_dev: dict[str, Evaluation] = {}
         self._announce(name)
+
+    def _make_predictor(self, task: str, training: Training) -> Predictor:
+        """Returns the predictor of a task, with lengths for all of its evaluations."""
+        size = training.eval_batch_size
+        splits = [split for split in self._data[task].splits if split != "train"]
+        longest, rows = [], [self._rows[task, split] for split in splits]
+        for split, each in zip(splits, rows, strict=True):
+            found = batches.longest_rows(each, batches.evaluation_plan(each, batch_size=size))
+            longest.append(np.repeat(found, self.trainer.epochs if split == "dev" else 1))
+        widest = max(rows, key=lambda each: each.group_lengths.max(initial=0))
+        # Nothing is compiled: a twelfth of the seconds for a length, a third of the work.
+        lengths = self.trainer.padded_lengths(
+            task, np.concatenate(longest), widest, size, relative_cost=0.25
+        )
+        return Predictor(
+            self.trainer.model,
+            self._kinds[task],
+            batch_size=size,
+            precision=training.precision,
+            lengths=lengths,
+        )
+
+    def _compile(self) -> None:
+        """Compiles all lengths side by side; compiling one keeps a single core busy."""
+        calls = self.trainer.warm_up()
+        if len(calls) > 1 and self.trainer.is_small():
+            with ThreadPoolExecutor(machine.threads()) as pool:
+                for done in [pool.submit(call) for call in calls]:
+                    done.result()
 
     def _announce(self, name: str) -> None:
         trainer, training = self.trainer, self.trainer.training
@@ -75,6 +98,8 @@ class Trials:
             self._pretrained.model.hidden_dropout_prob,
             training.precision,
         )
+        lengths = {length for each in trainer.lengths.values() for length in each}
+        logging.info("%s: batches are padded to %s", name, ", ".join(map(str, sorted(lengths))))
         if warning := machine.precision_warning(training.precision):
             logging.warning(warning)
         if len(self._data) > 1:
@@ -124,6 +149,9 @@ class Trials:
         """Runs one trial and writes its predictions; its result, or None after a signal."""
         start = time.monotonic()
         self._last_dev = {}
+        if not self._compiled:
+            self._compile()
+            self._compiled = True
         trial = Trial(self.trainer, seed=seed, folder=folder, evaluate=self._dev_scores).run(stop)
         if not trial.finished:
             return None

@@ -255,7 +255,7 @@ def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: b
     task = dataclasses.replace(KIND.task, training=training)
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
     model = Trials(START, "texts", {"texts": data}).trainer.model
-    batch = batches.make_batch(ROWS, np.arange(2), batch_size=2, max_seq_length=32)
+    batch = batches.make_batch(ROWS, np.arange(2), batch_size=2, lengths=(32,))
     features = {name: tf.constant(values) for name, values in batch.items()}
     states = [
         model.hidden(features, dtype=tf.float32, key=RandomKey(0, tf.constant(step, tf.int64)))
@@ -267,7 +267,7 @@ def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: b
 def test_predictions_do_not_depend_on_the_batch() -> None:
     fixture = Fixture()
     one = Predictor(fixture.trainer.model, KIND, batch_size=1)
-    many = Predictor(fixture.trainer.model, KIND, batch_size=64, by_length=False)
+    many = Predictor(fixture.trainer.model, KIND, batch_size=64, lengths=(KIND.max_seq_length,))
     first, second = one.outputs(DEV_ROWS), many.outputs(DEV_ROWS)
     tf.debugging.assert_near(first["probabilities"], second["probabilities"], atol=1e-6)
 

@@ -1,8 +1,8 @@
 """Encoded examples of a split, and their batches.
 
-Sequences of similar length go into one batch, padded to the next of a few lengths (`LENGTHS`): each
-pair of batch size and length is one static shape, compiled once, and short pairs do not pay for
-128 positions. The order is a pure function of (seed, epoch), so a resumed trial repeats it.
+Sequences of similar length go into one batch, padded to the next of a few lengths: each pair of
+batch size and length is one static shape, compiled once, and short pairs do not pay for 128
+positions. The order is a pure function of (seed, epoch), so a resumed trial repeats it.
 
 Shapes: G groups of a batch (examples), S sequences of a group, R = G * S rows, L length.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-# Lengths that batches are padded to. Finer steps pad less, but each one is compiled once.
-LENGTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Lengths that batches of unknown texts are padded to.
+LENGTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
+# Lengths to choose from for texts that are known (`choose_lengths`).
+_CANDIDATES = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 512, 32), *range(512, 4097, 64))
 # Number of batches that are sorted by length together.
 _POOL = 64
 
@@ -69,10 +71,54 @@ class EncodedSplit:
         return lengths.max(1) if len(lengths) else np.zeros(0, np.int64)
 
 
-def bucket(length: int, max_seq_length: int) -> int:
-    """Returns the length that a batch whose longest row has `length` tokens is padded to."""
-    assert length <= max_seq_length
-    return min([size for size in LENGTHS if size >= length] + [max_seq_length], default=length)
+def all_lengths(max_seq_length: int) -> tuple[int, ...]:
+    """Returns the lengths that batches of unknown texts are padded to, ascending."""
+    return (*(length for length in LENGTHS if length < max_seq_length), max_seq_length)
+
+
+def bucket(length: int, lengths: Sequence[int]) -> int:
+    """Returns the one of the lengths that a batch whose longest row has `length` is padded to."""
+    return min(each for each in lengths if each >= length)
+
+
+def longest_rows(rows: EncodedSplit, plan: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns int64 [batches], the longest row of each batch of a plan."""
+    lengths = rows.group_lengths
+    return np.array([lengths[groups].max() for groups in plan], np.int64)
+
+
+def shortest_group(rows: EncodedSplit) -> np.ndarray:
+    """Returns int64 [1], the group that fits into every length that the rows are padded to."""
+    return np.array([np.argmin(rows.group_lengths)])
+
+
+def choose_lengths(
+    longest: np.ndarray, *, most: int, max_seq_length: int, cost: float
+) -> tuple[int, ...]:
+    """Returns the lengths to pad batches to, ascending: those with the least work in total.
+
+    Every batch costs the length that it is padded to, and every length costs `cost` for tracing
+    and compiling it. So a small data set has one length or two, and a large one about ten.
+
+    Args:
+      longest: int64 [batches], the longest row of each batch that will be computed.
+      most: the longest row that a batch may have.
+      max_seq_length: the maximum.
+      cost: of a new length, in positions of a row.
+    """
+    below = sorted({min(each, max_seq_length) for each in _CANDIDATES} | {max_seq_length})
+    lengths = [0, *(each for each in below if each < most), bucket(most, below)]
+    batches = np.searchsorted(np.sort(longest), lengths, side="right")
+    # The least work for the batches up to each length, and the lengths that give it.
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for last in range(1, len(lengths)):
+        ways = [
+            (work + cost + lengths[last] * float(batches[last] - batches[first]), chosen)
+            for first, (work, chosen) in enumerate(best)
+        ]
+        work, chosen = min(ways)
+        best.append((work, (*chosen, lengths[last])))
+    return best[-1][1]
 
 
 def steps_per_epoch(rows: EncodedSplit, batch_size: int) -> int:
@@ -112,18 +158,16 @@ def make_batch(
     groups: np.ndarray,
     *,
     batch_size: int,
-    max_seq_length: int,
-    by_length: bool = True,
+    lengths: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """Returns the features of at most `batch_size` groups, filled up to that number.
 
     They are `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and 0
-    for filler at the end), and the rows' own per_token and per_group. Rows are padded to the bucket
-    of the longest, or without `by_length` to `max_seq_length`.
+    for filler at the end), and the rows' own per_token and per_group. Rows are padded to the first
+    of the lengths, ascending, that the longest fits into.
     """
     filled = np.resize(groups, batch_size)
-    longest = int(rows.group_lengths[groups].max())
-    length = bucket(longest, max_seq_length) if by_length else max_seq_length
+    length = bucket(int(rows.group_lengths[groups].max()), lengths)
     numbers = (filled[:, None] * rows.group + np.arange(rows.group)).reshape(-1)  # [R]
     starts, ends = rows.starts[numbers], rows.ends[numbers]
     columns = np.arange(length)

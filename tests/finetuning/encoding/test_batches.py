@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 
+LENGTHS = batches.all_lengths(64)
+
 
 def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
     """Row i holds i + 1 over and over; its tokens carry their place as a label."""
@@ -30,7 +32,9 @@ def make_rows(lengths: list[int], *, group: int = 1) -> EncodedSplit:
 
 def test_batch_is_padded_to_the_bucket_of_its_longest_row() -> None:
     rows = make_rows([3, 17, 5, 40])
-    batch = batches.make_batch(rows, np.array([0, 1]), batch_size=2, max_seq_length=64)
+    batch = batches.make_batch(
+        rows, np.array([0, 1]), batch_size=2, lengths=batches.all_lengths(64)
+    )
     assert batch["input_ids"].shape == (2, 24)
     assert batch["input_ids"][0].tolist() == [1, 1, 1] + [0] * 21
     assert batch["input_mask"].sum(1).tolist() == [3, 17]
@@ -42,15 +46,13 @@ def test_batch_is_padded_to_the_bucket_of_its_longest_row() -> None:
 def test_without_buckets_every_batch_has_one_shape() -> None:
     rows = make_rows([3, 17, 5, 40])
     for groups in ([0, 1], [3]):
-        batch = batches.make_batch(
-            rows, np.array(groups), batch_size=2, max_seq_length=64, by_length=False
-        )
+        batch = batches.make_batch(rows, np.array(groups), batch_size=2, lengths=(64,))
         assert batch["input_ids"].shape == (2, 64)
 
 
 def test_a_short_batch_is_filled_up_with_weightless_groups() -> None:
     rows = make_rows([3, 4, 5])
-    batch = batches.make_batch(rows, np.array([2]), batch_size=4, max_seq_length=64)
+    batch = batches.make_batch(rows, np.array([2]), batch_size=4, lengths=LENGTHS)
     assert batch["weight"].tolist() == [1, 0, 0, 0]
     assert batch["label"].shape == (4,)
 
@@ -58,14 +60,16 @@ def test_a_short_batch_is_filled_up_with_weightless_groups() -> None:
 def test_rows_of_a_group_stay_together() -> None:
     rows = make_rows([3, 4, 5, 6, 7, 8], group=2)
     assert rows.group_lengths.tolist() == [4, 6, 8]
-    batch = batches.make_batch(rows, np.array([2, 0]), batch_size=2, max_seq_length=64)
+    batch = batches.make_batch(
+        rows, np.array([2, 0]), batch_size=2, lengths=batches.all_lengths(64)
+    )
     assert batch["input_ids"][:, 0].tolist() == [5, 6, 1, 2]
     assert batch["label"].tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(("length", "expected"), [(1, 16), (16, 16), (17, 24), (90, 96), (97, 100)])
 def test_bucket_is_the_next_length_and_never_beyond_the_most(length: int, expected: int) -> None:
-    assert batches.bucket(length, 100) == expected
+    assert batches.bucket(length, batches.all_lengths(100)) == expected
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 3))
@@ -95,14 +99,42 @@ def test_sorting_by_length_saves_most_of_the_padding() -> None:
 
     def padded(by_length: bool) -> int:
         plan = batches.training_plan(rows, batch_size=32, seed=0, epoch=0, by_length=by_length)
+        padded_to = batches.all_lengths(128) if by_length else (128,)
         made = (
-            batches.make_batch(rows, groups, batch_size=32, max_seq_length=128, by_length=by_length)
-            for groups in plan
+            batches.make_batch(rows, groups, batch_size=32, lengths=padded_to) for groups in plan
         )
         return sum(batch["input_ids"].size for batch in made)
 
     assert padded(False) == 63 * 32 * 128
     assert padded(True) < 1.3 * lengths.sum()
+
+
+@pytest.mark.parametrize(
+    ("steps", "cost", "expected"),
+    [
+        (1, 1e6, (104,)),  # a small data set: each length costs more than all padding
+        (20, 600, (32, 48, 104)),
+        (1000, 300, (24, 32, 48, 104)),
+        (1000, 0, (24, 32, 48, 104)),  # no length without a batch of its own
+    ],
+)
+def test_lengths_are_those_with_the_least_work(
+    steps: int, cost: float, expected: tuple[int, ...]
+) -> None:
+    longest = np.array([20, 24, 30, 32, 42] * steps)
+    chosen = batches.choose_lengths(longest, most=100, max_seq_length=128, cost=cost)
+    assert chosen == expected
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=30), st.integers(0, 900))
+def test_lengths_hold_every_batch(longest: list[int], cost: int) -> None:
+    most = max(longest) + 12
+    chosen = batches.choose_lengths(
+        np.array(longest), most=most, max_seq_length=312, cost=float(cost)
+    )
+    assert list(chosen) == sorted(set(chosen))
+    assert most <= chosen[-1] <= 312
+    assert all(batches.bucket(each, chosen) >= each for each in longest)
 
 
 def test_evaluation_begins_with_the_longest() -> None:

@@ -62,6 +62,6 @@ def test_no_sum_of_three_or_more(name: str) -> None:
     kind, start = make_kind(task, max_position_embeddings=16), make_start()
     rows = kind.encode([example], start.make_tokenizer(), training=True)
     trainer = TaskTrainer(start, {"t": kind}, {"t": rows}, Training(train_batch_size=1), what="t")
-    batch = make_batch(rows, np.arange(1), batch_size=1, max_seq_length=16)
+    batch = make_batch(rows, np.arange(1), batch_size=1, lengths=(16,))
     features = {name: tf.constant(value) for name, value in batch.items()}
     assert wide_sums(trainer._steps["t"], features) == []

@@ -285,7 +285,7 @@ def hidden_of(
     kind: Tagging, example: TaggedExample, vectors: np.ndarray
 ) -> tuple[Hidden, dict[str, Any]]:
     rows = kind.encode([example], TOKENIZER, training=True)
-    batch = make_batch(rows, np.array([0]), batch_size=1, max_seq_length=kind.max_seq_length)
+    batch = make_batch(rows, np.array([0]), batch_size=1, lengths=(kind.max_seq_length,))
     features = {name: tf.constant(value) for name, value in batch.items()}
     return Hidden(tf.constant(vectors), 1, kind.max_seq_length, None), features
 
