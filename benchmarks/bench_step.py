@@ -1,13 +1,16 @@
 """The whole pretraining step against transformers + PyTorch, and against the machine's ceiling.
 
     python benchmarks/bench_step.py [--models tiny,small] [--rounds 5] [--steps 4] [--compiled]
+        [--quick] [--json FILE]
 
 Everything counted is the same work: masking, generator, vocabulary logits at the masked positions
 only, sampling, discriminator, backward, clip, update; batch 32, length 128, dropout 0.1, weights
 float32. The peer is ElectraForMaskedLM and ElectraForPreTraining with shared embeddings, scaled
 dot product attention, fused AdamW, in float32 and under bfloat16 autocast; `--compiled` adds
 torch.compile. Each variant runs in a separate process and they take turns, round by round, so
-that a noisy moment affects all. Printed: medians of the rounds, and ratios within this run.
+that a noisy moment affects all. A variant that is still warming up after `--patience` seconds is
+hopeless: it is stopped and listed as such. Printed: medians of the rounds, and ratios within this
+run.
 
 The ceiling is a 2048^3 matrix product in the same run; the step's fraction of it counts the
 floating-point operations of the matrix products alone.
@@ -18,12 +21,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+
+import environment
+
+from electra_zh import machine
 
 BATCH, LENGTH, VOCAB, PREDICTIONS = 32, 128, 21128, 19
 SIZE = 2048
@@ -188,6 +197,7 @@ def matrix_product(library: str, precision: str) -> Callable[[], object]:
 def work(words: list[str], steps: int) -> None:
     """Runs one variant as a server."""
     kind, *rest = words
+    machine.set_up()
     if kind == "ceiling":
         serve(matrix_product(rest[0], rest[1]), 4 * steps)
     elif kind == "tensorflow":
@@ -196,8 +206,13 @@ def work(words: list[str], steps: int) -> None:
         serve(torch_step(rest[0], rest[1], compiled=kind == "compiled"), steps)
 
 
-def measure(variants: list[list[str]], rounds: int, steps: int) -> dict[str, float]:
-    """Returns the median seconds of each variant over rounds in which they take turns."""
+def measure(
+    variants: list[list[str]], rounds: int, steps: int, patience: float
+) -> dict[str, float]:
+    """Returns the median seconds of each variant over rounds in which they take turns.
+
+    A variant that is not ready after `patience` seconds is left out.
+    """
     # Idle workers must not spin on the cores that the others are measured on.
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
     seconds: dict[str, list[float]] = {" ".join(words): [] for words in variants}
@@ -207,11 +222,8 @@ def measure(variants: list[list[str]], rounds: int, steps: int) -> dict[str, flo
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        assert worker.stdout is not None
-        while (line := worker.stdout.readline()) != "ready\n":
-            if not line:
-                raise SystemExit(f"{' '.join(words)}: the process ended")
-        workers[" ".join(words)] = worker
+        if wait_until_ready(worker, " ".join(words), patience):
+            workers[" ".join(words)] = worker
     for _ in range(rounds):
         for name, worker in workers.items():
             assert worker.stdin is not None
@@ -221,7 +233,24 @@ def measure(variants: list[list[str]], rounds: int, steps: int) -> dict[str, flo
             seconds[name].append(json.loads(worker.stdout.readline()))
     for worker in workers.values():
         worker.kill()
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return {name: statistics.median(times) for name, times in seconds.items() if times}
+
+
+def wait_until_ready(worker: subprocess.Popen[str], name: str, patience: float) -> bool:
+    """Returns whether a variant has warmed up within `patience` seconds; stops it otherwise."""
+    timer = threading.Timer(patience, worker.kill)
+    timer.start()
+    assert worker.stdout is not None
+    while (line := worker.stdout.readline()) not in ("ready\n", ""):
+        pass
+    timed_out = not timer.is_alive()
+    timer.cancel()
+    if line:
+        return True
+    if not timed_out:
+        raise SystemExit(f"{name}: the process ended")
+    print(f"{name}: stopped, not ready after {patience:.0f} s", flush=True)
+    return False
 
 
 def main() -> None:
@@ -231,11 +260,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="steps of a turn")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
+    parser.add_argument(
+        "--patience", type=float, default=120, help="seconds for a variant's first two steps"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny alone, two short rounds")
+    parser.add_argument("--json", default="", help="file to add the figures to")
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
         work(args.work, args.steps)
         return
+    if args.quick:
+        args.models, args.rounds, args.steps, args.patience = "tiny", 2, 1, 30
+    print(environment.header())
     precisions = ("float32", "bfloat16")
     for model in args.models.split(","):
         kinds = ["tensorflow", "torch", *(["compiled"] if args.compiled else [])]
@@ -243,8 +280,9 @@ def main() -> None:
             ["ceiling", library, p] for library in ("tensorflow", "torch") for p in precisions
         ]
         variants += [[kind, model, precision] for kind in kinds for precision in precisions]
-        seconds = measure(variants, args.rounds, args.steps)
+        seconds = measure(variants, args.rounds, args.steps, args.patience)
         report(model, seconds)
+        environment.record(args.json, f"step {model}", sys.argv, seconds)
 
 
 def report(model: str, seconds: dict[str, float]) -> None:
@@ -253,17 +291,18 @@ def report(model: str, seconds: dict[str, float]) -> None:
     ceilings = {n: 2 * SIZE**3 / 1e9 / s for n, s in seconds.items() if n.startswith("ceiling")}
     steps = {name: s for name, s in seconds.items() if not name.startswith("ceiling")}
     peers = {name: s for name, s in steps.items() if not name.startswith("tensorflow")}
-    fastest = min(peers, key=lambda name: peers[name])
+    fastest = min(peers, key=lambda name: peers[name]) if peers else ""
     print(f"\n{model}: {gflop:.0f} GFLOP per step, batch {BATCH}, length {LENGTH}")
     for name, rate in ceilings.items():
         print(f"  {name:32s} {rate:6.0f} GFLOP/s")
     for name, s in steps.items():
-        ratio, rate = peers[fastest] / s, gflop / s
+        rate = gflop / s
         own = "tensorflow" if name.startswith("tensorflow") else "torch"
-        share = rate / ceilings[f"ceiling {own} {name.split()[-1]}"]
+        ceiling = ceilings.get(f"ceiling {own} {name.split()[-1]}", math.nan)
+        ratio = f"{peers[fastest] / s:5.2f} x the fastest peer" if fastest else "no peer"
         print(
-            f"  {name:32s} {s:6.3f} s  {ratio:5.2f} x the fastest peer  {rate:5.0f} GFLOP/s = "
-            f"{share:.0%} of its ceiling"
+            f"  {name:32s} {s:6.3f} s  {ratio}  {rate:5.0f} GFLOP/s = "
+            f"{rate / ceiling:.0%} of its ceiling"
         )
 
 
