@@ -33,6 +33,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import environment
+
 LENGTH = 128
 _ONE, _TWO = "build-data, 1 process", "build-data, 2 processes"
 _ONE_WITH_WORDS = "build-data --words jieba, 1 process"
@@ -46,6 +48,9 @@ def main() -> None:
     if args.child:
         print(json.dumps(_CHILDREN[args.child](args)))
         return
+    print(environment.header())
+    if args.quick:
+        args.rounds, args.baseline_mb, args.words_only = 1, 0.2, True
     size = sum(os.path.getsize(path) for path in args.text) / 1e6
     rounds = [_round(args) for _ in range(args.rounds)]
     times = {
@@ -57,6 +62,8 @@ def main() -> None:
     for name, each in times.items():
         print(f"{name:44}{each.wall:9.2f}{each.cpu:9.2f}{size / each.wall:9.2f}")
     _print_ratios(args, times, size)
+    figures = {name: each._asdict() for name, each in times.items()}
+    environment.record(args.json, "build-data", sys.argv, figures)
 
 
 def _print_ratios(args: argparse.Namespace, times: dict[str, Times], size: float) -> None:
@@ -91,6 +98,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--baseline-mb", type=float, default=1.0)
     parser.add_argument("--words-only", action="store_true", help="only the cost of words")
+    environment.add_flags(parser)
     parser.add_argument("--child", choices=sorted(_CHILDREN), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -144,9 +152,9 @@ def _child(args: argparse.Namespace, kind: str, *, whole: bool = False) -> Times
     """
     command = [sys.executable, __file__, args.vocabulary, *args.text, "--child", kind]
     command += ["--baseline-mb", str(args.baseline_mb)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "RAYON_NUM_THREADS": "1"}
+    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "RAYON_NUM_THREADS": "1"}
     result = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=variables
     )
     total = sum(os.path.getsize(path) for path in args.text)
     share = 1.0 if whole else total / min(total, args.baseline_mb * 1e6)

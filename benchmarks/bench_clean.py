@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import environment
+
 TARGET = 10.0
 EXACT = "documents and lines, exact"
 
@@ -38,7 +40,10 @@ def main() -> None:
     parser.add_argument("text", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--evaluation", help="file of evaluation data, for --decontaminate")
+    environment.add_flags(parser)
     args = parser.parse_args()
+    print(environment.header())
+    args.rounds = 1 if args.quick else args.rounds
     size = sum(os.path.getsize(path) for path in args.text) / 1e6
     variants = {
         "the defaults": [],
@@ -64,6 +69,8 @@ def main() -> None:
     for name, cost in costs.items():
         rates = f"{size / cost.wall:8.1f}{size / cost.cpu:10.1f}"
         print(f"{name:40}{cost.wall:8.2f}{cost.cpu:8.2f}{rates}{cost.memory:9.0f}")
+    figures = {name: cost._asdict() for name, cost in costs.items()}
+    environment.record(args.json, "clean", sys.argv, figures)
     print(f"\n{EXACT}: {size / costs[EXACT].cpu / TARGET:.1f} times the target of {TARGET:g} MB/s")
 
 

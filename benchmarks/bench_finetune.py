@@ -355,8 +355,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--whole", default="", help="numbers of pairs, as 500,5000")
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--json", default="", help="file to add the figures to")
+    environment.add_flags(parser)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

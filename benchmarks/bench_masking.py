@@ -14,8 +14,11 @@ import argparse
 import itertools
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
+
+import environment
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -109,10 +112,16 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="steps of a turn")
+    environment.add_flags(parser)
     args = parser.parse_args()
+    print(environment.header())
+    if args.quick:
+        args.model, args.rounds, args.steps = "nano", 1, 1
     made = {name: make_calls(args.model, args.precision, c) for name, c in VARIANTS.items()}
     steps = measure({name: calls[0] for name, calls in made.items()}, args.rounds, args.steps)
     masks = measure({name: calls[1] for name, calls in made.items()}, args.rounds, 50)
+    figures = {"step": steps, "masking alone": masks}
+    environment.record(args.json, "masking", sys.argv, figures)
     print(f"{args.model}, {args.precision}, batch {BATCH}, length {LENGTH}")
     for name, seconds in steps.items():
         print(

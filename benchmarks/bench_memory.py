@@ -19,6 +19,8 @@ import threading
 import time
 from pathlib import Path
 
+import environment
+
 MIB = 1 << 20
 
 
@@ -65,7 +67,12 @@ def main() -> None:
     parser.add_argument("--vocab", required=True)
     parser.add_argument("--times", type=int, default=4)
     parser.add_argument("--models", default="tiny,small")
+    environment.add_flags(parser)
     args = parser.parse_args()
+    print(environment.header())
+    if args.quick:
+        args.times, args.models = 1, "nano"
+    figures: dict[str, float] = {}
     electra = [sys.executable, "-m", "electra_zh"]
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder, "copies")
@@ -81,6 +88,7 @@ def main() -> None:
                 mebibytes, seconds = peak([*build, "--processes", str(processes)])
                 what = f"build-data, {name}, {processes} process(es)"
                 print(f"{what:44s} {mebibytes:9.0f} {seconds:8.1f}")
+                figures[what] = mebibytes
         for model in args.models.split(","):
             for precision in ("float32", "bfloat16"):
                 run = f"{folder}/{model}-{precision}"
@@ -89,6 +97,8 @@ def main() -> None:
                 mebibytes, seconds = peak([*pretrain, "--output", run, *settings])
                 what = f"pretrain {model} {precision}, 12 steps"
                 print(f"{what:44s} {mebibytes:9.0f} {seconds:8.1f}")
+                figures[what] = mebibytes
+    environment.record(args.json, "memory", sys.argv, figures)
 
 
 if __name__ == "__main__":

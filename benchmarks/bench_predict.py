@@ -56,8 +56,7 @@ def main() -> None:
     parser.add_argument("--model", help="folder of the fine-tuned model")
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--json", default="", help="file to add the figures to")
+    environment.add_flags(parser)
     parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import environment
+
 from electra_zh.commands import COMMANDS as ALL_COMMANDS
 
 COMMANDS = {
@@ -35,7 +37,10 @@ def main() -> None:
     """Runs every command in turn, `--repeats` times, and prints the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
-    repeats = parser.parse_args().repeats
+    environment.add_flags(parser)
+    args = parser.parse_args()
+    print(environment.header())
+    repeats = 1 if args.quick else args.repeats
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(repeats + 1):
         for name, command in COMMANDS.items():
@@ -46,6 +51,8 @@ def main() -> None:
     for name, times in seconds.items():
         warm = times[1:]  # the first round warms the disk
         print(f"{name:40s} {statistics.median(warm):9.3f} {max(warm):9.3f}")
+    figures = {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    environment.record(args.json, "start-up", sys.argv, figures)
 
 
 if __name__ == "__main__":

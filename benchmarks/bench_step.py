@@ -263,8 +263,7 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=float, default=120, help="seconds for a variant's first two steps"
     )
-    parser.add_argument("--quick", action="store_true", help="tiny alone, two short rounds")
-    parser.add_argument("--json", default="", help="file to add the figures to")
+    environment.add_flags(parser)
     parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:

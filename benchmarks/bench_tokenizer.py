@@ -22,8 +22,11 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+
+import environment
 
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary, load_processor
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
@@ -132,7 +135,12 @@ def main() -> None:
     parser.add_argument("--block-mb", type=float, default=1.0)
     parser.add_argument("--slow-mb", type=float, default=1.0, help="text for the slow columns")
     parser.add_argument("--pieces", help="a SentencePiece model, to measure too")
+    environment.add_flags(parser)
     args = parser.parse_args()
+    print(environment.header())
+    if args.quick:
+        args.turns, args.slow_mb = 1, 0.2
+    figures: dict[str, dict[str, float]] = {}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"{'file':32}{'MB':>7}" + "".join(f"{column:>12}" for column in COLUMNS), end="")
@@ -147,6 +155,7 @@ def main() -> None:
             block_size=int(args.block_mb * 2**20),
             slow_bytes=int(args.slow_mb * 2**20),
         )
+        figures[os.path.basename(path)] = speed
         print(f"{os.path.basename(path)[:31]:32}{len(data) / 1e6:7.1f}", end="")
         print("".join(f"{speed[column]:12.2f}" for column in COLUMNS), end="")
         ratios = (speed["cold"] / speed["plain"], speed["warm"] / speed["plain"])
@@ -166,6 +175,7 @@ def main() -> None:
                 f"{found['pieces'] / found['offsets']:.1f}x",
                 flush=True,
             )
+    environment.record(args.json, "tokenizer", sys.argv, figures)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -43,6 +44,12 @@ def header() -> str:
     cpu, threads = facts.pop("cpu"), facts.pop("threads")
     rest = ", ".join(f"{name} {value}" for name, value in facts.items())
     return f"{cpu} ({sets}), {threads} threads{quiet}; {rest}"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that every benchmark has."""
+    parser.add_argument("--quick", action="store_true", help="a short form, under three minutes")
+    parser.add_argument("--json", default="", help="file to add the figures to")
 
 
 def record(path: str, name: str, command: Sequence[str], figures: Any) -> None:
