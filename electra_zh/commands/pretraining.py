@@ -27,7 +27,7 @@ def pretrain(call: Call[PretrainRequest]) -> int:
     load_tensorflow()
     from electra_zh.pretraining import run
 
-    prepared = run.prepare(call.settings, call.overrides)._replace(device=device)
+    prepared = run.prepare(call.settings, call.overrides, device=device)
     if call.dry_run:
         print_plan(prepared.plan())
     else:

@@ -168,10 +168,12 @@ def create(
     data: DataSource,
     init: Init | None = None,
     source: SourceSize | None = None,
+    accelerator: bool = False,
 ) -> Run:
     """Returns a new run on `data`, in a folder that must be empty or missing; writes nothing.
 
-    `source` is the size of the model that `init` names.
+    `source` is the size of the model that `init` names. `accelerator` is True if the run trains on
+    a GPU or TPU.
 
     Raises:
       UsageError: there is no recipe.
@@ -188,7 +190,7 @@ def create(
         recipe, overrides, vocab_size=size, source=source, init=init
     )
     phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
-    phases = run_phases.choose_precision(phases)
+    phases = run_phases.choose_precision(phases, accelerator=accelerator)
     wanted = phases[0].config
     if wanted.model.vocab_size != size:
         raise UserError(

@@ -120,21 +120,24 @@ def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tu
     return in_order(changed)
 
 
-def choose_precision(phases: Sequence[Phase], saved: Sequence[Phase] = ()) -> tuple[Phase, ...]:
+def choose_precision(
+    phases: Sequence[Phase], saved: Sequence[Phase] = (), *, accelerator: bool = False
+) -> tuple[Phase, ...]:
     """Returns the phases with the compute type that `precision=auto` means.
 
     It is that of the phase in `saved`, chosen when the run was started, perhaps on another machine;
-    for a new run this machine's.
+    for a new run this machine's, which is bfloat16 on an accelerator.
     """
     known = {phase.name: phase.config.precision for phase in saved}
 
-    def chosen(phase: Phase) -> PretrainConfig:
+    def settings(phase: Phase) -> PretrainConfig:
         wanted = phase.config.precision
         if wanted == "auto":
-            wanted = machine.compute_type(known.get(phase.name, "auto"))
+            chosen = known.get(phase.name, "bfloat16" if accelerator else "auto")
+            wanted = machine.compute_type(chosen)
         return dataclasses.replace(phase.config, precision=wanted)
 
-    return in_order((phase.name, chosen(phase)) for phase in phases)
+    return in_order((phase.name, settings(phase)) for phase in phases)
 
 
 def to_plain(phases: Sequence[Phase]) -> list[dict[str, Any]]:

@@ -129,7 +129,9 @@ class PreparedRun(NamedTuple):
         return lines
 
 
-def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedRun:
+def prepare(
+    request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device = Device("cpu")
+) -> PreparedRun:
     """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
     data, output, start = request.data, request.output, request.first_weights()
     source = open_data_source(data, vocab=request.vocab)
@@ -159,6 +161,7 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
             data=source,
             init=start,
             source=warm_start.size_of(weights) if weights else None,
+            accelerator=device.platform != "cpu",
         )
         if given is not None:
             foreign = generator.read(given, run.vocabulary)
@@ -175,7 +178,7 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any]) -> PreparedR
         shards = open_shards(in_phase, data)
         eval_shards = open_held_out(in_phase, held_out) if held_out else None
         phases.append(PreparedPhase(phase, shards, eval_shards))
-    return PreparedRun(run, tuple(phases), first_weights)
+    return PreparedRun(run, tuple(phases), first_weights, device)
 
 
 def _absolute(path: str) -> str:
@@ -377,7 +380,8 @@ class _Training:
             self._part.epochs,
         )
         logging.info("Device: %s.", self._prepared.device)
-        if warning := machine.precision_warning(self._config.precision):
+        warning = machine.precision_warning(self._config.precision)
+        if warning and self._prepared.device.platform == "cpu":
             logging.warning(warning)
 
     def _context(self, step: int) -> dict[str, str | float]:
