@@ -130,9 +130,13 @@ class PreparedRun(NamedTuple):
 
 
 def prepare(
-    request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device = Device("cpu")
+    request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device | None = None
 ) -> PreparedRun:
-    """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
+    """Checks that settings, data and run match, for a new or resumed run; writes nothing.
+
+    Without a `device` the run trains on TensorFlow's.
+    """
+    device = device or Device("cpu")
     data, output, start = request.data, request.output, request.first_weights()
     source = open_data_source(data, vocab=request.vocab)
     # The order of precedence of a run's weights:
