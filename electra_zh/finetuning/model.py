@@ -50,14 +50,24 @@ class TaskModel(tf.Module):
         return {variable_name(variable.name): variable for variable in self.trainable_variables}
 
     def hidden(
-        self, features: Mapping[str, tf.Tensor], *, dtype: tf.DType, key: RandomKey | None
+        self,
+        features: Mapping[str, tf.Tensor],
+        *,
+        dtype: tf.DType,
+        key: RandomKey | None,
+        first_only: bool = False,
     ) -> Hidden:
         """Runs the encoder on `input_ids`, `input_mask` and `segment_ids`, int32 [R, L]."""
         ids = features["input_ids"]
         sequence = self.encoder(
-            ids, features["input_mask"], features["segment_ids"], dtype=dtype, key=key
+            ids,
+            features["input_mask"],
+            features["segment_ids"],
+            dtype=dtype,
+            key=key,
+            first_only=first_only,
         )
-        return Hidden(sequence, ids.shape[0], ids.shape[1], key)
+        return Hidden(sequence, ids.shape[0], 1 if first_only else ids.shape[1], key)
 
 
 class FineTuned(NamedTuple):

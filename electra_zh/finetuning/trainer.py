@@ -246,7 +246,9 @@ class TaskTrainer:
         def step(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
             key = RandomKey(0, self.state.optimizer.step, trial=self._seed)
             with tf.GradientTape() as tape:
-                hidden = self.model.hidden(features, dtype=self._dtype, key=key)
+                hidden = self.model.hidden(
+                    features, dtype=self._dtype, key=key, first_only=kind.first_only
+                )
                 losses = kind.losses(head, hidden, features)
                 # The sum, not the mean, as in the reference: the clip is nearly always active.
                 loss = tf.reduce_sum(losses * features["weight"])

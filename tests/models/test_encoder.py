@@ -114,6 +114,22 @@ def test_examples_do_not_see_each_other(encoder: Encoder) -> None:
     np.testing.assert_allclose(_rows(plain)[0], _rows(changed)[0], rtol=1e-6, atol=1e-6)
 
 
+def test_the_output_at_the_first_position_alone_is_that_of_all(encoder: Encoder) -> None:
+    batch = make_batch()
+    found = {}
+    for first_only in (False, True):
+        with tf.GradientTape() as tape:
+            output = encoder(*(batch[name] for name in KEYS), first_only=first_only)
+            first = output if first_only else output[::LENGTH]
+            loss = tf.reduce_sum(tf.sin(first))
+        variables = encoder.trainable_variables
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        found[first_only] = [first, *map(tf.convert_to_tensor, gradients)]
+    assert found[True][0].shape == (4, 16)
+    for one, of_all in zip(found[True], found[False], strict=True):
+        np.testing.assert_allclose(one, of_all, rtol=1e-4, atol=1e-5)
+
+
 def test_dropout_depends_on_the_key_alone(encoder: Encoder) -> None:
     def run(seed: int, step: int) -> np.ndarray:
         key = RandomKey(seed, tf.constant(step, tf.int64))

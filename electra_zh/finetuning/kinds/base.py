@@ -43,7 +43,7 @@ class Hidden(NamedTuple):
     Attributes:
       sequence: [R * L, D], the last layer's output, in the compute type.
       rows: R.
-      length: L.
+      length: L; 1 for kinds with `first_only`.
       key: random key of dropout; None turns dropout off.
     """
 
@@ -84,6 +84,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
       metric_names: scores that may choose the best epoch of a task.
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
+      first_only: the head reads nothing but the output at [CLS]; no other is computed.
       head_form: the exported form of the head; None for kinds that are not exported.
       has_probabilities: `predict --probabilities` shows the probability of each label or choice.
       task: its settings; `labels` are complete (read from a file or the training data).
@@ -94,6 +95,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     metric_names: ClassVar[tuple[str, ...]] = ()
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
+    first_only: ClassVar[bool] = False
     head_form: ClassVar[HeadForm | None] = None
     has_probabilities: ClassVar[bool] = False
 

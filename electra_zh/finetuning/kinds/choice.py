@@ -73,6 +73,7 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
     Rows have `choice_mask` float32 [G, S]; with `training`, `label` int32 [G].
     """
 
+    first_only = True
     head_form = HeadForm(
         "ElectraForMultipleChoice",
         {"dense": "sequence_summary.summary", "output": "classifier"},

@@ -108,6 +108,7 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
 
     example_type = TextExample
     plain_reader = "plain_texts"
+    first_only = True
     submission_forms = ("labels",)
     has_probabilities = True
     head_form = HeadForm(

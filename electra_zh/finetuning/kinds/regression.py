@@ -35,6 +35,7 @@ class Regression(TaskKind[TextExample, float]):
     example_type = TextExample
     metric_names = ("spearman", "pearson")
     plain_reader = "plain_texts"
+    first_only = True
     head_form = HeadForm(
         "ElectraForSequenceClassification",
         {"dense": "classifier.dense", "output": "classifier.out_proj"},

@@ -108,7 +108,8 @@ def tuned(length_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lengths.yaml").write_text(TASK)
     output = str(folder / "out")
     tasks = (str(folder / "lengths.yaml"),)
-    finetune(Request(run.folder, tasks, str(folder / "data"), output))
+    precision = {"precision": "float32"}  # that of exported models
+    finetune(Request(run.folder, tasks, str(folder / "data"), output, overrides=precision))
     return folder / "out"
 
 
