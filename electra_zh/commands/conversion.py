@@ -39,7 +39,7 @@ def convert(call: Call[Convert]) -> int:
     if files.exists(settings.output):
         raise UserError(f"{settings.output} exists; choose another --output")
     files.check_output(settings.output)
-    load_tensorflow()
+    load_tensorflow(log_machine=True)
     from electra_zh.convert.source import open_source
     from electra_zh.finetuning.kinds import head_form
 

@@ -57,7 +57,7 @@ def finetune(call: Call[Request]) -> int:
     """Fine-tunes on tasks; prints the results so far if a signal stops it."""
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
-    load_tensorflow()
+    load_tensorflow(log_machine=True)
     from electra_zh.finetuning import results, run
 
     if call.dry_run:
@@ -74,7 +74,7 @@ def finetune(call: Call[Request]) -> int:
 
 def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
-    load_tensorflow()
+    load_tensorflow(log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 
     count, lines = label(call.settings)

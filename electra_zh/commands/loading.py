@@ -13,12 +13,14 @@ from absl import logging
 from electra_zh import machine
 
 
-def load_tensorflow() -> None:
+def load_tensorflow(*, log_machine: bool = False) -> None:
     """Sets up the machine and imports TensorFlow without its start-up messages.
 
-    TF_CPP_MIN_LOG_LEVEL=0 shows them.
+    TF_CPP_MIN_LOG_LEVEL=0 shows them. `log_machine` logs the machine, for commands that compute.
     """
-    logging.info(machine.set_up())
+    line = machine.set_up()
+    if log_machine:
+        logging.info(line)
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         import tensorflow
     else:

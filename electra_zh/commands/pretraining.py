@@ -24,7 +24,7 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         from electra_zh.runtime import lowering
 
         lowering.prepare()
-    load_tensorflow()
+    load_tensorflow(log_machine=True)
     from electra_zh.pretraining import run
 
     prepared = run.prepare(call.settings, call.overrides, device=device)
@@ -66,7 +66,7 @@ def evaluate(call: Call[Evaluate]) -> int:
 
     settings = call.settings
     run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
-    load_tensorflow()
+    load_tensorflow(log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
     results = evaluate_run(run, settings.data, checkpoint=step, max_batches=settings.batches)
