@@ -62,6 +62,7 @@ check: $(VENV)/installed-check
 	$(BIN)/mypy electra_zh tests
 
 bench: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/bench_machine.py
 	$(BIN)/python benchmarks/bench_step.py
 	$(BIN)/python benchmarks/bench_finetune.py
 

@@ -29,6 +29,7 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
         ["bench_build.py", args.vocab, *args.text],
         ["bench_clean.py", *args.text],
         ["bench_memory.py", "--vocab", args.vocab, *args.text],
+        ["bench_machine.py"],
         ["bench_step.py"],
         ["bench_masking.py"],
         ["bench_finetune.py", "--pairs", args.pairs],
