@@ -211,7 +211,7 @@ def measure(
 ) -> dict[str, float]:
     """Returns the median seconds of each variant over rounds in which they take turns.
 
-    A variant that is not ready after `patience` seconds is left out.
+    A variant that is not ready after `patience` seconds is skipped.
     """
     # Idle workers must not spin on the cores that the others are measured on.
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}

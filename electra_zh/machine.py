@@ -185,7 +185,7 @@ def set_up() -> str:
 
 
 def identity() -> dict[str, Any]:
-    """Returns what the last bits of a computation depend on, to be recorded in checkpoints."""
+    """Returns the properties that decide the last bits of a computation, for checkpoints."""
     found = cpu()
     return {
         "cpu": found.name,
@@ -197,7 +197,7 @@ def identity() -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any]) -> str:
-    """Returns how this machine differs from that of an `identity`; empty if it does not."""
+    """Returns the differences between this machine and that of an `identity`; empty for none."""
     now = identity()
     changed = [name for name in now if name in before and before[name] != now[name]]
     return ", ".join(f"{name} {_shown(before[name])} (now {_shown(now[name])})" for name in changed)

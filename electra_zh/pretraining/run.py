@@ -132,11 +132,7 @@ class PreparedRun(NamedTuple):
 def prepare(
     request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device | None = None
 ) -> PreparedRun:
-    """Checks that settings, data and run match, for a new or resumed run; writes nothing.
-
-    Without a `device` the run trains on TensorFlow's.
-    """
-    device = device or Device("cpu")
+    """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
     data, output, start = request.data, request.output, request.first_weights()
     source = open_data_source(data, vocab=request.vocab)
     # The order of precedence of a run's weights:
@@ -165,7 +161,7 @@ def prepare(
             data=source,
             init=start,
             source=warm_start.size_of(weights) if weights else None,
-            accelerator=device.platform != "cpu",
+            accelerator=device is not None and device.platform != "cpu",
         )
         if given is not None:
             foreign = generator.read(given, run.vocabulary)
@@ -182,7 +178,7 @@ def prepare(
         shards = open_shards(in_phase, data)
         eval_shards = open_held_out(in_phase, held_out) if held_out else None
         phases.append(PreparedPhase(phase, shards, eval_shards))
-    return PreparedRun(run, tuple(phases), first_weights, device)
+    return PreparedRun(run, tuple(phases), first_weights, device or Device("cpu"))
 
 
 def _absolute(path: str) -> str:
