@@ -131,8 +131,8 @@ def _read_torch(path: str) -> Tensors:
     except Exception as error:  # torch raises many kinds for a damaged file
         if "Weights only" in str(error):
             raise UserError(
-                f"{path} holds more than tensors, which would run code. Save its state_dict alone, "
-                "or as safetensors"
+                f"{path} cannot be read as PyTorch weights: it holds more than tensors, which "
+                "would run code. Save its state_dict alone, or as safetensors"
             ) from None
         first_line = str(error).strip().partition(".")[0].partition("\n")[0]
         raise UserError(f"{path} cannot be read as PyTorch weights: {first_line}") from None

@@ -387,6 +387,21 @@ def test_a_run_is_resumed_only_with_its_own_first_weights(tmp_path: Path) -> Non
         _open(tmp_path / "random", Init("old"))
 
 
+def test_assumed_heads_are_not_the_source_s(tmp_path: Path) -> None:
+    weights = dataclasses.replace(_source(tmp_path / "old"), heads_assumed=True)
+    expected = r"no file says the number of attention heads; assumed are 2 .* this run has 1\. Give"
+    with pytest.raises(UserError, match=expected):
+        warm_start.first_weights(weights, _run(_config({"num_attention_heads": 1})))
+    sizes = {"num_attention_heads": 1, "intermediate_size": 25}
+    with pytest.raises(UserError, match=r"takes the source's size \(intermediate_size=24\)"):
+        warm_start.first_weights(weights, _run(_config(sizes)))
+
+
+def test_assumptions_are_kept_for_the_end_of_a_run(tmp_path: Path) -> None:
+    weights = dataclasses.replace(_source(tmp_path / "old"), notes=("assumed 2 heads",))
+    assert warm_start.describe(Init("old"), weights).notes == ("assumed 2 heads",)
+
+
 def test_a_source_that_has_changed(tmp_path: Path) -> None:
     weights = _source(tmp_path / "old")
     described = warm_start.describe(Init(str(tmp_path / "old")), weights)
