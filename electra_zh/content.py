@@ -96,23 +96,22 @@ def recognize(head: bytes) -> str:
 
 def _is_binary(text: str) -> bool:
     """Returns whether decoded bytes have characters that text does not have."""
-    strange = len(_CONTROL.findall(text)) + 4 * text.count("\0")
-    unread = text.count("\ufffd")
-    return strange > len(text) // 100 and unread + strange > 3 and unread > len(text) // 50
+    return len(_CONTROL.findall(text)) > max(2, len(text) // 100)
 
 
 def _form_of_object(text: str) -> str:
-    lines = [line for line in text.split("\n")[:_LINES] if line.strip()]
     if not _OBJECT_START.match(text):
         return TEXT
-    # A first line that does not end within the head.
-    if len(lines) == 1 and "\n" not in text:
+    # The first line may not end within the head.
+    if "\n" not in text:
         return JSON_LINES
+    lines = [line for line in text.split("\n")[:_LINES] if line.strip()]
     parsed = sum(map(_is_object, lines))
-    if 2 * parsed >= len(lines) or (parsed and len(lines) <= 2):
-        return JSON_LINES
+    alike = sum(line.lstrip().startswith("{") for line in lines)
+    if parsed:
+        return JSON_LINES if 2 * alike > len(lines) else TEXT
     # An object over several lines ends its first one inside.
-    return JSON if not parsed and _is_cut(lines[0]) else TEXT
+    return JSON if _is_cut(lines[0]) else TEXT
 
 
 def _form_of_array(text: str) -> str:
@@ -140,7 +139,7 @@ def _is_cut(line: str) -> bool:
 def encoding(head: bytes) -> str:
     """Returns the name for iconv of a text's encoding; empty for UTF-8 and for unknown ones."""
     for mark, name in _BOMS.items():
-        if head.startswith(mark):
+        if head.startswith(mark) and _decode(head, name):
             return name
     if _is_mostly_utf8(head):
         return ""

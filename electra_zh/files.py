@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
+from electra_zh import content
 from electra_zh.errors import UserError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -254,10 +255,25 @@ def read_bytes(path: str) -> bytes:
 
 def read_text(path: str) -> str:
     """Reads a UTF-8 file without changing its line ends; raises UserError for other files."""
+    return decode_text(read_bytes(path), path)
+
+
+def decode_text(data: bytes, path: str, *, name: str | None = None) -> str:
+    """Returns the text of a UTF-8 file; raises UserError for other encodings, which it names.
+
+    `name` is for the message, by default the path.
+    """
+    head = data[: content.HEAD_BYTES]
+    problem = ""
     try:
-        return read_bytes(path).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from None
+        text, problem = "", f"{error}; "
+    if problem or (b"\0" in head and content.encoding(head)):
+        raise UserError(
+            f"{name or path} is not UTF-8 text: {problem}{content.not_utf8(path, head)}"
+        )
+    return text
 
 
 def write_text(path: str, text: str) -> None:

@@ -30,6 +30,7 @@ LINE = json.dumps(RECORD, ensure_ascii=False)
         ("[图] 说明\n", content.TEXT),
         ('["引号"的文本\n', content.TEXT),
         ('{"a": 1}\n' + 3 * PROSE, content.TEXT),
+        ('{"a": 1}\n正文', content.TEXT),
         ("<docker> 是一个词\n", content.TEXT),
         ("id\ttext\n1\t文本\n", content.TEXT),
         (LINE, content.JSON_LINES),
@@ -78,6 +79,7 @@ def test_a_character_that_is_cut_is_still_text() -> None:
         b"%PDF-1.4\n",
         b"name".ljust(257, b"\0") + b"ustar\0" + bytes(249),
         bytes(range(128, 256)) * 10 + bytes(20),
+        bytes(200),
     ],
 )
 def test_binary_files_are_recognized(head: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from electra_zh import files, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
+from electra_zh.content import not_utf8
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.settings import Settings, setting
@@ -32,19 +33,23 @@ class Inspect(Settings):
         None, "vocabulary file, for shards without a manifest", metavar="FILE"
     )
     example: int | None = setting(None, "show one example, by its number from 0")
+    check: bool = setting(False, "verify all checksums of all shards; damage is exit code 1")
     json: bool = setting(False, "print JSON")
 
 
 def inspect(call: Call[Inspect]) -> int:
     """Shows counts of pretraining data, one example as a run would mask it, or a model."""
+    from electra_zh.data.manifest import holds_data
+
     settings = call.settings
     if call.overrides and settings.example is None:
         raise UsageError(f"{next(iter(call.overrides))} applies to an example: add --example N")
     # Imported here: it loads NumPy, which --help must not.
-    from electra_zh.data.manifest import holds_data
 
     if not holds_data(settings.data) and files.exists(settings.data):
         return _describe_model(settings)
+    if settings.check:
+        return _check(settings)
     load_tensorflow()
     from electra_zh.pretraining import inspect as inspection
 
@@ -62,6 +67,19 @@ def inspect(call: Call[Inspect]) -> int:
     else:
         print(*inspection.example_lines(shown, colour=_has_colour()), sep="\n")
     return 0
+
+
+def _check(settings: Inspect) -> int:
+    """Shows the damage of a data folder; the exit code is 1 if there is any."""
+    from electra_zh.data import pipeline
+
+    problems = pipeline.find_damage(settings.data, show=progress.show)
+    if settings.json:
+        print(json.dumps({"damage": problems}, ensure_ascii=False))
+    else:
+        print(*problems, sep="\n", end="\n" if problems else "")
+        print(f"{settings.data}: {len(problems) or 'no'} damaged places")
+    return 1 if problems else 0
 
 
 def _describe_model(settings: Inspect) -> int:
@@ -162,7 +180,8 @@ def _sentences(texts: tuple[str, ...]) -> Iterator[str]:
         try:
             text = line.decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise UserError("standard input is not UTF-8 text") from None
+            hint = not_utf8("-", line)
+            raise UserError(f"standard input is not UTF-8 text; {hint}") from None
         if text:
             yield text
 

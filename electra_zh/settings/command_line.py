@@ -74,7 +74,7 @@ class CommandLine:
         """
         end = words.index("--") if "--" in words else len(words)
         namespace, extra = self._parser.parse_known_args(words[:end])
-        given: list[Given] = list(namespace.given)
+        given = [found for each in namespace.given for found in self._without_words(each)]
         plain: list[str] = []
         # argparse takes only the first group of words; they may be between flags too.
         for word in [*_words(namespace), *extra]:
@@ -88,6 +88,20 @@ class CommandLine:
                 given.append(found)
         given += self._read_positional([*plain, *words[end + 1 :]])
         return self._merge(given)
+
+    def _without_words(self, given: Given) -> Iterator[Given]:
+        """Yields a setting, and those of `key=value` words that argparse took for its values."""
+        if not isinstance(given.value, list):
+            yield given
+            return
+        values = given.value[:1]
+        for word in given.value[1:]:
+            found = None if os.path.exists(word) else self._read_word(word)
+            if found is None:
+                values.append(word)
+            else:
+                yield found
+        yield given._replace(value=values)
 
     def _read_word(self, word: str) -> Given | None:
         """Returns the setting of a `key=value` word; None for a word of another form."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
 
 
@@ -73,17 +74,31 @@ def _included_names(value: Any, origin: str) -> list[str]:
 
 def _read_recipe_file(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            return files.decode_text(file.read(), path, name=f"Recipe {path}")
     except FileNotFoundError:
         raise UsageError(f"No such recipe file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"Recipe {path} is not UTF-8 text: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads YAML, and refuses a key that a mapping has twice: YAML itself takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f'line {line}: "{key.value}" is given twice: remove one')
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(text)
+        parsed = yaml.load(text, _Loader)
+    except UserError as error:
+        raise UserError(f"Recipe {origin}, {error}") from None
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise UserError(f"Recipe {origin} is not valid YAML: {problem}") from None

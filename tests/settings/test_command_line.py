@@ -51,6 +51,17 @@ def _parse(*words: str, classes: Sequence[type[Settings]] = (Job,)) -> dict[str,
     return _command(*classes).parse(words)[0]
 
 
+def test_words_after_the_values_of_a_flag_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1").touch()
+    words = ["--output", "o", "--extra", "a", "b", "a=1", "batch_size=8", "--extra", "c"]
+    assert _parse(*words) == {"output": "o", "extra": ["a", "b", "a=1", "c"], "batch_size": "8"}
+    with pytest.raises(UsageError, match=r"batch_size is given twice"):
+        _parse("--extra", "a", "batch_size=8", "batch_size=9")
+
+
 @pytest.mark.parametrize(
     ("words", "value"),
     [

@@ -38,6 +38,8 @@ def test_include_circle_is_an_error(tmp_path: Path) -> None:
     [
         ("- 1\n- 2\n", "must be a mapping"),
         ("a: [1\n", "not valid YAML"),
+        ("a: 1\nb: 2\na: 3\n", 'line 3: "a" is given twice: remove one'),
+        ("a: {b: 2, b: 3}\n", 'line 1: "b" is given twice: remove one'),
         ("1: 2\n", "mapping"),
         ("include:\n", "`include` must be the name of a recipe or a list of names; received None"),
         ("include: 3\n", "`include` must be the name of a recipe or a list of names; received 3"),
