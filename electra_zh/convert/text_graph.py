@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.errors import UserError
 from electra_zh.text import characters
 from electra_zh.text.characters import code_point_table
 from electra_zh.text.pair_lengths import cut_pair_lengths
@@ -114,7 +115,12 @@ class WordPieceGraph(TextGraph):
     """WordPiece by the rules of `splitting`."""
 
     def __init__(self, vocabulary: Vocabulary, settings: TokenizerSettings) -> None:
-        """Makes the tables, which takes about a second."""
+        """Makes the tables, which takes about a second; raises UserError for word tokens."""
+        if settings.word_tokens:
+            raise UserError(
+                "The model's tokenizer makes words one token (word_tokens), by jieba, which a "
+                "TensorFlow graph cannot. Convert it to another form"
+            )
         super().__init__(vocabulary)
         import tensorflow_text
 

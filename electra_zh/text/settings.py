@@ -29,6 +29,11 @@ class TokenizerSettings(Settings):
         "ellipsis) to ASCII",
     )
 
+    word_tokens: bool = setting(
+        False,
+        "make words, cut by jieba, one token if a WordPiece vocabulary has them (WoBERT's)",
+    )
+
     def __post_init__(self) -> None:
         """Checks the values; the reference strips accents only from text that it lower-cases."""
         super().__post_init__()

@@ -7,6 +7,7 @@ lists the tokenizers. The class names its vocabulary class, which recognizes its
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import itertools
 from collections import Counter
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from electra_zh import files
 from electra_zh.errors import UserError
@@ -37,7 +39,8 @@ class TokenizedText(NamedTuple):
         character that is a word of its own (ideographs, punctuation) and after every space. The k
         tokens of a WordPiece stretch that needs the word path (a word, or all between two spaces
         or ideographs if that has a capital sigma) are counted at its last k characters; if it has
-        fewer, the rest at the last one. A SentencePiece piece is counted at its last character.
+        fewer, the rest at the last one. A SentencePiece piece, and a WordPiece token of several
+        ideographs, is counted at its last character.
       starts, ends: int32 [T], the characters of the block that each token covers, if the tokenizer
         has them at hand; else None, see `Tokenizer.find_covered`.
     """
@@ -204,10 +207,51 @@ def settings_of(vocabulary: Vocabulary, settings: TokenizerSettings) -> Tokenize
         accents = "strips accents" if own.strip_accents else "keeps accents"
         raise UserError(
             f"The SentencePiece model determines how text is normalised: it {case} and {accents}. "
-            "Omit --no-lower-case, --keep-accents and --map-punctuation; the first two belong to "
-            "the build-vocab that trains a model, the third to WordPiece vocabularies"
+            "Omit --no-lower-case, --keep-accents, --map-punctuation and --word-tokens; the first "
+            "two belong to the build-vocab that trains a model, the others to WordPiece"
         )
     return own
+
+
+def fit_case(
+    vocabulary: Vocabulary,
+    settings: TokenizerSettings,
+    *,
+    origin: str,
+    is_chosen: bool = False,
+    sample: str = "",
+) -> TokenizerSettings:
+    """Returns settings whose case fits a vocabulary; a change is logged, with its reason.
+
+    Text with capitals is [UNK] to a vocabulary without any, and one with capitals was made for text
+    that has them. Where they contradict, the case that gives fewer [UNK] wins.
+
+    Args:
+      vocabulary: the vocabulary.
+      settings: the settings as given.
+      origin: their source, for the log.
+      is_chosen: the user chose the case: it is kept, with a warning.
+      sample: text at hand; without any the vocabulary decides.
+    """
+    cased = vocabulary.is_cased
+    if vocabulary.settings is not None or cased is None or cased != settings.lower_case:
+        return settings
+    other = dataclasses.replace(settings, lower_case=not cased, strip_accents=not cased)
+    has = "has" if cased else "is without"
+    given = str(settings.lower_case).lower()
+    line = f"lower_case is {given} by {origin}, but the vocabulary {has} capitals"
+    unknown = [_count_unknown(vocabulary, each, sample) for each in (settings, other)]
+    if sample:
+        line += f" ([UNK] in a sample of the text: {unknown[0]:,}, or {unknown[1]:,} otherwise)"
+    chosen = settings if is_chosen or unknown[0] < unknown[1] else other
+    done = "is lower-cased" if chosen.lower_case else "keeps its capitals"
+    logging.warning("%s. The text %s; --lower-case or --no-lower-case decides.", line, done)
+    return chosen
+
+
+def _count_unknown(vocabulary: Vocabulary, settings: TokenizerSettings, text: str) -> int:
+    ids = make_tokenizer(vocabulary, settings).tokenize_text(text).ids if text else np.zeros(0)
+    return int(np.count_nonzero(ids == vocabulary.unk_id))
 
 
 def make_tokenizer(

@@ -87,6 +87,8 @@ class VocabularySettings(Settings):
     seed: int = setting(0, "random seed of that draw", at_least=0, group=_FOR_SENTENCEPIECE)
 
     def check_together(self) -> None:  # noqa: D102
+        if self.tokenizer.word_tokens:
+            raise UsageError("word_tokens applies to build-data: remove it from build-vocab")
         if self.kind != SENTENCEPIECE:
             for field in fields(self)[3:]:
                 if getattr(self, field.name) != field.default:

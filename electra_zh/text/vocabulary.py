@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from absl import logging
+
 from electra_zh import files
+from electra_zh.content import HEAD_BYTES, not_utf8
 from electra_zh.errors import UserError
 from electra_zh.text.characters import is_cjk, is_punctuation
 from electra_zh.text.settings import TokenizerSettings
@@ -83,8 +86,8 @@ class Vocabulary:
         r"""Returns the vocabulary of a file: UTF-8, one token per line, white space stripped.
 
         Lines end at "\n" only: `str.splitlines` would also split at U+2028 and others, and shift
-        every id after them. A final "\n" starts no further token. `origin` is the path of the file,
-        for error messages.
+        every id after them. Empty lines at the end are not tokens. `origin` is the path of the
+        file, for messages.
 
         Raises:
           UserError: not UTF-8, empty, or not a vocabulary.
@@ -93,8 +96,10 @@ class Vocabulary:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
+            hint = not_utf8(origin, data[:HEAD_BYTES])
             raise UserError(
-                f"The vocabulary {origin} is not UTF-8 text: line {line}, byte {error.start}"
+                f"The vocabulary {origin} is not UTF-8 text: line {line}, byte {error.start}; "
+                f"{hint}"
             ) from None
         if text.startswith("\ufeff"):
             raise UserError(
@@ -103,7 +108,13 @@ class Vocabulary:
         if not text.strip():
             raise UserError(f"The vocabulary {origin} is empty")
         lines = text.removesuffix("\n").split("\n")
-        return cls(map(str.strip, lines), origin=origin)
+        # Not every white space: an empty token may be U+2028, which is stripped below.
+        end = len(lines)
+        while not lines[end - 1].strip(" \t\r"):
+            end -= 1
+        if end < len(lines):
+            logging.info("%s: the last %d lines are empty: no tokens.", origin, len(lines) - end)
+        return cls(map(str.strip, lines[:end]), origin=origin)
 
     @classmethod
     def load(cls, path: str) -> Self:

@@ -170,6 +170,11 @@ ENTRIES = st.tuples(
 @example(
     entries=["我们 0", "的 0", "我们 50", "中国人 0"], hmm=True, texts=["我们的中国人", "国人我们"]
 )
+@example(
+    entries=["中国 人 5", "Edu Trust认证 2000", "我 们 0", "人 一 n"],
+    hmm=False,
+    texts=["中国人，中国 人Edu Trust认证", "我 们我们", "人 一人"],
+)
 def test_further_words_count_as_in_jieba(
     tmp_path: Path, loaded_once: None, entries: list[str], hmm: bool, texts: list[str]
 ) -> None:
@@ -197,7 +202,7 @@ def test_further_words_leave_jieba_itself_alone(tmp_path: Path, loaded_once: Non
 
 def test_malformed_dictionaries_are_rejected_before_jieba_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
-    path.write_text("好\n机器 学习 3", encoding="utf-8")
+    path.write_text("好\n机器\t学习 3", encoding="utf-8")
     with pytest.raises(UserError, match=r"words\.txt:2: "):
         JiebaSegmenter(dictionaries=[str(path)])
 

@@ -29,10 +29,25 @@ def test_dictionaries_are_read_as_jieba_s(tmp_path: Path) -> None:
     ]
 
 
+def test_words_with_spaces_are_read_as_jieba_s(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _write(tmp_path / "d", "Edu Trust认证 2000\n机器 学习 3 n\nWindows 10 系统\n好 2\n")
+    with caplog.at_level("INFO"):
+        assert read_dictionary(path) == [
+            DictionaryWord("Edu Trust认证", 2000),
+            DictionaryWord("机器 学习", 3),
+            DictionaryWord("Windows 10 系统", None),
+            DictionaryWord("好", 2),
+        ]
+    assert "words with spaces, which never match text, as in jieba: 3, such as" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("好 1\n机器 学习 3", r'd:2: "机器 学习 3" is not "word \[frequency\] \[tag\]"'),
+        ("好 1\n机器  学习 3", r'd:2: "机器  学习 3" is not "word \[frequency\] \[tag\]"'),
+        ("机器 学习 3.5", r"d:1: .*integer frequency"),
         ("好\t3", r"d:1: .*single spaces"),
         ("好 -1", r"d:1: "),
         ("好 3 NR", r"d:1: .*lower-case letters"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import electra_zh.text as package
 from electra_zh.text import tokenizer as tokenizers
 from electra_zh.text import training
 from electra_zh.text.settings import TokenizerSettings
+from electra_zh.text.tokenizer import fit_case
 from electra_zh.text.training import VocabularySettings, train_vocabulary
-from electra_zh.text.vocabulary import SPECIAL_TOKENS
+from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 NAME = "characters_only"
 TOKENIZER = """
@@ -137,3 +139,52 @@ def test_accents_are_stripped_from_lower_case_text_only() -> None:
     settings = TokenizerSettings(lower_case=False)
     assert settings == dataclasses.replace(settings, strip_accents=False)
     assert not settings.strip_accents
+
+
+LOWER = Vocabulary([*SPECIAL_TOKENS, "a", "##b", "中"])
+CASED = Vocabulary([*SPECIAL_TOKENS, "A", "a", "中"])
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "lower_case", "is_chosen", "expected", "line"),
+    [
+        (LOWER, True, False, True, ""),
+        (CASED, False, False, False, ""),
+        (
+            LOWER,
+            False,
+            False,
+            True,
+            "lower_case is false by it, but .* without capitals.* is lower-cased",
+        ),
+        (
+            CASED,
+            True,
+            False,
+            False,
+            "lower_case is true by it, but .* has capitals.* keeps its capitals",
+        ),
+        (LOWER, False, True, False, "is without capitals.* keeps its capitals"),
+        (CASED, True, True, True, "the vocabulary has capitals.* is lower-cased"),
+    ],
+)
+def test_the_case_fits_the_vocabulary(
+    caplog: pytest.LogCaptureFixture,
+    vocabulary: Vocabulary,
+    lower_case: bool,
+    is_chosen: bool,
+    expected: bool,
+    line: str,
+) -> None:
+    settings = TokenizerSettings(lower_case=lower_case)
+    with caplog.at_level("INFO"):
+        found = fit_case(vocabulary, settings, origin="it", is_chosen=is_chosen)
+    assert found == TokenizerSettings(lower_case=expected)
+    assert re.search(line, caplog.text) if line else not caplog.text
+
+
+def test_the_case_is_that_with_fewer_unknown_tokens_in_the_text() -> None:
+    cased = Vocabulary([*SPECIAL_TOKENS, "A", "b"])
+    for sample, lower_case in (("A b", False), ("B A B", True), ("b A", False)):
+        found = fit_case(cased, TokenizerSettings(), origin="it", sample=sample)
+        assert found.lower_case is lower_case

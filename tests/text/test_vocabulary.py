@@ -39,6 +39,29 @@ def test_tokens_are_stripped_and_the_last_line_end_may_lack(tmp_path: Path) -> N
     assert Vocabulary.load(_file(tmp_path, content)).tokens == (*SPECIAL_TOKENS, "中")
 
 
+@pytest.mark.parametrize("end", ["\n\n", "\n\n\n \n", "\r\n\r\n"])
+def test_empty_lines_at_the_end_are_not_tokens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    with caplog.at_level("INFO"):
+        vocabulary = Vocabulary.load(_file(tmp_path, SPECIAL + "\u2028\n中" + end))
+    assert vocabulary.tokens[5:] == ("", "中")
+    assert "lines are empty: no tokens" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tokens", "cased"),
+    [
+        (["中", "。"], None),
+        (["a", "##b", "<S>", "[unused1]", "[MASK2]"], False),
+        (["A", "a", "##bC", "中"], True),
+        (["a", "b", "##c", "A"], False),
+    ],
+)
+def test_the_case_of_a_vocabulary(tokens: list[str], cased: bool | None) -> None:
+    assert Vocabulary([*SPECIAL_TOKENS, *tokens]).is_cased is cased
+
+
 def test_save_and_load_give_the_same(tmp_path: Path) -> None:
     vocabulary = Vocabulary([*SPECIAL_TOKENS, "", "中", "##a"])
     path = str(tmp_path / "saved.txt")
@@ -67,6 +90,7 @@ def test_can_be_sent_to_another_process() -> None:
         ("\ufeff" + SPECIAL, "byte order mark"),
         (SPECIAL.encode() + b"\xff\n", "not UTF-8 text: line 6, byte 31"),
         (SPECIAL + "two words\n", 'not a vocabulary: line 6 is "two words"'),
+        (("[PAD]\n[UNK]\n的\n一\n是\n不\n了\n").encode("gbk"), "line 3, .*it looks like GB18030; "),
         ("一段很长的文字" * 40, 'not a vocabulary: line 1 is "一段很长的文字'),
     ],
 )

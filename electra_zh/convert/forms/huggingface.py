@@ -302,6 +302,11 @@ def write(weights: Weights, output: str, *, onnx: bool = False) -> list[str]:
         if task.form.is_number:
             low, high = task.outputs
             lines.append(f"note: 0 to 1 of the output of {task.name} stand for {low} to {high}")
+    if weights.tokenizer.word_tokens:
+        lines.append(
+            "note: the tokenizer that is written makes every ideograph a token; the model's tokens "
+            "of several ideographs (word_tokens) need text that jieba has cut"
+        )
     if weights.tokenizer.map_punctuation:
         lines.append(
             "note: tokenizers of transformers do not map punctuation that is missing from the "

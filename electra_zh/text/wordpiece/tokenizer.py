@@ -19,8 +19,9 @@ from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Covered, TokenizedText, Tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.offsets import OffsetFinder
-from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
+from electra_zh.text.wordpiece.splitting import DROP, character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.token_cache import Encoded, TokenCache, ranges
+from electra_zh.text.wordpiece.word_tokens import WordTokens
 
 # A longer word is one [UNK], as in the reference.
 MAX_WORD_CHARACTERS = 200
@@ -53,6 +54,7 @@ class WordPieceTokenizer(Tokenizer):
         self._mapping = punctuation_mapping(vocabulary) if settings.map_punctuation else {}
         self._table = self._character_codes()
         self._cache = TokenCache(self._encode_words)
+        self._words = WordTokens(vocabulary, settings) if settings.word_tokens else None
         # Otherwise half of the time is spent on clearing the pages of each block's arrays again.
         machine.keep_freed_memory()
 
@@ -72,12 +74,27 @@ class WordPieceTokenizer(Tokenizer):
     def encode(self, line: str, *, inside: bool = False) -> list[int]:
         """Returns the ids of one line by the reference's plain algorithm; `inside` is ignored."""
         del inside
-        return self._encode_words(line).ids
+        if self._words is None:
+            return self._encode_words(line).ids
+        ids: list[int] = []
+        done = 0
+        lasts, words = self._words.find(line)
+        for last, index in zip(lasts.tolist(), words.tolist(), strict=True):
+            first = last - self._words.more[index]
+            ids += [*self._encode_words(line[done:first]).ids, index]
+            done = last + 1
+        return ids + self._encode_words(line[done:]).ids
 
     def tokenize_text(self, text: str) -> TokenizedText:  # noqa: D102
         codepoints = to_codepoints(text)
         codes = self._table.take(codepoints)
         starts, ends = word_runs(text, codes, self.settings)
+        if self._words is not None:
+            # An ideograph is never part of a run.
+            lasts, words = self._words.find(text)
+            more = self._words.more[words]
+            codes[lasts] = words
+            codes[ranges(lasts - more, more)] = DROP
         cache = self._cache
         entries = cache.lookup(text, codepoints, starts, ends)
         self._count_unknown(codepoints[codes == self.vocabulary.unk_id], entries)
@@ -116,12 +133,17 @@ class WordPieceTokenizer(Tokenizer):
         return OffsetFinder(self.vocabulary, self.settings, self.encode)
 
     def find_covered(self, text: str, tokenized: TokenizedText) -> Covered:  # noqa: D102
-        return self._offsets.find(text, tokenized)
+        covered = self._offsets.find(text, tokenized)
+        if self._words is None:
+            return covered
+        # The token of a word is counted at its last ideograph.
+        return covered._replace(starts=covered.starts - self._words.more[tokenized.ids])
 
     def find_firsts(  # noqa: D102
         self, text: str, tokenized: TokenizedText, word_starts: np.ndarray
     ) -> np.ndarray:
-        return self._offsets.find_firsts(text, tokenized, word_starts)
+        firsts = self._offsets.find_firsts(text, tokenized, word_starts)
+        return firsts if self._words is None else firsts - self._words.more[tokenized.ids]
 
     def _encode_block(
         self, texts: Sequence[str], inside: Sequence[bool]

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from electra_zh import files
+from electra_zh.content import HEAD_BYTES, not_utf8
 from electra_zh.errors import UserError
 from electra_zh.text.words.base import Segmenter
 
 # jieba's form of a line: the frequency and the tag are optional.
 _ENTRY = re.compile(r"(.+?)(?: ([0-9]+))?(?: ([a-z]+))?")
 _MAX_FREQUENCY = 10**12
+_OTHER_SPACE = re.compile(r"[^\S ]")
+# A frequency that is not an integer, or an integer before a tag that is not in lower case.
+_MISTYPED = re.compile(r" [+-]?[\d.]+( [A-Za-z]+)?$")
 _BOM = "\ufeff"
 # Letters and digits of scripts that put spaces between words, and their combining marks.
 _LETTERS = "[^\\W_\u2e80-\U0010ffff]"
@@ -32,13 +37,19 @@ class DictionaryWord(NamedTuple):
 
 
 def read_dictionary(path: str) -> list[DictionaryWord]:
-    """Reads a dictionary in jieba's form, `word [frequency] [tag]`; raises UserError for others."""
+    """Reads a dictionary in jieba's form, `word [frequency] [tag]`; raises UserError for others.
+
+    As to jieba, a word may have spaces inside. It cuts text at every space, so such a word never
+    matches: the log says how many there are.
+    """
     entries: list[DictionaryWord] = []
+    spaced: list[str] = []
     for number, line in _lines(path):
         match = _ENTRY.fullmatch(line)
         assert match, "any text that is not empty matches"
         word, frequency, _ = match.groups()
-        if any(char.isspace() for char in word):
+        parts = word.split(" ")
+        if not all(parts) or _OTHER_SPACE.search(word) or _MISTYPED.search(word):
             raise UserError(
                 f'{path}:{number}: "{line}" is not "word [frequency] [tag]". Use single spaces, '
                 "an integer frequency and a tag of lower-case letters"
@@ -48,9 +59,17 @@ def read_dictionary(path: str) -> list[DictionaryWord]:
                 f"{path}:{number}: the frequency of {word} is {frequency}; "
                 f"it must be at most {_MAX_FREQUENCY}"
             )
+        spaced += [word] if parts[1:] else []
         entries.append(DictionaryWord(word, None if frequency is None else int(frequency)))
     if not entries:
         raise UserError(f"{path} contains no words")
+    if spaced:
+        logging.info(
+            '%s: words with spaces, which never match text, as in jieba: %d, such as "%s".',
+            path,
+            len(spaced),
+            spaced[0],
+        )
     return entries
 
 
@@ -64,11 +83,13 @@ def read_words(path: str) -> frozenset[str]:
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """Yields the lines that are not blank, stripped, with their numbers."""
-    for number, data in enumerate(files.read_bytes(path).split(b"\n"), 1):
+    content = files.read_bytes(path)
+    for number, data in enumerate(content.split(b"\n"), 1):
         try:
             line = data.decode()
         except UnicodeDecodeError:
-            raise UserError(f"{path}:{number}: the line is not UTF-8") from None
+            hint = not_utf8(path, content[:HEAD_BYTES])
+            raise UserError(f"{path}:{number}: the line is not UTF-8; {hint}") from None
         # Stripped as jieba does it: a wide space, say, is part of the line.
         line = line.strip(string.whitespace).lstrip(_BOM)
         if line:
