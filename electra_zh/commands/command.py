@@ -23,6 +23,7 @@ class Call(Generic[AnySettings]):
     settings: AnySettings
     overrides: Mapping[str, Any]  # settings that are passed on, of a run or of tasks
     dry_run: bool  # check everything, print the plan, write nothing
+    given: frozenset[str] = frozenset()  # keys of the settings that have no default value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,8 @@ def parse_call(
         of_file, more = _read_file(command, chosen.config)
         layers, overrides = [of_file, *layers], more | overrides
     check_required(command.settings, [key for layer in layers for key in layer.values])
-    return Call(resolve(command.settings, layers).settings, overrides, chosen.dry_run)
+    resolved = resolve(command.settings, layers)
+    return Call(resolved.settings, overrides, chosen.dry_run, frozenset(resolved.origins))
 
 
 def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:

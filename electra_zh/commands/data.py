@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from electra_zh import progress
 from electra_zh.commands.command import Call, Command, print_plan
 from electra_zh.data.build.settings import BuildSettings
@@ -12,7 +14,8 @@ def build_data(call: Call[BuildSettings]) -> int:
     from electra_zh.data.build import run
     from electra_zh.data.manifest import summary_lines
 
-    settings = call.settings
+    is_chosen = "tokenizer.lower_case" in call.given
+    settings = dataclasses.replace(call.settings, case_is_chosen=is_chosen)
     if call.dry_run:
         print_plan(run.plan(settings))
     elif settings.part is None:

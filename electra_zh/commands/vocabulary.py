@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from electra_zh import files, progress
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
+from electra_zh.data.input_files import (
+    format_setting,
+    inputs_setting,
+    strict_setting,
+    text_field_setting,
+)
 from electra_zh.errors import UserError
 from electra_zh.settings import Settings, setting
 from electra_zh.text.training import VocabularySettings, train_vocabulary
@@ -19,16 +25,12 @@ from electra_zh.text.training import VocabularySettings, train_vocabulary
 class BuildVocab(Settings):
     """Settings of `electra-zh build-vocab`."""
 
-    inputs: tuple[str, ...] = setting(
-        meaning="text files (.txt, .jsonl, also .gz, .xz, .zst), folders or globs; one sentence or "
-        "paragraph per line, a blank line between documents",
-        positional=True,
-        metavar="INPUT",
-    )
+    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="vocabulary file to write", metavar="FILE")
     vocabulary: VocabularySettings = VocabularySettings()
-    text_field: str = setting("text", "field of .jsonl records that contains the text")
-    strict: bool = setting(False, "stop at the first bad line instead of skipping it")
+    format: str = format_setting()
+    text_field: str = text_field_setting()
+    strict: bool = strict_setting()
     overwrite: bool = setting(False, "replace an existing file")
 
     def check_together(self) -> None:
@@ -56,7 +58,9 @@ def build_vocab(call: Call[BuildVocab]) -> int:
     from electra_zh.data.bad_lines import report_bad_lines
 
     settings = call.settings
-    inputs = input_files.find_inputs(settings.inputs)
+    inputs = input_files.find_inputs(
+        settings.inputs, form=settings.format, text_field=settings.text_field
+    )
     units = documents.plan_units(inputs)
     readers = [
         documents.UnitReader(unit, text_field=settings.text_field, strict=settings.strict)

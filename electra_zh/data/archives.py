@@ -1,7 +1,11 @@
-"""Compressed text files as streams; a truncated file is an error, not the end of the text."""
+"""Compressed text files as streams; a truncated file is an error, not the end of the text.
+
+The first bytes of a file say how it is compressed, not its suffix.
+"""
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import lzma
@@ -9,10 +13,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
+from electra_zh import content, files
 from electra_zh.errors import UserError
 
-SUFFIXES = (".gz", ".xz", ".zst")
+SUFFIXES = (".gz", ".xz", ".zst", ".bz2")
 _FEED_BYTES = 1 << 16
+_MAGIC_BYTES = 8
 
 
 def strip_suffix(name: str) -> str:
@@ -30,20 +36,46 @@ def read_text(read: Callable[[int], bytes], size: int, path: str) -> bytes:
     """
     try:
         return read(size)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{path} is damaged or not compressed as its suffix says: {error}"
-        ) from None
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise UserError(f"{path} is damaged: {error}") from None
 
 
-def open_reader(file: BinaryIO, path: str) -> Callable[[int], bytes]:
-    """Returns a function that reads a number of bytes of the text, decompressed."""
-    lower = path.lower()
-    if lower.endswith(".gz"):
+def read_head(path: str) -> bytes:
+    """Returns the first bytes of a file's text, `content.HEAD_BYTES` of it, decompressed."""
+    with files.open_read(path) as file:
+        read = open_reader(file)
+        head = b""
+        while len(head) < content.HEAD_BYTES and (
+            more := read_text(read, content.HEAD_BYTES - len(head), path)
+        ):
+            head += more
+    return head
+
+
+def is_compressed(path: str) -> bool:
+    """Returns whether a file is compressed, by its first bytes."""
+    with files.open_read(path) as file:
+        return bool(content.compression(file.read(_MAGIC_BYTES)))
+
+
+def open_reader(file: BinaryIO, *, kind: str | None = None) -> Callable[[int], bytes]:
+    """Returns a function that reads a number of bytes of the text, decompressed.
+
+    `kind` is the compression, as `content.compression` names it. By default the first bytes decide,
+    and a file that is not at its start is read as it is.
+    """
+    if kind is None and not file.tell():
+        kind = content.compression(file.read(_MAGIC_BYTES))
+        file.seek(0)
+    if kind == "gz":
         return gzip.GzipFile(fileobj=file, mode="rb").read
-    if lower.endswith(".xz"):
+    if kind == "xz":
         return lzma.LZMAFile(file).read
-    if not lower.endswith(".zst"):
+    if kind == "bz2":
+        return bz2.BZ2File(file).read
+    if kind != "zst":
         return file.read
     chunks = _zstd_chunks(file)
     held = bytearray()

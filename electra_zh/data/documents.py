@@ -1,9 +1,9 @@
 r"""Text inputs as blocks of lines.
 
-Files are text or JSON lines, plain or compressed (`input_files.py`). The result is blocks of about
-a megabyte of text: lines joined by "\n", a blank line (only white space) between documents. The
-work is cut into units before anything is read, the same for any number of processes. A unit is read
-in blocks, so memory does not grow with the corpus.
+Files are text, JSON or WikiExtractor's output, plain or compressed (`input_files.py`). The result
+is blocks of about a megabyte of text: lines joined by "\n", a blank line (only white space) between
+documents. The work is cut into units before anything is read, the same for any number of processes.
+A unit is read in blocks, so memory does not grow with the corpus.
 
 For speed, good text is never read line by line in Python: a block is decoded at once, and only one
 that does not decode is split to find its bad lines. Lines are not stripped: white space at the ends
@@ -12,17 +12,20 @@ of a line does not change its tokens.
 
 from __future__ import annotations
 
+import codecs
+import html
 import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from electra_zh import files
+from electra_zh import content, files
 from electra_zh.data import archives, input_files
 from electra_zh.data.bad_lines import BadLineLog, LinePosition
+from electra_zh.data.json_values import JsonStream
 from electra_zh.errors import UserError
 
 BLOCK_BYTES = 1 << 20
@@ -39,7 +42,12 @@ _MAX_LINE_BYTES = 64 << 20
 _COMPRESSION = 4
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_DOC_END = re.compile(rb"\n</doc>[ \t\r]*\n")
+# The lines between the documents of WikiExtractor's output.
+_DOC_MARK = re.compile(r"<doc(\s.*)?>|</doc>")
 _BOM = "\ufeff"
+# Bytes that are not UTF-8, as `surrogateescape` shows them.
+_NOT_DECODED = re.compile("[\udc80-\udcff]")
 
 
 class FileRange(NamedTuple):
@@ -48,6 +56,7 @@ class FileRange(NamedTuple):
     path: str
     start: int
     end: int
+    form: str = ""  # of `content`; empty if the content of the file decides
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,9 @@ def plan_units(
     """Cuts the corpus into units of about the same size.
 
     Large local plain files are cut at blank lines (at any line end if there is no blank line near;
-    `.jsonl` at line ends). Small files are grouped. A compressed or remote file can only be read
-    from its start, so it is not cut. The plan depends only on the inputs. By default, the size of
+    JSON lines at line ends, WikiExtractor's output between documents). Small files are grouped. A
+    compressed or remote file, or a JSON array, can only be read from its start, so it is not cut.
+    The plan depends only on the inputs. By default, the size of
     a unit is chosen from the size of the corpus.
     """
     if unit_bytes is None:
@@ -85,17 +95,20 @@ def plan_units(
     groups: list[list[tuple[FileRange, int]]] = []
     room = -1  # In the last group.
     for file in inputs:
-        is_compressed = input_files.is_compressed(file.path)
+        is_compressed = archives.is_compressed(file.path)
         weight = file.size * (_COMPRESSION if is_compressed else 1)
-        if weight > unit_bytes and not (is_compressed or files.is_remote(file.path)):
+        is_stream = is_compressed or files.is_remote(file.path) or file.form == content.JSON
+        if weight > unit_bytes and not is_stream:
             bounds = itertools.pairwise([0, *_cuts(file, unit_bytes), file.size])
-            groups += [[(FileRange(file.path, *each), each[1] - each[0])] for each in bounds]
+            groups += [
+                [(FileRange(file.path, *each, file.form), each[1] - each[0])] for each in bounds
+            ]
             room = -1
             continue
         if weight > room:
             groups.append([])
             room = unit_bytes
-        groups[-1].append((FileRange(file.path, 0, -1), file.size))
+        groups[-1].append((FileRange(file.path, 0, -1, file.form), file.size))
         room -= weight
     units: list[TextUnit] = []
     for group in groups:
@@ -111,7 +124,7 @@ def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
     with files.open_read(file.path) as handle:
         # A remainder under half a unit stays with the last one.
         while position < file.size - unit_bytes // 2:
-            cut = _boundary(handle, position, any_line=input_files.is_json(file.path))
+            cut = _boundary(handle, position, file.form)
             if cut >= file.size:
                 break
             cuts.append(cut)
@@ -119,11 +132,13 @@ def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
     return cuts
 
 
-def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
+def _boundary(handle: BinaryIO, position: int, form: str) -> int:
     """Returns the first good position for a cut, from `position` on."""
     base = position - 1
     handle.seek(base)
-    blank = None if any_line else _BLANK_LINE.search(handle.read(_SEARCH_BYTES))
+    if form == content.WIKIEXTRACTOR:
+        return _end_of_doc(handle)
+    blank = _BLANK_LINE.search(handle.read(_SEARCH_BYTES)) if form == content.TEXT else None
     if blank is not None:
         return base + blank.end()
     handle.seek(base)
@@ -133,10 +148,21 @@ def _boundary(handle: BinaryIO, position: int, *, any_line: bool) -> int:
     return handle.tell()
 
 
+def _end_of_doc(handle: BinaryIO) -> int:
+    """Returns the position after the next `</doc>`, or the end of the file."""
+    held = b""
+    while data := handle.read(_SEARCH_BYTES):
+        held = held[-_SEARCH_BYTES:] + data
+        end = _DOC_END.search(held)
+        if end is not None:
+            return handle.tell() - len(held) + end.end()
+    return handle.tell()
+
+
 class UnitReader:
     """Reads a unit in blocks; iterate over it once.
 
-    `text_field` of `.jsonl` records contains the text. With `strict`, the first bad line is an
+    `text_field` of JSON records contains the text. With `strict`, the first bad line is an
     error.
 
     Attributes:
@@ -175,8 +201,12 @@ class UnitReader:
 
     def _texts(self, part: FileRange) -> Iterator[tuple[str, int]]:
         """Yields texts of complete lines, and the position in the stored file after each."""
+        form = part.form or content.recognize(archives.read_head(part.path))
+        if form == content.JSON:
+            yield from self._json_values(part)
+            return
         line = 0
-        convert = self._json_text if input_files.is_json(part.path) else self._plain_text
+        convert = self._converters.get(form, self._plain_text)
         for body, position in _chunks(part):
             self.text_bytes += len(body) + 1
             # Parity: TensorFlow's file reading, which the reference uses, drops every "\r".
@@ -187,6 +217,10 @@ class UnitReader:
             line += body.count(b"\n") + 1
             if text is not None:
                 yield text, position
+
+    @property
+    def _converters(self) -> dict[str, Callable[[bytes, FileRange, int], str | None]]:
+        return {content.JSON_LINES: self._json_text, content.WIKIEXTRACTOR: self._wiki_text}
 
     def _plain_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         try:
@@ -204,6 +238,16 @@ class UnitReader:
             except UnicodeDecodeError:
                 self._add_bad(NOT_UTF8, part, number)
 
+    def _wiki_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
+        """Returns the lines inside of `<doc>` elements: blank lines inside do not end them."""
+        lines: list[str] = []
+        for _, line in self._good_lines(body, part, first_line):
+            if _DOC_MARK.fullmatch(line.rstrip()):
+                lines.append("")
+            elif line and not line.isspace():
+                lines.append(html.unescape(line))
+        return "\n".join(lines) if lines else None
+
     def _json_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         documents: list[str] = []
         for number, line in self._good_lines(body, part, first_line):
@@ -213,17 +257,42 @@ class UnitReader:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict):
-                self._add_bad(NOT_JSON, part, number)
-                continue
-            text = record.get(self._text_field)
-            if not isinstance(text, str):
-                self._add_bad(f'no text in field "{self._text_field}"', part, number)
-                continue
-            # A record is one document: blank lines inside do not end it.
-            lines = text.replace("\r", "").split("\n")
-            documents.append("\n".join([each for each in lines if each and not each.isspace()]))
-        return "\n\n".join(documents) + "\n" if documents else None
+            documents += self._documents(record, part, number)
+        return _joined(documents)
+
+    def _json_values(self, part: FileRange) -> Iterator[tuple[str, int]]:
+        """Yields the documents of a file of JSON values."""
+        stream = JsonStream(part.path)
+        decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        end = part.start
+        for data, position in itertools.chain(_blocks(part), [(b"", -1)]):
+            end = position if data else end
+            self.text_bytes += len(data)
+            documents: list[str] = []
+            text = decoder.decode(data, not data)
+            for value, line in stream.feed(text, is_last=not data):
+                # An item of an array of texts is a document.
+                record = {self._text_field: value} if isinstance(value, str) else value
+                documents += self._documents(record, part, line)
+            joined = _joined(documents)
+            if joined is not None:
+                yield joined, end
+
+    def _documents(self, record: Any, part: FileRange, line: int) -> Iterator[str]:
+        """Yields the document of a record; none for one without text, which is counted."""
+        if not isinstance(record, dict):
+            self._add_bad(NOT_JSON, part, line)
+            return
+        text = record.get(self._text_field)
+        if not isinstance(text, str):
+            self._add_bad(f'no text in field "{self._text_field}"', part, line)
+            return
+        if _NOT_DECODED.search(text):
+            self._add_bad(NOT_UTF8, part, line)
+            return
+        # A record is one document: blank lines inside do not end it.
+        lines = text.replace("\r", "").split("\n")
+        yield "\n".join([each for each in lines if each and not each.isspace()])
 
     def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
         position = LinePosition(part.path, part.start, line)
@@ -232,28 +301,38 @@ class UnitReader:
         self.bad_lines.add(reason, position)
 
 
-def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
-    """Yields lines joined by newlines, and the position in the stored file after them."""
+def _joined(documents: Sequence[str]) -> str | None:
+    return "\n\n".join(documents) + "\n" if documents else None
+
+
+def _blocks(part: FileRange) -> Iterator[tuple[bytes, int]]:
+    """Yields the bytes of a range, decompressed, and the position in the stored file after them."""
     left = part.end - part.start if part.end >= 0 else sys.maxsize
-    held: list[bytes] = []
-    held_bytes = 0
     with files.open_read(part.path) as file:
         if part.start:
             file.seek(part.start)
-        read = archives.open_reader(file, part.path)
+        read = archives.open_reader(file)
         while data := archives.read_text(read, min(left, BLOCK_BYTES), part.path):
             left -= len(data)
-            cut = data.rfind(b"\n")
-            if cut >= 0:
-                yield b"".join([*held, memoryview(data)[:cut]]), file.tell()
-                held, held_bytes = [], 0
-            if cut + 1 < len(data):
-                held.append(data[cut + 1 :])
-                held_bytes += len(held[-1])
-                if held_bytes > _MAX_LINE_BYTES:
-                    raise UserError(
-                        f"{part.path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text "
-                        "with one sentence or paragraph per line"
-                    )
-        if held:
-            yield b"".join(held), file.tell()
+            yield data, file.tell()
+
+
+def _chunks(part: FileRange) -> Iterator[tuple[bytes, int]]:
+    """Yields lines joined by newlines, and the position in the stored file after them."""
+    held: list[bytes] = []
+    held_bytes = position = 0
+    for data, position in _blocks(part):
+        cut = data.rfind(b"\n")
+        if cut >= 0:
+            yield b"".join([*held, memoryview(data)[:cut]]), position
+            held, held_bytes = [], 0
+        if cut + 1 < len(data):
+            held.append(data[cut + 1 :])
+            held_bytes += len(held[-1])
+            if held_bytes > _MAX_LINE_BYTES:
+                raise UserError(
+                    f"{part.path} has a line of over {_MAX_LINE_BYTES >> 20} MB. Give text "
+                    "with one sentence or paragraph per line"
+                )
+    if held:
+        yield b"".join(held), position

@@ -1,21 +1,65 @@
-"""The files of an input.
+"""The files of an input and the form of each, and the settings of the commands that read them.
 
-An input is a file, a folder or a glob of `.txt` or `.jsonl` files, plain or compressed (`.gz`,
-`.xz`, `.zst`), local or remote.
+An input is a file, a folder, a glob or a pipe, plain or compressed, local or remote. The content
+of a file says what it is (`content.py`), unless the user names the form.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+import shutil
+import stat
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from electra_zh import files
+from absl import logging
+
+from electra_zh import content, files
 from electra_zh.data import archives
+from electra_zh.data.json_values import head_records
 from electra_zh.errors import UserError
+from electra_zh.settings.declaration import setting
 
-_JSON_FORMATS = (".jsonl", ".ndjson")
-_KNOWN = (".txt", *_JSON_FORMATS, *archives.SUFFIXES)
+AUTO = "auto"
+_FORMS = (AUTO, content.TEXT, content.JSON_LINES, content.JSON, content.WIKIEXTRACTOR)
+# Marks the reports of `clean`, which are next to its text and are not text.
+CLEANED = "electra-zh clean"
+_REPORTS = ("report.json", "report.md")
+_KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
+_STANDARD_INPUT = "-"
+_MAX_NAMES = 3
+
+
+def inputs_setting() -> Any:
+    """Returns the setting of the text to read."""
+    return setting(
+        meaning="files, folders or globs of text, JSON lines, JSON arrays or WikiExtractor's "
+        "output, also .gz, .xz, .zst, .bz2; - for standard input. In text, one sentence or "
+        "paragraph per line, and a blank line between documents",
+        positional=True,
+        metavar="INPUT",
+    )
+
+
+def format_setting() -> Any:
+    """Returns the setting of the form of the text."""
+    return setting(
+        AUTO, "form of the input; auto recognizes it by the content of each file", choices=_FORMS
+    )
+
+
+def text_field_setting() -> Any:
+    """Returns the setting of the field of JSON records."""
+    return setting("text", "field of JSON records that contains the text")
+
+
+def strict_setting() -> Any:
+    """Returns the setting that refuses bad lines."""
+    return setting(False, "stop at the first bad line instead of skipping it")
 
 
 class InputFile(NamedTuple):
@@ -24,32 +68,164 @@ class InputFile(NamedTuple):
     path: str
     size: int
     modified: int
+    form: str = ""  # a form of `content`; empty if it is not known yet
 
 
-def find_inputs(inputs: Sequence[str], *, exclude: str | None = None) -> tuple[InputFile, ...]:
+def find_inputs(
+    inputs: Sequence[str],
+    *,
+    exclude: str | None = None,
+    form: str = AUTO,
+    text_field: str = "text",
+) -> tuple[InputFile, ...]:
     """Returns the files of the inputs without repetition, in the given order.
 
-    Folders are searched recursively for known suffixes, in sorted order. The files of the output
-    folder, `exclude`, are skipped.
+    Folders are searched recursively, in sorted order, for files whose content is text. The files of
+    the output folder, `exclude`, are skipped. One line in the log says what was found.
+
+    Args:
+      inputs: files, folders, globs, pipes; `-` is standard input.
+      exclude: the output folder.
+      form: the form of every file; by default the content of each decides.
+      text_field: the field of JSON records that contains the text.
 
     Raises:
-      UserError: a name has no files, or only excluded ones.
+      UserError: a name has no files, or only excluded ones; a file that is not text in UTF-8, or
+        JSON without the field.
     """
     if not inputs:
         raise UserError("No input. Give files, folders or globs")
-    found: dict[str, InputFile] = {}
+    search = _Search(form, text_field)
     for name in inputs:
-        there = _expand(name)
+        there, is_named = _expand(name)
         paths = [path for path in there if exclude is None or not is_inside(path, exclude)]
         if there and not paths:
             raise UserError(f"The input {name} is inside --output {exclude}")
-        if not paths:
-            raise UserError(f"No text files in {name} (known: {' '.join(_KNOWN)})")
-        for path in paths:
-            key = path if files.is_remote(path) else os.path.realpath(path)
-            if key not in found:
-                found[key] = InputFile(path, files.size(path), files.modified_ns(path))
-    return tuple(found.values())
+        skipped = Counter({reason: len(found) for reason, found in search.skipped.items()})
+        if not [path for path in paths if search.add(path, is_named=is_named)]:
+            now = {reason: found[skipped[reason] :] for reason, found in search.skipped.items()}
+            search.check()
+            there_is = _listed(now) or "no files"
+            raise UserError(f"No text files in {name}; found: {there_is}")
+    search.check()
+    logging.info("input: %s", search.summary())
+    return tuple(search.found.values())
+
+
+class _Search:
+    """The files found so far, and those that were skipped, by reason."""
+
+    def __init__(self, form: str, text_field: str) -> None:
+        self._form, self._text_field = form, text_field
+        self.found: dict[str, InputFile] = {}
+        self.skipped: dict[str, list[str]] = {}
+        self._others: list[tuple[str, bytes]] = []  # files in other encodings
+        # JSON files without the text field -> their fields.
+        self._without_field: dict[str, Mapping[str, object]] = {}
+        self._must_have: list[str] = []  # of these, those that the user named
+        self._has_field = False
+
+    def add(self, path: str, *, is_named: bool) -> bool:
+        """Adds a file; returns whether it is input, now or already.
+
+        Raises:
+          UserError: the user named a file that is not text.
+        """
+        path = _spooled(path)
+        key = path if files.is_remote(path) else os.path.realpath(path)
+        if key in self.found:
+            return True
+        head = archives.read_head(path)
+        form = content.recognize(head)
+        if self._form == AUTO or (form == content.BINARY and not is_named):
+            if form in (content.BINARY, content.XML):
+                if is_named:
+                    raise UserError(_refused(path, form))
+                self.skipped.setdefault(content.NAMES[form], []).append(path)
+                return False
+            if content.encoding(head):
+                self._others.append((path, head))
+                return True
+        else:
+            form = self._form
+        if form in (content.JSON, content.JSON_LINES) and not self._check_field(path, head):
+            if is_named:
+                self._must_have.append(path)
+            return True
+        self.found[key] = InputFile(path, files.size(path), files.modified_ns(path), form)
+        return True
+
+    def _check_field(self, path: str, head: bytes) -> bool:
+        """Returns whether a JSON file has the field in its first records, or none of them."""
+        records = head_records(head.decode("utf-8", "replace").removeprefix("\ufeff"))
+        # A value that is not text is a bad line.
+        if not records or any(self._text_field in each for each in records):
+            self._has_field |= bool(records)
+            return True
+        self._without_field[path] = {name: each[name] for each in records for name in each}
+        return False
+
+    def check(self) -> None:
+        """Checks that all files are UTF-8, and that JSON records have the text field.
+
+        Files in a folder without the field are skipped if others have it.
+
+        Raises:
+          UserError: the first file that cannot be read.
+        """
+        if self._others:
+            path, head = self._others[0]
+            more = f" ({len(self._others):,} files are not UTF-8)" if self._others[1:] else ""
+            raise UserError(f"{path} is not UTF-8: {content.not_utf8(path, head)}{more}")
+        without = list(self._without_field)
+        if without and (self._must_have or not self._has_field):
+            path = (self._must_have or without)[0]
+            fields = self._without_field[path]
+            longest = max(fields, key=lambda name: _text_length(fields[name]), default="")
+            advice = f", such as --text-field {longest}" if _text_length(fields[longest]) else ""
+            raise UserError(
+                f'{path}: no text in field "{self._text_field}" of its records; their fields: '
+                f"{', '.join(fields)}. Name one with --text-field{advice}"
+            )
+        if without:
+            self.skipped[f'JSON without text in field "{self._text_field}"'] = without
+
+    def summary(self) -> str:
+        """Returns one line: the number of files of each form, and the skipped ones by name."""
+        forms = Counter(content.NAMES[file.form] for file in self.found.values())
+        shown = ", ".join(f"{count:,} {name}" for name, count in forms.items())
+        line = f"files: {len(self.found):,} ({shown})"
+        paths = [file.path for file in self.found.values()]
+        odd = [path for path in paths if not _is_known(path)]
+        if odd and self._form == AUTO:
+            line += f"; by content alone: {_names(odd)}"
+        if self._form == AUTO and set(forms) != {content.NAMES[content.TEXT]}:
+            line += "; --format overrules"
+        return line + (f"; skipped: {_listed(self.skipped)}" if self.skipped else "")
+
+
+def _text_length(value: object) -> int:
+    return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 0
+
+
+def _refused(path: str, form: str) -> str:
+    if form == content.XML:
+        return (
+            f"{path} is XML or HTML. Extract its text (a Wikipedia dump: with WikiExtractor), or "
+            "read its source as text with --format text"
+        )
+    return f"{path} is binary, not text"
+
+
+def _listed(by_reason: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(
+        f"{len(paths):,} {reason} ({_names(paths)})" for reason, paths in by_reason.items() if paths
+    )
+
+
+def _names(paths: Sequence[str]) -> str:
+    more = ", ..." if len(paths) > _MAX_NAMES else ""
+    return ", ".join(os.path.basename(path) for path in paths[:_MAX_NAMES]) + more
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -60,11 +236,12 @@ def is_inside(path: str, folder: str) -> bool:
     return inner == outer or inner.startswith(os.path.join(outer, ""))
 
 
-def _expand(name: str) -> list[str]:
+def _expand(name: str) -> tuple[list[str], bool]:
+    """Returns the files of an input, and whether it names a file."""
     if files.is_dir(name):
-        return _files_below(name)
-    if files.exists(name):
-        return [name]
+        return list(_files_below(name)), False
+    if name == _STANDARD_INPUT or files.exists(name):
+        return [name], True
     if not any(mark in name for mark in "*?["):
         raise UserError(f"No such file or folder: {name}")
     matches = files.glob(name)
@@ -74,25 +251,49 @@ def _expand(name: str) -> list[str]:
         path
         for match in matches
         for path in (_files_below(match) if files.is_dir(match) else [match])
-    ]
+    ], False
 
 
-def _files_below(folder: str) -> list[str]:
-    return [path for path in files.walk(folder) if _is_known(os.path.basename(path))]
+def _files_below(folder: str) -> Iterator[str]:
+    """Yields the files of a folder, without hidden and unfinished ones and reports of `clean`."""
+    for path in files.walk(folder):
+        name = os.path.basename(path)
+        if name.startswith(".") or files.is_partial(name):
+            continue
+        if name not in _REPORTS or not _is_report(os.path.dirname(path)):
+            yield path
 
 
-def _is_known(name: str) -> bool:
-    lower = name.lower()
-    if name.startswith(".") or lower.endswith((".tar.gz", ".tar.xz", ".tar.zst")):
-        return False
-    return lower.endswith(_KNOWN)
+def _is_report(folder: str) -> bool:
+    """Returns whether a folder has the report of a cleaning."""
+    path = files.join(folder, _REPORTS[0])
+    return files.exists(path) and CLEANED.encode() in archives.read_head(path)[:200]
 
 
-def is_compressed(path: str) -> bool:
-    """Returns whether a file is compressed, by its suffix."""
-    return path.lower().endswith(archives.SUFFIXES)
+def _is_known(path: str) -> bool:
+    """Returns whether a file's name says that it is text, JSON lines or JSON."""
+    return archives.strip_suffix(path.lower()).endswith(_KNOWN)
 
 
-def is_json(path: str) -> bool:
-    """Returns whether a file, compressed or not, is JSON lines, by its suffix."""
-    return archives.strip_suffix(path.lower()).endswith(_JSON_FORMATS)
+def _spooled(path: str) -> str:
+    """Returns the path of a file; the content of a pipe is copied to a temporary one first.
+
+    The text is read several times, which a pipe does not allow.
+    """
+    if path != _STANDARD_INPUT and (files.is_remote(path) or _is_regular(path)):
+        return path
+    folder = tempfile.mkdtemp(prefix="electra-zh-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    is_stdin = path == _STANDARD_INPUT
+    copied = os.path.join(folder, "stdin" if is_stdin else "pipe")
+    with open(copied, "wb") as copy:
+        if is_stdin:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        else:
+            with files.open_read(path) as pipe:
+                shutil.copyfileobj(pipe, copy)
+    return copied
+
+
+def _is_regular(path: str) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)

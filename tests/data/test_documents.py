@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
 import lzma
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -37,18 +40,112 @@ def _compress(suffix: str, data: bytes) -> bytes:
         return gzip.compress(data)
     if suffix == ".xz":
         return lzma.compress(data)
+    if suffix == ".bz2":
+        return bz2.compress(data)
     # Two frames, as appending to a file makes.
     half = len(data) // 2
     compress = zstandard.ZstdCompressor().compress
     return compress(data[:half]) + compress(data[half:])
 
 
-def test_folders_are_searched_for_known_suffixes_in_order(tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.jsonl.gz", "a/c.txt.zst", "a/note.md", ".hidden.txt", "x.tar.gz"):
+def _tar() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a.txt"), io.BytesIO())
+    return buffer.getvalue()
+
+
+def test_folders_are_searched_for_text_of_any_name_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = json.dumps({"text": "文本"}).encode()
+    contents = {
+        "b.txt": b"x",
+        "a/z.jsonl.gz": gzip.compress(line),
+        "a/wiki_00": b'<doc id="1">\nx\n</doc>\n',
+        "a/note": b"x",
+        ".hidden.txt": b"x",
+        "c.txt.partial-1": b"x",
+        "x.tar.gz": _tar(),
+        "picture.txt": bytes(200),
+        "no.txt": b"",
+    }
+    for name, data in contents.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(data)
+    with caplog.at_level("INFO"):
+        found = input_files.find_inputs([str(tmp_path)])
+    assert _names(found, tmp_path) == ["a/note", "a/wiki_00", "a/z.jsonl.gz", "b.txt", "no.txt"]
+    assert [file.form for file in found] == ["text", "wikiextractor", "jsonl", "text", "empty"]
+    assert caplog.messages == [
+        "input: files: 5 (2 text, 1 WikiExtractor, 1 JSON lines, 1 empty); by content alone: note, "
+        "wiki_00; --format overrules; skipped: 2 binary (picture.txt, x.tar.gz)"
+    ]
+
+
+def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(bytes(100))
+    (tmp_path / "b.txt").write_text("<html>")
+    with pytest.raises(UserError, match=r"found: 1 binary \(a.png\), 1 XML or HTML \(b.txt\)$"):
+        input_files.find_inputs([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (bytes(100), "a.txt is binary, not text"),
+        (b"<html><body>", "a.txt is XML or HTML. Extract its text"),
+        (
+            ("这是他的文本，我们的。\n" * 9).encode("gbk"),
+            "looks like GB18030; convert it: iconv -f GB",
+        ),
+        (
+            ("这是他的文本，我们的。\n" * 9).encode("utf-16"),
+            "looks like UTF-16; convert it: iconv -f UTF",
+        ),
+        ("text\n".encode("utf-16-le"), "looks like UTF-16LE"),
+        (
+            b'{"title": "a", "content": "bb"}\n',
+            "their fields: title, content.*--text-field content",
+        ),
+    ],
+)
+def test_files_that_are_not_text_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        input_files.find_inputs([str(path)])
+    assert input_files.find_inputs([str(path)], form="text")[0].form == "text"
+
+
+def test_json_without_the_field_is_skipped_only_next_to_json_with_it(tmp_path: Path) -> None:
+    (tmp_path / "info.json").write_text('{"version": "1.0",\n "size": 3}')
+    (tmp_path / "b.txt").write_text("文本")
+    with pytest.raises(UserError, match=r"info.json: no text in field .*version, size"):
+        input_files.find_inputs([str(tmp_path)])
+    (tmp_path / "a").write_text('{"text": "a"}')
     found = input_files.find_inputs([str(tmp_path)])
-    assert _names(found, tmp_path) == ["a/c.txt.zst", "a/z.jsonl.gz", "b.txt"]
+    assert _names(found, tmp_path) == ["a", "b.txt"]
+    with pytest.raises(UserError, match=r"info\.json"):
+        input_files.find_inputs([str(tmp_path), str(tmp_path / "info.json")])
+
+
+def test_the_reports_of_a_cleaning_are_not_text(tmp_path: Path) -> None:
+    (tmp_path / "cleaned-00000-of-00001.txt").write_text("文本")
+    (tmp_path / "report.json").write_text(json.dumps({"kind": input_files.CLEANED}))
+    (tmp_path / "report.md").write_text("# Cleaned text")
+    found = input_files.find_inputs([str(tmp_path)])
+    assert _names(found, tmp_path) == ["cleaned-00000-of-00001.txt"]
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, TEXT.encode())
+    os.close(write)
+    (found,) = input_files.find_inputs([f"/dev/fd/{read}"])
+    os.close(read)
+    assert _read(found.path) == TEXT.rstrip("\n")
+    assert found.form == "text"
 
 
 def test_globs_and_files_come_once_in_the_order_given(tmp_path: Path) -> None:
@@ -83,22 +180,28 @@ def test_inputs_inside_of_the_output_are_named(tmp_path: Path) -> None:
         assert str(error.value) == f"The input {path} is inside --output {tmp_path}"
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-def test_compressed_files_are_read_whole(tmp_path: Path, suffix: str) -> None:
-    text = "".join(f"第 {number} 行\n" for number in range(100_000))
-    path = tmp_path / f"a.txt{suffix}"
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".bz2"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.txt.gz"])
+def test_compressed_files_are_read_whole(tmp_path: Path, suffix: str, name: str) -> None:
+    text = "".join(f"第 {number} 行\n" for number in range(30_000))
+    path = tmp_path / name
     path.write_bytes(_compress(suffix, text.encode()))
     assert _read(path) == text.rstrip("\n")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
-@pytest.mark.parametrize("damage", ["cut", "other"])
-def test_damaged_archives_are_named(tmp_path: Path, suffix: str, damage: str) -> None:
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".bz2"])
+def test_damaged_archives_are_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.txt{suffix}"
-    data = _compress(suffix, TEXT.encode() * 1000)
-    path.write_bytes(data[:-7] if damage == "cut" else b"plain text")
+    path.write_bytes(_compress(suffix, TEXT.encode() * 1000)[:-7])
     with pytest.raises(UserError, match=f"a.txt{suffix} is damaged"):
         _read(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst", ".bz2"])
+def test_plain_text_with_the_suffix_of_an_archive_is_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_text(TEXT, encoding="utf-8")
+    assert _read(path) == TEXT.rstrip("\n")
 
 
 def test_only_newlines_end_lines(tmp_path: Path) -> None:
@@ -153,6 +256,78 @@ def test_json_records_are_documents(tmp_path: Path) -> None:
     assert reader.bad_lines.positions[documents.NOT_JSON][0].line == 3
     with pytest.raises(UserError, match=r'gz:3: no text in field "body"'):
         list(UnitReader(unit, text_field="body", strict=True))
+
+
+ARTICLES = [{"title": "一", "text": "一甲\n\n一乙"}, {"text": "二\u2028甲"}, {"text": "三甲\n三乙"}]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("as_array", [True, False])
+@pytest.mark.parametrize("name", ["a.json", "a.txt", "a"])
+def test_json_of_any_layout_is_documents(
+    tmp_path: Path, indent: int | None, as_array: bool, name: str
+) -> None:
+    values = [ARTICLES] if as_array else ARTICLES
+    text = "\n".join(json.dumps(each, ensure_ascii=False, indent=indent) for each in values)
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert _read(path) == "一甲\n一乙\n\n二\u2028甲\n\n三甲\n三乙"
+    (found,) = input_files.find_inputs([str(path)])
+    assert found.form == ("json" if as_array or indent else "jsonl")
+
+
+def test_an_array_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "BLOCK_BYTES", 50)
+    path = tmp_path / "a.json"
+    texts = [f"第{number}篇" * (number % 40) for number in range(200)]
+    path.write_text(json.dumps([{"n": 1.5, "text": text} for text in texts]), encoding="utf-8")
+    assert _read(path).split() == [text for text in texts if text]
+    path.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+    assert _read(path).split() == [text for text in texts if text]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"text": "a"},\n{"text": b}]', "a.json:2: not valid JSON: Expecting value"),
+        ('[{"text": "a"},\n{"text": "b"}', "a.json is damaged: it ends inside a JSON array"),
+        ('[{"text": "a"},\n{"text": "b', "a.json:2: not valid JSON: Unterminated string"),
+    ],
+)
+def test_damaged_arrays_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        _read(path)
+
+
+def test_bad_items_of_an_array_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"text": "a"},\n{"b": 1},\n{"text": "\xff"}, 3]')
+    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0))
+    assert "".join(block.text for block in reader).strip() == "a"
+    reasons = {'no text in field "text"': 1, documents.NOT_UTF8: 1, documents.NOT_JSON: 1}
+    assert reader.bad_lines.counts == reasons
+    assert reader.bad_lines.positions[documents.NOT_UTF8][0].show() == f"{path}:3"
+
+
+DOCS = "".join(
+    f'<doc id="{n}" url="u" title="题{n}">\n题{n}\n\n{n}甲 &lt;b&gt;\n \n{n}乙\n</doc>\n'
+    for n in range(50)
+)
+
+
+@pytest.mark.parametrize("unit_bytes", [1, 500, None])
+def test_each_element_of_wikiextractor_is_a_document(
+    tmp_path: Path, unit_bytes: int | None
+) -> None:
+    path = tmp_path / "wiki_00"
+    path.write_text(DOCS, encoding="utf-8")
+    units = documents.plan_units(input_files.find_inputs([str(path)]), unit_bytes=unit_bytes)
+    text = "\n\n".join(block.text for unit in units for block in UnitReader(unit))
+    found = [each for each in text.split("\n\n") if each.strip()]
+    assert [each.strip() for each in found] == [f"题{n}\n{n}甲 <b>\n{n}乙" for n in range(50)]
+    assert (len(units) > 1) == (unit_bytes is not None)
 
 
 def test_files_of_a_unit_are_documents_of_their_own(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from absl import logging
+
 from electra_zh import files, machine, progress
 from electra_zh.data import documents, input_files, workers
 from electra_zh.data.build import folder, manifests, shards, units
@@ -31,8 +33,14 @@ from electra_zh.data.build.settings import LOCAL, TRAIN, BuildSettings, Part
 from electra_zh.data.manifest import Manifest, ShardInfo
 from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
 from electra_zh.errors import UserError
-from electra_zh.text.tokenizer import load_vocabulary, settings_of
+from electra_zh.text.tokenizer import (
+    BLOCK_CHARACTERS,
+    fit_case,
+    load_vocabulary,
+    settings_of,
+)
 from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece.word_tokens import count_word_tokens
 
 
 def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
@@ -126,7 +134,29 @@ def _read_inputs(
     files.check_output(settings.output)
     vocabulary = load_vocabulary(settings.vocabulary)
     tokenizer = settings_of(vocabulary, settings.tokenizer)
-    found = input_files.find_inputs(settings.inputs, exclude=settings.output)
+    found = input_files.find_inputs(
+        settings.inputs,
+        exclude=settings.output,
+        form=settings.format,
+        text_field=settings.text_field,
+    )
+    if vocabulary.is_cased == tokenizer.lower_case:
+        unit = documents.plan_units(found[:1])[0]
+        reader = documents.UnitReader(unit, text_field=settings.text_field)
+        tokenizer = fit_case(
+            vocabulary,
+            tokenizer,
+            origin="the command line" if settings.case_is_chosen else "default",
+            is_chosen=settings.case_is_chosen,
+            sample=next(iter(reader)).text[:BLOCK_CHARACTERS],
+        )
+    never = 0 if tokenizer.word_tokens else count_word_tokens(vocabulary)
+    if never and vocabulary.settings is None:
+        logging.warning(
+            "%s tokens of the vocabulary have several ideographs, and no text gives them; "
+            "--word-tokens makes words of jieba's dictionary tokens.",
+            f"{never:,}",
+        )
     return dataclasses.replace(settings, tokenizer=tokenizer), vocabulary, found
 
 

@@ -7,6 +7,13 @@ import re
 from typing import Any, Literal, NamedTuple, get_args
 
 from electra_zh import files
+from electra_zh.data.input_files import (
+    AUTO,
+    format_setting,
+    inputs_setting,
+    strict_setting,
+    text_field_setting,
+)
 from electra_zh.errors import UsageError
 from electra_zh.settings.declaration import Settings, setting
 from electra_zh.text.settings import TokenizerSettings, WordSettings
@@ -52,11 +59,7 @@ class Part(NamedTuple):
 class BuildSettings(Settings):
     """Settings of one build."""
 
-    inputs: tuple[str, ...] = setting(
-        meaning="text files (.txt, .jsonl, also .gz, .xz, .zst), folders or globs",
-        positional=True,
-        metavar="INPUT",
-    )
+    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="folder to write", metavar="DIR")
     vocabulary: str = setting(
         meaning="vocabulary file, or SentencePiece model", flags=("--vocab",), metavar="FILE"
@@ -73,8 +76,12 @@ class BuildSettings(Settings):
     gzip: bool = setting(False, "compress the shards")
     seed: int = setting(0, "random seed; the same input and seed give the same bytes", at_least=0)
     tokenizer: TokenizerSettings = TokenizerSettings()
-    text_field: str = setting("text", "field of .jsonl records that contains the text")
-    strict: bool = setting(False, "stop at the first bad line instead of skipping it")
+    case_is_chosen: bool = setting(
+        False, "keep lower_case, even if it does not fit the vocabulary", listed=False
+    )
+    format: str = format_setting()
+    text_field: str = text_field_setting()
+    strict: bool = strict_setting()
     num_processes: int | None = setting(
         None,
         "worker processes; by default one per core",
@@ -139,6 +146,8 @@ class BuildSettings(Settings):
         values = {name: getattr(self, name) for name in _RECORDED}
         values.update(dataclasses.asdict(self.tokenizer))
         values.update(holdout_every=self.holdout_every, unit_bytes=self.unit_bytes)
+        if self.format != AUTO:
+            values.update(format=self.format)
         # Manifests of data without words do not mention them, as before there were any.
         return values if self.words is None else {**values, **self.words.recorded()}
 

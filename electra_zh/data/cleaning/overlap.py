@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh import files
+from electra_zh import content, files
 from electra_zh.data import archives
 from electra_zh.data.cleaning.ngrams import Ngrams, hash_ngrams
 from electra_zh.errors import UserError
@@ -67,7 +67,7 @@ class EvaluationData(NamedTuple):
 def load_evaluation_data(
     paths: Sequence[str], *, n: int, convert: Callable[[Sequence[str]], list[str]]
 ) -> EvaluationData:
-    """Reads JSON, JSON lines, tables of tab-separated cells or plain text, also compressed.
+    """Reads JSON, JSON lines, tables or plain text, also compressed, by the content of each file.
 
     `convert` normalises strings as the text of the corpus is.
 
@@ -120,11 +120,15 @@ def strings_of(path: str) -> Iterator[str]:
     """Yields all strings of a file: of JSON at any depth, cells of tables, lines of text.
 
     Raises:
-      UserError: no such file, it is not UTF-8, or not JSON although its name says so.
+      UserError: no such file, it is not UTF-8, or damaged JSON.
     """
+    data = _read(path)
+    form = content.recognize(data[: content.HEAD_BYTES])
+    if form == content.BINARY:
+        raise UserError(f"{path} is binary, not text")
+    text = files.decode_text(data, path).removeprefix("\ufeff")
     name = archives.strip_suffix(path.lower())
-    text = _read(path)
-    if name.endswith(_JSON):
+    if form in (content.JSON, content.JSON_LINES) or name.endswith(_JSON):
         yield from _strings_in(_parse(text, path))
         return
     separator = _TABLES.get(name[-4:])
@@ -132,14 +136,10 @@ def strings_of(path: str) -> Iterator[str]:
         yield from line.split(separator) if separator else (line,)
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> bytes:
     with files.open_read(path) as file:
-        read = archives.open_reader(file, path)
-        data = b"".join(iter(lambda: archives.read_text(read, _CHUNK_BYTES, path), b""))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from None
+        read = archives.open_reader(file)
+        return b"".join(iter(lambda: archives.read_text(read, _CHUNK_BYTES, path), b""))
 
 
 def _parse(text: str, path: str) -> list[Any]:

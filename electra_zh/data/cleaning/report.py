@@ -16,11 +16,12 @@ from electra_zh import __version__, files
 from electra_zh.data.bad_lines import BadLines
 from electra_zh.data.cleaning.document_batch import KEPT
 from electra_zh.data.cleaning.rules import EMPTIED, Rule
+from electra_zh.data.input_files import CLEANED
 
 REPORT = "report.json"
 SUMMARY = "report.md"
 # Marks a folder that this package cleaned, which may be overwritten.
-KIND = "electra-zh clean"
+KIND = CLEANED
 FORMAT = 1
 
 MAX_SAMPLES = 5

@@ -42,7 +42,7 @@ def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> 
       UserError: wrong input, a missing package, a folder that must not be written to, no text to
         keep, a full disk, an interruption. The output is then as it was before.
     """
-    inputs = input_files.find_inputs(settings.inputs)
+    inputs = _find_inputs(settings)
     _check_folder(settings, inputs)
     with interruptible("Nothing was written; start it again."):
         evaluation = _prepare(settings)
@@ -56,13 +56,19 @@ def plan(settings: CleanSettings) -> list[str]:
     Raises:
       UserError: as in `clean`.
     """
-    inputs = input_files.find_inputs(settings.inputs)
+    inputs = _find_inputs(settings)
     _check_folder(settings, inputs)
     _prepare(settings)
     size = sum(file.size for file in inputs)
     lines = [f"input: {size:,} bytes (files: {len(inputs):,})", f"output: {settings.output}"]
     lines += [f"remove: {settings.describe(rule)}" for _, rule in settings.active_rules()]
     return lines
+
+
+def _find_inputs(settings: CleanSettings) -> tuple[input_files.InputFile, ...]:
+    return input_files.find_inputs(
+        settings.inputs, form=settings.format, text_field=settings.text_field
+    )
 
 
 def _prepare(settings: CleanSettings) -> overlap.EvaluationData | None:

@@ -7,6 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from electra_zh.data.cleaning.rules import RULES, Rule
+from electra_zh.data.input_files import (
+    format_setting,
+    inputs_setting,
+    strict_setting,
+    text_field_setting,
+)
 from electra_zh.errors import UsageError
 from electra_zh.settings import Settings, setting
 
@@ -40,12 +46,7 @@ class CleanSettings(Settings):
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
-    inputs: tuple[str, ...] = setting(
-        meaning="files, folders or globs: .txt, .jsonl, .gz, .xz, .zst; one sentence or paragraph "
-        "per line, a blank line between documents",
-        positional=True,
-        metavar="INPUT",
-    )
+    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="folder to write", metavar="DIR")
     unicode: str = setting(
         "nfc",
@@ -54,8 +55,9 @@ class CleanSettings(Settings):
     )
     to_simplified: bool = setting(False, "convert traditional characters to simplified ones")
     compress: str = setting("none", "compression of the text", choices=("none", "gz", "zst"))
-    text_field: str = setting("text", "field of .jsonl records that contains the text")
-    strict: bool = setting(False, "stop at the first bad line instead of skipping it")
+    format: str = format_setting()
+    text_field: str = text_field_setting()
+    strict: bool = strict_setting()
     num_processes: int | None = setting(
         None, "worker processes; by default one per core", at_least=1, flags=("--processes",)
     )

@@ -76,8 +76,8 @@ class TaskFile:
         self.path = path
         file = files.open_read(path)
         stored = io.BufferedReader(cast(Any, _Bytes(file.read)), content.HEAD_BYTES)
-        suffix = content.compression(stored.peek(1)[:8])
-        read = archives.open_reader(cast(Any, stored), f".{suffix}" if suffix else "")
+        kind = content.compression(stored.peek(1)[:8])
+        read = archives.open_reader(cast(Any, stored), kind=kind)
         unpacked = _Bytes(lambda size: archives.read_text(read, size, path))
         self._file, self._stream = file, io.BufferedReader(unpacked, content.HEAD_BYTES)
         self.head = self._stream.peek(1)

@@ -21,6 +21,7 @@ from electra_zh.data.build.run import build, plan
 from electra_zh.data.build.settings import HELDOUT, WORK, BuildSettings, Packing
 from electra_zh.data.manifest import MANIFEST, load_manifest, summary_lines
 from electra_zh.errors import UserError
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows
@@ -243,3 +244,16 @@ def test_remote_files_give_the_same_shards(corpus: Path, vocabulary: str, tmp_pa
     assert found.keys() == expected.keys()
     del found[MANIFEST], expected[MANIFEST]
     assert found == expected
+
+
+def test_the_case_of_the_vocabulary_is_taken_unless_one_is_chosen(
+    corpus: Path, vocabulary: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (corpus / "0.txt").write_text("天地Aa玄黄，Aa。\n", encoding="utf-8")
+    settings = make_settings(corpus, vocabulary, tmp_path / "out")
+    settings = dataclasses.replace(settings, tokenizer=TokenizerSettings(lower_case=False))
+    with caplog.at_level("WARNING"):
+        assert build(settings).settings["lower_case"]
+    assert "[UNK] in a sample of the text: 2, or 0 otherwise" in caplog.text
+    chosen = dataclasses.replace(settings, output=str(tmp_path / "chosen"), case_is_chosen=True)
+    assert not build(chosen).settings["lower_case"]
