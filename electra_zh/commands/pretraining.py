@@ -69,7 +69,7 @@ def evaluate(call: Call[Evaluate]) -> int:
     load_tensorflow(log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
-    results = evaluate_run(run, settings.data, checkpoint=step, max_batches=settings.batches)
+    results = evaluate_run(run, [settings.data], checkpoint=step, max_batches=settings.batches)
     if settings.json:
         print(json.dumps(results))
     else:

@@ -39,7 +39,8 @@ class ModelFolder:
     fine_tuned: bool  # the folder holds a fine-tuned model, not a run
     data_fingerprint: str = ""  # identifies the data of a run
     init: Mapping[str, Any] | None = None  # source of a run's first weights; None for random ones
-    eval_data: str | None = None  # folder of a run's held-out data
+    train_data: Sequence[str] = ()  # folders of a run's training data, with weights
+    eval_data: Sequence[str] = ()  # folders of a run's held-out data
     generator: Mapping[str, Any] | None = None  # source of a run's generator that is not trained
     phases: Sequence[Mapping[str, Any]] | None = None  # a run's phases, as plain values
     data: Mapping[str, Any] | None = None  # counts of a run's data, by its manifest
@@ -55,10 +56,9 @@ class ModelFolder:
         }
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
-            names = ("init", "eval_data", "generator", "phases")
+            names = ("init", "train_data", "eval_data", "generator", "data", "phases")
             optional: dict[str, Any] = {name: getattr(self, name) for name in names}
-            optional["data"] = self.data or None
-            saved |= {key: value for key, value in optional.items() if value is not None}
+            saved |= {key: value for key, value in optional.items() if value}
         files.write_json(config_path(folder), saved)
 
     def of_checkpoint(self, state: Mapping[str, Any]) -> ModelFolder:
@@ -151,9 +151,15 @@ def load(folder: str) -> ModelFolder:
         section=section,
         fine_tuned=_FINE_TUNED in saved,
         data_fingerprint=str(saved.get("data_fingerprint", "")),
-        eval_data=saved.get("eval_data"),
+        train_data=_folders(saved.get("train_data")),
+        eval_data=_folders(saved.get("eval_data")),
         init=saved.get("init") or None,
         generator=saved.get("generator") or None,
         data=saved.get("data"),
         phases=saved.get("phases") or None,
     )
+
+
+def _folders(saved: Any) -> tuple[str, ...]:
+    """Returns saved folders; earlier versions saved one as a text."""
+    return (saved,) if isinstance(saved, str) else tuple(saved or ())

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from electra_zh import files
 from electra_zh.data.bad_lines import BadLines, counted
 from electra_zh.data.build.settings import WORK
-from electra_zh.errors import UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.settings import build_settings
 from electra_zh.text.vocabulary import Vocabulary
 
@@ -24,6 +24,8 @@ MANIFEST = "manifest.json"
 # before the dash finds both.
 SHARD_PREFIX = "pretrain_data.tfrecord-"
 _SHARD = re.compile(r"^pretrain_data\.tfrecord-\d+-of-\d+(\.gz)?$")
+
+_WEIGHTED = re.compile(r"(.+):([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)")
 
 TOP_UNKNOWNS = 20
 # Curly quotes, dashes, ellipses: --map-punctuation could map them in Google's vocabulary.
@@ -174,6 +176,52 @@ def holds_data(folder: str) -> bool:
     """Returns whether a folder has a manifest, shards, or an unfinished build."""
     names = files.list_dir(folder) if files.is_dir(folder) else []
     return any(name in (MANIFEST, WORK) or ".tfrecord" in name for name in names)
+
+
+class WeightedFolder(NamedTuple):
+    """A data folder, and its weight in a mixture; None for the number of its examples."""
+
+    folder: str
+    weight: float | None = None
+
+    def __str__(self) -> str:
+        return self.folder if self.weight is None else f"{self.folder}:{self.weight:g}"
+
+
+def parse_folders(words: Sequence[str], *, flag: str) -> tuple[WeightedFolder, ...]:
+    """Returns the folders of `FOLDER`, `FOLDER:WEIGHT` or globs; without weights, or all with one.
+
+    Raises:
+      UsageError: another form, a folder given twice, or a weight for some folders only.
+    """
+    found: list[WeightedFolder] = []
+    for word in words:
+        match = None if _exists(word) else _WEIGHTED.fullmatch(word)
+        path = match[1] if match else word
+        weight = float(match[2]) if match else None
+        is_glob = any(mark in path for mark in "*?[") and not _exists(path)
+        folders = list(filter(holds_data, files.glob(path))) if is_glob else [path]
+        parts = path.split(",")
+        if parts[1:] and not _exists(path) and all(map(_exists, parts)):
+            raise UsageError(f"{flag} {path}: write {' '.join(parts)}, with a space between them")
+        if not folders:
+            raise UsageError(f"{flag} {path}: no data folder matches")
+        if weight is not None and folders[1:]:
+            raise UsageError(f"{flag} {word}: give each folder its own weight")
+        found += [WeightedFolder(folder.rstrip("/") or folder, weight) for folder in folders]
+    names = [each.folder for each in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"{flag} has {twice[0]} twice: remove one, or give it a larger weight")
+    without = [each.folder for each in found if each.weight is None]
+    if without and len(without) < len(found):
+        raise UsageError(f"{flag} {without[0]} has no weight: give every folder one, or none")
+    return tuple(found)
+
+
+def _exists(path: str) -> bool:
+    """Returns whether a local path exists."""
+    return not files.is_remote(path) and files.exists(path)
 
 
 def find_shards(folder: str) -> list[str]:

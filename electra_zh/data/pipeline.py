@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh import files
+from electra_zh import files, progress
 from electra_zh.data import order, records
 from electra_zh.data.cutting import Cutting
-from electra_zh.data.manifest import find_shards, load_manifest
+from electra_zh.data.manifest import ShardInfo, find_shards, load_manifest
 from electra_zh.data.shard_records import Damage, Shard, ShardRecords
 from electra_zh.errors import UserError
 
@@ -41,11 +41,15 @@ class RecordFormat(NamedTuple):
     words: bool
 
 
-def list_shards(folder: str) -> tuple[Shard, ...]:
+OnDamage = Callable[[Damage], None]
+
+
+def list_shards(folder: str, *, on_damage: OnDamage | None = None) -> tuple[Shard, ...]:
     """Returns the shards of a data folder.
 
     Counts and sizes come from the manifest, and sizes are compared with the files. A folder of
-    reference shards has no manifest: its records are counted by reading them.
+    reference shards has no manifest: its records are counted by reading them. With `on_damage`,
+    damaged shards are accepted; see `Reading`.
 
     Raises:
       UserError: no shards or no examples, or a shard that is missing or has another size than in
@@ -53,15 +57,49 @@ def list_shards(folder: str) -> tuple[Shard, ...]:
     """
     manifest = load_manifest(folder)
     if manifest is None:
-        shards = tuple(_count(path) for path in find_shards(folder))
+        shards = tuple(_count(path, on_damage) for path in find_shards(folder))
     else:
         shards = tuple(
-            _checked(files.join(folder, shard.name), shard.examples, shard.bytes)
-            for shard in manifest.shards
+            _checked(files.join(folder, info.name), info, is_lenient=on_damage is not None)
+            for info in manifest.shards
         )
     if sum(shard.examples for shard in shards) == 0:
         raise UserError(f"The shards in {folder} are empty")
     return shards
+
+
+def find_damage(folder: str, *, show: progress.Show = progress.silent) -> list[str]:
+    """Reads all checksums of a data folder; returns a line on each problem."""
+    manifest, problems = load_manifest(folder), []
+    if manifest is None:
+        infos = [ShardInfo(path, 0, 0, "") for path in find_shards(folder)]
+    else:
+        infos = [
+            dataclasses.replace(info, name=files.join(folder, info.name))
+            for info in manifest.shards
+        ]
+    with show("checking", total=len(infos), unit="shard") as bar:
+        for info in infos:
+            problems += _find_damage(info)
+            bar.update(1)
+    return problems
+
+
+def _find_damage(info: ShardInfo) -> list[str]:
+    """Returns a line on each problem of a shard, whose `name` is its path."""
+    path = info.name
+    if not files.exists(path):
+        return [f"{path} of the manifest is missing"]
+    found: list[Damage] = []
+    shard = Shard(path, info.examples, _is_gzip(path))
+    count = ShardRecords(shard, on_damage=found.append, check_count=False).examples
+    if found or not info.sha256:
+        return list(map(str, found))
+    if count != info.examples:
+        return [f"{path} has {count:,} records, but {info.examples:,} in its manifest"]
+    if files.sha256(files.read_bytes(path)) != info.sha256:
+        return [f"{path} has another SHA-256 than in its manifest: it was replaced"]
+    return []
 
 
 def open_shards(
@@ -70,6 +108,7 @@ def open_shards(
     max_seq_length: int,
     words: bool = False,
     sentence_ends: tuple[int, ...] = (),
+    on_damage: OnDamage | None = None,
 ) -> tuple[Shard, ...]:
     """Returns the shards of a data folder, after checking their format.
 
@@ -79,7 +118,7 @@ def open_shards(
     Raises:
       UserError: as `list_shards`; shorter records, or records without the required words.
     """
-    shards = list_shards(folder)
+    shards = list_shards(folder, on_damage=on_damage)
     record = record_format(shards)
     length = record.max_seq_length
     if length < max_seq_length:
@@ -124,7 +163,7 @@ class Reading:
     max_seq_length: int  # L
     words: bool = False  # read `word_starts`, which `open_shards` has checked
     # called for each damaged record, which a valid one replaces; None makes damage an error
-    on_damage: Callable[[Damage], None] | None = None
+    on_damage: OnDamage | None = None
 
     def open(self, shard: Shard) -> ShardRecords:
         """Reads one shard into memory."""
@@ -325,17 +364,18 @@ def _is_gzip(path: str) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _checked(path: str, examples: int, size: int) -> Shard:
+def _checked(path: str, info: ShardInfo, *, is_lenient: bool) -> Shard:
     if not files.exists(path):
         raise UserError(f"Shard {path} of the manifest is missing. Build the data again")
-    if files.size(path) != size:
+    if files.size(path) != info.bytes and not is_lenient:
         raise UserError(
-            f"Shard {path} has {files.size(path):,} bytes, but {size:,} in its manifest: it was "
-            "truncated or replaced. Build the data again"
+            f"Shard {path} has {files.size(path):,} bytes, but {info.bytes:,} in its manifest: it "
+            "was truncated or replaced. Build the data again"
         )
-    return Shard(path, examples, _is_gzip(path))
+    return Shard(path, info.examples, _is_gzip(path))
 
 
-def _count(path: str) -> Shard:
-    gzip = _is_gzip(path)
-    return Shard(path, ShardRecords(Shard(path, 0, gzip), check_count=False).examples, gzip)
+def _count(path: str, on_damage: OnDamage | None) -> Shard:
+    shard = Shard(path, 0, _is_gzip(path))
+    records_found = ShardRecords(shard, on_damage=on_damage, check_count=False)
+    return dataclasses.replace(shard, examples=records_found.examples)

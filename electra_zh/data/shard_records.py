@@ -23,6 +23,7 @@ from electra_zh.data.cutting import Cutting
 from electra_zh.errors import UserError
 
 _CRC_MASK = 0xA282EAD8
+_PIECE = 1 << 16  # compressed bytes to decompress at once
 _HEAD, _TAIL = 12, 4  # bytes of a record before its data and after them
 
 
@@ -52,9 +53,11 @@ class Damage(NamedTuple):
     record: int  # number of the record, from 0
     byte: int  # its place in the decompressed shard
     reason: str
+    records: int = 1  # number of records that it makes unreadable
 
     def __str__(self) -> str:
-        return f"record {self.record:,} (byte {self.byte:,}) of {self.shard}: {self.reason}"
+        more = f" ({self.records:,} records)" if self.records > 1 else ""
+        return f"record {self.record:,} (byte {self.byte:,}) of {self.shard}: {self.reason}{more}"
 
 
 class DamagedShardError(UserError):
@@ -62,8 +65,8 @@ class DamagedShardError(UserError):
 
     def __init__(self, damage: Damage) -> None:
         super().__init__(
-            f"Damaged data: {damage}. Build the data again, or skip damaged records with "
-            "--skip-corrupt"
+            f"Damaged data: {damage}. Build the data again; `inspect --check` finds all damage, "
+            "and `pretrain --skip-corrupt` skips it"
         )
         self.damage = damage
 
@@ -96,7 +99,7 @@ class ShardRecords:
         """
         self._shard, self._on_damage = shard, on_damage
         self.cutting = shard.cutting
-        self._data = _read(shard, lenient=on_damage is not None)
+        self._data, self._gzip_error = _read(shard)
         self._starts: list[int] = []
         self._sizes: list[int] = []
         self._layouts: dict[int, _Layout] = {}
@@ -131,20 +134,30 @@ class ShardRecords:
             size = heads.get(head)
             if size is None:
                 if len(head) < _HEAD or _masked(crc32c(head[:8])) != head[8:]:
-                    yield self._damage(at, "its length is damaged; the rest is unreadable"), 0, 0
+                    yield self._lost_rest(at, "its length is damaged; the rest is unreadable"), 0, 0
                     return
                 size = heads[head] = struct.unpack_from("<Q", head)[0]
             start = at + _HEAD
             at = start + size + _TAIL
             if at > end:
-                yield self._damage(start - _HEAD, "the shard ends inside it"), 0, 0
+                reason = self._gzip_error or "the shard ends inside it"
+                yield self._lost_rest(start - _HEAD, reason), 0, 0
                 return
             good = _masked(crc32c(data[start : start + size])) == data[at - _TAIL : at]
             damage = None if good else self._damage(start - _HEAD, "its checksum does not match")
             yield damage, start, size
+        # All records may be complete before the damage of the archive.
+        is_cut = self._on_damage is None or len(self._starts) < self._shard.records
+        if self._gzip_error and is_cut:
+            yield self._lost_rest(at, self._gzip_error), 0, 0
 
     def _damage(self, byte: int, reason: str) -> Damage:
         return Damage(self._shard.path, len(self._starts), byte, reason)
+
+    def _lost_rest(self, byte: int, reason: str) -> Damage:
+        """Returns the damage of a record and of all after it."""
+        rest = self._shard.records - len(self._starts)
+        return self._damage(byte, reason)._replace(records=max(rest, 1))
 
     def _replace(self, valid: list[bool]) -> None:
         """Checks the number of records, and replaces damaged and missing ones by valid ones."""
@@ -255,25 +268,29 @@ def _numbers(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return values, ends
 
 
-def _read(shard: Shard, *, lenient: bool) -> memoryview:
+def _read(shard: Shard) -> tuple[memoryview, str]:
+    """Returns a shard's bytes, decompressed, up to the damage of its archive, which is named."""
     data = files.read_bytes(shard.path)
     if not shard.gzip:
-        return memoryview(data)
+        return memoryview(data), ""
     stream = zlib.decompressobj(wbits=31)
     parts: list[bytes] = []
-    try:
-        # A member of a file of many may end inside the file.
-        while data:
-            parts.append(stream.decompress(data))
-            data = stream.unused_data
-            if not stream.eof:
-                raise zlib.error("the file ends early")
-            stream = zlib.decompressobj(wbits=31)
-    except zlib.error as error:
-        if not lenient:
-            damage = Damage(shard.path, 0, sum(map(len, parts)), f"gzip: {error}")
-            raise DamagedShardError(damage) from None
-    return memoryview(b"".join(parts))
+    problem, is_open = "", False
+    # In pieces, so that damage leaves what is before it.
+    for start in range(0, len(data), _PIECE):
+        piece = data[start : start + _PIECE]
+        try:
+            while piece:
+                parts.append(stream.decompress(piece))
+                # A file may have several members.
+                piece, is_open = stream.unused_data, not stream.eof
+                stream = stream if is_open else zlib.decompressobj(wbits=31)
+        except zlib.error as error:
+            problem = f"gzip: {error}"
+            break
+    if is_open and not problem:
+        problem = "gzip: the file ends early"
+    return memoryview(b"".join(parts)), problem
 
 
 def _masked(crc: int) -> bytes:

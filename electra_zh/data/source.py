@@ -31,17 +31,22 @@ class DataSource:
     # Counts of the manifest, for people; empty without one.
     counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def check_fits(self, vocabulary: Vocabulary, tokenizer: TokenizerSettings) -> None:
-        """Raises a UserError unless the data was made with this vocabulary and tokenizer."""
+    def check_fits(
+        self, vocabulary: Vocabulary, tokenizer: TokenizerSettings, *, owner: str = "the run"
+    ) -> None:
+        """Raises a UserError unless the data was made with a vocabulary and tokenizer.
+
+        `owner` names what they belong to.
+        """
         if self.vocabulary != vocabulary:
             raise UserError(
                 f"The data in {self.folder} has another vocabulary ({self.vocabulary.size} tokens) "
-                f"than the run ({vocabulary.size} tokens). Build it with the run's "
+                f"than {owner} ({vocabulary.size} tokens). Build it with the same "
                 f"{vocabulary.file_name}"
             )
         if self.tokenizer != tokenizer:
             raise UserError(
-                f"The data in {self.folder} was tokenized with {self.tokenizer}, the run's data "
+                f"The data in {self.folder} was tokenized with {self.tokenizer}, {owner} "
                 f"with {tokenizer}. Build it with the same settings"
             )
 

@@ -23,6 +23,9 @@ from electra_zh.settings import (
 from electra_zh.training.optimizers import optimizer_names
 from electra_zh.training.schedules import SCHEDULES
 
+# Keys of a recipe that are not settings of one phase of training.
+REQUEST_KEYS = ("phases", "data", "eval_data")
+
 
 def _objective(text: str) -> str:
     """Returns the objective that `electra_objective=true` or `false` means; other text as it is."""
@@ -465,7 +468,8 @@ def resolve(
       UserError: a value that is not allowed.
     """
     values = load_recipe(recipe, kind="pretrain")
-    values.pop("phases", None)
+    for key in REQUEST_KEYS:
+        values.pop(key, None)
     overrides = dict(overrides)
     model = overrides.pop("model", values.pop("model", None))
     layers = [Layer("the data", {"vocab_size": vocab_size}), Layer(f"recipe {recipe}", values)]

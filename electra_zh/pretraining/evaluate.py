@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,9 @@ from electra_zh.pretraining.state import restore_objective
 _FIRST_STEP = 2**33
 
 
-def open_shards(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
+def open_shards(
+    run: Run, data: str, *, on_damage: pipeline.OnDamage | None = None
+) -> tuple[pipeline.Shard, ...]:
     """Opens data for a run, with the words that the masking needs; longer examples are cut."""
     tokens = {token: index for index, token in enumerate(run.vocabulary.tokens)}
     return pipeline.open_shards(
@@ -30,13 +32,19 @@ def open_shards(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
         max_seq_length=run.config.max_seq_length,
         words=run.config.needs_words,
         sentence_ends=tuple(tokens[token] for token in SENTENCE_ENDS if token in tokens),
+        on_damage=on_damage,
     )
 
 
-def open_held_out(run: Run, data: str) -> tuple[pipeline.Shard, ...]:
-    """Opens data that must also have the vocabulary and tokenizer of a run."""
-    open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
-    return open_shards(run, data)
+def open_held_out(
+    run: Run, folders: Sequence[str], *, on_damage: pipeline.OnDamage | None = None
+) -> tuple[pipeline.Shard, ...]:
+    """Opens folders that must also have the vocabulary and tokenizer of a run."""
+    shards: tuple[pipeline.Shard, ...] = ()
+    for data in folders:
+        open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
+        shards += open_shards(run, data, on_damage=on_damage)
+    return shards
 
 
 def make_evaluation(
@@ -45,6 +53,7 @@ def make_evaluation(
     shards: tuple[pipeline.Shard, ...],
     *,
     max_batches: int,
+    on_damage: pipeline.OnDamage | None = None,
 ) -> Callable[[], dict[str, float]]:
     """Returns a function that evaluates the networks as they then are, by `evaluation_results`.
 
@@ -53,7 +62,7 @@ def make_evaluation(
     """
     examples = sum(shard.examples for shard in shards)
     batch_size = min(config.eval_batch_size, examples)
-    reading = pipeline.Reading(config.max_seq_length, config.needs_words)
+    reading = pipeline.Reading(config.max_seq_length, config.needs_words, on_damage)
     batches = pipeline.OnePass(shards, reading, batch_size, max_batches=max_batches or None)
 
     @tf.function(autograph=False)
@@ -75,7 +84,7 @@ def make_evaluation(
 
 
 def evaluate_run(
-    run: Run, data: str, *, checkpoint: int | None = None, max_batches: int = 0
+    run: Run, data: Sequence[str], *, checkpoint: int | None = None, max_batches: int = 0
 ) -> dict[str, float]:
     """Evaluates the newest checkpoint of a run, or that of a step, and measures its health.
 

@@ -50,7 +50,8 @@ class Run:
     tokenizer: TokenizerSettings  # how its data was tokenized
     data_fingerprint: str  # identifies the data that it trains on
     init: Init | None = None  # source of its first weights; None for random ones
-    eval_data: str | None = None  # folder of its held-out data; None for none
+    train_data: tuple[str, ...] = ()  # folders of its training data, with weights
+    eval_data: tuple[str, ...] = ()  # folders of its held-out data
     generator: Init | None = None  # source of a generator that is not trained; None without one
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # counts of its data
     phases: tuple[Phase, ...] = ()  # its phases in order; one without a name for a run without
@@ -98,6 +99,7 @@ class Run:
             fine_tuned=False,
             data_fingerprint=self.data_fingerprint,
             init=None if self.init is None else dataclasses.asdict(self.init),
+            train_data=self.train_data,
             eval_data=self.eval_data,
             generator=None if self.generator is None else dataclasses.asdict(self.generator),
             data=self.data,
@@ -136,7 +138,8 @@ def load(folder: str, *, checkpoint: int | None = None) -> Run:
         tokenizer=saved.tokenizer,
         data_fingerprint=saved.data_fingerprint,
         init=None if saved.init is None else build_settings(Init, saved.init, where=path),
-        eval_data=saved.eval_data,
+        train_data=tuple(saved.train_data),
+        eval_data=tuple(saved.eval_data),
         generator=None
         if saved.generator is None
         else build_settings(Init, saved.generator, where=path),

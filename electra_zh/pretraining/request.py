@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from electra_zh.errors import UsageError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init
 from electra_zh.runtime import device
 from electra_zh.runtime.device import Device
 from electra_zh.settings import Settings, load_recipe, setting
+
+if TYPE_CHECKING:
+    from electra_zh.data.manifest import WeightedFolder
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainRequest(Settings):
     """Settings of `electra-zh pretrain`, in addition to those of the run."""
 
-    data: str = setting(meaning="folder of build-data, or of shards", metavar="DIR")
     output: str = setting(meaning="folder of the run", metavar="DIR")
+    data: tuple[str, ...] = setting(
+        (),
+        "folders of build-data, or of shards; several may have weights, as A:3 B:1; a recipe may "
+        "have it too",
+        metavar="DIR[:WEIGHT]",
+    )
     config: str | None = setting(
         None,
         "recipe (nano, tiny, small, ...) or .yaml file; not needed to resume",
         metavar="RECIPE",
     )
-    eval_data: str | None = setting(
-        None,
+    eval_data: tuple[str, ...] = setting(
+        (),
         "held-out data, evaluated at every checkpoint; a resumed run keeps what it had",
         metavar="DIR",
     )
@@ -61,11 +71,16 @@ class PretrainRequest(Settings):
         metavar="PROGRAM",
     )
     tpu: bool = setting(False, "short for --device tpu")
+    skip_corrupt: bool = setting(
+        False, "skip damaged records, and count them; the same ones when a run is resumed"
+    )
 
     def check_together(self) -> None:
-        """Checks the recipe and the flags of --init, before TensorFlow is loaded."""
+        """Checks the recipe, the data and the flags of --init, before TensorFlow is loaded."""
         if self.config is not None:
             load_recipe(self.config, kind="pretrain")
+        self.folders()
+        self.eval_folders()
         self.first_weights()
         if self.tpu and self.device not in ("auto", "tpu"):
             raise UsageError(f"--tpu and --device {self.device} exclude each other")
@@ -74,6 +89,42 @@ class PretrainRequest(Settings):
         """Returns the devices that train."""
         name = "tpu" if self.tpu else self.device
         return device.choose(name, most=self.devices, by_jax=self.program is not None)
+
+    def folders(self) -> tuple[WeightedFolder, ...]:
+        """Returns the training data; raises UsageError without any."""
+        from electra_zh.data.manifest import parse_folders
+
+        found = parse_folders(self.data or self._of_recipe("data"), flag="--data")
+        if not found:
+            raise UsageError("required settings are missing: --data")
+        return found
+
+    def eval_folders(self) -> tuple[str, ...]:
+        """Returns the folders of held-out data."""
+        from electra_zh.data.manifest import parse_folders
+
+        found = parse_folders(self.eval_data or self._of_recipe("eval_data"), flag="--eval-data")
+        if any(each.weight is not None for each in found):
+            raise UsageError("--eval-data takes no weights: all of it is evaluated. Remove them")
+        return tuple(each.folder for each in found)
+
+    def _of_recipe(self, key: str) -> tuple[str, ...]:
+        """Returns the folders that the recipe has under a key."""
+        if self.config is None:
+            return ()
+        given = load_recipe(self.config, kind="pretrain").get(key, [])
+        listed = [given] if isinstance(given, str | Mapping) else given
+        words: list[str] = []
+        for item in listed if isinstance(listed, list) else [listed]:
+            # `- data: 3` is a mapping to YAML, `- data:3` a text.
+            weighted = (
+                [f"{k}:{v}" for k, v in item.items()] if isinstance(item, Mapping) else [item]
+            )
+            words += weighted
+        wrong = [word for word in words if not isinstance(word, str)]
+        if wrong:
+            raise UserError(f"Recipe {self.config}: {key} must be folders; received {wrong[0]!r}")
+        return tuple(words)
 
     def first_weights(self) -> Init | None:
         """Returns the source of a new run's first weights; None for random ones."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -13,7 +14,8 @@ from absl import logging
 from electra_zh import files, locks, machine, progress
 from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import order, pipeline, records
-from electra_zh.data.source import open_data_source
+from electra_zh.data.manifest import WeightedFolder
+from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init
@@ -58,19 +60,23 @@ class PreparedPhase(NamedTuple):
     """A phase with its data."""
 
     phase: Phase
-    shards: tuple[pipeline.Shard, ...]  # of the training data
+    mix: Mix  # the training data
     eval_shards: tuple[pipeline.Shard, ...] | None  # of the held-out data; None for none
 
     @property
     def examples(self) -> int:
         """Number of training examples."""
-        return sum(shard.examples for shard in self.shards)
+        return sum(shard.examples for shard in self.mix.shards)
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that the complete phase reads."""
+        return self.phase.config.num_train_steps * self.phase.config.train_batch_size
 
     @property
     def epochs(self) -> float:
         """Epochs of the complete phase: each is one pass through the data."""
-        config = self.phase.config
-        return config.num_train_steps * config.train_batch_size / self.examples
+        return self.sequences / self.examples
 
     def plan(self) -> str:
         """Returns the plan of the training as a line."""
@@ -89,7 +95,7 @@ class PreparedPhase(NamedTuple):
     @property
     def cut(self) -> str:
         """The cutting of longer examples, as the end of a sentence; empty without."""
-        cutting = self.shards[0].cutting
+        cutting = self.mix.shards[0].cutting
         return f", cut from length {cutting.stored_length}" if cutting else ""
 
 
@@ -101,6 +107,8 @@ class PreparedRun(NamedTuple):
     # weights of a new run; None for random weights, and to resume
     first_weights: FirstWeights | None
     device: Device = Device("cpu")  # the devices that train
+    # counts the damaged records that are skipped; None if damage is an error
+    damage: DamageLog | None = None
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -112,7 +120,9 @@ class PreparedRun(NamedTuple):
         lines = [
             f"run: {run.folder}, {start}",
             f"data: {first.examples:,} examples of length {config.max_seq_length} "
-            f"(shards: {len(first.shards):,}), {run.vocabulary.size:,} tokens in the vocabulary",
+            f"(shards: {len(first.mix.shards):,}), "
+            f"{run.vocabulary.size:,} tokens in the vocabulary",
+            *first.mix.lines(first.sequences),
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
             f"device: {self.device}",
@@ -133,8 +143,9 @@ def prepare(
     request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device | None = None
 ) -> PreparedRun:
     """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
-    data, output, start = request.data, request.output, request.first_weights()
-    source = open_data_source(data, vocab=request.vocab)
+    data, output, start = request.folders(), request.output, request.first_weights()
+    source = open_sources(data, vocab=request.vocab)
+    damage = DamageLog() if request.skip_corrupt else None
     # The order of precedence of a run's weights:
     # 1. The newest checkpoint in --output. It has the optimizer and the step, too.
     # 2. The model of --init; with --keep-optimizer its optimizer's slots. The step is 0.
@@ -169,31 +180,47 @@ def prepare(
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
-    if request.eval_data is not None:
-        run = dataclasses.replace(run, eval_data=_absolute(request.eval_data))
-    held_out = _find_held_out(run, request.eval_data)
-    phases = []
+    run, held_out = _with_data(run, request)
+    prepared = PreparedRun(run, (), first_weights, device or Device("cpu"), damage)
+    return prepared._replace(phases=tuple(_open_data(prepared, data, held_out)))
+
+
+def _open_data(
+    prepared: PreparedRun, data: Sequence[WeightedFolder], held_out: tuple[str, ...]
+) -> Iterator[PreparedPhase]:
+    """Yields the phases of a run with their data."""
+    run, damage = prepared.run, prepared.damage
     for phase in run.phases:
         in_phase = run.in_phase(phase)
-        shards = open_shards(in_phase, data)
-        eval_shards = open_held_out(in_phase, held_out) if held_out else None
-        phases.append(PreparedPhase(phase, shards, eval_shards))
-    return PreparedRun(run, tuple(phases), first_weights, device or Device("cpu"))
+        opening = functools.partial(open_shards, in_phase, on_damage=damage)
+        mix = Mix(data, opening, seed=phase.config.seed)
+        eval_shards = open_held_out(in_phase, held_out, on_damage=damage) if held_out else None
+        yield PreparedPhase(phase, mix, eval_shards)
+
+
+def _with_data(run: Run, request: PretrainRequest) -> tuple[Run, tuple[str, ...]]:
+    """Returns the run with the folders of its data, and those of held-out data to evaluate."""
+    given = tuple(map(_absolute, request.eval_folders()))
+    data = [str(each._replace(folder=_absolute(each.folder))) for each in request.folders()]
+    held_out = _find_held_out(run, given)
+    run = dataclasses.replace(run, train_data=tuple(data), eval_data=given or run.eval_data)
+    return run, held_out
 
 
 def _absolute(path: str) -> str:
     return path if files.is_remote(path) else os.path.abspath(path)
 
 
-def _find_held_out(run: Run, given: str | None) -> str | None:
+def _find_held_out(run: Run, given: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the held-out data of the command line, or else those that the run had before."""
-    if given is None and run.eval_data is not None and not files.exists(run.eval_data):
+    missing = [path for path in run.eval_data if not files.exists(path)]
+    if missing and not given:
         logging.warning(
             "The run's held-out data in %s is missing: it is resumed without evaluation. Give "
             "--eval-data DIR to evaluate.",
-            run.eval_data,
+            missing[0],
         )
-        return None
+        return ()
     return given or run.eval_data
 
 
@@ -218,6 +245,8 @@ def pretrain(prepared: PreparedRun) -> None:
                 prepared.first_weights.assign(training.state)
                 training.save(0)
             last_step = training.run(first_step, stop)
+    if prepared.damage is not None:
+        logging.info("%s", prepared.damage)
     if last_step < total:
         raise InterruptError(f"Saved at step {last_step} of {total}; {RESUME}")
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
@@ -255,15 +284,12 @@ class _Training:
     def save(self, step: int) -> None:
         """Saves the checkpoint of a step, with the settings and the position in the data."""
         self._sync()
-        phase, examples = self._part.phase, self._part.examples
+        phase = self._part.phase
         read = (step - phase.first_step) * self._config.train_batch_size
         data = {
             "fingerprint": self._run.data_fingerprint,
             "order": order.VERSION,
-            "examples": examples,
-            "examples_read": read,
-            "epoch": read // examples,
-            "example_in_epoch": read % examples,
+            **self._part.mix.position(read),
         }
         name = {"phase": phase.name} if phase.name else {}
         settings = self._config.to_dict()
@@ -354,8 +380,8 @@ class _Training:
     def _batches(self, first_step: int) -> Iterator[pipeline.Batch]:
         config, size = self._config, self._config.train_batch_size
         return pipeline.batches(
-            [pipeline.MixPart(self._part.shards)],
-            pipeline.Reading(config.max_seq_length, config.needs_words),
+            self._part.mix.parts,
+            pipeline.Reading(config.max_seq_length, config.needs_words, self._prepared.damage),
             batch_size=size,
             seed=config.seed,
             start_example=(first_step - self._part.phase.first_step) * size,
@@ -374,7 +400,7 @@ class _Training:
             self._config.precision,
             f"{self._part.examples:,}",
             self._part.cut,
-            len(self._part.shards),
+            len(self._part.mix.shards),
             self._config.num_train_steps,
             self._config.train_batch_size,
             self._part.epochs,
@@ -383,6 +409,8 @@ class _Training:
         warning = machine.precision_warning(self._config.precision)
         if warning and self._prepared.device.platform == "cpu":
             logging.warning(warning)
+        for line in self._part.mix.lines(self._part.sequences):
+            logging.info("%s", line)
 
     def _context(self, step: int) -> dict[str, str | float]:
         """Returns the values that every line of metrics has for its step."""
@@ -395,8 +423,10 @@ class _Training:
         return {**name, "tokens": tokens, "learning_rate": self.state.learning_rate(step)}
 
     def _health_check(self) -> HealthCheck:
-        shards = self._part.eval_shards or self._part.shards
-        measure_state = make_measure(self.state.objective, self._config, shards)
+        shards = self._part.eval_shards or self._part.mix.shards
+        measure_state = make_measure(
+            self.state.objective, self._config, shards, on_damage=self._prepared.damage
+        )
 
         def measure() -> dict[str, float]:
             self._sync()
@@ -413,7 +443,11 @@ class _Training:
         actions = [loop.Action(config.log_steps, reporter.log)]
         if shards is not None:
             evaluate = make_evaluation(
-                self.state.objective, config, shards, max_batches=config.num_eval_steps
+                self.state.objective,
+                config,
+                shards,
+                max_batches=config.num_eval_steps,
+                on_damage=self._prepared.damage,
             )
 
             def run_and_log(step: int) -> None:

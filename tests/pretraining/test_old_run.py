@@ -24,7 +24,7 @@ OLD = GOLDEN / "old_run"
 
 
 def _resume(run: Path) -> Checkpoint:
-    prepared = prepare(PretrainRequest(str(OLD / "data"), str(run)), {})
+    prepared = prepare(PretrainRequest(str(run), (str(OLD / "data"),)), {})
     pretrain(prepared)
     return checkpoints.read(checkpoints.find(str(run / "checkpoints")))
 

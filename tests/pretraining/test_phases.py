@@ -132,7 +132,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _train(job: Path, output: Path, *, config: str | None = None) -> None:
     data = str(job / "data")
-    request = PretrainRequest(data=data, output=str(output), config=config, eval_data=data)
+    request = PretrainRequest(data=(data,), output=str(output), config=config, eval_data=(data,))
     run.pretrain(run.prepare(request, {}))
 
 
@@ -227,7 +227,7 @@ def test_other_phases_are_refused(job: Path, tmp_path: Path) -> None:
         ([MASKED], "phases.detection.objective electra .now missing"),
     ):
         recipe = _write(tmp_path, *phases)
-        request = PretrainRequest(str(job / "data"), str(job / "run"), config=recipe)
+        request = PretrainRequest(str(job / "run"), (str(job / "data"),), config=recipe)
         with pytest.raises(UserError, match=message):
             run.prepare(request, {})
 
@@ -235,7 +235,7 @@ def test_other_phases_are_refused(job: Path, tmp_path: Path) -> None:
 def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "info", lambda *_: None)
     recipe = str(job / "recipe.yaml")
-    request = PretrainRequest(str(job / "data"), str(job / "new"), config=recipe)
+    request = PretrainRequest(str(job / "new"), (str(job / "data"),), config=recipe)
     plan = run.prepare(request, {"phases.detection.learning_rate": "2e-4"}).plan()
     shown = [line for line in plan if line.startswith("phase ")]
     assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 16")

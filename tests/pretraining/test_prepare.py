@@ -10,8 +10,9 @@ import pytest
 from absl import logging
 
 from electra_zh.data.build.run import build
-from electra_zh.errors import UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import run
+from electra_zh.pretraining.folder import load
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -20,7 +21,7 @@ from support.building import LENGTH, LETTERS, make_settings, make_text
 
 
 def _request(folder: Path) -> PretrainRequest:
-    return PretrainRequest(data=str(folder / "data"), output=str(folder / "run"))
+    return PretrainRequest(data=(str(folder / "data"),), output=str(folder / "run"))
 
 
 @pytest.fixture
@@ -28,12 +29,12 @@ def prepared(tmp_path: Path) -> run.PreparedRun:
     """A new run with held-out data, whose folder is written."""
     vocabulary = str(tmp_path / "vocab.txt")
     Vocabulary([*SPECIAL_TOKENS, "。", *LETTERS]).save(vocabulary)
-    for index, name in enumerate(("data", "held_out")):
+    for index, name in enumerate(("data", "held_out", "more")):
         text = tmp_path / f"{name}.txt"
         text.write_text(make_text(20, seed=index), encoding="utf-8")
         build(make_settings(text, vocabulary, tmp_path / name))
     request = dataclasses.replace(
-        _request(tmp_path), config="nano", eval_data=str(tmp_path / "held_out")
+        _request(tmp_path), config="nano", eval_data=(str(tmp_path / "held_out"),)
     )
     prepared = run.prepare(request, {"max_seq_length": str(LENGTH)})
     prepared.run.save()
@@ -43,8 +44,8 @@ def prepared(tmp_path: Path) -> run.PreparedRun:
 def test_a_resumed_run_keeps_its_held_out_data(prepared: run.PreparedRun, tmp_path: Path) -> None:
     resumed = run.prepare(_request(tmp_path), {})
     assert resumed.run == prepared.run
-    assert resumed.run.eval_data == str(tmp_path / "held_out")
-    assert resumed.phases == prepared.phases
+    assert resumed.run.eval_data == (str(tmp_path / "held_out"),)
+    assert [each.phase for each in resumed.phases] == [each.phase for each in prepared.phases]
     assert resumed.phases[0].eval_shards
 
 
@@ -91,3 +92,34 @@ def test_a_resumed_run_keeps_its_generator(prepared: run.PreparedRun, tmp_path: 
         assert resumed.run == new.run
     with pytest.raises(UserError, match=r"started with --generator .*, not with other\. Remove"):
         run.prepare(dataclasses.replace(request, generator="other"), words)
+
+
+def test_a_run_records_its_folders(prepared: run.PreparedRun, tmp_path: Path) -> None:
+    assert prepared.run.train_data == (str(tmp_path / "data"),)
+    words = (f"{tmp_path / 'data'}:3", f"{tmp_path / 'more'}:1")
+    held_out = (str(tmp_path / "held_out"), str(tmp_path / "more"))
+    request = PretrainRequest(str(tmp_path / "new"), words, config="nano", eval_data=held_out)
+    mixed = run.prepare(request, {"max_seq_length": str(LENGTH)})
+    mixed.run.save()
+    assert load(str(tmp_path / "new")) == mixed.run
+    assert mixed.run.train_data == words
+    assert mixed.run.eval_data == held_out
+    assert mixed.phases[0].eval_shards is not None
+    assert len(mixed.phases[0].eval_shards) == len(prepared.phases[0].eval_shards or ()) + 1
+    assert f"data {tmp_path / 'data'}: 75.0% of the sequences" in "\n".join(mixed.plan())
+    other = dataclasses.replace(request, data=(words[0], f"{tmp_path / 'more'}:2"))
+    with pytest.raises(UserError, match="was started on other data"):
+        run.prepare(other, {"max_seq_length": str(LENGTH)})
+
+
+def test_a_recipe_may_name_its_data(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("include: nano\ndata:\n- a:3\n- b: 1\n- c:0.5\neval_data: d\n")
+    request = PretrainRequest("run", config=str(recipe))
+    assert request.folders() == (("a", 3.0), ("b", 1.0), ("c", 0.5))
+    assert request.eval_folders() == ("d",)
+    assert dataclasses.replace(request, data=("e",)).folders() == (("e", None),)
+    with pytest.raises(UsageError, match="required settings are missing: --data"):
+        PretrainRequest("run", config="nano")
+    with pytest.raises(UsageError, match="--eval-data takes no weights"):
+        PretrainRequest("run", ("a",), eval_data=("b:2",))

@@ -343,7 +343,7 @@ def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def _parse(source: str | None, layers: str | None, *, keep_optimizer: bool = False) -> Init | None:
     request = PretrainRequest(
-        "data", "run", init=source, init_layers=layers, keep_optimizer=keep_optimizer
+        "run", ("data",), init=source, init_layers=layers, keep_optimizer=keep_optimizer
     )
     return request.first_weights()
 

@@ -38,14 +38,19 @@ Batch = Mapping[str, tf.Tensor]
 
 
 def make_measure(
-    objective: Objective, config: PretrainConfig, shards: tuple[pipeline.Shard, ...]
+    objective: Objective,
+    config: PretrainConfig,
+    shards: tuple[pipeline.Shard, ...],
+    *,
+    on_damage: pipeline.OnDamage | None = None,
 ) -> Callable[[], dict[str, float]]:
     """Returns a function that measures the networks as they then are, on the first examples."""
     loaded: list[tuple[Batch, np.ndarray]] = []
 
     def measure() -> dict[str, float]:
         if not loaded:
-            loaded.append(_load(objective, config, shards))
+            reading = pipeline.Reading(config.max_seq_length, config.needs_words, on_damage)
+            loaded.append(_load(objective, config, shards, reading))
         with layers.plain_operations():
             return _measure(objective, *loaded[0])
 
@@ -53,12 +58,14 @@ def make_measure(
 
 
 def _load(
-    objective: Objective, config: PretrainConfig, shards: tuple[pipeline.Shard, ...]
+    objective: Objective,
+    config: PretrainConfig,
+    shards: tuple[pipeline.Shard, ...],
+    reading: pipeline.Reading,
 ) -> tuple[Batch, np.ndarray]:
     """Returns the batch, and the counts of the tokens [V] in the first examples."""
     length, examples = config.max_seq_length, sum(shard.examples for shard in shards)
     rows = min(max(_POSITIONS // length, 1), examples)
-    reading = pipeline.Reading(length, config.needs_words)
     most = max(_COUNTED // (rows * length), 1)
     counts = np.zeros(config.model.vocab_size, np.int64)
     batch: Batch | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from absl import logging
 
 from electra_zh import files, locks, progress
 from electra_zh.data import order, pipeline
-from electra_zh.data.source import open_data_source
+from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
 from electra_zh.errors import UsageError
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder
@@ -38,18 +39,18 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
     """
     assert request.program is not None
     for name in ("config", "init", "eval_data", "vocab"):
-        if getattr(request, name) is not None:
+        if getattr(request, name):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")
     program = StepProgram.load(files.join(request.program, PROGRAM))
     output = request.output if folder.is_run(request.output) else request.program
     run = folder.resume(
-        output, recipe=None, overrides=overrides, data=open_data_source(request.data)
+        output, recipe=None, overrides=overrides, data=open_sources(request.folders())
     )
     newest = checkpoints.read(checkpoints.find(run.checkpoints))
     run = run.moved_to(request.output)
     with locks.locked(run.folder):
-        training = _ProgramRun(run, program, device, request.data)
+        training = _ProgramRun(run, program, device, request)
         if newest.step >= run.last_step:
             logging.info("The run in %s is finished: step %d.", run.folder, newest.step)
             return
@@ -64,12 +65,19 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
 class _ProgramRun:
     """A run of an exported step in training."""
 
-    def __init__(self, run: Run, program: StepProgram, device: Device, data: str) -> None:
+    def __init__(
+        self, run: Run, program: StepProgram, device: Device, request: PretrainRequest
+    ) -> None:
         self._run, self._config, self._program = run, run.config, program
         self._device = device
-        self._shards = pipeline.open_shards(
-            data, max_seq_length=run.config.max_seq_length, words=run.config.needs_words
+        self._damage = DamageLog() if request.skip_corrupt else None
+        opening = functools.partial(
+            pipeline.open_shards,
+            max_seq_length=run.config.max_seq_length,
+            words=run.config.needs_words,
+            on_damage=self._damage,
         )
+        self._mix = Mix(request.folders(), opening, seed=run.config.seed)
         self._store = checkpoints.CheckpointStore(
             run.checkpoints, keep=run.config.keep_checkpoint_max
         )
@@ -84,8 +92,8 @@ class _ProgramRun:
             self._program,
             {**state, STEP: np.array(newest.state["optimizer_step"])},
             pipeline.batches(
-                [pipeline.MixPart(self._shards)],
-                pipeline.Reading(config.max_seq_length, config.needs_words),
+                self._mix.parts,
+                pipeline.Reading(config.max_seq_length, config.needs_words, self._damage),
                 batch_size=config.train_batch_size,
                 seed=config.seed,
                 start_example=newest.step * config.train_batch_size,
@@ -133,6 +141,6 @@ class _ProgramRun:
         data = {
             "fingerprint": self._run.data_fingerprint,
             "order": order.VERSION,
-            "examples_read": read,
+            **self._mix.position(read),
         }
         return {"settings": self._config.to_dict(), "data": data}

@@ -1,0 +1,141 @@
+"""Data of several folders: their weights, one source for all of them, and their damaged records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from electra_zh import files
+from electra_zh.data import order
+from electra_zh.data.bad_lines import counted
+from electra_zh.data.manifest import WeightedFolder
+from electra_zh.data.pipeline import MixPart
+from electra_zh.data.shard_records import Damage, Shard
+from electra_zh.data.source import DataSource, open_data_source
+
+_MAX_SHOWN = 10
+
+
+def open_sources(folders: Sequence[WeightedFolder], *, vocab: str | None = None) -> DataSource:
+    """Opens folders as one source; see `open_data_source`.
+
+    Raises:
+      UserError: as there, or they differ in vocabulary or tokenizer.
+    """
+    sources = [open_data_source(each.folder, vocab=vocab) for each in folders]
+    first, *others = sources
+    for other in others:
+        other.check_fits(first.vocabulary, first.tokenizer, owner=f"the data in {first.folder}")
+    if not others:
+        return first
+    prints = [source.fingerprint for source in sources]
+    weights = [str(each.weight) for each in folders]
+    digest = files.sha256(" ".join([*prints, *weights]).encode())
+    name, counts = ", ".join(map(str, folders)), _sum_counts([each.counts for each in sources])
+    return DataSource(name, first.vocabulary, first.tokenizer, digest, counts)
+
+
+def _sum_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the counts of folders together; empty if one has none."""
+    if not all(counts):
+        return {}
+    names = ("documents", "tokens", "examples")
+    sums = {name: sum(each[name] for each in counts) for name in names}
+    return {**counts[0], **sums, "files": ", ".join(each["files"] for each in counts)}
+
+
+class Mix:
+    """Opened folders with their weights.
+
+    Without weights all examples are read once per epoch, as those of one folder.
+
+    Attributes:
+      parts: for `pipeline.batches`.
+      shards: of all folders.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[WeightedFolder],
+        open_shards: Callable[[str], tuple[Shard, ...]],
+        *,
+        seed: int,
+    ) -> None:
+        self._folders, self._seed = tuple(folders), seed
+        self._opened = [open_shards(each.folder) for each in folders]
+        self.shards = tuple(shard for shards in self._opened for shard in shards)
+        self.parts = [MixPart(self.shards)]
+        if folders[1:] and folders[0].weight is not None:
+            pairs = zip(self._opened, folders, strict=True)
+            self.parts = [MixPart(shards, each.weight or 0.0) for shards, each in pairs]
+            self._order()
+
+    def _order(self) -> order.Mixture:
+        return order.Mixture([part.weight for part in self.parts], seed=self._seed)
+
+    def position(self, read: int) -> dict[str, Any]:
+        """Returns the place in the data after examples that were read, for checkpoints."""
+        place = _place(sum(shard.examples for shard in self.shards), read)
+        if not self.parts[1:]:
+            return place
+        counts = self._order().counts_before(read)
+        rows = zip(self._folders, self._opened, counts, strict=True)
+        return {
+            **place,
+            "parts": [
+                {"folder": str(each), **_place(sum(shard.examples for shard in shards), count)}
+                for each, shards, count in rows
+            ],
+        }
+
+    def lines(self, read: int) -> Iterator[str]:
+        """Yields a line on each of several folders: its fraction and epochs of `read` examples."""
+        if not self._folders[1:]:
+            return
+        sizes = [sum(shard.examples for shard in shards) for shards in self._opened]
+        weights = [part.weight for part in self.parts] if self.parts[1:] else sizes
+        for each, size, weight in zip(self._folders, sizes, weights, strict=True):
+            fraction = weight / sum(weights)
+            yield (
+                f"data {each.folder}: {fraction:.1%} of the sequences, {size:,} examples, "
+                f"{fraction * read / size:.2f} epochs"
+            )
+
+
+def _place(examples: int, read: int) -> dict[str, int]:
+    return {
+        "examples": examples,
+        "examples_read": read,
+        "epoch": read // examples,
+        "example_in_epoch": read % examples,
+    }
+
+
+class DamageLog:
+    """Damaged records that are skipped, each logged and counted once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int], int] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, damage: Damage) -> None:
+        """Notes a damaged record; from any thread."""
+        with self._lock:
+            key = (damage.shard, damage.record)
+            if key in self._seen:
+                return
+            self._seen[key] = damage.records
+            if len(self._seen) <= _MAX_SHOWN:
+                logging.warning("Skipped: %s", damage)
+
+    @property
+    def count(self) -> int:
+        """Number of records that were skipped."""
+        return sum(self._seen.values())
+
+    def __str__(self) -> str:
+        shards = len({shard for shard, _ in self._seen})
+        return f"{counted(self.count, 'damaged record')} skipped, in {counted(shards, 'shard')}"
