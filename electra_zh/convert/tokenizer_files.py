@@ -14,6 +14,7 @@ from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import load_vocabulary, vocabulary_files
 from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.text.wordpiece.word_tokens import count_word_tokens
 
 # Our own names first; the others are those of transformers' tokenizers.
 _FILES = (*vocabulary_files(), "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
@@ -50,6 +51,8 @@ def read_tokenizer(
     if vocabulary is not None and type(vocabulary) is Vocabulary:
         vocabulary, added = _with_added_tokens(vocabulary, folder, rows=rows)
         notes += added
+        if never := count_word_tokens(vocabulary):
+            notes.append(f"no text gives the {never:,} tokens of several ideographs, as WoBERT's")
     settings, case_notes = _read_settings(folder, vocabulary, hints.lower_case)
     return FoundTokenizer(vocabulary, settings, (*notes, *case_notes))
 

@@ -121,3 +121,9 @@ def test_added_tokens_keep_their_ids(
     assert "added tokens keep their ids, but no text gives them: <e1>" in notes[0]
     # Without rows for them, there is nothing to keep.
     assert read_tokenizer([folder], rows=len(SMALL)).vocabulary == Vocabulary(SMALL)
+
+
+def test_tokens_that_no_text_gives_are_counted(tmp_path: Path) -> None:
+    tokens = (*SMALL, "天地", "##天")
+    found = read_tokenizer([_write(tmp_path, tokens)], rows=len(tokens))
+    assert found.notes == ("no text gives the 1 tokens of several ideographs, as WoBERT's",)
