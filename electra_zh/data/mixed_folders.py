@@ -11,10 +11,11 @@ from absl import logging
 from electra_zh import files
 from electra_zh.data import order
 from electra_zh.data.bad_lines import counted
-from electra_zh.data.manifest import WeightedFolder
-from electra_zh.data.pipeline import MixPart
+from electra_zh.data.manifest import WeightedFolder, load_manifest
+from electra_zh.data.pipeline import MixPart, list_shards, record_format
 from electra_zh.data.shard_records import Damage, Shard
 from electra_zh.data.source import DataSource, open_data_source
+from electra_zh.errors import UserError
 
 _MAX_SHOWN = 10
 
@@ -45,6 +46,40 @@ def _sum_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = ("documents", "tokens", "examples")
     sums = {name: sum(each[name] for each in counts) for name in names}
     return {**counts[0], **sums, "files": ", ".join(each["files"] for each in counts)}
+
+
+def choose_by_length(
+    folders: Sequence[WeightedFolder], lengths: Sequence[int]
+) -> list[tuple[WeightedFolder, ...]]:
+    """Returns the folders for each phase of a run, whose sequences have these lengths.
+
+    A phase reads the folders of its length; without one, the shortest of the longer ones, cut. The
+    only phase of a run reads all folders.
+
+    Raises:
+      UserError: no phase reads one of the folders.
+    """
+    if not folders[1:] or not lengths[1:]:
+        return [tuple(folders) for _ in lengths]
+    stored = [_stored_length(each.folder) for each in folders]
+    chosen = [min((n for n in stored if n >= length), default=max(stored)) for length in lengths]
+    for each, length in zip(folders, stored, strict=True):
+        if length not in chosen:
+            raise UserError(
+                f"The data in {each.folder} has sequences of length {length}, which no phase "
+                f"reads: the phases have {', '.join(map(str, lengths))}. Remove it from --data"
+            )
+    return [
+        tuple(each for each, length in zip(folders, stored, strict=True) if length == wanted)
+        for wanted in chosen
+    ]
+
+
+def _stored_length(folder: str) -> int:
+    manifest = load_manifest(folder)
+    if manifest is not None:
+        return manifest.max_seq_length
+    return record_format(list_shards(folder)).max_seq_length
 
 
 class Mix:

@@ -15,7 +15,7 @@ from electra_zh import files, locks, machine, progress
 from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import order, pipeline, records
 from electra_zh.data.manifest import WeightedFolder
-from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
+from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init
@@ -188,13 +188,18 @@ def prepare(
 def _open_data(
     prepared: PreparedRun, data: Sequence[WeightedFolder], held_out: tuple[str, ...]
 ) -> Iterator[PreparedPhase]:
-    """Yields the phases of a run with their data."""
+    """Yields the phases of a run with their data, by the lengths of their sequences."""
     run, damage = prepared.run, prepared.damage
-    for phase in run.phases:
+    lengths = [phase.config.max_seq_length for phase in run.phases]
+    chosen = choose_by_length(data, lengths)
+    chosen_held_out = choose_by_length([WeightedFolder(path) for path in held_out], lengths)
+    for phase, folders, others in zip(run.phases, chosen, chosen_held_out, strict=True):
         in_phase = run.in_phase(phase)
         opening = functools.partial(open_shards, in_phase, on_damage=damage)
-        mix = Mix(data, opening, seed=phase.config.seed)
-        eval_shards = open_held_out(in_phase, held_out, on_damage=damage) if held_out else None
+        mix = Mix(folders, opening, seed=phase.config.seed)
+        paths, eval_shards = [each.folder for each in others], None
+        if paths:
+            eval_shards = open_held_out(in_phase, paths, on_damage=damage)
         yield PreparedPhase(phase, mix, eval_shards)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.data import pipeline
+from electra_zh.data import mixed_folders, pipeline
 from electra_zh.data.build.run import build
 from electra_zh.data.manifest import WeightedFolder, parse_folders
 from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
@@ -178,3 +178,24 @@ def test_damaged_records_are_skipped_alike_from_any_position(folders: Path) -> N
 
     assert ids(16)[:6] == ids(0)[4:]
     assert log.count == 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chosen"),
+    [
+        # One phase reads all; of several, each those of its length, or the shortest longer ones.
+        ([16], ["a16 b16 c64"]),
+        ([16, 64], ["a16 b16", "c64"]),
+        ([8, 16, 64], ["a16 b16", "a16 b16", "c64"]),
+        ([8, 32], ["a16 b16", "c64"]),
+    ],
+)
+def test_phases_read_the_folders_of_their_length(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], chosen: list[str]
+) -> None:
+    monkeypatch.setattr(mixed_folders, "_stored_length", lambda folder: int(folder[1:]))
+    given = [WeightedFolder(name) for name in ("a16", "b16", "c64")]
+    found = mixed_folders.choose_by_length(given, lengths)
+    assert [" ".join(each.folder for each in folders) for folders in found] == chosen
+    with pytest.raises(UserError, match="c64 has sequences of length 64, which no phase reads"):
+        mixed_folders.choose_by_length(given, [8, 16])
