@@ -103,13 +103,16 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
     return lambda: inner(1)
 
 
-def torch_step(name: str, precision: str, *, compiled: bool) -> Callable[[], object]:
+def torch_step(
+    name: str, precision: str, *, compiled: bool, device: str = "cpu"
+) -> Callable[[], object]:
     """Returns one training step of transformers + PyTorch."""
     import torch
     from torch.nn import functional
     from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
     torch.manual_seed(0)
+    torch.set_default_device(device)
     size = read_size(name)
     common = {
         "vocab_size": VOCAB,
@@ -140,7 +143,8 @@ def torch_step(name: str, precision: str, *, compiled: bool) -> Callable[[], obj
     generator.train()
     discriminator.train()
     ids = torch.randint(104, VOCAB, (BATCH, LENGTH))
-    segments = torch.tensor([[0] * 64 + [1] * 64] * BATCH)
+    half = LENGTH // 2
+    segments = torch.tensor([[0] * half + [1] * half] * BATCH)
     attention = torch.ones_like(ids)
     candidates = torch.ones(BATCH, LENGTH)
     candidates[:, 0] = candidates[:, -1] = 0
@@ -168,7 +172,7 @@ def torch_step(name: str, precision: str, *, compiled: bool) -> Callable[[], obj
         losses = torch.compile(losses)
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             loss = losses()
         optimizer.zero_grad()
         loss.backward()

@@ -78,7 +78,9 @@ class TrainState(tf.Module):
         found = store.latest()
         if found is None:
             return None
-        variables = variables_by_name(self.objective) | self.optimizer.state_tensors()
+        variables = variables_by_name(self.objective)
+        if found.optimizer or found.step:
+            variables |= self.optimizer.state_tensors()
         path = f"{store.folder}/ckpt-{found.step}"
         checkpoints.assign(variables, found.model | found.optimizer, where=path)
         self.optimizer.step.assign(found.state["optimizer_step"])

@@ -43,7 +43,14 @@ def export_step(prepared: PreparedRun) -> None:
         prepared.first_weights.assign(state)
     data = {"fingerprint": run.data_fingerprint, "order": order.VERSION, "examples_read": 0}
     store = CheckpointStore(run.checkpoints, keep=config.keep_checkpoint_max)
-    state.save(store, 0, state={"settings": config.to_dict(), "data": data})
+    # Without slots of the optimizer that are zeros: a third of the size to move.
+    has_slots = run.init is not None and run.init.keep_optimizer
+    store.save(
+        0,
+        model=variables_by_name(state.objective),
+        optimizer=state.optimizer.state_tensors() if has_slots else {},
+        state={"optimizer_step": 0, "settings": config.to_dict(), "data": data},
+    )
     logging.info(
         "Exported the step to %s: %.1f MB, %d variables. Train it with `electra-zh pretrain "
         "--program %s --data DIR --output RUN`, where TensorFlow is not needed.",

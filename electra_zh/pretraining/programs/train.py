@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -23,6 +23,9 @@ from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
+
+if TYPE_CHECKING:
+    from electra_zh.runtime.pjrt import PjrtSteps
 
 PROGRAM = "program"  # folder of the step in that of an exported run
 STEP = "step"  # name of the number of updates among the variables
@@ -84,24 +87,8 @@ class _ProgramRun:
 
     def run(self, newest: checkpoints.Checkpoint, stop: StopRequest) -> int:
         """Trains from a checkpoint to the last step, or to a signal, and saves there."""
-        from electra_zh.runtime.pjrt import PjrtSteps
-
         config, total = self._config, self._run.last_step
-        state = newest.model | newest.optimizer
-        steps = PjrtSteps(
-            self._program,
-            {**state, STEP: np.array(newest.state["optimizer_step"])},
-            pipeline.batches(
-                self._mix.parts,
-                pipeline.Reading(config.max_seq_length, config.needs_words, self._damage),
-                batch_size=config.train_batch_size,
-                seed=config.seed,
-                start_example=newest.step * config.train_batch_size,
-            ),
-            devices=self._device.found,
-            most_steps=config.iterations_per_loop or _STEPS_PER_CALL,
-        )
-        weights = set(newest.model)
+        steps, weights = self._steps(newest), set(newest.model)
 
         def save(step: int) -> None:
             found = steps.state()
@@ -132,6 +119,30 @@ class _ProgramRun:
         if last_step < total:
             save(last_step)
         return last_step
+
+    def _steps(self, newest: checkpoints.Checkpoint) -> PjrtSteps:
+        """Returns the steps from a checkpoint on."""
+        from electra_zh.runtime.pjrt import PjrtSteps
+
+        config, state = self._config, newest.model | newest.optimizer
+        state[STEP] = np.array(newest.state["optimizer_step"])
+        for info in self._program.variables if newest.step == 0 else ():
+            # The slots of an exported run.
+            state.setdefault(info.name, np.zeros(info.shape, info.dtype))
+        batches = pipeline.batches(
+            self._mix.parts,
+            pipeline.Reading(config.max_seq_length, config.needs_words, self._damage),
+            batch_size=config.train_batch_size,
+            seed=config.seed,
+            start_example=newest.step * config.train_batch_size,
+        )
+        return PjrtSteps(
+            self._program,
+            state,
+            batches,
+            devices=self._device.found,
+            most_steps=config.iterations_per_loop or _STEPS_PER_CALL,
+        )
 
     def _context(self, step: int) -> dict[str, float]:
         return {"tokens": step * self._config.train_batch_size * self._config.max_seq_length}
