@@ -169,7 +169,7 @@ def predict(request: PredictionRequest) -> Summary:
     problems = BadExamples(skip=request.skip_bad)
     examples = _open(request, kind, problems).read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
-    precision = _precision(request, kind)
+    precision = choose_precision(request, kind)
     predictor = Predictor(tuned.model, kind, batch_size=request.batch_size, precision=precision)
     describe = functools.partial(
         kind.to_json, inputs=request.with_text, probabilities=request.probabilities
@@ -227,7 +227,7 @@ def _checked(example: Any, kind: TaskKind[Any, Any], problems: BadExamples) -> A
     return example.unlabelled()
 
 
-def _precision(request: PredictionRequest, kind: TaskKind[Any, Any]) -> str:
+def choose_precision(request: PredictionRequest, kind: TaskKind[Any, Any]) -> str:
     """Returns the compute type: with that of the fine-tuning the scores of its dev set hold."""
     if request.precision != "auto":
         return request.precision

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh import progress
+from electra_zh import machine, progress
 from electra_zh.errors import UserError
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
-from electra_zh.finetuning.predict import Predictor
+from electra_zh.finetuning.predict import Predictor, choose_precision
+from electra_zh.finetuning.request import PredictionRequest
 from electra_zh.finetuning.tasks import Training
 from electra_zh.finetuning.trainer import TaskTrainer, Trial, TrialResult, fill_defaults
 from electra_zh.finetuning.trials import Trials
@@ -117,6 +120,19 @@ def test_a_second_trial_of_the_same_seed_is_the_same(
     again = fixture.run(tmp_path / "again")
     assert again.dev == result.dev
     assert other.dev != result.dev or other.best_epoch == result.best_epoch
+    for first, second in zip(weights, fixture.weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_compiling_side_by_side_changes_no_number(
+    uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    fixture, result, weights = uninterrupted
+    calls = fixture.trainer.warm_up()
+    assert len(calls) == len(fixture.trainer.lengths["texts"])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda call: call(), calls))
+    assert fixture.run(tmp_path / "again").dev == result.dev
     for first, second in zip(weights, fixture.weights(), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -262,6 +278,26 @@ def test_dropout_is_the_given_rate_or_the_models_own(rate: float | None, same: b
         for step in (1, 2)
     ]
     assert np.array_equal(states[0].sequence, states[1].sequence) == same
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tuned", "sets", "expected"),
+    [
+        ("auto", "bfloat16", ("avx512_bf16",), "bfloat16"),
+        ("auto", "bfloat16", ("avx2",), "float32"),
+        ("auto", "float32", ("avx512_bf16",), "float32"),
+        ("bfloat16", "float32", ("avx2",), "bfloat16"),
+    ],
+)
+def test_predictions_have_the_precision_of_the_fine_tuning(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, tuned: str, sets: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", sets))
+    training = dataclasses.replace(KIND.task.training, precision=tuned)  # type: ignore[arg-type]
+    kind = copy.copy(KIND)
+    kind.task = dataclasses.replace(KIND.task, training=training)
+    request = PredictionRequest("model", "-", "-", precision=wanted)  # type: ignore[arg-type]
+    assert choose_precision(request, kind) == expected
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:
