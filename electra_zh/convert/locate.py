@@ -25,7 +25,7 @@ _TF1_PART = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 _PART_OF_MODEL = (".json", ".txt", ".model", ".safetensors", ".bin", "/checkpoint")
 _OF_RESULTS = ("/results.json", "/task.json")
 # The search for models below a folder: levels, and folders that are opened.
-_DEPTH, _MAX_FOLDERS = 3, 500
+_DEPTH, _MAX_FOLDERS = 4, 500
 
 
 class FoundModel(NamedTuple):
