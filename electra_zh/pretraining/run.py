@@ -205,11 +205,11 @@ def _open_data(
 
 def _with_data(run: Run, request: PretrainRequest) -> tuple[Run, tuple[str, ...]]:
     """Returns the run with the folders of its data, and those of held-out data to evaluate."""
-    given = tuple(map(_absolute, request.eval_folders()))
+    given = tuple(request.eval_folders())
     data = [str(each._replace(folder=_absolute(each.folder))) for each in request.folders()]
     held_out = _find_held_out(run, given)
-    run = dataclasses.replace(run, train_data=tuple(data), eval_data=given or run.eval_data)
-    return run, held_out
+    kept = tuple(map(_absolute, given)) or run.eval_data
+    return dataclasses.replace(run, train_data=tuple(data), eval_data=kept), held_out
 
 
 def _absolute(path: str) -> str:
