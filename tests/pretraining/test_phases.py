@@ -214,9 +214,9 @@ def test_a_checkpoint_has_the_settings_of_its_phase(job: Path) -> None:
     assert folder.load(path).config.objective == "electra"
     first = folder.load(path, checkpoint=3)
     assert first.config.objective == "masked_lm"
-    results = evaluate_run(first, str(job / "data"), checkpoint=3, max_batches=1)
+    results = evaluate_run(first, [str(job / "data")], checkpoint=3, max_batches=1)
     assert "disc_loss" not in results
-    assert "disc_loss" in evaluate_run(folder.load(path), str(job / "data"), max_batches=1)
+    assert "disc_loss" in evaluate_run(folder.load(path), [str(job / "data")], max_batches=1)
     weights = source.open_source(path, checkpoint=3)
     assert weights.has("masked_lm_head")
 
