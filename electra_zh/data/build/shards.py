@@ -138,6 +138,13 @@ def _no_examples(settings: BuildSettings, split: str, counts: Sequence[units.Uni
             f"holdout_every={settings.holdout_every} holds out no document: the corpus has only "
             f"{found:,} documents. Lower holdout_every"
         )
+    splits = [each.splits[HELDOUT] for each in counts if HELDOUT in each.splits]
+    held = sum(each.numbers["documents"] for each in splits)
+    if held:
+        return (
+            f"holdout_every={settings.holdout_every} holds out all documents of the corpus: it has "
+            f"only {held:,}. Put a blank line between documents, or remove holdout_every"
+        )
     bad = sum((Counter(each.bad_lines.counts) for each in counts), Counter[str]())
     reasons = "".join(f"; {count:,} lines skipped: {reason}" for reason, count in bad.items())
     return f"The corpus is empty: no tokens in {', '.join(settings.inputs[:3])}{reasons}"

@@ -160,6 +160,21 @@ def test_a_holdout_without_documents_is_refused(tmp_path: Path, vocabulary: str)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_holdout_of_all_documents_is_refused(tmp_path: Path, vocabulary: str) -> None:
+    corpus = tmp_path / "small.txt"
+    corpus.write_text(make_text(1), encoding="utf-8")
+    message = "(all documents of the corpus: it has only 1|holds out no document)"
+    seen = set()
+    for seed in range(4):
+        settings = make_settings(
+            corpus, vocabulary, tmp_path / str(seed), holdout_every=2, seed=seed
+        )
+        with pytest.raises(UserError, match=message) as error:
+            build(settings)
+        seen.add("all documents" in str(error.value))
+    assert True in seen
+
+
 @pytest.mark.parametrize("content", [b"", b"\n \n\xe3\x80\x80\n", b"\xff\xfe\n"])
 def test_an_empty_corpus_is_refused(tmp_path: Path, vocabulary: str, content: bytes) -> None:
     corpus = tmp_path / "empty.txt"
