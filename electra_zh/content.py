@@ -58,9 +58,15 @@ _LEAST_FREQUENT = 0.15
 
 _LINES = 20
 _OBJECT_START = re.compile(r'\{\s*(?:\}|"(?:[^"\\\n]|\\.)*"\s*:)')
-_OBJECTS_START = re.compile(r"\[\s*\{\s*(?:\}|\"(?:[^\"\\\n]|\\.)*\"\s*:)")
+# An array with an object or an array in it, perhaps after plain values.
+_ITEMS_START = re.compile(
+    r"\[\s*(?:(?:null|true|false|-?\d[\d.eE+-]*)\s*,\s*)*"
+    r"(?:\{\s*(?:\}|\"(?:[^\"\\\n]|\\.)*\"\s*:)|\[\s*[\[{\"])"
+)
 _STRINGS_START = re.compile(r'\[\s*"(?:[^"\\\n]|\\.)*"\s*[,\]]')
 _DOC = re.compile(r"<doc(?:\s[^\n]*)?>\s*\n(?!\s*<(?!/doc>))")
+# Between documents, in a file that begins inside of one.
+_DOC_LINE = re.compile(r'^<doc id="[^\n]*" url="[^\n]*>\s*$', re.MULTILINE)
 _XML = re.compile(r"<(?:\?xml|!doctype|html|mediawiki|doc)\b", re.IGNORECASE)
 
 
@@ -85,13 +91,12 @@ def recognize(head: bytes) -> str:
         return EMPTY
     if _is_binary(text):
         return BINARY
-    if text.startswith("{"):
-        return _form_of_object(text)
-    if text.startswith("["):
-        return _form_of_array(text)
+    if text.startswith(("{", "[")):
+        form = _form_of_object(text) if text[0] == "{" else _form_of_array(text)
+        return form if form != TEXT else _form_of_rest(text)
     if _DOC.match(text):
         return WIKIEXTRACTOR
-    return XML if _XML.match(text) else TEXT
+    return XML if _XML.match(text) else _form_of_rest(text)
 
 
 def _is_binary(text: str) -> bool:
@@ -114,8 +119,17 @@ def _form_of_object(text: str) -> str:
     return JSON if _is_cut(lines[0]) else TEXT
 
 
+def _form_of_rest(text: str) -> str:
+    """Returns the form of a file that begins with a title, or inside a record."""
+    if _DOC_LINE.search(text):
+        return WIKIEXTRACTOR
+    # The last of these lines may be cut.
+    lines = [line for line in text.split("\n")[1:-1][:_LINES] if line.strip()]
+    return JSON_LINES if 2 * sum(map(_is_object, lines)) > len(lines) else TEXT
+
+
 def _form_of_array(text: str) -> str:
-    if _OBJECTS_START.match(text) or _STRINGS_START.match(text):
+    if _ITEMS_START.match(text) or _STRINGS_START.match(text):
         return JSON
     return JSON if re.fullmatch(r"\[\s*\]\s*", text) else TEXT
 

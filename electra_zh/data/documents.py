@@ -284,6 +284,8 @@ class UnitReader:
             self._add_bad(NOT_JSON, part, line)
             return
         text = record.get(self._text_field)
+        if isinstance(text, list) and all(isinstance(each, str) for each in text):
+            text = "\n".join(text)
         if not isinstance(text, str):
             self._add_bad(f'no text in field "{self._text_field}"', part, line)
             return

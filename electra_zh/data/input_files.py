@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import stat
 import sys
@@ -31,6 +32,8 @@ CLEANED = "electra-zh clean"
 _REPORTS = ("report.json", "report.md")
 _KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
 _STANDARD_INPUT = "-"
+# The first line of a vocabulary, which is in the folders of pretraining data too.
+_VOCABULARY = re.compile(rb"\[PAD\]\r?\n")
 _MAX_NAMES = 3
 
 
@@ -146,6 +149,9 @@ class _Search:
             if content.encoding(head):
                 self._others.append((path, head))
                 return True
+            if not is_named and _VOCABULARY.match(head):
+                self.skipped.setdefault("vocabulary", []).append(path)
+                return False
         else:
             form = self._form
         if form in (content.JSON, content.JSON_LINES) and not self._check_field(path, head):
@@ -182,10 +188,11 @@ class _Search:
             path = (self._must_have or without)[0]
             fields = self._without_field[path]
             longest = max(fields, key=lambda name: _text_length(fields[name]), default="")
-            advice = f", such as --text-field {longest}" if _text_length(fields[longest]) else ""
+            has_text = _text_length(fields.get(longest)) > 0
+            advice = f", such as --text-field {longest}" if has_text else ""
             raise UserError(
                 f'{path}: no text in field "{self._text_field}" of its records; their fields: '
-                f"{', '.join(fields)}. Name one with --text-field{advice}"
+                f"{', '.join(fields) or 'none'}. Name one with --text-field{advice}"
             )
         if without:
             self.skipped[f'JSON without text in field "{self._text_field}"'] = without
@@ -205,6 +212,8 @@ class _Search:
 
 
 def _text_length(value: object) -> int:
+    if isinstance(value, list):
+        return sum(map(_text_length, value))
     return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 0
 
 
@@ -214,7 +223,7 @@ def _refused(path: str, form: str) -> str:
             f"{path} is XML or HTML. Extract its text (a Wikipedia dump: with WikiExtractor), or "
             "read its source as text with --format text"
         )
-    return f"{path} is binary, not text"
+    return f"{path} is binary, not text. Unpack an archive (zip, tar), or save the file as text"
 
 
 def _listed(by_reason: Mapping[str, Sequence[str]]) -> str:

@@ -108,6 +108,8 @@ def test_a_folder_without_text_names_what_it_has(tmp_path: Path) -> None:
             b'{"title": "a", "content": "bb"}\n',
             "their fields: title, content.*--text-field content",
         ),
+        (b'{"a": "bb", "b": ["a", "bb"]}\n', "--text-field b$"),
+        (b"{}", "their fields: none"),
     ],
 )
 def test_files_that_are_not_text_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
@@ -136,6 +138,20 @@ def test_the_reports_of_a_cleaning_are_not_text(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("# Cleaned text")
     found = input_files.find_inputs([str(tmp_path)])
     assert _names(found, tmp_path) == ["cleaned-00000-of-00001.txt"]
+
+
+def test_a_vocabulary_in_a_folder_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("文本")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n")
+    assert _names(input_files.find_inputs([str(tmp_path)]), tmp_path) == ["a.txt"]
+
+
+def test_a_list_of_texts_is_the_lines_of_a_document(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"text": ["一", "二"]}, {"text": ["三", 4]}]), encoding="utf-8")
+    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0))
+    assert "\n".join(block.text for block in reader).rstrip("\n") == "一\n二"
+    assert reader.bad_lines.counts == {'no text in field "text"': 1}
 
 
 def test_a_pipe_is_read(tmp_path: Path) -> None:
@@ -241,7 +257,7 @@ def test_json_records_are_documents(tmp_path: Path) -> None:
     records = [
         json.dumps({"body": "一\r\n\n二\u2028三"}),
         "",
-        json.dumps({"body": ["no text"]}),
+        json.dumps({"body": ["no text", 1]}),
         "{broken",
         json.dumps({"body": "四"}, ensure_ascii=False),
         json.dumps([1]),
