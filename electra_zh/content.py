@@ -36,7 +36,8 @@ _BOMS = {  # in this order: the mark of UTF-32 begins with that of UTF-16
 }
 _CANDIDATES = ("GB18030", "Big5", "UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
 _CODECS = {"Big5": "big5hkscs"}
-_CONTROL = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f]")
+# Without 1 to 3 and 28 to 31, which separate fields in tables of ERNIE, Hive and others.
+_CONTROL = re.compile("[\0\x04-\x08\x0e-\x1a]")
 _NON_ASCII = re.compile("[^\0-\x7f]")
 # The most frequent characters of Chinese text, with the traditional forms, and punctuation.
 _FREQUENT = frozenset(

@@ -91,7 +91,9 @@ class CommandLine:
 
     def _without_words(self, given: Given) -> Iterator[Given]:
         """Yields a setting, and those of `key=value` words that argparse took for its values."""
-        if not isinstance(given.value, list):
+        setting = self._settings.get((given.group, given.key))
+        has_pairs = setting is not None and "=" in placeholder(setting)
+        if has_pairs or not isinstance(given.value, list):
             yield given
             return
         values = given.value[:1]

@@ -33,7 +33,7 @@ def test_words_with_spaces_are_read_as_jieba_s(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = _write(tmp_path / "d", "Edu Trust认证 2000\n机器 学习 3 n\nWindows 10 系统\n好 2\n")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         assert read_dictionary(path) == [
             DictionaryWord("Edu Trust认证", 2000),
             DictionaryWord("机器 学习", 3),

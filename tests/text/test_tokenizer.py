@@ -177,7 +177,7 @@ def test_the_case_fits_the_vocabulary(
     line: str,
 ) -> None:
     settings = TokenizerSettings(lower_case=lower_case)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         found = fit_case(vocabulary, settings, origin="it", is_chosen=is_chosen)
     assert found == TokenizerSettings(lower_case=expected)
     assert re.search(line, caplog.text) if line else not caplog.text

@@ -43,7 +43,7 @@ def test_tokens_are_stripped_and_the_last_line_end_may_lack(tmp_path: Path) -> N
 def test_empty_lines_at_the_end_are_not_tokens(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, end: str
 ) -> None:
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         vocabulary = Vocabulary.load(_file(tmp_path, SPECIAL + "\u2028\n中" + end))
     assert vocabulary.tokens[5:] == ("", "中")
     assert "lines are empty: no tokens" in caplog.text
