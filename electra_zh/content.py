@@ -116,8 +116,8 @@ def _form_of_object(text: str) -> str:
     alike = sum(line.lstrip().startswith("{") for line in lines)
     if parsed:
         return JSON_LINES if 2 * alike > len(lines) else TEXT
-    # An object over several lines ends its first one inside.
-    return JSON if _is_cut(lines[0]) else TEXT
+    # An object over several lines ends its first one inside; a comma or an object may follow one.
+    return JSON if _is_cut(lines[0]) or _is_followed(lines[0]) else TEXT
 
 
 def _form_of_rest(text: str) -> str:
@@ -148,6 +148,16 @@ def _is_cut(line: str) -> bool:
         json.loads(line)
     except json.JSONDecodeError as error:
         return error.pos >= len(line.rstrip()) or error.msg.startswith("Expecting property name")
+    return False
+
+
+def _is_followed(line: str) -> bool:
+    """Returns whether a line is a JSON value with a comma or an object after it."""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        rest = line[error.pos :].strip()
+        return error.msg == "Extra data" and (rest == "," or rest.lstrip(", ").startswith("{"))
     return False
 
 

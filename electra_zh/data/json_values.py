@@ -70,7 +70,7 @@ class JsonStream:
                 self._in_array = True
             elif char == "]" and self._in_array:
                 self._in_array = False
-            elif char not in _SPACE and not (char == "," and self._in_array):
+            elif char not in _SPACE and char != ",":
                 return place
             place += 1
         return place
