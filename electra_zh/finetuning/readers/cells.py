@@ -80,3 +80,9 @@ def is_running(column: Sequence[str]) -> bool:
         return False
     numbers = [int(cell) for cell in column]
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def are_different(column: Sequence[str]) -> bool:
+    """Returns whether cells are different numbers, as the index of a shuffled table."""
+    are_numbers = all(cell.isascii() and cell.isdecimal() for cell in column)
+    return are_numbers and 1 < len(column) == len(set(column))

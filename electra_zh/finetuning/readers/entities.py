@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from electra_zh.settings import setting
 from electra_zh.text.characters import is_cjk, is_punctuation
 
 _BLANKS = " \t"
+_START = "-DOCSTART-"
 # A number that ends a word; at least one character of the word remains, it may be a digit itself.
 _DIGITS = re.compile("(?<=.)[0-9]+$")
 TAG = re.compile("O|[BIMES][-_].+")
@@ -33,7 +35,11 @@ _LISTED = ("label", "labels", "entities", "spans")
 class EntityFields(ReaderFields):
     """Columns of words and tags, and names of the fields of JSON."""
 
-    word: int = setting(1, "column of the word, the first is 1", at_least=1)
+    word: int | None = setting(
+        None,
+        "column of the word, the first is 1; by default that, or the one after running numbers",
+        at_least=1,
+    )
     tag: int | None = setting(None, "column of the tag; by default the last", at_least=1)
     suffix: str | None = setting(
         None,
@@ -69,8 +75,12 @@ class Columns(ExampleReader, name="columns"):
         first = [line for line in self.file.first_lines if line.strip(_BLANKS)]
         if are_sentences(first):
             return self._sentences()
-        usual = (line for line in first if line[0] not in _BLANKS)
-        self._width = len(_filled_cells(next(usual, "word tag")))
+        usual = [line for line in first if line[0] not in _BLANKS and not line.startswith(_START)]
+        cells = [_filled_cells(line) for line in usual[:20]] or [["word", "tag"]]
+        self._width, self._word = len(cells[0]), self.fields.word or 1
+        if self.fields.word is None and _has_index(cells):
+            self._word = 2
+            self.bad.note(f"{self.path}: the running numbers in the first column are not words")
         return self._columns()
 
     def _columns(self) -> Iterator[Record]:
@@ -78,7 +88,7 @@ class Columns(ExampleReader, name="columns"):
         lines: list[Record] = []
         for line in self.file.lines():
             if line.value.strip(_BLANKS):
-                if not line.value.startswith("-DOCSTART-"):
+                if not line.value.startswith(_START):
                     lines.append(line)
             elif lines:
                 yield Record(lines, lines[0].place)
@@ -90,13 +100,14 @@ class Columns(ExampleReader, name="columns"):
         """Yields the cells of each line after the header."""
         self.bad.note(f"{self.path}: read as a sentence per line, words and tags in two cells")
         lines = (line for line in self.file.lines() if line.value.strip(_BLANKS))
-        turned = False
+        columns: tuple[int, ...] = (0, 1)
         for number, line in enumerate(lines):
-            cells = tuple(line.value.split("\t"))
-            if not number and _is_header(cells):
-                turned = cells[0].strip().lower() in _TAGS
+            cells = line.value.split("\t")
+            header = _header(cells) if not number else ()
+            if header:
+                columns = header
             else:
-                yield line._replace(value=cells[::-1] if turned else cells)
+                yield line._replace(value=tuple(cells[x] for x in columns if x < len(cells)))
 
     def _example(self, record: Record, number: int) -> TaggedExample:
         if record.value is None:
@@ -149,19 +160,23 @@ class Columns(ExampleReader, name="columns"):
         """Returns the word and the tag of a line; "" without a tag."""
         cells = self._cells(line)
         fields = self.fields
-        if fields.word > len(cells):
-            raise BadExampleError("no word", f'there is no column {fields.word} in "{line[:40]}"')
-        word = cells[fields.word - 1]
+        if self._word > len(cells):
+            raise BadExampleError("no word", f'there is no column {self._word} in "{line[:40]}"')
+        has_tags = self._word < min(len(cells), self._width)
+        if fields.tag is None and has_tags and len(cells) != self._width:
+            detail = f'{len(cells)} in "{line[:40]}", {self._width} in the first line'
+            raise BadExampleError("another number of columns", detail)
+        word = cells[self._word - 1]
         if fields.suffix:
             word = _DIGITS.sub("", word)
         column = fields.tag or len(cells)
-        if column == fields.word or column > len(cells):
+        if column == self._word or column > len(cells):
             return word, ""
         return word, _plain_tag(cells[column - 1])
 
     def _cells(self, line: str) -> list[str]:
         """Returns the cells of a line; one of white space is the word where that is missing."""
-        cells, word = _filled_cells(line), self.fields.word - 1
+        cells, word = _filled_cells(line), self._word - 1
         if len(cells) != self._width - 1:
             return cells
         whole = line.split("\t")
@@ -191,7 +206,8 @@ def _simple_export(value: dict[str, Any]) -> dict[str, Any]:
     data, annotations = value.get("data"), value.get("annotations")
     if not isinstance(data, dict) or not isinstance(annotations, list):
         return value
-    results = annotations[0].get("result") if annotations and _is_object(annotations[0]) else None
+    kept = (x for x in annotations if _is_object(x) and not x.get("was_cancelled"))
+    results = next((each.get("result") for each in kept), None)
     if not isinstance(results, list):
         return {**value, **data}
     values = [each.get("value") for each in results if _is_object(each)]
@@ -205,8 +221,11 @@ def _is_object(value: Any) -> bool:
 
 def are_sentences(lines: Sequence[str]) -> bool:
     """Returns whether lines have words and tags in two cells, by a header or by their tags."""
-    if lines and _is_header(tuple(lines[0].split("\t"))):
-        return True
+    header = _header(lines[0].split("\t")) if lines else ()
+    if header:
+        # Below such a header may be a word and its tag per line, too.
+        several = re.compile(f"\\S[ {_ERNIE}]\\S")
+        return len(header) == 1 or any(map(several.search, lines[1:20]))
     pairs = [line.split("\t") for line in lines[:20]]
     return bool(pairs) and all(
         len(pair) == 2
@@ -216,12 +235,14 @@ def are_sentences(lines: Sequence[str]) -> bool:
     )
 
 
-def _is_header(cells: tuple[str, ...]) -> bool:
+def _header(cells: Sequence[str]) -> tuple[int, ...]:
+    """Returns the columns of the words and of the tags, if any; empty if it is not a header."""
     names = [cell.strip().lower() for cell in cells]
-    words, tags = ("text_a", *_WORDS), _TAGS
-    if len(names) != 2:
-        return len(names) == 1 and names[0] in words
-    return (names[0] in words and names[1] in tags) or (names[0] in tags and names[1] in words)
+    words = [column for column, name in enumerate(names) if name in ("text_a", *_WORDS)]
+    tags = [column for column, name in enumerate(names) if name in _TAGS]
+    if not words or not (tags or len(names) == 1):
+        return ()
+    return (words[0], *tags[:1])
 
 
 def _split_sentence(text: str, tags: str) -> tuple[list[str], list[str]]:
@@ -236,10 +257,16 @@ def _split_sentence(text: str, tags: str) -> tuple[list[str], list[str]]:
     words = re.findall(f"({separator}|[^{separator}]+)(?:{separator}|$)", text)
     if len(words) != len(found):
         words = [word for word in text.split(separator) if word] or [" "]
+    if separator not in text and (len(found) == len(text) or (not found and _has_chinese(text))):
+        words = list(text)  # characters without a separator
     if found and len(words) != len(found):
         detail = f'{len(words)} words and {len(found)} tags in "{text[:20]}"'
         raise BadExampleError("the numbers of words and tags differ", detail)
     return words, found or [""] * len(words)
+
+
+def _has_chinese(text: str) -> bool:
+    return any(map(_is_chinese, text))
 
 
 def _listed(value: dict[str, Any], words: str, label: str) -> tuple[list[str], list[str]]:
@@ -276,6 +303,16 @@ def _filled_cells(line: str) -> list[str]:
         # Words may contain spaces then.
         return [cell for part in line.split("\t") if (cell := part.strip(" "))]
     return [cell for cell in line.split(" ") if cell]
+
+
+def _has_index(rows: Sequence[Sequence[str]]) -> bool:
+    """Returns whether rows of three or more cells begin with the numbers of words in sentences."""
+    first = [cells[0] for cells in rows]
+    if len(rows) < 2 or len(rows[0]) < 3 or not all(map(str.isdecimal, first)):
+        return False
+    numbers = list(map(int, first))
+    pairs = itertools.pairwise(numbers)
+    return numbers[0] < 2 and all(b in (a + 1, numbers[0]) for a, b in pairs)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -96,4 +96,5 @@ def label_text(value: Any) -> str | None:
     """Returns a label of any JSON type as text (true: `true`, 0: `0`); None if there is none."""
     if isinstance(value, str):
         return value.strip() or None
-    return None if value is None else json.dumps(value, ensure_ascii=False)
+    is_missing = value is None or value != value  # NaN
+    return None if is_missing else json.dumps(value, ensure_ascii=False)

@@ -10,7 +10,13 @@ from typing import Any
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import ExampleReader
-from electra_zh.finetuning.readers.cells import Cut, is_running, possible_cuts, split_rows
+from electra_zh.finetuning.readers.cells import (
+    Cut,
+    are_different,
+    is_running,
+    possible_cuts,
+    split_rows,
+)
 from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, check_text, is_texts, with_blanks
 
@@ -196,14 +202,16 @@ class Table(ExampleReader, name="table"):
 
     def _skip_index(self, body: Sequence[Sequence[str]]) -> int:
         """Moves the columns to the right where rows begin with a number that has no name."""
-        if not is_running([cells[0] for cells in body]):
+        numbers = [cells[0] for cells in body]
+        is_label = self._columns.get("label") == 0 and all(map(self._is_label, numbers))
+        if not is_running(numbers) and (is_label or not are_different(numbers)):
             return 0
         self._columns = {name: column + 1 for name, column in self._columns.items()}
-        self._note_index()
+        self._note_index("running numbers" if is_running(numbers) else "numbers without a name")
         return 1
 
-    def _note_index(self) -> None:
-        self.bad.note(f"{self.path}: the running numbers in the first column are not read")
+    def _note_index(self, what: str = "running numbers") -> None:
+        self.bad.note(f"{self.path}: the {what} in the first column are not read")
 
     def _example(self, record: Record, number: int) -> TextExample:
         if record.value is None:

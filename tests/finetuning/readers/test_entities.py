@@ -315,3 +315,50 @@ def test_bad_lines_are_counted_by_reason(tmp_path: Path) -> None:
         "span is not its mention",
         "not valid JSON",
     }
+
+
+# --- Files of other programs -----------------------------------------------------------------
+
+
+def test_running_numbers_in_front_are_not_words(tmp_path: Path) -> None:
+    content = "0\t王\tB-PER\n1\t五\tI-PER\n2\t \tO\n\n0\t北\tB-LOC\n"
+    bad = BadExamples(skip=False)
+    first, second = read("columns", tmp_path, content, skip=bad)
+    assert mentions(first) == [("PER", "王五")]
+    assert mentions(second) == [("LOC", "北")]
+    assert len(words(first)) == 3
+    assert "the running numbers in the first column are not words" in bad.lines()[0]
+    assert read("columns", tmp_path, content.replace(" ", "甲"), word=1)[1].text == "0"
+
+
+@pytest.mark.parametrize("line", ["New York B-LOC", "王 五 在 ||| B-PER I-PER O"])
+def test_a_line_with_other_columns_than_the_first_is_named(tmp_path: Path, line: str) -> None:
+    message = r"line 2: another number of columns: \d in \"(New|王).*, 2 in the first line"
+    with pytest.raises(UserError, match=message):
+        read("columns", tmp_path, f"在 O\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id\ttext_a\tlabel\n7\t王 五\tB-PER I-PER\n8\t在 北\tO B-LOC\n",
+        "\tlabel\ttext_a\n0\tB-PER I-PER\t王 五\n1\tO B-LOC\t在 北\n",
+        "text_a\tlabel\n王五\tB-PER I-PER\n在北\tO B-LOC\n",
+        "王五\tB-PER I-PER\n在北\tO B-LOC\n",
+    ],
+)
+def test_sentences_with_other_columns_or_without_spaces(tmp_path: Path, content: str) -> None:
+    first, second = read("columns", tmp_path, content)
+    assert (words(first), words(second)) == (["王", "五"], ["在", "北"])
+    assert mentions(first) == [("PER", "王五")]
+    assert mentions(second) == [("LOC", "北")]
+
+
+def test_new_sentences_without_spaces_are_characters(tmp_path: Path) -> None:
+    (example,) = read("columns", tmp_path, "text_a\n王五\n", split="test")
+    assert words(example) == ["王", "五"]
+
+
+def test_a_header_over_words_is_not_one_of_sentences(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='line 1: not a tag: "label"'):
+        read("columns", tmp_path, "text\tlabel\n王\tB-PER\n五\tI-PER\n\n在\tO\n")

@@ -54,6 +54,12 @@ def line(label: Any, *, key: str = "label", text: str = TEXT) -> str:
         json.dumps(
             [{"id": 1, "data": {"text": TEXT}, "annotations": [{"result": FULL}], "meta": {}}]
         ),
+        json.dumps(
+            {
+                "data": {"text": TEXT},
+                "annotations": [{"was_cancelled": True, "result": []}, {"result": FULL}],
+            }
+        ),
         line(CBLUE, key="entities"),
     ],
 )

@@ -82,6 +82,22 @@ def test_running_numbers_in_front_are_not_a_column(tmp_path: Path, split: str) -
     assert found == ([("甲|乙", None), ("丙|丁", None)], note)
 
 
+def test_numbers_of_shuffled_rows_are_not_a_column(tmp_path: Path) -> None:
+    note = ["the numbers without a name in the first column are not read"]
+    for header, rows in (
+        ("text,label", "甲,0\n9,乙,1\n3,丙,0\n"),
+        ("label,text", "0,甲\n9,1,乙\n3,0,丙\n"),
+    ):
+        assert read(tmp_path, f"{header}\n17,{rows}") == (READ, note)
+    # Texts with commas after labels.
+    assert read(tmp_path, "label,text\n1,甲,乙\n0,丙,丁\n")[0] == [("甲,乙", "1"), ("丙,丁", "0")]
+
+
+def test_a_label_of_nan_is_missing(tmp_path: Path) -> None:
+    found, _ = read(tmp_path, '{"text": "甲", "label": NaN}\n', name="a.json", split="test")
+    assert found == [("甲", None)]
+
+
 def test_labels_that_count_up_are_labels(tmp_path: Path) -> None:
     assert read(tmp_path, "0,甲\n1,乙\n", split="new") == ([("甲", "0"), ("乙", "1")], [])
 
