@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from electra_zh import progress
-from electra_zh.commands.command import Call, Command, print_plan
+from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.data.cleaning.settings import CleanSettings
 
 
@@ -16,6 +16,7 @@ def clean(call: Call[CleanSettings]) -> int:
         print_plan(run.plan(call.settings))
         return 0
     print(*summary_lines(run.clean(call.settings, show=progress.show)), sep="\n")
+    print_next("build-data", call.settings.output, "--vocab", "VOCAB", "--output", "DATA")
     return 0
 
 

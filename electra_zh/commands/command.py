@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -115,3 +117,8 @@ def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:
 def print_plan(lines: Iterable[str]) -> None:
     """Prints the plan of a command that was called with --dry-run."""
     print(*lines, "Dry run: nothing was written.", sep="\n")
+
+
+def print_next(*words: str) -> None:
+    """Prints the command that usually follows, to standard error; capitals are for the user."""
+    print(f"Next: electra-zh {shlex.join(words)}", file=sys.stderr)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from electra_zh import progress
-from electra_zh.commands.command import Call, Command, print_plan
+from electra_zh import files, progress
+from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.data.build.settings import BuildSettings
 
 
@@ -20,9 +20,19 @@ def build_data(call: Call[BuildSettings]) -> int:
         print_plan(run.plan(settings))
     elif settings.part is None:
         print(*summary_lines(run.build(settings, show=progress.show)), sep="\n")
+        _print_next(settings, is_given="max_seq_length" in call.given)
     else:
         print(run.build_part(settings, show=progress.show))
     return 0
+
+
+def _print_next(settings: BuildSettings, *, is_given: bool) -> None:
+    """Prints how to pretrain on the data, with its length if that is not the default."""
+    output = settings.output
+    held_out = ["--eval-data", files.join(output, "heldout")] if settings.holdout_every else []
+    length = [f"max_seq_length={settings.max_seq_length}"] if is_given else []
+    words = ("pretrain", "--config", "small", "--data", output, *held_out, "--output", "RUN")
+    print_next(*words, *length)
 
 
 COMMANDS = {"build-data": Command(BuildSettings, build_data, common=("config", "dry_run"))}

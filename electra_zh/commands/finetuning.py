@@ -6,7 +6,8 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
-from electra_zh.commands.command import Call, Command, print_plan
+from electra_zh import files
+from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
@@ -56,7 +57,7 @@ def _place(found: Found | None) -> str:
 def finetune(call: Call[Request]) -> int:
     """Fine-tunes on tasks; prints the results so far if a signal stops it."""
     request = dataclasses.replace(call.settings, overrides=call.overrides)
-    list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
+    found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning import results, run
 
@@ -69,6 +70,9 @@ def finetune(call: Call[Request]) -> int:
         print(*results.report(request.output), sep="\n")
         raise
     print(*results.report(request.output), sep="\n")
+    several = len(found[0][1]) > 1 and not request.joint
+    model = files.join(request.output, "TASK") if several else request.output
+    print_next("predict", "--model", model, "--input", "FILE", "--output", "LABELS")
     return 0
 
 

@@ -12,6 +12,7 @@ from electra_zh import files, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.content import not_utf8
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.settings import Settings, setting
@@ -78,7 +79,8 @@ def _check(settings: Inspect) -> int:
         print(json.dumps({"damage": problems}, ensure_ascii=False))
     else:
         print(*problems, sep="\n", end="\n" if problems else "")
-        print(f"{settings.data}: {len(problems) or 'no'} damaged places")
+        found = counted(len(problems), "damaged place") if problems else "no damaged places"
+        print(f"{settings.data}: {found}")
     return 1 if problems else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from electra_zh.commands.command import Call, Command, RunSettings, print_plan
+from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.request import PretrainRequest
@@ -32,6 +32,8 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         print_plan(prepared.plan())
     else:
         run.pretrain(prepared)
+        model = ("--model", prepared.run.folder)
+        print_next("finetune", *model, "--task", "TASK", "--data", "TASK_DATA", "--output", "TUNED")
     return 0
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from electra_zh import files, progress
-from electra_zh.commands.command import Call, Command
+from electra_zh.commands.command import Call, Command, print_next
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.data.input_files import (
     format_setting,
@@ -83,6 +83,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
     logs = [reader.bad_lines for reader in readers]
     for bad in report_bad_lines(logs, [file.path for file in inputs]):
         print(bad)
+    print_next("build-data", "INPUT", "--vocab", settings.output, "--output", "DATA")
     return 0
 
 

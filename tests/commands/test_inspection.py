@@ -29,6 +29,6 @@ def test_check_fails_for_damaged_data(tmp_path: Path, capsys: pytest.CaptureFixt
     assert inspect(Call(Inspect(str(data), check=True), {}, dry_run=False)) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first == f"record 0 (byte 0) of {shard}: its checksum does not match"
-    assert last == f"{data}: 1 damaged places"
+    assert last == f"{data}: 1 damaged place"
     assert inspect(Call(Inspect(str(data), check=True, json=True), {}, dry_run=False)) == 1
     assert json.loads(capsys.readouterr().out) == {"damage": [first]}
