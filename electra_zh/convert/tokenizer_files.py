@@ -52,7 +52,7 @@ def read_tokenizer(
         vocabulary, added = _with_added_tokens(vocabulary, folder, rows=rows)
         notes += added
         if never := count_word_tokens(vocabulary):
-            notes.append(f"no text gives the {never:,} tokens of several ideographs, as WoBERT's")
+            notes.append(f"unused tokens of several ideographs, as WoBERT's: {never:,}")
     settings, case_notes = _read_settings(folder, vocabulary, hints.lower_case)
     return FoundTokenizer(vocabulary, settings, (*notes, *case_notes))
 

@@ -155,7 +155,7 @@ class PretrainConfig(Settings):
     gdes: bool = setting(
         False,
         "gradient-disentangled embedding sharing (DeBERTaV3): the discriminator learns a "
-        "difference to the generator's embeddings, which its own loss does not move",
+        "difference from the generator's embeddings, which its own loss does not move",
         group="generator",
     )
     generator_frozen: bool = setting(

@@ -211,5 +211,5 @@ def _check_models(configs: Mapping[str, PretrainConfig], recipe: str) -> None:
             key = different[0]
             raise UserError(
                 f"Recipe {recipe}: {key} is {old[key]} in phase {first} and {new[key]} in phase "
-                f"{name}: the model's size is that of the run, give it outside of the phases"
+                f"{name}: the model's size is that of the run; give it outside of the phases"
             )

@@ -221,7 +221,7 @@ def _find_held_out(run: Run, given: tuple[str, ...]) -> tuple[str, ...]:
     missing = [path for path in run.eval_data if not files.exists(path)]
     if missing and not given:
         logging.warning(
-            "The run's held-out data in %s is missing: it is resumed without evaluation. Give "
+            "The run's held-out data in %s is missing: the run is resumed without evaluation. Give "
             "--eval-data DIR to evaluate.",
             missing[0],
         )

@@ -285,7 +285,7 @@ def _check_encoder(weights: Weights, config: PretrainConfig) -> None:
     heads = weights.model.num_attention_heads, config.model.num_attention_heads
     if heads[0] != heads[1] and weights.heads_assumed:
         raise UserError(
-            f"{weights.path}: no file says the number of attention heads; assumed are {heads[0]} "
+            f"{weights.path}: no file says the number of attention heads; {heads[0]} are assumed "
             f"(width / 64), and this run has {heads[1]}. Give model.num_attention_heads=N, the "
             "number that the model was trained with"
         )

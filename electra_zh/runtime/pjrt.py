@@ -48,7 +48,7 @@ def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
             f"JAX for it: pip install 'electra-zh[{platform}]'"
         ) from None
     if most is not None and most > len(found):
-        raise UserError(f"--devices is {most}, but there are {len(found)} devices of {platform}")
+        raise UserError(f"--devices is {most}, but JAX finds {len(found)} of {platform}: lower it")
     return found[:most]
 
 
@@ -75,7 +75,7 @@ class PjrtSteps:
         if size % len(devices):
             raise UserError(
                 f"train_batch_size {size} cannot be split evenly over {len(devices)} devices. "
-                "Choose a multiple of it, or use --devices"
+                f"Choose a multiple of {len(devices)}, or fewer devices with --devices N"
             )
         self._program, self._batches, self._most = program, batches, most_steps
         mesh = Mesh(np.array(devices), ("data",))

@@ -126,4 +126,4 @@ def test_added_tokens_keep_their_ids(
 def test_tokens_that_no_text_gives_are_counted(tmp_path: Path) -> None:
     tokens = (*SMALL, "天地", "##天")
     found = read_tokenizer([_write(tmp_path, tokens)], rows=len(tokens))
-    assert found.notes == ("no text gives the 1 tokens of several ideographs, as WoBERT's",)
+    assert found.notes == ("unused tokens of several ideographs, as WoBERT's: 1",)

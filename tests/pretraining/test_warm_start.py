@@ -389,7 +389,7 @@ def test_a_run_is_resumed_only_with_its_own_first_weights(tmp_path: Path) -> Non
 
 def test_assumed_heads_are_not_the_source_s(tmp_path: Path) -> None:
     weights = dataclasses.replace(_source(tmp_path / "old"), heads_assumed=True)
-    expected = r"no file says the number of attention heads; assumed are 2 .* this run has 1\. Give"
+    expected = r"no file says the number of attention heads; 2 are assumed .* this run has 1\. Give"
     with pytest.raises(UserError, match=expected):
         warm_start.first_weights(weights, _run(_config({"num_attention_heads": 1})))
     sizes = {"num_attention_heads": 1, "intermediate_size": 25}

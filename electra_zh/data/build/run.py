@@ -153,7 +153,7 @@ def _read_inputs(
     never = 0 if tokenizer.word_tokens else count_word_tokens(vocabulary)
     if never and vocabulary.settings is None:
         logging.warning(
-            "%s tokens of the vocabulary have several ideographs, and no text gives them; "
+            "%s tokens of the vocabulary have several ideographs and are never used; "
             "--word-tokens makes words of jieba's dictionary tokens.",
             f"{never:,}",
         )

@@ -55,7 +55,7 @@ def read(start: Init, vocabulary: Vocabulary) -> ForeignGenerator:
     found = digest(weights)
     if start.sha256 and start.sha256 != found:
         raise UserError(
-            f"{named} has changed since the run was started with it. Give back the former model, "
+            f"{named} has changed since the run was started with it. Restore the former model, "
             "or start a new run in another --output."
         )
     weights, _ = adapt.with_vocabulary(weights, vocabulary, seed=0)  # without rows of padding
