@@ -34,7 +34,9 @@ class Inspect(Settings):
         None, "vocabulary file, for shards without a manifest", metavar="FILE"
     )
     example: int | None = setting(None, "show one example, by its number from 0")
-    check: bool = setting(False, "verify all checksums of all shards; damage is exit code 1")
+    check: bool = setting(
+        False, "verify all checksums of all shards; exit code 1 if any is damaged"
+    )
     json: bool = setting(False, "print JSON")
 
 

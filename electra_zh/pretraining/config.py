@@ -64,8 +64,8 @@ class PretrainConfig(Settings):
     objective: str = setting(
         "electra",
         "pretraining objective: replaced token detection with a generator (electra) or with tokens "
-        "of other places of the batch in one network with a masked LM (joint); energies of tokens "
-        "(electric); masked LM alone (masked_lm)",
+        "from other places of the batch in one network with a masked LM (joint); energies of "
+        "tokens (electric); masked LM alone (masked_lm)",
         choices=objective_names,
         flags=("--electra-objective",),
         parse=_objective,
@@ -92,8 +92,8 @@ class PretrainConfig(Settings):
     )
     fake_prob: float = setting(
         0.15,
-        "objective=joint: fraction of the tokens that are not masked to replace by tokens of other "
-        "places of the batch",
+        "objective=joint: fraction of the unmasked tokens to replace by tokens from other places "
+        "of the batch",
         above=0,
         below=1,
         group="objective",
@@ -333,11 +333,11 @@ class PretrainConfig(Settings):
         if (self.gdes or self.is_generator_frozen) and not own_network:
             other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
             raise UserError(
-                f"gdes and a frozen generator need a generator network of its own; remove {other}"
+                f"gdes and a frozen generator need a separate generator network; remove {other}"
             )
         if self.discriminator_frozen and (self.is_generator_frozen or not own_network):
             raise UserError(
-                "discriminator_frozen trains a generator network of its own; remove "
+                "discriminator_frozen needs a separate generator network; remove "
                 "untied_generator=false, uniform_generator and the frozen generator"
             )
         if self.gdes and (self.untied_generator_embeddings or self.is_generator_frozen):

@@ -57,7 +57,7 @@ class StepProgram(NamedTuple):
         """
         path = files.join(folder, _JSON)
         if not files.exists(path):
-            raise UserError(f"{folder} is not an exported step: it has no {_JSON}")
+            raise UserError(f"{folder} is not an exported step: {_JSON} is missing")
         values = files.read_json(path)
         try:
             if values["format"] != FORMAT:

@@ -142,7 +142,7 @@ def test_the_mask_rate_moves_evenly_in_fixed_slots(masking: str) -> None:
         ({"clm_weight": 1.0, "objective": "joint"}, "clm_weight is for objective=electra; remove"),
         ({"gdes": True, "objective": "electric"}, "gdes is for objective=electra"),
         ({"gdes": True, "untied_generator_embeddings": True}, "gdes shares the embeddings"),
-        ({"gdes": True, "uniform_generator": True}, "generator network of its own; remove unif"),
+        ({"gdes": True, "uniform_generator": True}, "separate generator network; remove unif"),
         (
             {"generator_frozen": True},
             "embeddings that the discriminator does not train: add untied",
