@@ -70,11 +70,11 @@ def find_folder(path: str, *, fine_tuned: bool, checkpoint: int | None = None) -
     found = _find(path, accepts, checkpoint)
     if found is not None:
         return found
-    if not files.exists(path):
-        raise UserError(f"{path} does not exist")
     wanted = ("a fine-tuned model of this tool", "finetune")
     if not fine_tuned:
         wanted = ("the folder of a pretraining run", "pretrain")
+    if not files.exists(path):
+        raise UserError(f"{path} does not exist: give {wanted[0]}, of `electra-zh {wanted[1]}`")
     hint = _trial_hint(path) if fine_tuned else ""
     raise UserError(f"{path} is not {wanted[0]}{hint or f'. Run `electra-zh {wanted[1]}` first'}")
 
