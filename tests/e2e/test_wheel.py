@@ -44,6 +44,12 @@ def test_the_package_is_the_wheel_s(installed: Path) -> None:
     assert _run(installed, "-c", code).stdout.strip() == str(installed / "electra_zh/__init__.py")
 
 
+def test_every_module_comes_with_it(installed: Path) -> None:
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "electra_zh").rglob("*.py")}
+    found = {str(path.relative_to(installed)) for path in installed.rglob("*.py")}
+    assert modules <= found, modules - found
+
+
 def test_recipes_come_with_it(installed: Path) -> None:
     code = (
         "from electra_zh.pretraining.config import resolve\n"
