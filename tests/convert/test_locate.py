@@ -110,6 +110,8 @@ def test_commands_find_the_kind_that_they_need(place: Path) -> None:
     for path in ("hf", "results"):
         with pytest.raises(UserError, match="is not the folder of a pretraining run"):
             folder.open_run(str(place / path))
+    with pytest.raises(UserError, match="none does not exist: give the folder of a pretraining"):
+        folder.open_run(str(place / "none"))
     for path in ("run", "hf/discriminator"):
         with pytest.raises(UserError, match=r"is not a fine-tuned model of this tool\. Run"):
             models.load(str(place / path))

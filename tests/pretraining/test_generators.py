@@ -181,5 +181,5 @@ def test_a_generator_learns_first_without_the_discriminator(own: bool) -> None:
     ],
 )
 def test_a_generator_that_cannot_learn_first_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="discriminator_frozen trains a generator network"):
+    with pytest.raises(UserError, match="discriminator_frozen needs a separate generator network"):
         tiny(discriminator_frozen=True, **changes)
