@@ -55,6 +55,7 @@ def run(output: str) -> None:
     for title, words in _steps():
         _command(title, words, folder=output)
     print(f"\nDone in {time.monotonic() - start:.0f} s. Everything is in {output}/.")
+    print("With your own text, begin with: electra-zh build-vocab CORPUS --output vocab.txt")
 
 
 def _steps() -> list[tuple[str, list[str]]]:
@@ -70,7 +71,8 @@ def _steps() -> list[tuple[str, list[str]]]:
         ),
         ("", ["build-data", "heldout.txt", "--output", "heldout", *build]),
         (
-            "3. Pretrain a generator and a discriminator",
+            "3. Pretrain a generator and a discriminator: minutes, for a look. A discriminator needs "
+            "hours; in so short a run a warning that it has collapsed is expected",
             ["pretrain", "--config", "nano", "--data", "data", "--output", "run"],
         ),
         (
@@ -78,7 +80,10 @@ def _steps() -> list[tuple[str, list[str]]]:
             ["evaluate", "run", "--data", "heldout"],
         ),
         ("5. What the generator fills in", ["fill-mask", "run", "--top", "5", *_FILL]),
-        ("6. Which tokens the discriminator finds replaced", ["detect", "run", *_DETECT]),
+        (
+            "6. Which tokens the discriminator finds replaced: after minutes, hardly any",
+            ["detect", "run", *_DETECT],
+        ),
         (
             "7. Fine-tune on 300 labelled sentences, three seeds",
             [
