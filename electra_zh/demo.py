@@ -71,8 +71,8 @@ def _steps() -> list[tuple[str, list[str]]]:
         ),
         ("", ["build-data", "heldout.txt", "--output", "heldout", *build]),
         (
-            "3. Pretrain a generator and a discriminator: minutes, for a look. A discriminator needs "
-            "hours; in so short a run a warning that it has collapsed is expected",
+            "3. Pretrain a generator and a discriminator: minutes, for a look. A discriminator "
+            "needs hours; in so short a run a warning that it has collapsed is expected",
             ["pretrain", "--config", "nano", "--data", "data", "--output", "run"],
         ),
         (
