@@ -205,6 +205,8 @@ def not_utf8(path: str, head: bytes) -> str:
 
     `head` is the first bytes of the text, or those of the lines that are not UTF-8.
     """
+    if packed := compression(head):
+        return f"it is compressed ({packed}); unpack it"
     name = encoding(head)
     if not name:
         return "convert it to UTF-8"

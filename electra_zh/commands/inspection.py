@@ -35,7 +35,8 @@ class Inspect(Settings):
     )
     example: int | None = setting(None, "show one example, by its number from 0")
     check: bool = setting(
-        False, "verify all checksums of all shards; exit code 1 if any is damaged"
+        False,
+        "verify all checksums of all shards, held-out ones too; exit code 1 if any is damaged",
     )
     json: bool = setting(False, "print JSON")
 
@@ -47,9 +48,11 @@ def inspect(call: Call[Inspect]) -> int:
     settings = call.settings
     if call.overrides and settings.example is None:
         raise UsageError(f"{next(iter(call.overrides))} applies to an example: add --example N")
-    # Imported here: it loads NumPy, which --help must not.
-
+    if settings.check and settings.example is not None:
+        raise UsageError("--check and --example exclude each other")
     if not holds_data(settings.data) and files.exists(settings.data):
+        if settings.check or settings.example is not None:
+            raise UserError(f"{settings.data} holds no pretraining data. Name a data folder")
         return _describe_model(settings)
     if settings.check:
         return _check(settings)
@@ -73,10 +76,22 @@ def inspect(call: Call[Inspect]) -> int:
 
 
 def _check(settings: Inspect) -> int:
-    """Shows the damage of a data folder; the exit code is 1 if there is any."""
+    """Shows the damage of a data folder and of its held-out data; the exit code is 1 for any."""
     from electra_zh.data import pipeline
+    from electra_zh.data.bad_lines import counted
+    from electra_zh.data.build.settings import HELDOUT
+    from electra_zh.data.manifest import holds_data, load_manifest
+    from electra_zh.data.source import open_data_source
 
-    problems = pipeline.find_damage(settings.data, show=progress.show)
+    heldout, problems = files.join(settings.data, HELDOUT), []
+    for folder in [settings.data, *([heldout] if holds_data(heldout) else [])]:
+        problems += pipeline.find_damage(folder, show=progress.show)
+        if load_manifest(folder) is None:
+            continue
+        try:
+            open_data_source(folder, vocab=settings.vocab)
+        except UserError as error:
+            problems.append(str(error))
     if settings.json:
         print(json.dumps({"damage": problems}, ensure_ascii=False))
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from electra_zh import files
-from electra_zh.content import HEAD_BYTES, not_utf8
+from electra_zh.content import HEAD_BYTES, JSON, JSON_LINES, NAMES, XML, not_utf8, recognize
 from electra_zh.errors import UserError
 from electra_zh.text.words.base import Segmenter
 
@@ -84,6 +84,9 @@ def read_words(path: str) -> frozenset[str]:
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """Yields the lines that are not blank, stripped, with their numbers."""
     content = files.read_bytes(path)
+    form = recognize(content[:HEAD_BYTES])
+    if form in (JSON, JSON_LINES, XML):
+        raise UserError(f"{path} is {NAMES[form]}, not a list of words. Write one word per line")
     for number, data in enumerate(content.split(b"\n"), 1):
         try:
             line = data.decode()
