@@ -7,6 +7,7 @@ paths, so the same corpus and settings give the same file.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -199,6 +200,9 @@ def parse_folders(words: Sequence[str], *, flag: str) -> tuple[WeightedFolder, .
         match = None if _exists(word) else _WEIGHTED.fullmatch(word)
         path = match[1] if match else word
         weight = float(match[2]) if match else None
+        folder, colon, rest = word.rpartition(":")
+        if colon and match is None and not _exists(word) and _exists(folder):
+            raise UsageError(f'{flag} {word}: the weight "{rest}" must be a positive number')
         is_glob = any(mark in path for mark in "*?[") and not _exists(path)
         folders = list(filter(holds_data, files.glob(path))) if is_glob else [path]
         parts = path.split(",")
@@ -210,7 +214,8 @@ def parse_folders(words: Sequence[str], *, flag: str) -> tuple[WeightedFolder, .
             raise UsageError(f"{flag} {word}: give each folder its own weight")
         found += [WeightedFolder(folder.rstrip("/") or folder, weight) for folder in folders]
     names = [each.folder for each in found]
-    twice = [name for name in names if names.count(name) > 1]
+    paths = [name if files.is_remote(name) else os.path.realpath(name) for name in names]
+    twice = [name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1]
     if twice:
         raise UsageError(f"{flag} has {twice[0]} twice: remove one, or give it a larger weight")
     without = [each.folder for each in found if each.weight is None]

@@ -45,6 +45,9 @@ def test_folders_may_have_weights(folders: Path) -> None:
     [
         (["a:2", "b"], "--data b has no weight: give every folder one, or none"),
         (["a", "b", "a/"], "--data has a twice"),
+        (["a", "./a"], "--data has a twice"),
+        (["a:-1", "b:1"], 'the weight "-1" must be a positive number'),
+        (["a:"], 'the weight "" must be a positive number'),
         (["a,b"], "--data a,b: write a b, with a space between them"),
         (["no*"], "--data no.: no data folder matches"),
         (["[ab]:2"], "give each folder its own weight"),
