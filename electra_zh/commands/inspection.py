@@ -78,7 +78,6 @@ def inspect(call: Call[Inspect]) -> int:
 def _check(settings: Inspect) -> int:
     """Shows the damage of a data folder and of its held-out data; the exit code is 1 for any."""
     from electra_zh.data import pipeline
-    from electra_zh.data.bad_lines import counted
     from electra_zh.data.build.settings import HELDOUT
     from electra_zh.data.manifest import holds_data, load_manifest
     from electra_zh.data.source import open_data_source
