@@ -72,7 +72,7 @@ def find_causes(
             "collapse",
             f"The discriminator has collapsed: the effective rank of its last layer is {rank:.1f} "
             f"of {config.model.hidden_size}, AUC {auc:.3f}. Such an encoder is a worse start than "
-            "random weights, and runs of hours stay so. It needs a masked LM loss of its own, or "
+            f"random weights: it needs {'' if config.clm_weight else 'a masked LM loss, or '}"
             "to start from a masked LM (--init RUN of objective=masked_lm)"
             f"{_cures(config, clm_weight=1.0, objective='joint')}.",
         )

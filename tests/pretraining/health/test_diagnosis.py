@@ -96,6 +96,8 @@ def test_a_cause_names_its_cures() -> None:
     def text(measures: dict[str, float], **changes: object) -> str:
         return next(find_causes(measures, _config(**changes), rates=0.5)).text
 
+    assert "it needs a masked LM loss, or to start" in text(COLLAPSED)
+    assert "it needs to start from a masked LM" in text(COLLAPSED, clm_weight=1.0)
     assert "num_warmup_steps=500" in text(DEAD, num_warmup_steps=200)
     assert "gains -0.15 nats over their entropy of 6.47" in text(PLATEAU)
     assert "generator_hidden_size=1" in text(DETECTS | {"masked_lm_gain": 0.0})
