@@ -88,7 +88,7 @@ def test_invalid_evaluation_data_is_named(tmp_path: Path) -> None:
         ("short.txt", "太短".encode(), "short.txt has no string of 13 ideographs"),
         ("broken.json", b'{"a": 1}\n{', "broken.json:2 is not JSON"),
         ("bytes.txt", b"\xff\xfe", "bytes.txt is not UTF-8"),
-        ("bad.txt.gz", gzip.compress(b"none")[:-3], "bad.txt.gz is damaged"),
+        ("bad.txt.gz", gzip.compress(b"none", mtime=0)[:-3], "bad.txt.gz is damaged"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=message):
