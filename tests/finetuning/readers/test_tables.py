@@ -538,7 +538,7 @@ def test_marks_leave_the_text_and_hold_the_spans(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[" * 100_000, "not valid JSON"),
+        ('{"sentence": ' + "[" * 100_000, "not valid JSON"),
         (f'{{"id": {"1" * 5000}, "sentence": "甲"}}', "not valid JSON: Exceeds the limit"),
         (r'{"sentence": "甲\ud83d"}', "not valid JSON: half of a surrogate pair"),
     ],
@@ -550,6 +550,12 @@ def test_json_that_python_cannot_hold_is_bad(tmp_path: Path, line: str, message:
     problems = BadExamples(skip=True)
     assert [each.text_a for each in read(path, "tnews", "test", problems=problems)] == ["甲😀"]
     assert problems.counts.total() == 1
+
+
+def test_an_array_that_python_cannot_hold_is_bad(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.json", "[" * 100_000, '{"sentence": "甲"}')
+    with pytest.raises(UserError, match="not valid JSON: the file ends inside an array"):
+        read(path, "tnews", "test")
 
 
 def test_cells_of_csv_may_be_of_any_length(tmp_path: Path) -> None:
