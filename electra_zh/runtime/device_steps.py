@@ -14,9 +14,6 @@ from electra_zh.runtime import lowering
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.pjrt import PjrtSteps
 
-# Batches that the devices hold at once by default.
-_STEPS_PER_CALL = 32
-
 
 class LowerableStep(Protocol):
     """A training step that writes variables, and the sums that it returns."""
@@ -55,7 +52,7 @@ class DeviceSteps:
             {name: variable.numpy() for name, variable in self._variables.items()},
             batches,
             devices=device.found,
-            most_steps=steps_per_call or _STEPS_PER_CALL,
+            most_steps=steps_per_call,
         )
         self._is_new, self._is_ahead = True, False
         size, seconds = len(program.exported) / 1e6, time.perf_counter() - start

@@ -22,6 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram, jax_type
 
+# Batches that the devices hold at once by default.
+_STEPS_PER_CALL = 32
 # Its lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
 
@@ -66,7 +68,7 @@ class PjrtSteps:
     ) -> None:
         """Compiles the steps and puts the state, arrays by variable name, on the devices.
 
-        `most_steps` is the number of batches that the devices hold at once.
+        `most_steps` is the number of batches that the devices hold at once; 0 for the default.
 
         Raises:
           UserError: the batch cannot be split evenly.
@@ -77,7 +79,8 @@ class PjrtSteps:
                 f"train_batch_size {size} cannot be split evenly over {len(devices)} devices. "
                 f"Choose a multiple of {len(devices)}, or fewer devices with --devices N"
             )
-        self._program, self._batches, self._most = program, batches, most_steps
+        self._program, self._batches = program, batches
+        self._most = most_steps or _STEPS_PER_CALL
         mesh = Mesh(np.array(devices), ("data",))
         everywhere = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec(None, "data"))

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "program"  # folder of the step in that of an exported run
 STEP = "step"  # name of the number of updates among the variables
-_STEPS_PER_CALL = 32
 
 
 def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device) -> None:
@@ -141,7 +140,7 @@ class _ProgramRun:
             state,
             batches,
             devices=self._device.found,
-            most_steps=config.iterations_per_loop or _STEPS_PER_CALL,
+            most_steps=config.iterations_per_loop,
         )
 
     def _context(self, step: int) -> dict[str, float]:
