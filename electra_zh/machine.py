@@ -20,7 +20,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 # Instruction sets that decide which kernels the libraries choose, by their names in /proc/cpuinfo.
@@ -112,19 +112,23 @@ def _siblings(number: int, root: str) -> str:
 
 def _cpu_limit(root: str) -> float:
     """Returns the CPUs that the limits of this process's cgroups pay for, versions 1 and 2."""
-    limit = math.inf
+    return min(map(_group_limit, _group_folders(root, "cpu")), default=math.inf)
+
+
+def _group_folders(root: str, wanted: str) -> Iterator[str]:
+    """Yields the folders of this process's cgroups with a controller, and of those above them.
+
+    A group has the limits of all groups above it, too.
+    """
     for line in _read(f"{root}proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and wanted not in controllers.split(","):
             continue
         top = f"{root}sys/fs/cgroup" + (f"/{controllers}" if controllers else "")
-        while True:  # A group has the limits of all groups above it, too.
-            path = path.rstrip("/")
-            limit = min(limit, _group_limit(f"{top}{path}"))
-            if not path:
-                break
+        while path := path.rstrip("/"):
+            yield f"{top}{path}"
             path = path.rpartition("/")[0]
-    return limit
+        yield top
 
 
 def _group_limit(folder: str) -> float:
@@ -135,6 +139,38 @@ def _group_limit(folder: str) -> float:
     if len(words) == 2 and all(word.isdigit() for word in words):  # "max" and -1: no limit.
         return int(words[0]) / max(1, int(words[1]))
     return math.inf
+
+
+class Memory(NamedTuple):
+    """The memory of this process, in bytes."""
+
+    total: int  # of the machine, or the limit of the container if that is lower
+    available: int  # what can still be taken without swapping
+    is_limited: bool  # a container's limit is lower than the machine's memory
+
+
+def memory(root: str = "/") -> Memory:
+    """Returns the memory that this process may use; zeros where Linux's files are missing."""
+    lines = dict(re.findall(r"^(\w+):\s+(\d+) kB$", _read(f"{root}proc/meminfo"), re.MULTILINE))
+    machine, free = (int(lines.get(name, 0)) * 1024 for name in ("MemTotal", "MemAvailable"))
+    total, available = machine, free
+    for folder in _group_folders(root, "memory"):
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
+        if limit is None or limit >= machine:  # Without a limit: "max", or 2^63 in version 1.
+            continue
+        used = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
+        cached = re.search(
+            r"^(?:total_)?inactive_file (\d+)$", _read(f"{folder}/memory.stat"), re.M
+        )
+        used -= int(cached[1]) if cached else 0  # The kernel frees it when memory is needed.
+        total, available = min(total, limit), min(available, max(0, limit - used))
+    return Memory(total, available, total < machine)
+
+
+def _number(folder: str, *names: str) -> int | None:
+    """Returns the number in the first of a folder's files that has one."""
+    texts = (_read(f"{folder}/{name}") for name in names)
+    return next((int(text) for text in texts if text.isdigit()), None)
 
 
 def _read(path: str) -> str:

@@ -33,6 +33,7 @@ FLOORS = {
     "finetuning": 4,
     "commands": 5,
     "demo": 5,
+    "doctor": 5,
     "cli": 5,
     "__main__": 5,
 }

@@ -123,3 +123,42 @@ def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_the_user_s_allocator_is_left_alone(name: str) -> None:
     assert not _KEEP_FREED_MEMORY({name: "1"})
+
+
+_MEMINFO = "MemTotal:       16000000 kB\nMemFree:  1 kB\nMemAvailable:    9000000 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, (16_000_000, 9_000_000, False)),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/memory.max": "max\n",
+                "sys/fs/cgroup/a/memory.max": str(4_000_000 * 1024),
+                "sys/fs/cgroup/a/memory.current": str(3_000_000 * 1024),
+                "sys/fs/cgroup/a/memory.stat": f"anon 1\ninactive_file {500_000 * 1024}\n",
+            },
+            (4_000_000, 1_500_000, True),
+        ),
+        (
+            {
+                "proc/self/cgroup": "2:cpu:/\n1:memory:/x\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "sys/fs/cgroup/memory/x/memory.limit_in_bytes": str(2_000_000 * 1024),
+                "sys/fs/cgroup/memory/x/memory.usage_in_bytes": str(500_000 * 1024),
+            },
+            (2_000_000, 1_500_000, True),
+        ),
+    ],
+)
+def test_memory_is_that_of_the_container(
+    tmp_path: Path, files: dict[str, str], expected: tuple[int, int, bool]
+) -> None:
+    found = machine.memory(_write(tmp_path, {"proc/meminfo": _MEMINFO, **files}))
+    assert (found.total // 1024, found.available // 1024, found.is_limited) == expected
+
+
+def test_memory_is_unknown_without_linux(tmp_path: Path) -> None:
+    assert machine.memory(f"{tmp_path}/") == (0, 0, False)

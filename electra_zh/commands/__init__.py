@@ -51,6 +51,9 @@ COMMANDS = {
     ),
     "convert": Entry("Convert a model for another tool.", "conversion"),
     "configs": Entry("List recipes and settings, with the origin of each value.", "configs"),
+    "doctor": Entry(
+        "Check the installation and the machine: what is wrong, and what to do.", "doctor"
+    ),
     "demo": Entry("Run every step on the sample corpus that ships with the package.", "demo"),
 }
 

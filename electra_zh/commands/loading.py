@@ -26,13 +26,13 @@ def load_tensorflow(*, log_machine: bool = False) -> None:
     else:
         # 3 would hide native errors too, but the only one seen at start is "no GPU here".
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _quiet_stderr():
+        with quiet_stderr():
             import tensorflow
     tensorflow.get_logger().setLevel("ERROR")
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Holds back what native libraries write to standard error; shows it if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
