@@ -28,6 +28,9 @@ def load_tensorflow(*, log_machine: bool = False) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with quiet_stderr():
             import tensorflow
+
+            # Looked for once: without a GPU, and after JAX, a native library writes an error here.
+            tensorflow.config.list_physical_devices("GPU")
     tensorflow.get_logger().setLevel("ERROR")
 
 

@@ -14,6 +14,7 @@ from absl import logging
 from electra_zh import files, locks, machine, progress
 from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import order, pipeline, records
+from electra_zh.data.bad_lines import counted
 from electra_zh.data.manifest import WeightedFolder
 from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
@@ -120,7 +121,7 @@ class PreparedRun(NamedTuple):
         lines = [
             f"run: {run.folder}, {start}",
             f"data: {first.examples:,} examples of length {config.max_seq_length} "
-            f"(shards: {len(first.mix.shards):,}), "
+            f"({counted(len(first.mix.shards), 'shard')}), "
             f"{run.vocabulary.size:,} tokens in the vocabulary",
             *first.mix.lines(first.sequences),
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
@@ -399,14 +400,14 @@ class _Training:
         if first_step == self._part.phase.first_step > 0:
             what = f"From step {first_step}"
         logging.info(
-            "%s: %.1f M weights, %s; %s examples%s (%d shards); %d steps of %d are %.2f epochs.",
+            "%s: %.1f M weights, %s; %s examples%s (%s); %s steps of %d are %.2f epochs.",
             f"{what}, phase {name}" if name else what,
             sum(variable.shape.num_elements() for variable in variables) / 1e6,
             self._config.precision,
             f"{self._part.examples:,}",
             self._part.cut,
-            len(self._part.mix.shards),
-            self._config.num_train_steps,
+            counted(len(self._part.mix.shards), "shard"),
+            f"{self._config.num_train_steps:,}",
             self._config.train_batch_size,
             self._part.epochs,
         )
