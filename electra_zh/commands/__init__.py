@@ -29,6 +29,10 @@ COMMANDS = {
         "Pretrain a generator and a discriminator. Resumes if --output already holds the run.",
         "pretraining",
     ),
+    "estimate": Entry(
+        "Estimate a run's memory, disk and time, and measure its step in ten seconds.",
+        "pretraining",
+    ),
     "export-step": Entry(
         "Export a new run's training step, for machines with JAX and without TensorFlow.",
         "pretraining",

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 
+from electra_zh import files
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
+from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import PretrainConfig
+from electra_zh.pretraining.phases import resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.settings import setting
+from electra_zh.runtime.device import NAMES, choose
+from electra_zh.settings import Settings, setting
+
+# The number of tokens of the usual Chinese vocabulary, to estimate a run without its data.
+VOCAB_SIZE = 21128
 
 
 def pretrain(call: Call[PretrainRequest]) -> int:
@@ -25,9 +33,13 @@ def pretrain(call: Call[PretrainRequest]) -> int:
 
         lowering.prepare()
     load_tensorflow(log_machine=True)
-    from electra_zh.pretraining import run
+    from electra_zh.pretraining import folder, run
+    from electra_zh.pretraining.planning import budget
 
+    budget.check_overrides(call.overrides)
     prepared = run.prepare(call.settings, call.overrides, device=device)
+    if not folder.is_run(call.settings.output):
+        prepared = budget.plan(prepared)
     if call.dry_run:
         print_plan(prepared.plan())
     else:
@@ -47,6 +59,10 @@ def export_step(call: Call[PretrainRequest]) -> int:
     from electra_zh.pretraining.programs import export
 
     prepared = run.prepare(call.settings, call.overrides)
+    if prepared.run.config.budget_hours:
+        raise UsageError(
+            "budget_hours measures the machine that trains: give num_train_steps to export a step"
+        )
     if call.dry_run:
         print_plan(prepared.plan())
     else:
@@ -81,6 +97,54 @@ def evaluate(call: Call[Evaluate]) -> int:
     return 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Estimate(Settings):
+    """Settings of `electra-zh estimate`, in addition to those of the run."""
+
+    config: str = setting(meaning="recipe (nano, tiny, small, ...) or .yaml file", metavar="RECIPE")
+    data: tuple[str, ...] = setting(
+        (),
+        "folders of build-data, for its epochs and vocabulary; random tokens by default",
+        metavar="DIR[:WEIGHT]",
+    )
+    device: str = setting("auto", "device to measure, as in pretrain", choices=NAMES)
+    devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
+    seconds: float = setting(10.0, "time to measure a step for", above=0, metavar="SECONDS")
+    json: bool = setting(False, "print JSON")
+
+
+def estimate(call: Call[Estimate]) -> int:
+    """Estimates the size, memory, disk and time of a run, and measures its step."""
+    settings = call.settings
+    recipe_phases = resolve_phases(settings.config, call.overrides, vocab_size=VOCAB_SIZE)
+    configs = [each.settings for each in recipe_phases.values()]
+    device = choose(settings.device, most=settings.devices)
+    if device.found:
+        from electra_zh.runtime import lowering
+
+        lowering.prepare()
+    load_tensorflow()
+    from electra_zh.pretraining import run
+    from electra_zh.pretraining.planning import estimate as planning
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, vocab = settings.data, None
+        if not data:
+            length = max(config.max_seq_length for config in configs)
+            size = configs[0].model.vocab_size
+            data = (files.join(folder, "data"),)
+            vocab = planning.write_sample(data[0], vocab_size=size, max_seq_length=length)
+        output = files.join(folder, "run")
+        request = PretrainRequest(output=output, data=data, config=settings.config, vocab=vocab)
+        prepared = run.prepare(request, call.overrides, device=device)
+        found = planning.estimate(prepared, has_data=bool(settings.data), seconds=settings.seconds)
+    if settings.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print(*found.lines(), sep="\n")
+    return 0
+
+
 COMMANDS = {
     "pretrain": Command(
         PretrainRequest,
@@ -99,4 +163,11 @@ COMMANDS = {
         batch_size="train_batch_size",
     ),
     "evaluate": Command(Evaluate, evaluate),
+    "estimate": Command(
+        Estimate,
+        estimate,
+        overrides=PretrainConfig,
+        prefixed=True,
+        batch_size="train_batch_size",
+    ),
 }

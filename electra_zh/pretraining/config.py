@@ -244,6 +244,14 @@ class PretrainConfig(Settings):
     num_train_steps: int = setting(
         1_000_000, "steps of the complete run", at_least=1, group="training"
     )
+    budget_hours: float = setting(
+        0.0,
+        "hours that a new run may take: its step is measured first, and the steps and the warm-up "
+        "of all phases are planned so that the schedule ends in time; 0: as given",
+        at_least=0,
+        metavar="HOURS",
+        group="training",
+    )
     train_batch_size: int = setting(128, "sequences per step", at_least=1, group="training")
     max_seq_length: int = setting(
         128,

@@ -88,8 +88,9 @@ def resolve_phases(
         values = listed[name]
         if name and not {"num_train_steps"} & {*values, *given}:
             raise UserError(f"Recipe {recipe}: phase {name} has no num_train_steps: add it")
-        if {"seed", "phases"} & {*values}:
-            raise UserError(f"Recipe {recipe}: phase {name}: remove seed: the run has one")
+        for key in ("seed", "phases", "budget_hours"):
+            if key in values:
+                raise UserError(f"Recipe {recipe}: phase {name}: remove {key}: the run has one")
         resolved = resolve(
             recipe,
             given,
@@ -118,6 +119,23 @@ def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tu
             config = dataclasses.replace(config, seed=config.seed + index * _SEED_STRIDE)
         changed.append((phase.name, config))
     return in_order(changed)
+
+
+def keep_planned_steps(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns the phases with the steps that the same budget gave when the run was started."""
+    planned = {phase.name: phase.config for phase in saved}
+
+    def settings(phase: Phase) -> PretrainConfig:
+        wanted, known = phase.config, planned.get(phase.name)
+        if known is None or not known.budget_hours or wanted.budget_hours != known.budget_hours:
+            return wanted
+        return dataclasses.replace(
+            wanted,
+            num_train_steps=known.num_train_steps,
+            num_warmup_steps=known.num_warmup_steps,
+        )
+
+    return in_order((phase.name, settings(phase)) for phase in phases)
 
 
 def choose_precision(

@@ -260,6 +260,12 @@ def pretrain(prepared: PreparedRun) -> None:
         logging.info("note on the first weights: %s", note)
 
 
+def steps_of_phase(prepared: PreparedRun, part: PreparedPhase) -> Callable[[int], StepSums]:
+    """Returns the function that runs steps of a phase from new weights, to measure them."""
+    training = _Training(prepared._replace(phases=(part,)))
+    return training._inner_loop(part.phase.first_step)
+
+
 class _Training:
     """A run in training: the networks, optimizer and data of its phase, and its checkpoints."""
 

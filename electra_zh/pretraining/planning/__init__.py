@@ -1,0 +1,1 @@
+"""Plans of a run before it is started: its size, its speed, and the steps that fit a time."""
