@@ -254,8 +254,9 @@ class TaskTrainer:
                 loss = tf.reduce_sum(losses * features["weight"])
             variables = self.model.trainable_variables
             gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-            self._update([tf.convert_to_tensor(gradient) for gradient in gradients])
-            return loss
+            norm = self._update([tf.convert_to_tensor(gradient) for gradient in gradients])
+            # The optimizer skips the step; the trial stops at the loss.
+            return tf.where(tf.math.is_finite(norm), loss, float("nan"))
 
         traced: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] = tf.function(
             step, jit_compile=loop.use_xla(), autograph=False

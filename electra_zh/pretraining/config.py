@@ -286,6 +286,13 @@ class PretrainConfig(Settings):
     iterations_per_loop: int = setting(
         0, "steps per call to the device; 0: about a second of steps", at_least=0, group="training"
     )
+    max_skipped_steps: int = setting(
+        10,
+        "skipped steps in a row after which the run stops; a step with NaN or infinite gradients "
+        "is skipped and counted",
+        at_least=1,
+        group="training",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "compute type; auto: bfloat16 where the CPU has instructions for it and on accelerators, "

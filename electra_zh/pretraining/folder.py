@@ -37,6 +37,7 @@ _FREE = (
     "keep_checkpoint_max",
     "log_steps",
     "iterations_per_loop",
+    "max_skipped_steps",
 )
 
 

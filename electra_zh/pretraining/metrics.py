@@ -68,24 +68,33 @@ class EvaluationSums(NamedTuple):
     disc_negatives: tf.Tensor  # [201], the same at original tokens
 
 
+# Numbers of a step that may be NaN or infinite; without finite gradients the step is skipped.
+NUMBERS = ("gradients", "gen_loss", "disc_loss", "clm_loss")
+
+
 class StepSums(NamedTuple):
-    """Sums over steps: the objective's, and of the gradients' global norm before the clip."""
+    """Sums over steps; those of skipped steps count in `not_finite` alone."""
 
     objective: TrainingSums
-    gradient_norm: tf.Tensor
+    gradient_norm: tf.Tensor  # of the gradients' global norms before the clip
+    not_finite: tf.Tensor  # [4], numbers of steps where each of `NUMBERS` is NaN or infinite
+
+    @property
+    def skipped(self) -> int:
+        """Number of skipped steps."""
+        return int(self.not_finite[0])
 
     @classmethod
     def of_values(cls, values: Sequence[Any]) -> StepSums:
         """Returns the sums of a flat sequence of their values, in the order of the fields."""
-        return cls(TrainingSums._make(values[:-1]), values[-1])
+        return cls(TrainingSums._make(values[:-2]), *values[-2:])
 
     def added(self, other: StepSums | None) -> StepSums:
         """Returns the sums of both in float64: counts of many steps do not fit float32."""
-        values = [np.float64(value) for value in (*self.objective, self.gradient_norm)]
+        values = [np.asarray(value, np.float64) for value in (*self.objective, *self[1:])]
         if other is not None:
-            values = [
-                a + b for a, b in zip(values, (*other.objective, other.gradient_norm), strict=True)
-            ]
+            others = (*other.objective, *other[1:])
+            values = [a + b for a, b in zip(values, others, strict=True)]
         return StepSums.of_values(values)
 
 
@@ -117,12 +126,30 @@ def training_sums(output: PretrainOutput) -> TrainingSums:
     )
 
 
+def step_sums(output: PretrainOutput, norm: tf.Tensor) -> StepSums:
+    """Returns the sums of one step whose gradients have the global norm `norm`."""
+    import tensorflow as tf
+
+    losses = (
+        output.mlm.loss,
+        tf.zeros([]) if output.disc is None else output.disc.loss,
+        tf.zeros([]) if output.clm_loss is None else output.clm_loss,
+    )
+    usable = tf.math.is_finite(norm)
+    seen = 1.0 - tf.cast(tf.math.is_finite(tf.stack([norm, *losses])), tf.float32)
+    objective = TrainingSums._make(tf.where(usable, value, 0.0) for value in training_sums(output))
+    return StepSums(objective, tf.where(usable, norm, 0.0), tf.where(usable, 0.0, seen))
+
+
 def training_results(sums: TrainingSums) -> dict[str, float]:
     """Returns the means over the steps: `loss`, `gen_loss`, and with a discriminator more.
 
+    They are empty over no step.
     `disc_predicted_replaced` is not a mean but the number of tokens predicted as replaced.
     """
-    steps = max(float(sums.steps), 1.0)
+    steps = float(sums.steps)
+    if not steps:
+        return {}
     results = {"loss": float(sums.loss) / steps, "gen_loss": float(sums.gen_loss) / steps}
     positives, negatives = np.asarray(sums.disc_positives), np.asarray(sums.disc_negatives)
     if positives.sum() + negatives.sum() > 0:

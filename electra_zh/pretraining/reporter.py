@@ -8,6 +8,7 @@ from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.health.diagnosis import HealthCheck
+from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.training.logs import MetricsLog
 
@@ -16,12 +17,18 @@ class Reporter:
     """Adds up the sums of the calls, shows them and writes them at their steps."""
 
     def __init__(
-        self, config: PretrainConfig, log: MetricsLog, bar: progress.Bar, health: HealthCheck | None
+        self,
+        config: PretrainConfig,
+        log: MetricsLog,
+        bar: progress.Bar,
+        health: HealthCheck | None,
+        skipped: SkippedSteps | None = None,
     ) -> None:
         self._config = config
         self._log = log
         self._bar = bar
         self._health = health
+        self._skipped = skipped or SkippedSteps(config.max_skipped_steps)
         self._last_call = time.monotonic()
         self._start()
 
@@ -30,10 +37,15 @@ class Reporter:
         self._since = time.monotonic()
 
     def add(self, first: int, last: int, sums: StepSums) -> None:
-        """Takes the sums of one call."""
+        """Takes the sums of one call.
+
+        Raises:
+          UserError: too many steps in a row were skipped.
+        """
         steps = last - first + 1
         self._bar.update(steps, self._figures(sums, steps))
         self._total = sums.added(self._total)
+        self._skipped.check(first, last, sums)
 
     def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
         results = metrics.training_results(sums.objective)
@@ -48,10 +60,14 @@ class Reporter:
         """Writes the means since the last line, after `step`."""
         assert self._total is not None
         total, config = self._total, self._config
-        steps = float(total.objective.steps)
+        used = float(total.objective.steps)
+        steps = used + total.skipped
         seconds = time.monotonic() - self._since
         results = metrics.training_results(total.objective)
-        results["gradient_norm"] = float(total.gradient_norm) / steps
+        if used:
+            results["gradient_norm"] = float(total.gradient_norm) / used
+        if total.skipped:
+            results["skipped_steps"] = total.skipped
         results["steps_per_second"] = steps / seconds
         results["tokens_per_second"] = (
             steps * config.train_batch_size * config.max_seq_length / seconds

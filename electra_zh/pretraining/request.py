@@ -74,6 +74,9 @@ class PretrainRequest(Settings):
     skip_corrupt: bool = setting(
         False, "skip damaged records, and count them; the same ones when a run is resumed"
     )
+    debug_numerics: bool = setting(
+        False, "say of each skipped step which layer was the first with NaN or infinite numbers"
+    )
 
     def check_together(self) -> None:
         """Checks the recipe, the data and the flags of --init, before TensorFlow is loaded."""

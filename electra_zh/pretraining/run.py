@@ -22,8 +22,10 @@ from electra_zh.pretraining import folder, metrics, warm_start
 from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.health import numerics
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.measures import make_measure
+from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.reporter import Reporter
@@ -44,17 +46,17 @@ class PretrainStep:
 
     def zero_sums(self) -> StepSums:
         """Returns the sums before the first step."""
-        return StepSums(metrics.zero_training_sums(), tf.zeros([]))
+        count = len(metrics.NUMBERS)
+        return StepSums(metrics.zero_training_sums(), tf.zeros([]), tf.zeros([count]))
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
-        """Masks, runs both networks, and updates the weights."""
+        """Masks, runs both networks, and updates the weights if the gradients are finite."""
         objective, optimizer = self._state.objective, self._state.optimizer
         step = self._state.local_step(optimizer.step)
         with tf.GradientTape() as tape:
             output = objective(batch, step=step, training=True)
         gradients = tape.gradient(output.loss, objective.trainable_variables)
-        norm = optimizer.apply(gradients)
-        return StepSums(metrics.training_sums(output), norm)
+        return metrics.step_sums(output, optimizer.apply(gradients))
 
 
 class PreparedPhase(NamedTuple):
@@ -110,6 +112,7 @@ class PreparedRun(NamedTuple):
     device: Device = Device("cpu")  # the devices that train
     # counts the damaged records that are skipped; None if damage is an error
     damage: DamageLog | None = None
+    debug_numerics: bool = False  # explains each skipped step
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -182,7 +185,10 @@ def prepare(
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
     run, held_out = _with_data(run, request)
-    prepared = PreparedRun(run, (), first_weights, device or Device("cpu"), damage)
+    prepared = PreparedRun(
+        *(run, (), first_weights, device or Device("cpu"), damage),
+        debug_numerics=request.debug_numerics,
+    )
     return prepared._replace(phases=tuple(_open_data(prepared, data, held_out)))
 
 
@@ -352,7 +358,9 @@ class _Training:
         phase = self._part.phase
         inner = self._inner_loop(first_step)
         health = self._health_check()
-        reporter = Reporter(self._config, log, bar, health)
+        debug = self._prepared.debug_numerics
+        skipped = SkippedSteps(self._config.max_skipped_steps, self._explain if debug else None)
+        reporter = Reporter(self._config, log, bar, health, skipped)
         last_step = loop.run(
             inner,
             first_step=first_step,
@@ -360,7 +368,7 @@ class _Training:
             actions=self._actions(log, reporter, health),
             on_call=reporter.add,
             stop=stop,
-            steps_per_call=self._config.iterations_per_loop,
+            steps_per_call=1 if debug else self._config.iterations_per_loop,
         )
         if last_step < phase.last_step:
             self.save(last_step)
@@ -388,6 +396,13 @@ class _Training:
         )
         self._sync = steps.sync
         return steps
+
+    def _explain(self, step: int) -> str:
+        """Returns sentences about a skipped step, the last one that was done."""
+        self._sync()
+        objective = self.state.objective
+        draws = self.state.local_step(self.state.optimizer.step - 1)
+        return numerics.explain(objective, next(self._batches(step - 1)), draws)
 
     def _batches(self, first_step: int) -> Iterator[pipeline.Batch]:
         config, size = self._config, self._config.train_batch_size

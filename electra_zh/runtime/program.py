@@ -13,7 +13,7 @@ import numpy as np
 from electra_zh import files
 from electra_zh.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 _JSON, _STEP = "program.json", "step.jaxexport"
 
 

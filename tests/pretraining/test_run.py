@@ -31,7 +31,7 @@ def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> St
         disc_positives=one_at[positives],
         disc_negatives=one_at[negatives],
     )
-    return StepSums(objective, np.float32(2.0 * steps))
+    return StepSums(objective, np.float32(2.0 * steps), np.zeros(4, np.float32))
 
 
 def _report(folder: Path, sums: list[StepSums]) -> list[dict[str, float]]:

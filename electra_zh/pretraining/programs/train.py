@@ -40,7 +40,7 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
       InterruptError: a signal came before the last step; a checkpoint is saved.
     """
     assert request.program is not None
-    for name in ("config", "init", "eval_data", "vocab"):
+    for name in ("config", "init", "eval_data", "vocab", "debug_numerics"):
         if getattr(request, name):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")

@@ -28,7 +28,7 @@ class AdamWeightDecay(Optimizer):
         rule = self.rules[index]
         values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
             *(self._variables[index], self.m[index], self.v[index]),
-            *(gradient.value, gradient.factor, gradient.rate),
+            gradient,
             bias_corrections(gradient.step, rule) if self.corrects_bias else None,
             rule,
         )
@@ -41,20 +41,20 @@ def _update(
     variable: tf.Tensor,
     m: tf.Tensor,
     v: tf.Tensor,
-    gradient: tf.Tensor,
-    factor: tf.Tensor,
-    rate: tf.Tensor,
+    gradient: Gradient,
     corrections: Sequence[tf.Tensor] | None,
     rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    m, v = running_means(m, v, gradient * factor, rule)
+    old = variable, m, v
+    m, v = running_means(m, v, gradient.value * gradient.factor, rule)
     if corrections is None:
         update = m / (tf.sqrt(v) + rule.epsilon)
     else:
         update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
         update += rule.weight_decay * variable
-    return variable - rate * update, m, v
+    new = variable - gradient.rate * update, m, v
+    return tuple(tf.where(gradient.usable, *pair) for pair in zip(new, old, strict=True))
 
 
 OPTIMIZER = AdamWeightDecay

@@ -42,6 +42,7 @@ class Gradient(NamedTuple):
     factor: tf.Tensor  # factor of the value, by the clip
     step: tf.Tensor  # number of the update
     rate: tf.Tensor  # learning rate of the variable
+    usable: tf.Tensor  # bool scalar; False keeps the variable and its slots
 
 
 class Optimizer(tf.Module):
@@ -107,7 +108,8 @@ class Optimizer(tf.Module):
         """Does one update and returns the global norm of the gradients before the clip.
 
         There is one gradient for each variable, in their order. None counts as zero. Sparse ones
-        are summed over repeated rows first.
+        are summed over repeated rows first. Where the norm is NaN or infinite, variables and slots
+        stay as they are, and only the step is counted.
         """
         dense = [
             tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
@@ -118,19 +120,25 @@ class Optimizer(tf.Module):
         norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
         # As tf.clip_by_global_norm; one factor for all, so that no gradient is written again.
         factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
+        usable = tf.math.is_finite(norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
         for index, (gradient, rate_factor) in enumerate(
             zip(dense, self._rate_factors, strict=True)
         ):
-            values = self.update(index, Gradient(gradient, factor, step, rate * rate_factor))
+            numbers = Gradient(gradient, factor, step, rate * rate_factor, usable)
+            values = self.update(index, numbers)
             variables = self._variables[index], self.m[index], self.v[index]
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value, read_value=False)
         return norm
 
     def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the new values of variable number `index` and of its slots."""
+        """Returns the new values of variable number `index` and of its slots.
+
+        A compiled kernel chooses between old and new values (`usable`): one more sweep over memory
+        would cost time.
+        """
         raise NotImplementedError
 
 

@@ -30,11 +30,11 @@ class Lamb(Optimizer):
 
     def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the new values of a variable and its slots."""
-        variable, (value, factor, step, rate) = self._variables[index], gradient
+        variable, rate = self._variables[index], gradient.rate
         rule = self.rules[index]
-        corrections = bias_corrections(step, rule)
+        corrections = bias_corrections(gradient.step, rule)
         slots = self.m[index], self.v[index]
-        update, m, v = _lamb_update(variable, *slots, value, factor, corrections, rule)
+        update, m, v = _lamb_update(variable, *slots, gradient, corrections, rule)
         if not NOT_DECAYED.search(variable.name):
             old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
             has_ratio = tf.logical_and(old > 0, moved > 0)
@@ -47,17 +47,17 @@ def _lamb_update(
     variable: tf.Tensor,
     m: tf.Tensor,
     v: tf.Tensor,
-    gradient: tf.Tensor,
-    factor: tf.Tensor,
+    gradient: Gradient,
     corrections: Sequence[tf.Tensor],
     rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the update before the rate and the trust ratio, and the new slots."""
-    m, v = running_means(m, v, gradient * factor, rule)
+    old = tf.zeros_like(variable), m, v
+    m, v = running_means(m, v, gradient.value * gradient.factor, rule)
     update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
         update += rule.weight_decay * variable
-    return update, m, v
+    return tuple(tf.where(gradient.usable, *pair) for pair in zip((update, m, v), old, strict=True))
 
 
 OPTIMIZER = Lamb
