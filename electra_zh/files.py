@@ -247,6 +247,16 @@ def is_partial(name: str) -> bool:
     return _PARTIAL in name
 
 
+def remove_unfinished(folder: str) -> None:
+    """Removes files and folders that a killed process did not finish, if the folder exists.
+
+    Nobody else may be writing to the folder.
+    """
+    for name in filter(is_partial, list_dir(folder) if is_dir(folder) else []):
+        path = join(folder, name)
+        remove_tree(path) if is_dir(path) else remove(path)
+
+
 def read_bytes(path: str) -> bytes:
     """Reads a file."""
     with open_read(path) as file:

@@ -316,24 +316,23 @@ class _Training:
 
     def restore(self) -> int:
         """Restores the newest checkpoint and returns its step; 0 if there is none."""
-        step = -1
-        if not checkpoints.is_empty(self._run.checkpoints):
-            step = checkpoints.step_of(checkpoints.find(self._run.checkpoints))
+        found = self._store.latest()
+        if found is None:
+            return 0
+        step = found.step
         for part in self._prepared.phases[1:]:
             if step >= part.phase.first_step:
                 self._enter(part)
         if step > 0 and step == self._part.phase.first_step:
             self._carry_over(step)
             return step
-        found = self.state.restore(self._store)
-        if found is None:
-            return 0
-        if found.step and found.state.get("data", {}).get("order", 1) != order.VERSION:
+        self.state.assign(found, where=f"{self._store.folder}/ckpt-{step}")
+        if step and found.state.get("data", {}).get("order", 1) != order.VERSION:
             logging.warning(
                 "The run was started by a version with another order of the examples: until the "
                 "end of this epoch, some examples come twice and others not at all."
             )
-        return found.step
+        return step
 
     def run(self, first_step: int, stop: StopRequest) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""

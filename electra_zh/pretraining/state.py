@@ -76,15 +76,17 @@ class TrainState(tf.Module):
     def restore(self, store: CheckpointStore) -> Checkpoint | None:
         """Restores the newest checkpoint and returns it; None if there is none."""
         found = store.latest()
-        if found is None:
-            return None
+        if found is not None:
+            self.assign(found, where=f"{store.folder}/ckpt-{found.step}")
+        return found
+
+    def assign(self, found: Checkpoint, *, where: str) -> None:
+        """Assigns the weights, the slots and the step of the checkpoint `where`."""
         variables = variables_by_name(self.objective)
         if found.optimizer or found.step:
             variables |= self.optimizer.state_tensors()
-        path = f"{store.folder}/ckpt-{found.step}"
-        checkpoints.assign(variables, found.model | found.optimizer, where=path)
+        checkpoints.assign(variables, found.model | found.optimizer, where=where)
         self.optimizer.step.assign(found.state["optimizer_step"])
-        return found
 
 
 def _rate_factors(objective: Objective) -> list[float] | None:

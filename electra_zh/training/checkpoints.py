@@ -10,8 +10,10 @@ except to read the checkpoints of earlier versions (`object_checkpoints.py`).
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,9 +27,14 @@ from electra_zh.training import tensor_file
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 # Of state.json and the names of the tensors.
 FORMAT = 1
+_CHECKSUM = "sha256"  # of state.json without this key
 
 _NAME = re.compile(r"^ckpt-(\d+)$")
 _OLD_NAME = re.compile(r"^(ckpt-(\d+))\.index$")
+
+
+class DamagedError(UserError):
+    """A checkpoint whose files are missing, cut short or changed."""
 
 
 class Checkpoint(NamedTuple):
@@ -64,9 +71,7 @@ class CheckpointStore:
         Without slots of an optimizer there is no file of them.
         """
         path = files.join(self.folder, f"ckpt-{step}")
-        for name in files.list_dir(self.folder) if files.exists(self.folder) else []:
-            if files.is_partial(name):
-                files.remove_tree(files.join(self.folder, name))
+        files.remove_unfinished(self.folder)
         tensors = {name: t for name, t in ((MODEL, model), (OPTIMIZER, optimizer)) if t}
         with files.new_folder(path, replace=True) as partial:
             sums = {
@@ -75,6 +80,7 @@ class CheckpointStore:
             }
             head = {"format": FORMAT, "version": __version__, "machine": machine.identity()}
             saved = {**head, "step": step, **state, "files": sums}
+            saved[_CHECKSUM] = _checksum(saved)
             files.write_json(files.join(partial, STATE), saved)
         if not files.is_remote(self.folder):
             _sync(self.folder)
@@ -83,11 +89,26 @@ class CheckpointStore:
         return path
 
     def latest(self) -> Checkpoint | None:
-        """Reads the newest checkpoint, to resume from it; None if there is none."""
+        """Reads the newest checkpoint, to resume from it; None if there is none.
+
+        A damaged one is renamed, with a warning, and the one before it is read. Lock the folder.
+
+        Raises:
+          UserError: the only checkpoint is damaged, or one cannot be read.
+        """
         paths = _paths(self.folder)
         if not paths:
             return None
-        found = read(paths[max(paths)])
+        path = paths[max(paths)]
+        try:
+            found = read(path)
+        except DamagedError as error:
+            if len(paths) == 1 or not files.is_dir(path):
+                raise
+            aside = f"{path}.damaged-{uuid.uuid4().hex[:8]}"
+            files.rename(path, aside)
+            logging.warning("%s It is renamed to %s.", error, aside)
+            return self.latest()
         changed = machine.differences(found.state.get("machine", {}))
         if changed:
             logging.warning(
@@ -102,7 +123,8 @@ def read(path: str, *, optimizer: bool = True) -> Checkpoint:
     """Reads a checkpoint, by default with the optimizer's slots, and verifies its checksums.
 
     Raises:
-      UserError: the checkpoint is damaged, or was written by a newer version.
+      DamagedError: the checkpoint is damaged.
+      UserError: it cannot be read, or was written by a newer version.
     """
     if not files.is_dir(path):
         from electra_zh.training import object_checkpoints
@@ -111,6 +133,8 @@ def read(path: str, *, optimizer: bool = True) -> Checkpoint:
         return Checkpoint(step_of(path), weights, slots, {"optimizer_step": step})
     try:
         state = files.read_json(files.join(path, STATE))
+        if _CHECKSUM in state and state.pop(_CHECKSUM) != _checksum(state):
+            raise ValueError(f"{STATE} does not match its checksum")
         if state["format"] <= FORMAT:
             tensors = {
                 name: tensor_file.read(files.join(path, name), sha256=entry["sha256"])
@@ -119,18 +143,25 @@ def read(path: str, *, optimizer: bool = True) -> Checkpoint:
             }
             return Checkpoint(state["step"], tensors[MODEL], tensors.get(OPTIMIZER, {}), state)
     except (KeyError, TypeError):
-        raise UserError(f"Checkpoint {path} has an invalid {STATE}. {_advice(path)}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"Checkpoint {path} is damaged: {error}. {_advice(path)}") from None
+        raise DamagedError(f"Checkpoint {path} has an invalid {STATE}. {_advice(path)}") from None
+    except ValueError as error:
+        raise DamagedError(f"Checkpoint {path} is damaged: {error}. {_advice(path)}") from None
+    except OSError as error:
+        raise UserError(f"Checkpoint {path} cannot be read: {error}") from None
     raise UserError(f"Checkpoint {path} was written by a newer version. Update electra-zh.")
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    values = {name: value for name, value in state.items() if name != _CHECKSUM}
+    return files.sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def _advice(path: str) -> str:
     step = step_of(path)
     earlier = [other for other in _paths(os.path.dirname(path)) if other < step]
     if not earlier:
-        return "There is no earlier checkpoint to resume from."
-    return f"Remove {path} to resume from step {max(earlier)}."
+        return "There is no earlier checkpoint."
+    return f"The checkpoint before it is that of step {max(earlier)}."
 
 
 def assign(variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, where: str) -> None:

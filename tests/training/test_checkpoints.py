@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -65,13 +67,13 @@ def test_resuming_on_another_machine_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(machine, "cpu", lambda: machine.Cpu("Older", ("avx2",)))
+        patch.setattr(machine, "cpu", lambda: machine.Cpu("Older", ("sse",)))
         _save(tmp_path, 10)
     store = CheckpointStore(str(tmp_path), keep=2)
     with mock.patch.object(checkpoints.logging, "warning") as warning:
         assert store.latest() is not None
         text, changed = warning.call_args.args
-        assert f"cpu Older (now {machine.cpu().name}), instruction_sets avx2 (now" in changed
+        assert f"cpu Older (now {machine.cpu().name}), instruction_sets sse (now" in changed
         assert "last bits" in text
         _save(tmp_path, 20)
         warning.reset_mock()
@@ -108,18 +110,67 @@ def test_steps_are_compared_as_numbers(tmp_path: Path) -> None:
     assert checkpoints.step_of(checkpoints.find(str(tmp_path))) == 100
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
-def test_a_damaged_file_is_named_and_the_earlier_step(name: str, tmp_path: Path) -> None:
+def _flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def _cut(path: Path, place: int) -> None:
+    path.write_bytes(path.read_bytes()[:place])
+
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [_flip, _cut])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_read(
+    name: str, damage: Callable[[Path, int], None], tmp_path: Path
+) -> None:
     _save(tmp_path, 10)
-    damaged = _save(tmp_path, 20) / name
-    data = bytearray(damaged.read_bytes())
-    data[-1] ^= 1
-    damaged.write_bytes(data)
-    with pytest.raises(UserError, match=rf"{name} does not match .* to resume from step 10"):
+    path = _save(tmp_path, 20) / name
+    original = path.read_bytes()
+    store = CheckpointStore(str(tmp_path), keep=2)
+    for place in (0, 9, len(original) // 2, len(original) - 2):
+        path.write_bytes(original)
+        damage(path, place)
+        with mock.patch.object(checkpoints.logging, "warning") as warning:
+            found = store.latest()
+        assert found is not None
+        assert found.step == 10
+        text, error, aside = warning.call_args.args
+        assert "renamed" in text
+        assert re.search("(is damaged|invalid).* before it is that of step 10", str(error))
+        Path(aside).rename(tmp_path / "ckpt-20")
+
+
+def test_the_only_checkpoint_is_not_set_aside(tmp_path: Path) -> None:
+    path = _save(tmp_path, 20)
+    (path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"No such file: .*model.* no earlier checkpoint"):
         CheckpointStore(str(tmp_path), keep=2).latest()
-    damaged.unlink()
-    with pytest.raises(UserError, match=rf"No such file: .*{name}.* to resume from step 10"):
+    assert path.exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path, 10)
+    path = _save(tmp_path, 20)
+    broken = mock.Mock(side_effect=OSError(5, "Input/output error"))
+    monkeypatch.setattr(checkpoints.tensor_file, "read", broken)
+    with pytest.raises(UserError, match=r"ckpt-20 cannot be read: .*Input/output error"):
         CheckpointStore(str(tmp_path), keep=2).latest()
+    assert path.exists()
+
+
+def test_the_state_of_an_older_version_has_no_checksum(tmp_path: Path) -> None:
+    path = _save(tmp_path, 10) / "state.json"
+    state = json.loads(path.read_text())
+    del state["sha256"]
+    path.write_text(json.dumps(state))
+    assert checkpoints.read(str(path.parent)).step == 10
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:

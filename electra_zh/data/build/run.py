@@ -293,6 +293,7 @@ def _finish(
     # The folder's own manifest comes last.
     for split in reversed(settings.splits):
         output = settings.split_folder(split)
+        files.remove_unfinished(output)
         vocabulary.save(files.join(output, vocabulary.file_name))
         made[split].save(output)
     folder.remove_work(settings)

@@ -46,13 +46,13 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")
     program = StepProgram.load(files.join(request.program, PROGRAM))
     output = request.output if folder.is_run(request.output) else request.program
-    run = folder.resume(
+    source = folder.resume(
         output, recipe=None, overrides=overrides, data=open_sources(request.folders())
     )
-    newest = checkpoints.read(checkpoints.find(run.checkpoints))
-    run = run.moved_to(request.output)
+    run = source.moved_to(request.output)
     with locks.locked(run.folder):
         training = _ProgramRun(run, program, device, request)
+        newest = training.newest(source)
         if newest.step >= run.last_step:
             logging.info("The run in %s is finished: step %d.", run.folder, newest.step)
             return
@@ -83,6 +83,11 @@ class _ProgramRun:
         self._store = checkpoints.CheckpointStore(
             run.checkpoints, keep=run.config.keep_checkpoint_max
         )
+
+    def newest(self, source: Run) -> checkpoints.Checkpoint:
+        """Returns the checkpoint to resume from: the run's, or the first of the exported run."""
+        found = self._store.latest()
+        return found or checkpoints.read(checkpoints.find(source.checkpoints))
 
     def run(self, newest: checkpoints.Checkpoint, stop: StopRequest) -> int:
         """Trains from a checkpoint to the last step, or to a signal, and saves there."""
