@@ -64,6 +64,22 @@ def locked(folder: str, *, shared: bool = False) -> Iterator[None]:
                 return
 
 
+def is_locked(folder: str) -> bool:
+    """Returns whether a process writes to a folder; False where folders are not locked."""
+    if files.is_remote(folder):
+        return False
+    import fcntl
+
+    try:
+        with open(files.join(folder, LOCK)) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # without a lock file, or a file system without locks
+        pass
+    return False
+
+
 def _is_at(descriptor: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))

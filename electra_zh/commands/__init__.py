@@ -53,6 +53,11 @@ COMMANDS = {
     "submission": Entry(
         "Check test predictions and pack them for the CLUE leaderboard.", "finetuning"
     ),
+    "results": Entry(
+        "Print the scores of fine-tuning again, several results side by side, and CLUE's mean.",
+        "reporting",
+    ),
+    "runs": Entry("List the pretraining runs below a folder, with their state.", "reporting"),
     "convert": Entry("Convert a model for another tool.", "conversion"),
     "configs": Entry("List recipes and settings, with the origin of each value.", "configs"),
     "doctor": Entry(

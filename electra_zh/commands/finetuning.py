@@ -12,6 +12,7 @@ from electra_zh.commands.loading import load_tensorflow
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.interrupts import InterruptError
+from electra_zh.report import scores
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def finetune(call: Call[Request]) -> int:
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     load_tensorflow(log_machine=True)
-    from electra_zh.finetuning import results, run
+    from electra_zh.finetuning import run
 
     if call.dry_run:
         print_plan(run.prepare(request).lines())
@@ -67,9 +68,9 @@ def finetune(call: Call[Request]) -> int:
     try:
         run.finetune(request)
     except InterruptError:
-        print(*results.report(request.output), sep="\n")
+        print(*scores.report(request.output), sep="\n")
         raise
-    print(*results.report(request.output), sep="\n")
+    print(*scores.report(request.output), sep="\n")
     several = len(found[0][1]) > 1 and not request.joint
     model = files.join(request.output, "TASK") if several else request.output
     print_next("predict", "--model", model, "--input", "FILE", "--output", "LABELS")

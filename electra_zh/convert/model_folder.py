@@ -44,6 +44,7 @@ class ModelFolder:
     generator: Mapping[str, Any] | None = None  # source of a run's generator that is not trained
     phases: Sequence[Mapping[str, Any]] | None = None  # a run's phases, as plain values
     data: Mapping[str, Any] | None = None  # counts of a run's data, by its manifest
+    recipe: str = ""  # name of a run's recipe
 
     def save(self, folder: str) -> None:
         """Writes the vocabulary, then config.json."""
@@ -56,7 +57,7 @@ class ModelFolder:
         }
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
-            names = ("init", "train_data", "eval_data", "generator", "data", "phases")
+            names = ("recipe", "init", "train_data", "eval_data", "generator", "data", "phases")
             optional: dict[str, Any] = {name: getattr(self, name) for name in names}
             saved |= {key: value for key, value in optional.items() if value}
         files.write_json(config_path(folder), saved)
@@ -122,6 +123,11 @@ def config_path(folder: str) -> str:
     return files.join(folder, "config.json")
 
 
+def is_run(folder: str) -> bool:
+    """Returns whether a folder is a pretraining run of this tool."""
+    return is_model_folder(folder) and _RUN in tensor_files.read_settings(config_path(folder))
+
+
 def is_model_folder(folder: str) -> bool:
     """Returns whether a folder is a run or a fine-tuned model of this tool."""
     path = config_path(folder)
@@ -157,6 +163,7 @@ def load(folder: str) -> ModelFolder:
         generator=saved.get("generator") or None,
         data=saved.get("data"),
         phases=saved.get("phases") or None,
+        recipe=str(saved.get("recipe", "")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Results on disk and on the terminal: predictions, confusion tables, results.json, the table."""
+"""Results on disk: predictions, confusion tables, results.json."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Split
-from electra_zh.models.config import ModelConfig
-from electra_zh.settings import load_recipe, recipe_names
+from electra_zh.models.config import size_name
 
 RESULTS = "results.json"
 
@@ -84,16 +83,6 @@ def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """
     ordered = sorted(trials, key=lambda trial: str(trial["folder"]))
     return max(ordered, key=lambda trial: float(trial["dev_score"]))
-
-
-def size_name(model: ModelConfig) -> str:
-    """Returns the name of a model's shipped size, or "" for other sizes."""
-    for name in recipe_names("model"):
-        values = load_recipe(name, kind="model")
-        keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        if all(values[key] == getattr(model, key) for key in keys):
-            return name
-    return ""
 
 
 def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
@@ -178,67 +167,3 @@ def _spread(
         "std": round(deviation, 3),
         "trials": len(values),
     }
-
-
-def report(output: str) -> list[str]:
-    """Returns the lines for the terminal: trials, the table, the folder of everything else."""
-    path = files.join(output, RESULTS)
-    if not files.exists(path):
-        return []
-    summary = files.read_json(path)
-    return [
-        *trial_lines(summary),
-        *table(summary),
-        *(
-            f"{name}: {line}"
-            for name, each in summary["tasks"].items()
-            for line in each.get("warnings", [])
-        ),
-        *(f"note: {note}" for note in summary.get("notes", ())),
-        f"Everything is in {output}/, summary in {RESULTS}",
-    ]
-
-
-def table(summary: Mapping[str, Any]) -> list[str]:
-    """Returns the lines of the table: task, metric, dev, test, and published scores of the size.
-
-    Scores of several trials are shown as max (mean ± standard deviation), as in the published
-    tables of ten runs.
-    """
-    size = summary["size"]
-    rows = [("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")]
-    for name, each in summary["tasks"].items():
-        published = each["published"].get(size, {})
-        shown = ", ".join(f"{who} {score:g}" for who, score in published.items()) or "-"
-        rows.append((name, each["metric"], _show(each["dev"]), _show(each["test"]), shown))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
-    return [line.rstrip() for line in lines]
-
-
-def trial_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Returns one line per trial of tasks with several trials."""
-    lines = []
-    for name, each in summary["tasks"].items():
-        if len(each["trials"]) < 2:
-            continue
-        for trial in each["trials"]:
-            setting = " ".join(f"{key}={value}" for key, value in trial["setting"].items())
-            scores = ", ".join(
-                f"{split} {trial[split][each['metric']]:.2f}"
-                for split in ("dev", "test")
-                if trial[split]
-            )
-            lines.append(
-                f"{name}  {setting + '  ' if setting else ''}seed {trial['seed']}  "
-                f"epoch {trial['best_epoch']}  {scores}"
-            )
-    return lines
-
-
-def _show(spread: Mapping[str, float] | None) -> str:
-    if spread is None:
-        return "-"
-    if spread["trials"] == 1:
-        return f"{spread['max']:.2f}"
-    return f"{spread['max']:.2f} ({spread['mean']:.2f} ± {spread['std']:.2f})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from electra_zh.errors import UserError
-from electra_zh.settings import Settings, setting
+from electra_zh.settings import Settings, load_recipe, recipe_names, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +86,13 @@ def generator_config(
         num_attention_heads=heads,
         embedding_size=hidden_size if untied_embeddings else model.embedding_size,
     )
+
+
+def size_name(model: ModelConfig) -> str:
+    """Returns the name of a model's shipped size, or "" for other sizes."""
+    for name in recipe_names("model"):
+        values = load_recipe(name, kind="model")
+        keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        if all(values[key] == getattr(model, key) for key in keys):
+            return name
+    return ""

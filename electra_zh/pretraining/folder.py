@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,7 @@ class Run:
     generator: Init | None = None  # source of a generator that is not trained; None without one
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # counts of its data
     phases: tuple[Phase, ...] = ()  # its phases in order; one without a name for a run without
+    recipe: str = ""  # name of the recipe, or of its file
 
     def __post_init__(self) -> None:
         """Makes the only phase of a run without phases."""
@@ -105,6 +107,7 @@ class Run:
             generator=None if self.generator is None else dataclasses.asdict(self.generator),
             data=self.data,
             phases=run_phases.to_plain(self.phases) if self.phases[0].name else None,
+            recipe=self.recipe,
         ).save(self.folder)
 
 
@@ -146,6 +149,7 @@ def load(folder: str, *, checkpoint: int | None = None) -> Run:
         else build_settings(Init, saved.generator, where=path),
         data=saved.data or {},
         phases=run_phases.from_plain(saved.phases or (), where=path),
+        recipe=saved.recipe,
     )
     if saved.phases is None:
         return run
@@ -210,6 +214,7 @@ def create(
         init,
         data=data.counts,
         phases=phases,
+        recipe=pathlib.PurePath(recipe).stem,
     )
 
 

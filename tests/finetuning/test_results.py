@@ -9,6 +9,7 @@ import pytest
 
 from electra_zh import files
 from electra_zh.finetuning import results
+from electra_zh.report import scores
 from support.tuning import make_start
 
 
@@ -64,4 +65,4 @@ def test_warnings_of_the_kept_trial_are_reported(tmp_path: Path) -> None:
     trial["tasks"]["texts"]["warnings"] = ["dev: all 10 predictions are x"]
     files.write_json(path, trial)
     results.summarise(str(tmp_path), make_start())
-    assert "texts: dev: all 10 predictions are x" in results.report(str(tmp_path))
+    assert "texts: dev: all 10 predictions are x" in scores.report(str(tmp_path))

@@ -1,0 +1,256 @@
+"""Tables of fine-tuning scores, from the results.json of one folder or of several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_zh import files
+from electra_zh.errors import UserError
+from electra_zh.finetuning import registry
+from electra_zh.report.tables import ReportTable, to_text
+
+RESULTS = "results.json"
+# The group whose mean is shown, and the name of the mean.
+_GROUP, _MEAN = "clue-leaderboard", "CLUE mean"
+_DEPTH = 3
+_NUMBERS = ("max", "mean", "std", "trials")
+
+
+class Results(NamedTuple):
+    """The results of one call of `finetune`."""
+
+    folder: str  # its output
+    name: str  # the folder's name, in tables of several
+    summary: Mapping[str, Any]  # contents of results.json
+
+    @property
+    def title(self) -> str:
+        """The folder, the model and its size."""
+        model = self.summary.get("model") or "random weights"
+        size = self.summary.get("size")
+        start = "random weights of " if self.summary.get("from_scratch") else ""
+        return f"{self.name}: {start}{model}{f', {size}' if size else ''}"
+
+
+def read_results(folder: str) -> Results:
+    """Reads the results.json of a folder of `finetune`.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = files.join(folder, RESULTS)
+    if not files.exists(path):
+        raise UserError(f"{folder} holds no fine-tuning results: it has no {RESULTS}")
+    summary = files.read_json(path)
+    try:
+        for each in summary["tasks"].values():
+            for trial in each["trials"]:
+                assert isinstance(trial["seed"], int)
+            for split in ("dev", "test"):
+                assert each[split] is None or all(name in each[split] for name in _NUMBERS)
+            assert isinstance(each["published"], dict)
+            assert each["metric"]
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}). Run finetune again") from None
+    name = os.path.basename(os.path.abspath(folder)) if not files.is_remote(folder) else folder
+    return Results(folder, name, summary)
+
+
+def find_results(paths: Iterable[str]) -> list[Results]:
+    """Reads the results of folders of `finetune`, and of folders that contain such folders.
+
+    Raises:
+      UserError: a path has none.
+    """
+    found = []
+    for path in paths:
+        folders = list(_folders(path, _DEPTH)) if files.is_dir(path) else []
+        if not folders:
+            what = f"holds no {RESULTS}" if files.exists(path) else "does not exist"
+            raise UserError(f"{path} {what}. Name an --output of finetune")
+        found += [read_results(folder) for folder in folders]
+    return _with_names(found)
+
+
+def _folders(path: str, depth: int) -> Iterator[str]:
+    names = files.list_dir(path)
+    if RESULTS in names:
+        yield path
+    elif depth:
+        below = (files.join(path, name) for name in names if not name.startswith("."))
+        for folder in filter(files.is_dir, below):
+            yield from _folders(folder, depth - 1)
+
+
+def _with_names(results: Sequence[Results]) -> list[Results]:
+    """Returns the results with names that differ: longer paths for equal last names."""
+    names = [each.name for each in results]
+    short = files.short_names([files.join(each.folder, RESULTS) for each in results])
+    return [
+        each._replace(name=os.path.dirname(short(files.join(each.folder, RESULTS))) or each.folder)
+        if names.count(each.name) > 1
+        else each
+        for each in results
+    ]
+
+
+def report(output: str) -> list[str]:
+    """Returns the lines for the terminal: trials, the table, warnings, the place of the files."""
+    if not files.exists(files.join(output, RESULTS)):
+        return []
+    found = read_results(output)
+    return [
+        *trial_lines(found.summary),
+        *to_text(score_table(found)).splitlines(),
+        *warnings(found),
+        f"Everything is in {output}/, summary in {RESULTS}",
+    ]
+
+
+def warnings(results: Results) -> list[str]:
+    """Returns the warnings on tasks, and the notes on the model."""
+    summary = results.summary
+    tasks = summary["tasks"].items()
+    return [f"{name}: {line}" for name, each in tasks for line in each.get("warnings", [])] + [
+        f"note: {note}" for note in summary.get("notes", ())
+    ]
+
+
+def score_table(results: Results) -> ReportTable:
+    """Returns the table: task, metric, dev, test, and published scores of the size.
+
+    Scores of several trials are shown as max (mean ± standard deviation), as in the published
+    tables of ten runs. The last row has the mean over the tasks of CLUE's leaderboard.
+    """
+    size = results.summary.get("size")
+    rows: list[tuple[str, ...]] = [
+        (
+            name,
+            each["metric"],
+            _show(each["dev"]),
+            _show(each["test"]),
+            ", ".join(f"{who} {score:g}" for who, score in published(results, each).items()) or "-",
+        )
+        for name, each in results.summary["tasks"].items()
+    ]
+    count = _count_means(results)
+    if count > 1:
+        rows.append((_mean_name(count), "", *(_show(_mean(results, s)) for s in _SPLITS), "-"))
+    header = ("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")
+    return ReportTable(f"scores_{file_name(results.name)}", results.title, header, tuple(rows))
+
+
+_SPLITS = ("dev", "test")
+
+
+def file_name(name: str) -> str:
+    """Returns a name for a file, without separators of folders."""
+    return name.strip("/.").replace("/", "_") or "results"
+
+
+def published(results: Results, task: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the published scores of a task for the model's size, by model or paper."""
+    return dict(task["published"].get(results.summary.get("size"), {}))
+
+
+def _group() -> list[str]:
+    return [task.name for task in registry.load([_GROUP])]
+
+
+def _mean_name(count: int) -> str:
+    """Returns the name of the mean, which says how many of the leaderboard's tasks are in it."""
+    total = len(_group())
+    return _MEAN if count == total else f"{_MEAN} ({count} of {total} tasks)"
+
+
+def _of_group(results: Results) -> dict[str, Mapping[str, Any]]:
+    """Returns the leaderboard's tasks of results; one that was trained twice counts once."""
+    group = _group()
+    found = {each["task"]: each for each in results.summary["tasks"].values()}
+    return {name: found[name] for name in group if name in found and found[name]["dev"]}
+
+
+def _count_means(results: Results) -> int:
+    return len(_of_group(results))
+
+
+def _mean(results: Results, split: str) -> dict[str, float] | None:
+    """Returns the means over tasks of the trials' maximum and mean; None if a score is missing."""
+    spreads = [each[split] for each in _of_group(results).values()]
+    if not spreads or None in spreads:
+        return None
+    trials = max(spread["trials"] for spread in spreads)
+    means = {name: float(np.mean([s[name] for s in spreads])) for name in ("max", "mean")}
+    return {**means, "trials": trials}
+
+
+def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable | None:
+    """Returns a table with a row per model and a column per task; None without a common task.
+
+    The rows of published models follow those of the results. A mean is over the tasks of CLUE's
+    leaderboard that every row of the results has.
+    """
+    tasks: dict[str, str] = {}
+    for results in found:
+        tasks |= {
+            name: f"{name} ({each['metric']})"
+            for name, each in results.summary["tasks"].items()
+            if each[split]
+        }
+    if not tasks:
+        return None
+    rows: dict[str, dict[str, float | str]] = {}
+    sources: dict[str, dict[str, float | str]] = {}
+    for results in found:
+        row = rows.setdefault(results.name, {})
+        for name, each in results.summary["tasks"].items():
+            if each[split]:
+                row[name] = each[split]["mean" if each[split]["trials"] > 1 else "max"]
+            for who, score in published(results, each).items():
+                sources.setdefault(f"published: {who}", {})[name] = score
+    rows |= sources
+    common = [name for name in _group() if all(name in rows[results.name] for results in found)]
+    header = ["model", *tasks.values()]
+    if len(common) > 1:
+        header.append(_mean_name(len(common)))
+        for row in rows.values():
+            if all(name in row for name in common):
+                row[_MEAN] = float(np.mean([row[name] for name in common]))
+    columns = [*tasks, *([_MEAN] if len(common) > 1 else [])]
+    cells = tuple(
+        (name, *(f"{row[key]:.2f}" if key in row else "-" for key in columns))
+        for name, row in rows.items()
+    )
+    note = "Several random seeds: their mean."
+    return ReportTable(f"comparison_{split}", f"Scores on {split}", tuple(header), cells, (note,))
+
+
+def trial_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Returns one line per trial of tasks with several trials."""
+    lines = []
+    for name, each in summary["tasks"].items():
+        if len(each["trials"]) < 2:
+            continue
+        for trial in each["trials"]:
+            setting = " ".join(f"{key}={value}" for key, value in trial["setting"].items())
+            scores = ", ".join(
+                f"{split} {trial[split][each['metric']]:.2f}" for split in _SPLITS if trial[split]
+            )
+            lines.append(
+                f"{name}  {setting + '  ' if setting else ''}seed {trial['seed']}  "
+                f"epoch {trial['best_epoch']}  {scores}"
+            )
+    return lines
+
+
+def _show(spread: Mapping[str, float] | None) -> str:
+    if spread is None:
+        return "-"
+    if spread["trials"] == 1:
+        return f"{spread['max']:.2f}"
+    deviation = f" ± {spread['std']:.2f}" if "std" in spread else ""
+    return f"{spread['max']:.2f} ({spread['mean']:.2f}{deviation})"
