@@ -11,6 +11,7 @@ from electra_zh.pretraining.config import Init
 from electra_zh.runtime import device
 from electra_zh.runtime.device import Device
 from electra_zh.settings import Settings, load_recipe, setting
+from electra_zh.training.trackers import check_installed, tracker_names
 
 if TYPE_CHECKING:
     from electra_zh.data.manifest import WeightedFolder
@@ -70,6 +71,12 @@ class PretrainRequest(Settings):
         "run of `electra-zh export-step`, trained by JAX without TensorFlow",
         metavar="PROGRAM",
     )
+    track: tuple[str, ...] = setting(
+        (),
+        "trackers that get the settings and the metrics too; each is an extra",
+        choices=tracker_names,
+        metavar="NAME",
+    )
     tpu: bool = setting(False, "short for --device tpu")
     skip_corrupt: bool = setting(
         False, "skip damaged records, and count them; the same ones when a run is resumed"
@@ -85,6 +92,7 @@ class PretrainRequest(Settings):
         self.folders()
         self.eval_folders()
         self.first_weights()
+        check_installed(self.track)
         if self.tpu and self.device not in ("auto", "tpu"):
             raise UsageError(f"--tpu and --device {self.device} exclude each other")
 

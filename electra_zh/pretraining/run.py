@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -36,6 +37,7 @@ from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
+from electra_zh.training.trackers import start as start_trackers
 
 
 class PretrainStep:
@@ -113,6 +115,7 @@ class PreparedRun(NamedTuple):
     # counts the damaged records that are skipped; None if damage is an error
     damage: DamageLog | None = None
     debug_numerics: bool = False  # explains each skipped step
+    track: tuple[str, ...] = ()  # names of trackers
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -188,6 +191,7 @@ def prepare(
     prepared = PreparedRun(
         *(run, (), first_weights, device or Device("cpu"), damage),
         debug_numerics=request.debug_numerics,
+        track=request.track,
     )
     return prepared._replace(phases=tuple(_open_data(prepared, data, held_out)))
 
@@ -336,9 +340,13 @@ class _Training:
 
     def run(self, first_step: int, stop: StopRequest) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
-        log = MetricsLog(self._run.folder, resume_step=first_step, context=self._context)
-        step, total = first_step, self._run.last_step
-        with progress.show("pretrain", total=total, unit="step", initial=step) as bar:
+        run, step, total = self._run, first_step, self._run.last_step
+        trackers = start_trackers(self._prepared.track, run.folder, run.config.to_dict())
+        log = MetricsLog(run.folder, resume_step=step, context=self._context, trackers=trackers)
+        with (
+            contextlib.closing(log),
+            progress.show("pretrain", total=total, unit="step", initial=step) as bar,
+        ):
             for part in self._prepared.phases:
                 if part.phase.last_step <= step or stop.is_set:
                     continue

@@ -1,4 +1,4 @@
-"""Logs of a run: `metrics.jsonl` and, where TensorFlow is installed, TensorBoard summaries."""
+"""Logs of a run: `metrics.jsonl`, other trackers and, with TensorFlow, TensorBoard summaries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from electra_zh import files
+from electra_zh.training.trackers import Trackers
 
 
 class MetricsLog:
@@ -24,8 +25,12 @@ class MetricsLog:
         *,
         resume_step: int,
         context: Callable[[int], Mapping[str, str | float]] = lambda _: {},
+        trackers: Trackers | None = None,
     ) -> None:
-        """Opens the log of a run; `context` returns what every line of a step says."""
+        """Opens the log of a run; `context` returns what every line of a step says.
+
+        `trackers` get the same lines.
+        """
         self._path = files.join(folder, "metrics.jsonl")
         self._lines: list[str] = []
         if files.exists(self._path):
@@ -33,7 +38,7 @@ class MetricsLog:
             self._lines = [line for line in lines if line and _step(line) <= resume_step]
         files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
         last = json.loads(self._lines[-1]) if self._lines else {}
-        self._context = context
+        self._context, self._trackers = context, trackers
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer: Any = None
         if importlib.util.find_spec("tensorflow") is not None:
@@ -62,12 +67,22 @@ class MetricsLog:
         else:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
+        scalars = {f"{kind}/{k}": v for k, v in values.items() if not isinstance(v, str)}
+        if self._trackers is not None:
+            self._trackers.log(step, scalars)
         if self._writer is not None:
             with self._writer.as_default(step=step):
+                for name, value in scalars.items():
+                    _write_scalar(name, value, step)
                 for name, value in values.items():
-                    if not isinstance(value, str):
-                        _write_scalar(f"{kind}/{name}", value, step)
+                    if isinstance(value, str):
+                        _write_text(f"{kind}/{name}", value, step)
             self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the log."""
+        if self._trackers is not None:
+            self._trackers.close()
 
 
 def _step(line: str) -> int:
@@ -82,7 +97,22 @@ def _write_scalar(tag: str, value: float, step: int) -> None:
     """Writes one scalar summary; `tf.summary.scalar` would need the tensorboard package."""
     import tensorflow as tf
 
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = "scalars"
-    metadata.data_class = 1  # DATA_CLASS_SCALAR
+    metadata = _metadata("scalars", 1)  # DATA_CLASS_SCALAR
     tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
+
+
+def _write_text(tag: str, text: str, step: int) -> None:
+    """Writes one text summary."""
+    import tensorflow as tf
+
+    metadata = _metadata("text", 2)  # DATA_CLASS_TENSOR
+    tf.summary.write(tag, tf.constant([text]), step=step, metadata=metadata)
+
+
+def _metadata(plugin: str, data_class: int) -> Any:
+    import tensorflow as tf
+
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = plugin
+    metadata.data_class = data_class
+    return metadata

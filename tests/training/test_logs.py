@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from electra_zh.training import logs
@@ -22,13 +23,25 @@ def test_lines_after_the_resume_step_are_dropped(tmp_path: Path) -> None:
     assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 2.0), (30, 7.0)]
 
 
-def test_tensorboard_reads_the_scalars(tmp_path: Path) -> None:
-    logs.MetricsLog(str(tmp_path), resume_step=0).write(10, "eval", {"loss": 2.5})
+def test_tensorboard_has_the_values_of_the_lines(tmp_path: Path) -> None:
+    log = logs.MetricsLog(
+        str(tmp_path),
+        resume_step=0,
+        context=lambda step: {"phase": "long", "tokens": step * 64, "learning_rate": 1e-4},
+    )
+    log.write(10, "eval", {"loss": 2.5})
     (path,) = (tmp_path / "tensorboard").iterdir()
     events = [
         tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(path)
     ]
-    values = [value for event in events for value in event.summary.value]
-    assert [value.tag for value in values] == ["eval/loss"]
-    assert values[0].metadata.plugin_data.plugin_name == "scalars"
-    assert tf.make_ndarray(values[0].tensor) == 2.5
+    values = {value.tag: value for event in events for value in event.summary.value}
+    scalars = {
+        tag.removeprefix("eval/"): tf.make_ndarray(value.tensor).item()
+        for tag, value in values.items()
+        if value.metadata.plugin_data.plugin_name == "scalars"
+    }
+    (line,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert scalars.keys() == line.keys() - {"step", "kind", "time", "seconds", "phase"}
+    assert scalars == {name: np.float32(line[name]) for name in scalars}
+    assert values["eval/phase"].metadata.plugin_data.plugin_name == "text"
+    assert tf.make_ndarray(values["eval/phase"].tensor).tolist() == [b"long"]

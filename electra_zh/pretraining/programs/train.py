@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
+from electra_zh.training.trackers import start as start_trackers
 
 if TYPE_CHECKING:
     from electra_zh.runtime.pjrt import PjrtSteps
@@ -71,7 +73,7 @@ class _ProgramRun:
         self, run: Run, program: StepProgram, device: Device, request: PretrainRequest
     ) -> None:
         self._run, self._config, self._program = run, run.config, program
-        self._device = device
+        self._device, self._track = device, request.track
         self._damage = DamageLog() if request.skip_corrupt else None
         opening = functools.partial(
             pipeline.open_shards,
@@ -105,8 +107,16 @@ class _ProgramRun:
             )
 
         logging.info("Device: %s. Step %d of %d.", self._device, newest.step, total)
-        log = MetricsLog(self._run.folder, resume_step=newest.step, context=self._context)
-        with progress.show("pretrain", total=total, unit="step", initial=newest.step) as bar:
+        log = MetricsLog(
+            self._run.folder,
+            resume_step=newest.step,
+            context=self._context,
+            trackers=start_trackers(self._track, self._run.folder, config.to_dict()),
+        )
+        with (
+            contextlib.closing(log),
+            progress.show("pretrain", total=total, unit="step", initial=newest.step) as bar,
+        ):
             reporter = Reporter(config, log, bar, None)
             last_step = loop.run(
                 lambda count: StepSums.of_values(steps(count)),

@@ -1,0 +1,115 @@
+"""Experiment trackers: each gets a run's settings once, and then its lines of metrics.
+
+A tracker is one module here with a function `start`; none is used by default. The package of a
+tracker is an extra of the same name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from absl import logging
+
+from electra_zh import files
+from electra_zh.errors import UserError
+from electra_zh.modules import load_module, module_names
+
+PROJECT = "electra-zh"
+# File of a run's folder with its identity, so that a resumed run continues in the tracker.
+_IDENTITY = "tracking_id.txt"
+
+
+class Tracked(NamedTuple):
+    """The run that a tracker follows."""
+
+    folder: str  # where it is
+    name: str  # the folder's last part
+    identity: str  # 21 letters and digits, the same for every start of the run
+    settings: Mapping[str, Any]  # plain values; those of sections as `model.hidden_size`
+
+
+class Tracker(Protocol):
+    """A started tracker."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes the values of a line of metrics; names as in TensorBoard, `train/loss`."""
+
+    def close(self) -> None:
+        """Ends the tracking; called at the end and at interruptions."""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def start(names: Sequence[str], folder: str, settings: Mapping[str, Any]) -> Trackers | None:
+    """Starts trackers of a run, with its plain settings; None without names.
+
+    It writes the identity of the run to its folder.
+    """
+    if not names:
+        return None
+    path = files.join(folder, _IDENTITY)
+    if not files.exists(path):
+        files.write_text(path, uuid.uuid4().hex[:21] + "\n")
+    where = folder if files.is_remote(folder) else os.path.abspath(folder)
+    identity = files.read_text(path).strip()
+    name = where.rstrip("/").rpartition("/")[2]
+    return Trackers(names, Tracked(where, name, identity, _flat(settings)))
+
+
+def tracker_names() -> tuple[str, ...]:
+    """Returns the names of all trackers."""
+    return module_names(__name__)
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Raises a UserError if the package of a tracker is missing."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"--track {name} needs the package {name}. Install it with: "
+                f"pip install 'electra-zh[{name}]'"
+            )
+
+
+class Trackers:
+    """Several trackers as one. An error of a tracker stops it, and never the training."""
+
+    def __init__(self, names: Sequence[str], tracked: Tracked) -> None:
+        """Starts the trackers."""
+        self._trackers: dict[str, Tracker] = {}
+        for name in names:
+            try:
+                self._trackers[name] = load_module(__name__, name).start(tracked)
+            except Exception as error:
+                self._stop(name, error)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Passes a line of metrics to each tracker."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tracker.log(step, values)
+            except Exception as error:
+                self._stop(name, error)
+
+    def close(self) -> None:
+        """Ends the tracking."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tracker.close()
+            except Exception as error:
+                self._stop(name, error)
+
+    def _stop(self, name: str, error: Exception) -> None:
+        self._trackers.pop(name, None)
+        message = " ".join(str(error).split()) or type(error).__name__
+        logging.warning("%s is no longer used: %s. The run continues without it.", name, message)
