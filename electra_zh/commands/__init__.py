@@ -57,6 +57,9 @@ COMMANDS = {
         "Print the scores of fine-tuning again, several results side by side, and CLUE's mean.",
         "reporting",
     ),
+    "report": Entry(
+        "Draw runs and results as one HTML page: curves, tables, scores, examples.", "reporting"
+    ),
     "runs": Entry("List the pretraining runs below a folder, with their state.", "reporting"),
     "convert": Entry("Convert a model for another tool.", "conversion"),
     "configs": Entry("List recipes and settings, with the origin of each value.", "configs"),

@@ -1,11 +1,13 @@
-"""Commands that show runs and results. They only read files, without TensorFlow."""
+"""Commands that show runs and results, without TensorFlow but for `report --model`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 
+from electra_zh import files
 from electra_zh.commands.command import Call, Command
+from electra_zh.commands.loading import load_tensorflow
 from electra_zh.errors import UsageError
 from electra_zh.report import runs as report_runs
 from electra_zh.report import scores, tables
@@ -69,4 +71,72 @@ def runs(call: Call[RunsSettings]) -> int:
     return 0
 
 
-COMMANDS = {"results": Command(ResultsSettings, results), "runs": Command(RunsSettings, runs)}
+@dataclasses.dataclass(frozen=True)
+class ReportSettings(Settings):
+    """Settings of `electra-zh report`."""
+
+    paths: tuple[str, ...] = setting(
+        meaning="runs of pretrain, outputs of finetune, or folders that contain some",
+        positional=True,
+        metavar="PATH",
+    )
+    output: str = setting("report.html", "HTML file to write", metavar="FILE")
+    plots: str | None = setting(None, "folder for each plot as PNG", metavar="DIR")
+    tables: str | None = setting(
+        None, "folder for each table as Markdown, CSV and LaTeX", metavar="DIR"
+    )
+    reference: tuple[str, ...] = setting(
+        (), "runs whose curves are drawn in grey after the others'", metavar="RUN"
+    )
+    model: str | None = setting(
+        None,
+        "run whose fakes in held-out text are shown as its discriminator judges them; needs "
+        "TensorFlow",
+        metavar="RUN",
+    )
+    data: tuple[str, ...] = setting(
+        (), "held-out data for --model; by default the run's own", metavar="DIR"
+    )
+    title: str = setting("", "title of the page", metavar="TEXT")
+
+    def check_together(self) -> None:
+        """Checks that there is something to report, and the names of the outputs."""
+        if not self.paths:
+            raise UsageError("name a pretraining run or a folder of fine-tuning results")
+        if not self.output.endswith((".html", ".htm")):
+            raise UsageError(f"--output {self.output}: give the name of an .html file")
+        if self.data and self.model is None:
+            raise UsageError("--data is for --model RUN. Add it, or remove --data")
+
+
+def report(call: Call[ReportSettings]) -> int:
+    """Writes the page, and the plots and tables as files."""
+    from electra_zh.report import plots, write
+
+    settings = call.settings
+    for folder in filter(None, (settings.plots, settings.tables)):
+        files.check_output(folder)
+    plots.check_installed()
+    sources = write.find_sources(settings.paths)
+    reference = report_runs.read_runs(settings.reference)
+    if settings.model is not None:
+        load_tensorflow()
+    contents = write.make_contents(
+        sources, reference=reference, model=settings.model, data=settings.data
+    )
+    write.write_page(settings.output, contents, sources, reference, title=settings.title)
+    print(f"{settings.output}: {len(contents.plots)} plots, {len(contents.tables)} tables")
+    if settings.plots is not None:
+        write.write_plots(settings.plots, contents)
+        print(f"{settings.plots}/: the plots as PNG")
+    if settings.tables is not None:
+        write.write_tables(settings.tables, contents)
+        print(f"{settings.tables}/: the tables as Markdown, CSV and LaTeX")
+    return 0
+
+
+COMMANDS = {
+    "results": Command(ResultsSettings, results),
+    "runs": Command(RunsSettings, runs),
+    "report": Command(ReportSettings, report),
+}

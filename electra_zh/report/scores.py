@@ -60,6 +60,11 @@ def read_results(folder: str) -> Results:
     return Results(folder, name, summary)
 
 
+def holds_results(path: str) -> bool:
+    """Returns whether a path is a folder of results, or contains some."""
+    return files.is_dir(path) and any(_folders(path, _DEPTH))
+
+
 def find_results(paths: Iterable[str]) -> list[Results]:
     """Reads the results of folders of `finetune`, and of folders that contain such folders.
 
@@ -88,6 +93,8 @@ def _folders(path: str, depth: int) -> Iterator[str]:
 
 def _with_names(results: Sequence[Results]) -> list[Results]:
     """Returns the results with names that differ: longer paths for equal last names."""
+    if not results:
+        return []
     names = [each.name for each in results]
     short = files.short_names([files.join(each.folder, RESULTS) for each in results])
     return [

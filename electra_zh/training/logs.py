@@ -74,9 +74,9 @@ class MetricsLog:
             with self._writer.as_default(step=step):
                 for name, value in scalars.items():
                     _write_scalar(name, value, step)
-                for name, value in values.items():
-                    if isinstance(value, str):
-                        _write_text(f"{kind}/{name}", value, step)
+                for name, text in values.items():
+                    if isinstance(text, str):
+                        _write_text(f"{kind}/{name}", text, step)
             self._writer.flush()
 
     def close(self) -> None:

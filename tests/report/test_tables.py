@@ -45,7 +45,7 @@ def test_latex_escapes_its_characters() -> None:
     assert r"足球|茶 & 5.0 \\" in text
 
 
-@pytest.mark.parametrize("name", ["results", "runs"])
+@pytest.mark.parametrize("name", ["results", "runs", "report"])
 def test_the_commands_do_not_load_tensorflow(name: str) -> None:
     code = (
         "import sys; from electra_zh.commands import load_command; "

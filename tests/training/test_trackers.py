@@ -13,7 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.training import trackers
 from electra_zh.training.logs import MetricsLog
 
-# Stand-ins for the packages, with the functions that are called; they record the calls.
+# Substitutes for the packages, with the functions that are called; they record the calls.
 FAKE = """
 calls = []
 
@@ -53,7 +53,7 @@ def end_run():
 
 @pytest.fixture(params=trackers.tracker_names())
 def package(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a tracker whose package is a stand-in."""
+    """The name of a tracker whose package is a substitute."""
     name = str(request.param)
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / f"{name}.py").write_text(FAKE)
