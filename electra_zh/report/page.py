@@ -21,7 +21,7 @@ _LONG = 44
 _SHOWN_PROBABILITY = 0.3
 
 
-class Part(NamedTuple):
+class PagePart(NamedTuple):
     """A section of the page."""
 
     anchor: str
@@ -126,7 +126,13 @@ def sentence(tokens: Sequence[JudgedToken]) -> str:
 
 
 def make_page(
-    title: str, subtitle: str, parts: Sequence[Part], *, bar: str, axes: Sequence[str], footer: str
+    title: str,
+    subtitle: str,
+    parts: Sequence[PagePart],
+    *,
+    bar: str,
+    axes: Sequence[str],
+    footer: str,
 ) -> str:
     """Returns the page of the parts; `axes` are those that the bar can choose."""
     template = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")

@@ -9,7 +9,7 @@ from electra_zh import files
 from electra_zh.data.manifest import MANIFEST, Manifest, parse_folders
 from electra_zh.errors import UserError
 from electra_zh.report import curves, page, plots, scores
-from electra_zh.report.page import Part
+from electra_zh.report.page import PagePart
 from electra_zh.report.plots import Dots, Plot
 from electra_zh.report.runs import RunLog
 from electra_zh.report.scores import Results
@@ -23,7 +23,7 @@ _CONFUSIONS = 12
 class Contents(NamedTuple):
     """The parts of the page, and what is also written as files."""
 
-    parts: list[Part]
+    parts: list[PagePart]
     plots: dict[str, Plot]
     tables: list[ReportTable]
 
@@ -41,7 +41,7 @@ class Contents(NamedTuple):
 def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[RunLog]) -> None:
     """Adds the overview, the curves and the data of runs."""
     body = contents.add_table(_overview(logs)) + _settings(contents, logs)
-    contents.parts.append(Part("runs", "Runs", body))
+    contents.parts.append(PagePart("runs", "Runs", body))
     axes = curves.axes_with_data([*logs, *reference])
     for section, panels in curves.panels_with_data(logs):
         figures = []
@@ -58,8 +58,8 @@ def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[Run
             figures.append(page.figure(panel.title, panel.explanation, "".join(drawn)))
         anchor = section.title.lower().replace(" ", "-")
         body = f'<div class="plots">{"".join(figures)}</div>'
-        contents.parts.append(Part(anchor, section.title, body))
-    contents.parts.append(Part("data", "Data", contents.add_table(_data(logs))))
+        contents.parts.append(PagePart(anchor, section.title, body))
+    contents.parts.append(PagePart("data", "Data", contents.add_table(_data(logs))))
 
 
 def _overview(logs: Sequence[RunLog]) -> ReportTable:
@@ -202,14 +202,14 @@ def add_results(contents: Contents, found: Sequence[Results]) -> None:
         drawn = contents.add_plot("scores", "Scores on dev", plots.draw_spread(dots, published))
         explanation = "A dot per random seed, a bar at their mean; diamonds: published scores."
         body += page.figure("Scores on dev", explanation, f"{legend}{drawn}", wide=True)
-    contents.parts.append(Part("fine-tuning", "Fine-tuning", body))
+    contents.parts.append(PagePart("fine-tuning", "Fine-tuning", body))
     errors = "".join(
         _errors(contents, results, name, each)
         for results in found
         for name, each in results.summary["tasks"].items()
     )
     if errors:
-        contents.parts.append(Part("errors", "Errors by label", errors))
+        contents.parts.append(PagePart("errors", "Errors by label", errors))
 
 
 def _dots(found: Sequence[Results]) -> tuple[list[Dots], list[Dots]]:
@@ -314,4 +314,4 @@ def add_examples(contents: Contents, model: str, data: Sequence[str]) -> None:
     )
     body = contents.add_table(recall) + f'<p class="muted small">{explanation}</p>'
     body += "".join(map(page.sentence, found.sentences))
-    contents.parts.append(Part("examples", "Fakes in held-out text", body))
+    contents.parts.append(PagePart("examples", "Fakes in held-out text", body))
