@@ -139,6 +139,12 @@ SECTIONS = (
                 is_loss=True,
             ),
             Panel(
+                "skipped_steps",
+                "Skipped steps",
+                "Steps whose gradients were not finite, since the last line of metrics.",
+                (Curve("skipped_steps", "train"),),
+            ),
+            Panel(
                 "speed",
                 "Speed",
                 "Tokens per second, padding included.",
