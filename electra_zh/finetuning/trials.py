@@ -53,7 +53,10 @@ class Trials:
 
     def _make_predictor(self, task: str, training: Training) -> Predictor:
         """Returns the predictor of a task, with lengths for all of its evaluations."""
-        size = training.eval_batch_size
+        size, precision = training.eval_batch_size, training.precision
+        model, kind = self.trainer.model, self._kinds[task]
+        if kind.first_only:
+            return Predictor(model, kind, batch_size=size, precision=precision)
         splits = [split for split in self._data[task].splits if split != "train"]
         longest, rows = [], [self._rows[task, split] for split in splits]
         for split, each in zip(splits, rows, strict=True):
@@ -64,13 +67,7 @@ class Trials:
         lengths = self.trainer.padded_lengths(
             task, np.concatenate(longest), widest, size, relative_cost=0.25
         )
-        return Predictor(
-            self.trainer.model,
-            self._kinds[task],
-            batch_size=size,
-            precision=training.precision,
-            lengths=lengths,
-        )
+        return Predictor(model, kind, batch_size=size, precision=precision, lengths=lengths)
 
     def _compile(self) -> None:
         """Compiles all lengths side by side; compiling one keeps a single core busy."""

@@ -163,7 +163,7 @@ class Attention(tf.Module):
         shape = [batch, length, 2, heads, width // heads]
         both = tf.reshape(_joint_dense(x, self.key, self.value), shape)
         keys, value = tf.unstack(tf.transpose(both, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
-        x = x[::length]
+        x = tf.reshape(x, [batch, length, width])[:, 0]
         query = tf.reshape(self.query(x), [batch, heads, 1, width // heads])
         bias = attention_bias[:, :, :1]
         context = self._attend(query, keys, value, bias, key=key, stream=stream)

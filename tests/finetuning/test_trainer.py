@@ -308,6 +308,14 @@ def test_predictions_do_not_depend_on_the_batch() -> None:
     tf.debugging.assert_near(first["probabilities"], second["probabilities"], atol=1e-6)
 
 
+def test_a_head_that_reads_cls_alone_is_predicted_by_one_graph_for_all_lengths() -> None:
+    predictor = Fixture().predictor
+    predictor.outputs(DEV_ROWS)
+    plan = batches.evaluation_plan(DEV_ROWS, batch_size=16)
+    assert len(set(batches.longest_rows(DEV_ROWS, plan).tolist())) > 1
+    assert predictor._step.experimental_get_tracing_count() == 1
+
+
 @pytest.mark.parametrize(("trained", "notes"), [(16, 1), (32, 0), (0, 0)])
 def test_untrained_positions_and_equal_predictions_are_reported(
     tmp_path: Path, trained: int, notes: int
