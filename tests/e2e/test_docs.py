@@ -100,8 +100,8 @@ def substitutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _task_of_the_page() -> str:
-    text = (pages.ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
-    blocks = pages.read_blocks(text, "docs/fine-tuning.md")
+    text = (pages.ROOT / "docs/en/fine-tuning.md").read_text(encoding="utf-8")
+    blocks = pages.read_blocks(text, "docs/en/fine-tuning.md")
     return "\n".join(next(block.lines for block in blocks if block.language == "yaml"))
 
 

@@ -46,9 +46,10 @@ class Block(NamedTuple):
 
 
 def pages() -> list[str]:
-    """Returns the pages whose commands are run, relative to the root."""
-    docs = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
-    return ["README.md", *(page for page in docs if page != RECORD)]
+    """Returns the English pages, whose commands are run, relative to the root."""
+    docs = [ROOT / "docs", ROOT / "docs/en"]
+    found = sorted(str(path.relative_to(ROOT)) for each in docs for path in each.glob("*.md"))
+    return ["README.md", *(page for page in found if page != RECORD)]
 
 
 def read_blocks(text: str, page: str) -> Iterator[Block]:

@@ -2,7 +2,7 @@
 
 A finding needs a minimum of learning, the sum of the learning rates so far: the first steps of a
 long warm-up change nothing, so they say nothing. The limits were chosen on networks of width 128 to
-312; docs/pretraining.md has typical values. This module does not import TensorFlow.
+312; docs/en/pretraining.md has typical values. This module does not import TensorFlow.
 """
 
 from __future__ import annotations
