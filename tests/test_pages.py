@@ -12,7 +12,9 @@ from support.pages import (
     PageError,
     mapped_files,
     pages,
+    read_blocks,
     read_commands,
+    translations,
     unmapped_files,
 )
 
@@ -96,7 +98,11 @@ def test_a_module_that_the_file_map_omits_is_found() -> None:
     assert "electra_zh/cli.py" not in unmapped_files(found, listed)
 
 
-@pytest.mark.parametrize("page", [*pages(), RECORD, "CONTRIBUTING.md", "CHANGELOG.md"])
+TRANSLATED = [pair for pair in translations() if (ROOT / pair[1]).exists()]
+CHINESE = [chinese for _, chinese in TRANSLATED]
+
+
+@pytest.mark.parametrize("page", [*pages(), *CHINESE, RECORD, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_to_files_and_sections_exist(page: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     for path, section in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
@@ -106,11 +112,37 @@ def test_links_to_files_and_sections_exist(page: str) -> None:
             assert section in _anchors(target.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", [*pages(), "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", [*pages(), *CHINESE, "CONTRIBUTING.md"])
 def test_files_that_a_page_names_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     names = re.findall(r"`((?:configs|docs|electra_zh|scripts|tests)/[\w./-]*)`", text)
     assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(("english", "chinese"), TRANSLATED)
+def test_both_languages_have_the_same_headings_and_code_blocks(english: str, chinese: str) -> None:
+    first, second = ((ROOT / page).read_text(encoding="utf-8") for page in (english, chinese))
+    assert _code(second, chinese) == _code(first, english)
+    assert _heading_levels(second) == _heading_levels(first)
+
+
+def test_a_page_links_to_its_own_language() -> None:
+    for page in CHINESE[1:]:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert re.findall(r"\]\(\.\./en/[^)]*\)", text)[1:] == [], page
+
+
+def _code(text: str, page: str) -> list[tuple[str, list[str]]]:
+    """Returns the language and the lines of each block, without comments."""
+    return [
+        (block.language, [re.sub(r"\s*(^|\s)#.*", "", line) for line in block.lines])
+        for block in read_blocks(text, page)
+    ]
+
+
+def _heading_levels(text: str) -> list[int]:
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
 
 
 def _anchors(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/ is run; the README's file map is complete.
+"""Every command of README.md and docs/ is run; the file map is complete.
 
 Commands that can be run dry are; the others are run as they are. All run in one process, in folders
 with small substitutes for the files that the pages name.
@@ -154,5 +154,5 @@ electra-zh configs small
 
 
 def test_the_file_map_is_complete() -> None:
-    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
-    assert pages.unmapped_files(*pages.mapped_files(readme)) == []
+    text = (pages.ROOT / pages.FILE_MAP).read_text(encoding="utf-8")
+    assert pages.unmapped_files(*pages.mapped_files(text)) == []

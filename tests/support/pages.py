@@ -11,6 +11,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 # docs/results.md records commands as they were run when the figures were taken.
 RECORD = "docs/results.md"
+FILE_MAP = "docs/architecture.md"
 
 _TOP = ("benchmarks/", "configs/", "docs/", "electra_zh/", "scripts/", "tests/")
 _FENCE = re.compile(r"^```(\S*)\s*$")
@@ -50,6 +51,12 @@ def pages() -> list[str]:
     docs = [ROOT / "docs", ROOT / "docs/en"]
     found = sorted(str(path.relative_to(ROOT)) for each in docs for path in each.glob("*.md"))
     return ["README.md", *(page for page in found if page != RECORD)]
+
+
+def translations() -> list[tuple[str, str]]:
+    """Returns the English pages and their Chinese counterparts, relative to the root."""
+    names = sorted(path.name for path in (ROOT / "docs/en").glob("*.md"))
+    return [("README.md", "README_ZH.md"), *((f"docs/en/{n}", f"docs/zh/{n}") for n in names)]
 
 
 def read_blocks(text: str, page: str) -> Iterator[Block]:
@@ -130,14 +137,14 @@ def _override(words: Sequence[str], later: Sequence[str]) -> list[str]:
     return [*kept, *later]
 
 
-def mapped_files(readme: str) -> tuple[set[str], set[str]]:
-    """Returns the paths of the README's file map, and its folders whose entries are listed.
+def mapped_files(page: str) -> tuple[set[str], set[str]]:
+    """Returns the paths of the file map, and its folders whose entries are listed.
 
     Raises:
       PageError: a path that does not exist.
     """
-    text = readme.split("## File map", 1)[1]
-    block = next(read_blocks(text, "README.md"))
+    text = page.split("## File map", 1)[1]
+    block = next(read_blocks(text, FILE_MAP))
     found: set[str] = set()
     listed: set[str] = set()
     parents = [""]
@@ -150,7 +157,7 @@ def mapped_files(readme: str) -> tuple[set[str], set[str]]:
             inside = folder if folder.endswith("/") else parent
             places = [f"{place}{name}" for place in (parent, inside) if _exists(f"{place}{name}")]
             if not places:
-                raise PageError(f"README.md: {name} of the file map does not exist in {parent}")
+                raise PageError(f"{FILE_MAP}: {name} of the file map does not exist in {parent}")
             found.add(places[0])
         if depth:
             listed.add(parent)
