@@ -11,6 +11,7 @@ from electra_zh.commands.loading import load_tensorflow
 from electra_zh.errors import UsageError
 from electra_zh.report import runs as report_runs
 from electra_zh.report import scores, tables
+from electra_zh.report.language import LANGUAGES
 from electra_zh.settings import Settings, setting
 
 
@@ -98,6 +99,7 @@ class ReportSettings(Settings):
         (), "held-out data for --model; by default the run's own", metavar="DIR"
     )
     title: str = setting("", "title of the page", metavar="TEXT")
+    language: str = setting("en", "language of the page and its plots", choices=LANGUAGES)
 
     def check_together(self) -> None:
         """Checks that there is something to report, and the names of the outputs."""
@@ -122,9 +124,20 @@ def report(call: Call[ReportSettings]) -> int:
     if settings.model is not None:
         load_tensorflow()
     contents = write.make_contents(
-        sources, reference=reference, model=settings.model, data=settings.data
+        sources,
+        reference=reference,
+        model=settings.model,
+        data=settings.data,
+        language=settings.language,
     )
-    write.write_page(settings.output, contents, sources, reference, title=settings.title)
+    write.write_page(
+        settings.output,
+        contents,
+        sources,
+        reference=reference,
+        title=settings.title,
+        language=settings.language,
+    )
     print(f"{settings.output}: {len(contents.plots)} plots, {len(contents.tables)} tables")
     if settings.plots is not None:
         write.write_plots(settings.plots, contents)

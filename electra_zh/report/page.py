@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import importlib.resources
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from electra_zh import __version__
@@ -79,18 +79,22 @@ def drawing(title: str, svg: str, *, axis: str = "") -> str:
     return f'<div class="{f"by-{axis}" if axis else "plot"}">{svg.replace("<svg ", label, 1)}</div>'
 
 
-def keys(found: Sequence[Key], *, axes: Sequence[str] = ()) -> str:
-    """Returns the legend of the page, with the choice of the axis."""
+def keys(found: Sequence[Key], *, axes: Mapping[str, str] | None = None) -> str:
+    """Returns the legend of the page, with the choice of the axis; `axes` are names to labels."""
     names = "".join(
         f'<span class="key" style="--c: {each.colour}"><i></i>{text(each.name)}</span>'
         for each in found
     )
-    labels = "".join(f'<label for="axis-{axis}">{axis}</label>' for axis in axes)
-    choice = f'<div class="axes">{labels}</div>' if len(axes) > 1 else ""
+    labels = [
+        f'<label for="axis-{name}">{text(label)}</label>' for name, label in (axes or {}).items()
+    ]
+    choice = f'<div class="axes">{"".join(labels)}</div>' if len(labels) > 1 else ""
     return f'<div class="bar">{names}{choice}</div>'
 
 
-def matrix(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+def matrix(
+    title: str, explanation: str, labels: Sequence[str], counts: Sequence[Sequence[int]]
+) -> str:
     """Returns a confusion matrix [gold][predicted], shaded by the fraction of its row."""
     head = "".join(f"<th>{text(label)}</th>" for label in labels)
     rows = []
@@ -103,8 +107,8 @@ def matrix(title: str, labels: Sequence[str], counts: Sequence[Sequence[int]]) -
         )
         rows.append(f"<tr><th>{text(label)}</th>{cells}</tr>")
     return (
-        f'<div class="item"><h3>{text(title)}</h3><p class="muted small">Rows: gold; columns: '
-        f'predicted.</p><div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>\n'
+        f'<div class="item"><h3>{text(title)}</h3><p class="muted small">{text(explanation)}</p>'
+        f'<div class="scroll"><table class="matrix"><tr><th></th>{head}</tr>\n'
         + "\n".join(rows)
         + "</table></div></div>"
     )
@@ -133,6 +137,7 @@ def make_page(
     bar: str,
     axes: Sequence[str],
     footer: str,
+    language: str,
 ) -> str:
     """Returns the page of the parts; `axes` are those that the bar can choose."""
     template = importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
@@ -143,7 +148,7 @@ def make_page(
         for axis in axes
     )
     return string.Template(template).substitute(
-        language="en",
+        language=language,
         version=__version__,
         title=text(title),
         subtitle=text(subtitle),

@@ -17,6 +17,7 @@ import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.report.curves import Axis, Curve, Panel, Points, points
+from electra_zh.report.language import Say
 from electra_zh.report.runs import RunLog
 
 # Colours of the series, for light backgrounds; the page has those for dark ones.
@@ -163,7 +164,12 @@ def _style(panel: Panel, curve: Curve) -> dict[str, Any]:
 
 
 def draw_panel(
-    panel: Panel, logs: Sequence[RunLog], axis: Axis, *, reference: Sequence[RunLog] = ()
+    panel: Panel,
+    logs: Sequence[RunLog],
+    axis: Axis,
+    *,
+    reference: Sequence[RunLog] = (),
+    say: Say = str,
 ) -> Plot:
     """Draws a panel of curves: colours are runs, line styles are curves."""
 
@@ -184,14 +190,18 @@ def draw_panel(
                     axes.plot(
                         *_thinned(found), color=colour, linewidth=width, zorder=order, **style
                     )
-        _set_axes(axes, axis, [x for found in shown for x in found.x[-1:]])
+        _set_axes(axes, axis, say, [x for found in shown for x in found.x[-1:]])
         if panel.is_loss:
             _cut_start(axes, shown)
         elif not any(any(found.y) for found in shown):
             axes.set_ylim(0, 1)  # all are 0
         if not for_page:
-            axes.set_title(panel.title, fontsize=9.5)
-        _set_legend(figure, axes, panel, [] if for_page else [each[:2] for each in drawn], palette)
+            axes.set_title(say(panel.title), fontsize=9.5)
+        _name_curves(axes, panel, palette, say)
+        if not for_page:
+            names = [(f"{log.name} ({say('reference')})", palette.reference) for log in reference]
+            names += [(log.name, colour) for log, colour, *_ in drawn[len(reference) :]]
+            _name_runs(figure, names)
 
     return Plot(draw, _SIZE)
 
@@ -217,10 +227,10 @@ def _cut_start(axes: Any, shown: Sequence[Points]) -> None:
         axes.set_ylim(min(later) - margin, max(later) + margin)
 
 
-def _set_axes(axes: Any, axis: Axis, ends: Sequence[float]) -> None:
+def _set_axes(axes: Any, axis: Axis, say: Say, ends: Sequence[float]) -> None:
     """Sets the frame, the grid, and the unit of the horizontal axis."""
     factor, unit = _unit(axis, max(ends, default=1.0))
-    axes.set_xlabel(f"{axis.name}, {unit}" if axis.name == "tokens" else unit)
+    axes.set_xlabel(say(f"tokens, {unit}" if axis.name == "tokens" else unit))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * factor:,.10g}")
     axes.xaxis.set_major_locator(_locator(factor))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "−"))
@@ -252,23 +262,30 @@ def _set_frame(axes: Any) -> None:
     axes.tick_params(length=0)
 
 
-def _set_legend(
-    figure: Any, axes: Any, panel: Panel, drawn: Sequence[tuple[RunLog, str]], palette: Palette
-) -> None:
-    """Adds a legend of the curves, and below the axes one of the runs (the page has its own)."""
+def _name_curves(axes: Any, panel: Panel, palette: Palette, say: Say) -> None:
+    """Adds a legend of the curves of a panel with several."""
     from matplotlib.lines import Line2D
 
     if len(panel.curves) > 1:
         lines = [
             Line2D(
-                [], [], color=palette.text, linewidth=1.2, label=curve.label, **_style(panel, curve)
+                *([], []),
+                color=palette.text,
+                linewidth=1.2,
+                label=say(curve.label),
+                **_style(panel, curve),
             )
             for curve in panel.curves
         ]
         axes.legend(handles=lines, frameon=False, handlelength=2.2, fontsize=8)
-    if drawn:
-        runs = [Line2D([], [], color=colour, label=log.name) for log, colour in drawn]
-        figure.legend(handles=runs, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+def _name_runs(figure: Any, names: Sequence[tuple[str, str]]) -> None:
+    """Adds a legend of names and colours below the axes; the page has its own."""
+    from matplotlib.lines import Line2D
+
+    runs = [Line2D([], [], color=colour, label=name) for name, colour in names]
+    figure.legend(handles=runs, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
 class Dots(NamedTuple):
@@ -279,7 +296,7 @@ class Dots(NamedTuple):
     scores: Sequence[float]
 
 
-def draw_spread(dots: Sequence[Dots], published: Sequence[Dots]) -> Plot:
+def draw_spread(dots: Sequence[Dots], published: Sequence[Dots], *, say: Say = str) -> Plot:
     """Draws the scores of all seeds, a row per task, with means as bars and published scores."""
     tasks = list(dict.fromkeys(each.task for each in dots))
     models = list(dict.fromkeys(each.model for each in dots))
@@ -309,16 +326,16 @@ def draw_spread(dots: Sequence[Dots], published: Sequence[Dots]) -> Plot:
             )
         axes.set_yticks(range(len(tasks)), tasks)
         axes.set_ylim(len(tasks) - 0.5, -0.5)
-        axes.set_xlabel("score, %")
+        axes.set_xlabel(say("score, %"))
         _set_frame(axes)
         if not for_page:
-            axes.set_title("Scores on dev by random seed", fontsize=9.5)
-            _name_models(figure, models, palette, published=bool(published))
+            axes.set_title(say("Scores on dev"), fontsize=9.5)
+            _name_models(figure, models, palette, say("published") if published else "")
 
     return Plot(draw, (6.5, 0.9 + 0.36 * len(tasks)))
 
 
-def _name_models(figure: Any, models: Sequence[str], palette: Palette, *, published: bool) -> None:
+def _name_models(figure: Any, models: Sequence[str], palette: Palette, published: str) -> None:
     from matplotlib.lines import Line2D
 
     lines = [
@@ -327,11 +344,13 @@ def _name_models(figure: Any, models: Sequence[str], palette: Palette, *, publis
     ]
     if published:
         style: dict[str, Any] = {"marker": "D", "fillstyle": "none", "linestyle": ""}
-        lines.append(Line2D([], [], color=palette.reference, label="published", **style))
+        lines.append(Line2D([], [], color=palette.reference, label=published, **style))
     figure.legend(handles=lines, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
-def draw_confusion(title: str, labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Plot:
+def draw_confusion(
+    title: str, labels: Sequence[str], matrix: Sequence[Sequence[int]], *, say: Say = str
+) -> Plot:
     """Draws a confusion matrix [gold][predicted], shaded by the fraction of its row."""
     counts = np.asarray(matrix)
 
@@ -350,8 +369,8 @@ def draw_confusion(title: str, labels: Sequence[str], matrix: Sequence[Sequence[
                 )
         axes.set_xticks(range(len(labels)), labels, rotation=90 if len(labels) > 6 else 0)
         axes.set_yticks(range(len(labels)), labels)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("gold")
+        axes.set_xlabel(say("predicted"))
+        axes.set_ylabel(say("gold"))
         axes.set_title(title, fontsize=9.5)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

@@ -9,6 +9,7 @@ from electra_zh import files
 from electra_zh.data.manifest import MANIFEST, Manifest, parse_folders
 from electra_zh.errors import UserError
 from electra_zh.report import curves, page, plots, scores
+from electra_zh.report.language import Say, translate
 from electra_zh.report.page import PagePart
 from electra_zh.report.plots import Dots, Plot
 from electra_zh.report.runs import RunLog
@@ -18,6 +19,7 @@ from electra_zh.report.tables import ReportTable
 # Labels from which on a matrix is followed by its largest cells, or replaced by them.
 _SMALL_MATRIX, _LARGEST_MATRIX = 6, 20
 _CONFUSIONS = 12
+_MATRIX = "Rows: gold; columns: predicted."
 
 
 class Contents(NamedTuple):
@@ -26,11 +28,17 @@ class Contents(NamedTuple):
     parts: list[PagePart]
     plots: dict[str, Plot]
     tables: list[ReportTable]
+    say: Say  # the language
 
     def add_table(self, table: ReportTable) -> str:
         """Keeps a table for the files and returns it as HTML."""
-        self.tables.append(table)
-        return page.table(table)
+        translated = translate(table, self.say)
+        self.tables.append(translated)
+        return page.table(translated)
+
+    def add_part(self, anchor: str, title: str, body: str) -> None:
+        """Adds a section of the page."""
+        self.parts.append(PagePart(anchor, self.say(title), body))
 
     def add_plot(self, name: str, title: str, plot: Plot, *, axis: str = "") -> str:
         """Keeps a plot for the files and returns it as HTML."""
@@ -40,8 +48,9 @@ class Contents(NamedTuple):
 
 def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[RunLog]) -> None:
     """Adds the overview, the curves and the data of runs."""
-    body = contents.add_table(_overview(logs)) + _settings(contents, logs)
-    contents.parts.append(PagePart("runs", "Runs", body))
+    say = contents.say
+    body = contents.add_table(_overview(logs, say)) + _settings(contents, logs)
+    contents.add_part("runs", "Runs", body)
     axes = curves.axes_with_data([*logs, *reference])
     for section, panels in curves.panels_with_data(logs):
         figures = []
@@ -49,20 +58,20 @@ def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[Run
             drawn = [
                 contents.add_plot(
                     panel.name if axis is axes[0] else f"{panel.name}_by_{axis.name}",
-                    f"{panel.title} against {axis.name}",
-                    plots.draw_panel(panel, logs, axis, reference=reference),
+                    f"{say(panel.title)}, {say(axis.name)}",
+                    plots.draw_panel(panel, logs, axis, reference=reference, say=say),
                     axis=axis.name,
                 )
                 for axis in axes
             ]
-            figures.append(page.figure(panel.title, panel.explanation, "".join(drawn)))
+            figures.append(page.figure(say(panel.title), say(panel.explanation), "".join(drawn)))
         anchor = section.title.lower().replace(" ", "-")
         body = f'<div class="plots">{"".join(figures)}</div>'
-        contents.parts.append(PagePart(anchor, section.title, body))
-    contents.parts.append(PagePart("data", "Data", contents.add_table(_data(logs))))
+        contents.add_part(anchor, section.title, body)
+    contents.add_part("data", "Data", contents.add_table(_data(logs, say)))
 
 
-def _overview(logs: Sequence[RunLog]) -> ReportTable:
+def _overview(logs: Sequence[RunLog], say: Say) -> ReportTable:
     """Returns the table of runs: sizes, steps, time, the last values on held-out data."""
     metrics = (
         ("masked LM loss", "masked_lm_loss"),
@@ -82,7 +91,7 @@ def _overview(logs: Sequence[RunLog]) -> ReportTable:
                 f"{log.step:,} of {log.run.last_step:,}",
                 "-" if tokens is None else f"{tokens / 1e6:,.1f}",
                 "-" if seconds is None else f"{seconds / 3600:,.2f}",
-                log.state,
+                say(log.state),
                 *(
                     "-" if v is None else f"{v:.4f}"
                     for v in (log.last(m, "eval") for _, m in metrics)
@@ -111,7 +120,7 @@ def _settings(contents: Contents, logs: Sequence[RunLog]) -> str:
         )
     everything = ReportTable("settings", "Settings", header, tuple(rows))
     body = contents.add_table(everything)
-    return f"{shown}<details><summary>All settings</summary>{body}</details>"
+    return f"{shown}<details><summary>{contents.say('All settings')}</summary>{body}</details>"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -136,11 +145,11 @@ def _word(value: object) -> str:
     )
 
 
-def _data(logs: Sequence[RunLog]) -> ReportTable:
+def _data(logs: Sequence[RunLog], say: Say) -> ReportTable:
     """Returns the table of the runs' data: from the manifests, else from the runs' records."""
     columns = {log.name: _describe_data(log) for log in logs}
     keys = list(dict.fromkeys(key for values in columns.values() for key in values))
-    rows = tuple((key, *(values.get(key, "-") for values in columns.values())) for key in keys)
+    rows = tuple((say(key), *(values.get(key, "-") for values in columns.values())) for key in keys)
     return ReportTable("data", "Pretraining data", ("quantity", *columns), rows)
 
 
@@ -197,19 +206,22 @@ def add_results(contents: Contents, found: Sequence[Results]) -> None:
             body += contents.add_table(compared)
     dots, published = _dots(found)
     if dots:
+        title = contents.say("Scores on dev")
+        explanation = "A dot per random seed, a bar at their mean; diamonds: published scores."
         names = list(dict.fromkeys(each.model for each in dots))
         legend = page.keys([page.Key(n, f"var(--s{i % 8})") for i, n in enumerate(names)])
-        drawn = contents.add_plot("scores", "Scores on dev", plots.draw_spread(dots, published))
-        explanation = "A dot per random seed, a bar at their mean; diamonds: published scores."
-        body += page.figure("Scores on dev", explanation, f"{legend}{drawn}", wide=True)
-    contents.parts.append(PagePart("fine-tuning", "Fine-tuning", body))
+        drawn = contents.add_plot(
+            "scores", title, plots.draw_spread(dots, published, say=contents.say)
+        )
+        body += page.figure(title, contents.say(explanation), f"{legend}{drawn}", wide=True)
+    contents.add_part("fine-tuning", "Fine-tuning", body)
     errors = "".join(
         _errors(contents, results, name, each)
         for results in found
         for name, each in results.summary["tasks"].items()
     )
     if errors:
-        contents.parts.append(PagePart("errors", "Errors by label", errors))
+        contents.add_part("errors", "Errors by label", errors)
 
 
 def _dots(found: Sequence[Results]) -> tuple[list[Dots], list[Dots]]:
@@ -228,13 +240,15 @@ def _dots(found: Sequence[Results]) -> tuple[list[Dots], list[Dots]]:
 
 def _errors(contents: Contents, results: Results, name: str, task: Mapping[str, Any]) -> str:
     """Returns the confusion matrix, or the scores by type, of a task's best trial."""
-    folder = files.join(results.folder, task["best_trial"])
+    folder, say = files.join(results.folder, task["best_trial"]), contents.say
     title = f"{results.name}, {name}"
     file = scores.file_name(f"{results.name}_{name}")
     types = _read_tsv(files.join(folder, "types.dev.tsv"))
     if types:
         return contents.add_table(
-            ReportTable(f"types_{file}", f"{title}: scores by type on dev", types[0], types[1:])
+            ReportTable(
+                f"types_{file}", f"{title}: {say('scores by type on dev')}", types[0], types[1:]
+            )
         )
     rows = _read_tsv(files.join(folder, "confusion.dev.tsv"))
     if len(rows) < 2:
@@ -243,14 +257,14 @@ def _errors(contents: Contents, results: Results, name: str, task: Mapping[str, 
     labels = [names.get(label, label) for label in rows[0][1:]]
     counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
     confused = _confusions(
-        f"confusions_{file}", f"{title}: most frequent confusions", labels, counts
+        f"confusions_{file}", f"{title}: {say('most frequent confusions')}", labels, counts
     )
     shown = contents.add_table(confused) if len(labels) > _SMALL_MATRIX else ""
     if len(labels) > _LARGEST_MATRIX:
         return shown
-    heading = f"{title}: confusion on dev"
-    contents.plots[f"confusion_{file}"] = plots.draw_confusion(heading, labels, counts)
-    return f'<div class="row">{page.matrix(heading, labels, counts)}{shown}</div>'
+    heading = f"{title}: {say('confusion on dev')}"
+    contents.plots[f"confusion_{file}"] = plots.draw_confusion(heading, labels, counts, say=say)
+    return f'<div class="row">{page.matrix(heading, say(_MATRIX), labels, counts)}{shown}</div>'
 
 
 def _confusions(
@@ -298,7 +312,7 @@ def add_examples(contents: Contents, model: str, data: Sequence[str]) -> None:
     found = judge(model, data)
     rows = tuple(
         (
-            each.kind,
+            contents.say(each.kind),
             f"{each.tokens:,}",
             f"{each.replaced / each.tokens:.1%}",
             f"{each.found / each.replaced:.1%}" if each.replaced else "-",
@@ -312,6 +326,6 @@ def add_examples(contents: Contents, model: str, data: Sequence[str]) -> None:
         "The background is the probability of a replacement. A frame marks a replaced token, with "
         "the true token above it and the probability below."
     )
-    body = contents.add_table(recall) + f'<p class="muted small">{explanation}</p>'
+    body = contents.add_table(recall) + f'<p class="muted small">{contents.say(explanation)}</p>'
     body += "".join(map(page.sentence, found.sentences))
-    contents.parts.append(PagePart("examples", "Fakes in held-out text", body))
+    contents.add_part("examples", "Fakes in held-out text", body)

@@ -11,6 +11,7 @@ from absl import logging
 from electra_zh import __version__, files
 from electra_zh.errors import UserError
 from electra_zh.report import curves, page, plots, sections, tables
+from electra_zh.report.language import speaker
 from electra_zh.report.runs import RunLog, find_runs, read_runs
 from electra_zh.report.scores import Results, find_results, holds_results
 from electra_zh.report.sections import Contents
@@ -47,10 +48,15 @@ def find_sources(paths: Sequence[str]) -> Sources:
 
 
 def make_contents(
-    sources: Sources, *, reference: Sequence[RunLog], model: str | None, data: Sequence[str]
+    sources: Sources,
+    *,
+    reference: Sequence[RunLog] = (),
+    model: str | None = None,
+    data: Sequence[str] = (),
+    language: str = "en",
 ) -> Contents:
     """Returns the parts of a report; a model adds its fakes in held-out text."""
-    contents = Contents([], {}, [])
+    contents = Contents([], {}, [], speaker(language))
     if sources.runs:
         sections.add_runs(contents, sources.runs, reference)
     if sources.results:
@@ -61,28 +67,31 @@ def make_contents(
 
 
 def write_page(
-    path: str, contents: Contents, sources: Sources, reference: Sequence[RunLog], *, title: str
+    path: str,
+    contents: Contents,
+    sources: Sources,
+    *,
+    reference: Sequence[RunLog] = (),
+    title: str = "",
+    language: str = "en",
 ) -> None:
-    """Writes the page."""
-    logs = sources.runs
+    """Writes the page of contents that were made of the same sources."""
+    logs, say = sources.runs, contents.say
     names = [page.Key(log.name, f"var(--s{i % len(plots.SERIES)})") for i, log in enumerate(logs)]
-    names += [page.Key(f"{log.name} (reference)", "var(--muted)") for log in reference]
+    names += [
+        page.Key(f"{log.name} ({say('reference')})", "var(--muted)") for log in reference if logs
+    ]
     axes = [axis.name for axis in curves.axes_with_data([*logs, *reference])] if logs else []
     named = [log.name for log in logs] + [each.name for each in sources.results]
+    kinds = [say(name) for name, found in sources._asdict().items() if found]
     text = page.make_page(
-        title or f"Report: {', '.join(dict.fromkeys(named))}",
-        ", ".join(
-            f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
-            for found, noun in (
-                (logs, "pretraining run"),
-                (sources.results, "fine-tuning result"),
-            )
-            if found
-        ),
+        title or f"{say('Report')}: {', '.join(dict.fromkeys(named))}",
+        ", ".join(kinds),
         contents.parts,
-        bar=page.keys(names, axes=axes) if logs else "",
+        bar=page.keys(names, axes={axis: say(axis) for axis in axes}) if logs else "",
         axes=axes,
-        footer=f"Made by electra-zh {__version__} from the files of the runs.",
+        footer=f"electra-zh {__version__}",
+        language=language,
     )
     files.write_text(path, text)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from electra_zh import cli
 from electra_zh.commands import load_command
 from electra_zh.errors import UserError
-from electra_zh.report import curves, page, plots, write
+from electra_zh.report import curves, language, page, plots, write
 from electra_zh.report.fakes import JudgedToken
 from electra_zh.report.runs import read_run
 from support.reports import write_results, write_run
@@ -90,7 +90,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(text: str) -> None:
 def test_panels_are_drawn_against_each_axis(text: str) -> None:
     for section in curves.SECTIONS:
         for axis in ("steps", "tokens", "hours"):
-            assert f'aria-label="{section.panels[0].title} against {axis}"' in text
+            assert f'aria-label="{section.panels[0].title}, {axis}"' in text
 
 
 def test_every_panel_with_values_is_shown(folder: Path) -> None:
@@ -140,6 +140,36 @@ def test_plots_are_files(folder: Path, tmp_path: Path, call: Callable[..., str])
             assert np.asarray(image.convert("L")).std() > 1
 
 
+def test_a_chinese_page_has_no_english_sentence(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of runs, settings, tasks and metrics stay as they are."""
+    asked: set[str] = set()
+    catalogue = language.speaker("zh")
+
+    def say(text: str) -> str:
+        asked.add(text)
+        return catalogue(text)
+
+    for section in curves.SECTIONS:
+        for panel in section.panels:
+            labels = [curve.label for curve in panel.curves if curve.label]
+            for each in (section.title, panel.title, panel.explanation, *labels):
+                say(each)
+    monkeypatch.setattr(curves, "SECTIONS", curves.SECTIONS[:1])
+    monkeypatch.setattr(plots.Plot, "svg", lambda _: "<svg >")
+    monkeypatch.setattr(write, "speaker", lambda _: say)
+    sources = write.find_sources([str(folder)])
+    contents = write.make_contents(sources, language="zh")
+    write.write_page(str(tmp_path / "r.html"), contents, sources, language="zh")
+    english = {each for each in asked if catalogue(each) == each}
+    names = {"a", "b", "tnews", "主题", "tuned: run, small", "other: run, small"}
+    assert {each for each in english if not each.startswith("tuned, ")} == names
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert '<html lang="zh">' in text
+    assert "<h2>微调</h2>" in text
+
+
 def test_a_curve_has_the_values_of_the_lines(tmp_path: Path) -> None:
     write_run(tmp_path / "a", steps=40, done=40)
     log = read_run(str(tmp_path / "a"))
@@ -183,7 +213,7 @@ def test_chinese_glyphs_are_drawn(caplog: pytest.LogCaptureFixture, tmp_path: Pa
     assert same
     write_results(tmp_path / "tuned", {"主题": [80]})
     sources = write.find_sources([str(tmp_path)])
-    contents = write.make_contents(sources, reference=[], model=None, data=())
+    contents = write.make_contents(sources)
     write.write_plots(str(tmp_path / "plots"), contents)
     assert "No font with Chinese characters" in caplog.text
 
