@@ -16,6 +16,7 @@ from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import Hidden, TaskKind
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.models import layers
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
 from electra_zh.models.start import start_locally
@@ -67,7 +68,8 @@ class TaskModel(tf.Module):
             key=key,
             first_only=first_only,
         )
-        return Hidden(sequence, ids.shape[0], 1 if first_only else ids.shape[1], key)
+        rows, length = layers.shape_of(ids)
+        return Hidden(sequence, rows, 1 if first_only else length, key)
 
 
 class FineTuned(NamedTuple):

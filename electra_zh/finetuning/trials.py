@@ -55,7 +55,7 @@ class Trials:
         """Returns the predictor of a task, with lengths for all of its evaluations."""
         size, precision = training.eval_batch_size, training.precision
         model, kind = self.trainer.model, self._kinds[task]
-        if kind.first_only:
+        if kind.any_length:
             return Predictor(model, kind, batch_size=size, precision=precision)
         splits = [split for split in self._data[task].splits if split != "train"]
         longest, rows = [], [self._rows[task, split] for split in splits]

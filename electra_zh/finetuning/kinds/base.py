@@ -43,13 +43,13 @@ class Hidden(NamedTuple):
     Attributes:
       sequence: [R * L, D], the last layer's output, in the compute type.
       rows: R.
-      length: L; 1 for kinds with `first_only`.
+      length: L; 1 for kinds with `first_only`. For those with `any_length` a tensor in `outputs`.
       key: random key of dropout; None turns dropout off.
     """
 
     sequence: tf.Tensor
     rows: int
-    length: int
+    length: int | tf.Tensor
     key: RandomKey | None
 
     def first(self) -> tf.Tensor:
@@ -85,6 +85,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
       plain_reader: the reader of new data as plain lines; "" where plain lines do not suffice.
       submission_forms: leaderboard forms that the predictions can be written in.
       first_only: the head reads nothing but the output at [CLS]; no other is computed.
+      any_length: `outputs` is also traced for an unknown L, once for batches of all lengths.
       head_form: the exported form of the head; None for kinds that are not exported.
       has_probabilities: `predict --probabilities` shows the probability of each label or choice.
       task: its settings; `labels` are complete (read from a file or the training data).
@@ -96,6 +97,7 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
     plain_reader: ClassVar[str] = ""
     submission_forms: ClassVar[tuple[str, ...]] = ()
     first_only: ClassVar[bool] = False
+    any_length: ClassVar[bool] = False
     head_form: ClassVar[HeadForm | None] = None
     has_probabilities: ClassVar[bool] = False
 

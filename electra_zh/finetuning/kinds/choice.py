@@ -74,6 +74,7 @@ class OneOfSeveral(TaskKind[ExampleT, PredictionT]):
     """
 
     first_only = True
+    any_length = True
     head_form = HeadForm(
         "ElectraForMultipleChoice",
         {"dense": "sequence_summary.summary", "output": "classifier"},

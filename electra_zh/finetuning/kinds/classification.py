@@ -109,6 +109,7 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
     example_type = TextExample
     plain_reader = "plain_texts"
     first_only = True
+    any_length = True
     submission_forms = ("labels",)
     has_probabilities = True
     head_form = HeadForm(

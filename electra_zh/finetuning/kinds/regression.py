@@ -36,6 +36,7 @@ class Regression(TaskKind[TextExample, float]):
     metric_names = ("spearman", "pearson")
     plain_reader = "plain_texts"
     first_only = True
+    any_length = True
     head_form = HeadForm(
         "ElectraForSequenceClassification",
         {"dense": "classifier.dense", "output": "classifier.out_proj"},

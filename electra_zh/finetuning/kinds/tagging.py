@@ -103,6 +103,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     example_type = TaggedExample
     metric_names = ("f1", "precision", "recall", "macro_f1")
     plain_reader = "plain_sentences"
+    any_length = True
     submission_forms = ("entities",)
     head_form = HeadForm(
         "ElectraForTokenClassification",

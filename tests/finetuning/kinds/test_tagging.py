@@ -19,8 +19,12 @@ from electra_zh.finetuning.encoding.words import find_words
 from electra_zh.finetuning.examples import BadExamples, Entity, TaggedExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.tagging import Tagging, TagPrediction
+from electra_zh.finetuning.model import TaskModel
+from electra_zh.finetuning.predict import Predictor
+from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Labels, TaskConfig
 from electra_zh.models.config import ModelConfig
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 
@@ -324,3 +328,20 @@ def test_variables_are_named_below_the_path() -> None:
     names = sorted(variable.name.removesuffix(":0") for variable in head.trainable_variables)
     assert names == ["tasks/made/output/bias", "tasks/made/output/kernel"]
     assert head.output.kernel.shape == [16, 9]
+
+
+def test_one_graph_for_all_lengths_finds_the_same_entities() -> None:
+    kind = make_kind()
+    start = Pretrained("", MODEL, TOKENIZER.vocabulary, TokenizerSettings())
+    model = TaskModel(start, {"made": kind}, seed=3)
+    model.heads["made"].output.kernel.assign(
+        tf.random.stateless_normal([16, len(kind.tags)], [1, 2])
+    )
+    sentences = [sentence("一二三一四"), sentence("一abc"), sentence("二")]
+    rows = kind.encode(sentences, TOKENIZER, training=False)
+    by_length = Predictor(model, kind, batch_size=1)
+    padded = Predictor(model, kind, batch_size=1, lengths=(kind.max_seq_length,))
+    found, expected = (each.predict(rows, sentences) for each in (by_length, padded))
+    assert by_length._step.experimental_get_tracing_count() == 1
+    assert any(each.entities for each in found)
+    assert found == expected
