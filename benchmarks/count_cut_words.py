@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from bench_masking import LENGTH, WORD_LENGTHS
 
+from electra_zh.models import split
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.masking import NGRAM_FRACTIONS
@@ -73,7 +74,7 @@ def _count_batch(
     found = mask_tensors.whole_words(request, shares)
     used = found.weights > 0
     zeros = tf.zeros([ROWS, LENGTH], tf.int32)
-    masked = mask_tensors.replace_at(zeros, found.positions, tf.ones_like(found.positions), used)
+    masked = split.write_at(zeros, found.positions, tf.ones_like(found.positions), used)
     candidates = mask_tensors._candidates(request)
     # The same key draws the same n-grams.
     units = _cut(mask_tensors._units(starts, candidates, shares, key), masked, candidates)

@@ -27,7 +27,7 @@ FLOORS = {
     "data": 2,
     "models": 2,
     "training": 2,
-    "runtime": 2,
+    "runtime": 3,
     "convert": 3,
     "pretraining": 4,
     "finetuning": 4,

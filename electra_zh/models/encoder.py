@@ -6,15 +6,17 @@ a head (D / H), V vocabulary.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from electra_zh.models import layers
+from electra_zh.models import layers, split
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 from electra_zh.models.random import RandomKey, truncated_normal
+from electra_zh.models.recompute import recomputed
 
 
 class Embeddings(tf.Module):
@@ -59,7 +61,7 @@ class Embeddings(tf.Module):
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the word embeddings of tokens, [T, E] for int32 [T]."""
-        return tf.gather(self.word_embeddings, ids)
+        return split.rows_of_table(self.word_embeddings, ids)
 
     def table(self) -> tf.Tensor:
         """Returns all word embeddings, [V, E]."""
@@ -99,7 +101,8 @@ class DisentangledEmbeddings(Embeddings):
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the word embeddings of tokens, [T, E] for int32 [T]."""
-        return _moved(self.base.rows(ids), tf.gather(self.word_embeddings_delta, ids))
+        delta = split.rows_of_table(self.word_embeddings_delta, ids)
+        return _moved(self.base.rows(ids), delta)
 
     def table(self) -> tf.Tensor:
         """Returns all word embeddings, [V, E]."""
@@ -151,7 +154,8 @@ class Attention(tf.Module):
         shape = [batch, length, 3, heads, width // heads]
         qkv = tf.reshape(_joint_dense(x, self.query, self.key, self.value), shape)
         query, keys, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
-        context = self._attend(query, keys, value, attention_bias, key=key, stream=stream)
+        attend = functools.partial(self._attend, key=key, stream=stream)
+        context = recomputed("attention", attend, query, keys, value, attention_bias)
         return self._add(x, context, key=key, stream=stream)
 
     def first(
@@ -312,5 +316,6 @@ class Encoder(tf.Module):
         attention_bias = (1.0 - visible[:, None]) * -10000.0
         for index, layer in enumerate(self.layers):
             last = first_only and index == len(self.layers) - 1
-            x = layer(x, attention_bias, key=key, stream=f"{stream}/{index}", first_only=last)
+            call = functools.partial(layer, key=key, stream=f"{stream}/{index}", first_only=last)
+            x = recomputed("layers", call, x, attention_bias)
         return x

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from electra_zh.models import layers
+from electra_zh.models import layers, split
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 
@@ -34,8 +34,7 @@ class MaskedLmHead(tf.Module):
     def __call__(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
         """Returns logits [M, V] in the type of x [M, D]; `word_embeddings` is [V, E]."""
         hidden = self.layer_norm(layers.gelu(self.dense(x)))
-        logits = tf.matmul(hidden, tf.cast(word_embeddings, x.dtype), transpose_b=True)
-        return tf.nn.bias_add(logits, tf.cast(self.output_bias, x.dtype))
+        return layers.scores_of_rows(hidden, word_embeddings, self.output_bias)
 
 
 def _transform(
@@ -81,7 +80,9 @@ class DotHead(tf.Module):
     def __call__(self, x: tf.Tensor, embeddings: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Returns float32 [T] for x [T, D], the tokens int32 [T] and their `embeddings` [T, E]."""
         hidden = tf.cast(self.layer_norm(layers.gelu(self.dense(x))), tf.float32)
-        return -(tf.reduce_sum(hidden * embeddings, -1) + tf.gather(self.output_bias, ids))
+        return -(
+            tf.reduce_sum(hidden * embeddings, -1) + split.rows_of_table(self.output_bias, ids)
+        )
 
 
 @custom_gradient
@@ -130,7 +131,7 @@ def masked_lm_losses(
         logits: tf.Tensor, ids: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, ...], Callable[..., Any]]:
         log_sum, maximum, mass = _softmax_sums(logits, ids, temperature, disallow_correct)
-        true = tf.gather(logits, ids, batch_dims=1)
+        true = split.columns_at(logits, ids)
         losses = log_sum - tf.cast(true, tf.float32)
 
         def gradient(dlosses: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, None]:
@@ -210,10 +211,9 @@ def sample_tokens(
     cumulated = tf.cumsum(sums.block_mass, 1)
     target = uniform * cumulated[:, -1]
     block = _count_not_above(cumulated, target)
-    below = tf.gather(tf.pad(cumulated, [[0, 0], [1, 0]]), block, batch_dims=1)
+    below = split.columns_at(tf.pad(cumulated, [[0, 0], [1, 0]]), block)
     columns = block[:, None] * BLOCK + tf.range(BLOCK)  # [M, BLOCK]
-    chosen = tf.gather(logits, tf.minimum(columns, size - 1), batch_dims=1)
-    chosen = tf.cast(chosen, tf.float32) - sums.maximum[:, None]
+    chosen = tf.cast(split.block_at(logits, block, BLOCK), tf.float32) - sums.maximum[:, None]
     mass = tf.where(columns < size, tf.exp(chosen / temperature), 0.0)
     if disallow_correct:
         mass = tf.where(columns == ids[:, None], 0.0, mass)

@@ -29,7 +29,8 @@ import tensorflow as tf
 # it, intermediate results and all, although the custom gradient round it never uses that.
 from tensorflow.python.eager import record
 
-from electra_zh.models.random import RandomKey, glorot_uniform, truncated_normal
+from electra_zh.models import split
+from electra_zh.models.random import Part, RandomKey, glorot_uniform, truncated_normal
 
 _plain = contextvars.ContextVar("plain", default=False)
 
@@ -132,21 +133,42 @@ class Dense(tf.Module):
 
 def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Returns x @ kernel + bias in the type of x; [T, D], [D, U], [U] -> [T, U]."""
-    return _dense(x, tf.cast(kernel, x.dtype), tf.cast(bias, x.dtype))
+    return _dense(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
 
 
 @custom_gradient
 def _dense(
     x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[..., Any]]:
+    cast_kernel = tf.cast(kernel, x.dtype)
+
     def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # The column sums as a product: twice as fast in bfloat16 as BiasAddGrad.
         ones = tf.ones([1, x.shape[0]], x.dtype)
-        dbias = tf.squeeze(tf.matmul(ones, dy), 0)
-        dkernel = tf.matmul(x, dy, transpose_a=True)
-        return tf.matmul(dy, kernel, transpose_b=True), dkernel, dbias
+        dbias = tf.squeeze(split.product_float32(ones, dy), 0)
+        dkernel = split.product_float32(x, dy, transpose_a=True)
+        return tf.matmul(dy, cast_kernel, transpose_b=True), dkernel, dbias
 
-    return tf.nn.bias_add(tf.matmul(x, kernel), bias), gradient
+    return tf.nn.bias_add(tf.matmul(x, cast_kernel), tf.cast(bias, x.dtype)), gradient
+
+
+def scores_of_rows(x: tf.Tensor, table: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Returns x @ table^T + bias in the type of x; [M, E], [V, E], [V] -> [M, V]."""
+    return _scores_of_rows(x, tf.convert_to_tensor(table), tf.convert_to_tensor(bias))
+
+
+@custom_gradient
+def _scores_of_rows(
+    x: tf.Tensor, table: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, Callable[..., Any]]:
+    cast_table = tf.cast(table, x.dtype)
+
+    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        dtable = split.product_float32(dy, x, transpose_a=True)
+        return tf.matmul(dy, cast_table), dtable, split.column_sums(dy)
+
+    logits = tf.matmul(x, cast_table, transpose_b=True)
+    return tf.nn.bias_add(logits, tf.cast(bias, x.dtype)), gradient
 
 
 class LayerNorm(tf.Module):
@@ -180,7 +202,8 @@ def draw_dropout(
     """Draws which values a dropout keeps; None where nothing is to be dropped."""
     if key is None or rate == 0.0:
         return None
-    keep = _draw_keep(key.bits(stream, [2]), tuple(shape), rate)
+    words = key._replace(part=None).bits(stream, [2])
+    keep = _draw_keep(words, tuple(shape), rate, key.part)
     return DropoutMask(keep, 1.0 / (1.0 - rate))
 
 
@@ -188,16 +211,24 @@ _word = functools.partial(tf.constant, dtype=tf.uint32)
 
 
 @fused
-def _draw_keep(stream: tf.Tensor, shape: tuple[int, ...], rate: float) -> tf.Tensor:
+def _draw_keep(
+    stream: tf.Tensor, shape: tuple[int, ...], rate: float, part: Part | None
+) -> tf.Tensor:
     """Returns bool of the shape, each True with probability 1 - rate.
 
-    A hash of the position, keyed by the two random words of `stream`: dropout needs some ten
-    million decisions a step, and TensorFlow's generator (Philox) takes ten times as long for them.
+    A hash of the position in the whole batch, keyed by the two random words of `stream`: dropout
+    needs some ten million decisions a step, and TensorFlow's generator (Philox) takes ten times as
+    long for them.
     The hash is a 32-bit finalizer of two multiplications, with one word mixed in before and one
     between them, so that two streams are not shifts of each other.
     """
     count = math.prod(shape)
-    word = tf.cast(tf.range(count), tf.uint32) * _word(0x9E3779B9) + stream[0]
+    place = tf.range(count)
+    if part is not None:
+        width = count // part.rows
+        first = (tf.range(part.rows) * part.count + part.index) * width
+        place = tf.reshape(first[:, None] + tf.range(width), [count])
+    word = tf.cast(place, tf.uint32) * _word(0x9E3779B9) + stream[0]
     word = _fold(word, 16) * _word(0x7FEB352D)
     word = _fold(tf.bitwise.bitwise_xor(word, stream[1]), 15) * _word(0x846CA68B)
     threshold = _word(min(round(rate * 2**32), 2**32 - 1))

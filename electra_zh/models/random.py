@@ -8,6 +8,18 @@ from typing import NamedTuple
 import tensorflow as tf
 
 
+class Part(NamedTuple):
+    """A part of a batch: every `count`-th row, so that each device has as many rows of it."""
+
+    index: int | tf.Tensor  # number of its first row
+    count: int  # number of parts
+    rows: int  # number of its rows
+
+    def of(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the rows [rows, ...] of x [rows * count, ...]."""
+        return tf.reshape(x, [self.rows, self.count, *x.shape[1:]])[:, self.index]
+
+
 class RandomKey(NamedTuple):
     """The seed and the step that determine every random draw, so that a resumed run repeats it.
 
@@ -18,6 +30,7 @@ class RandomKey(NamedTuple):
     seed: int | tf.Tensor  # random seed of a run, a number or a scalar int64 tensor
     step: int | tf.Tensor  # number of the step, likewise
     trial: int | tf.Tensor = 0  # number of a trial of fine-tuning, likewise
+    part: Part | None = None  # the part of the batch that is drawn for; None for all of it
 
     def stateless_seed(self, stream: str) -> tf.Tensor:
         """Returns the int64 [2] seed of a named stream of draws, for TensorFlow's stateless ops."""
@@ -26,10 +39,14 @@ class RandomKey(NamedTuple):
         return tf.stack([first + zlib.crc32(stream.encode()), second + _int64(self.step)])
 
     def bits(self, stream: str, shape: list[int]) -> tf.Tensor:
-        """Returns uniform uint32 of the shape."""
-        return tf.random.stateless_uniform(
-            shape, self.stateless_seed(stream), None, None, tf.uint32, alg="philox"
-        )
+        """Returns uniform uint32 of the shape; those of a part are the whole batch's.
+
+        The first axis is that of the rows of a batch.
+        """
+        rows, seed = shape[0] * (self.part.count if self.part else 1), self.stateless_seed(stream)
+        whole = [rows, *shape[1:]]
+        bits = tf.random.stateless_uniform(whole, seed, None, None, tf.uint32, alg="philox")
+        return self.part.of(bits) if self.part else bits
 
     def uniform(self, stream: str, shape: list[int]) -> tf.Tensor:
         """Returns uniform float32 in [0, 1) of the shape, multiples of 2^-24.

@@ -300,6 +300,19 @@ class PretrainConfig(Settings):
         "both",
         group="training",
     )
+    gradient_accumulation_steps: int = setting(
+        1,
+        "parts of a batch that are computed one after the other, for batches that memory does not "
+        "hold; changes the numbers by rounding only",
+        at_least=1,
+        group="training",
+    )
+    recompute: Literal["none", "attention", "layers"] = setting(
+        "none",
+        "what the backward pass computes again, to save memory: the attention's scores and "
+        "probabilities, or complete layers",
+        group="training",
+    )
     seed: int = setting(0, "random seed", at_least=0, group="training")
     # Size of the network of --generator, as plain values; None for a generator of the run's own.
     foreign_generator: Mapping[str, Any] | None = None
@@ -323,6 +336,12 @@ class PretrainConfig(Settings):
             raise UserError(
                 "mask_keep_prob and mask_random_prob are fractions of the masked positions, "
                 f"together at most 1; received {kept} and {random}"
+            )
+        parts = self.gradient_accumulation_steps
+        if self.train_batch_size % parts:
+            raise UserError(
+                f"train_batch_size {self.train_batch_size} cannot be split evenly into "
+                f"gradient_accumulation_steps={parts} parts. Choose a divisor"
             )
         if self.uniform_generator and not self.untied_generator:
             raise UserError(

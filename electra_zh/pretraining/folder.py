@@ -39,6 +39,8 @@ _FREE = (
     "log_steps",
     "iterations_per_loop",
     "max_skipped_steps",
+    "gradient_accumulation_steps",
+    "recompute",
 )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from electra_zh.models import split
 from electra_zh.models.random import RandomKey
 from electra_zh.text.vocabulary import Vocabulary
 
@@ -184,20 +185,5 @@ def mask_positions(request: MaskingRequest, positions: tf.Tensor, used: tf.Tenso
         tokens = tf.math.floormod(tf.bitcast(bits, tf.int32), rates.vocab_size)
         others = tf.where(drawn < 1.0 - rates.keep, tokens, ids)
     values = tf.where(drawn < 1.0 - rates.keep - rates.random, request.special.mask, others)
-    masked_ids = replace_at(input_ids, positions, values, used)
+    masked_ids = split.write_at(input_ids, positions, values, used)
     return MaskedBatch(masked_ids, positions, ids, tf.cast(used, tf.float32))
-
-
-def replace_at(
-    input_ids: tf.Tensor, positions: tf.Tensor, values: tf.Tensor, used: tf.Tensor
-) -> tf.Tensor:
-    """Returns int32 [B, L] with `values` [B, N] at `positions` [B, N] where `used` [B, N]."""
-    batch, length = input_ids.shape
-    # Unused slots write to one place after the batch, which is cut off again.
-    flat = positions + length * tf.range(batch)[:, None]
-    flat = tf.where(used, flat, batch * length)
-    padded = tf.pad(tf.reshape(input_ids, [-1]), [[0, 1]])
-    written = tf.tensor_scatter_nd_update(
-        padded, tf.reshape(flat, [-1, 1]), tf.reshape(values, [-1])
-    )
-    return tf.reshape(written[:-1], [batch, length])

@@ -126,18 +126,14 @@ def training_sums(output: PretrainOutput) -> TrainingSums:
     )
 
 
-def step_sums(output: PretrainOutput, norm: tf.Tensor) -> StepSums:
+def step_sums(sums: TrainingSums, norm: tf.Tensor) -> StepSums:
     """Returns the sums of one step whose gradients have the global norm `norm`."""
     import tensorflow as tf
 
-    losses = (
-        output.mlm.loss,
-        tf.zeros([]) if output.disc is None else output.disc.loss,
-        tf.zeros([]) if output.clm_loss is None else output.clm_loss,
-    )
+    losses = sums.gen_loss, sums.disc_loss, sums.clm_loss
     usable = tf.math.is_finite(norm)
     seen = 1.0 - tf.cast(tf.math.is_finite(tf.stack([norm, *losses])), tf.float32)
-    objective = TrainingSums._make(tf.where(usable, value, 0.0) for value in training_sums(output))
+    objective = TrainingSums._make(tf.where(usable, value, 0.0) for value in sums)
     return StepSums(objective, tf.where(usable, norm, 0.0), tf.where(usable, 0.0, seen))
 
 

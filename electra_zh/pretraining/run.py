@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 from absl import logging
 
 from electra_zh import files, locks, machine, progress
@@ -19,7 +18,7 @@ from electra_zh.data.bad_lines import counted
 from electra_zh.data.manifest import WeightedFolder
 from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
-from electra_zh.pretraining import folder, metrics, warm_start
+from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
 from electra_zh.pretraining.folder import Run
@@ -33,32 +32,12 @@ from electra_zh.pretraining.reporter import Reporter
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState
+from electra_zh.pretraining.step import PretrainStep
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.trackers import start as start_trackers
-
-
-class PretrainStep:
-    """One step of pretraining, for the training loop."""
-
-    def __init__(self, state: TrainState) -> None:
-        self._state = state
-
-    def zero_sums(self) -> StepSums:
-        """Returns the sums before the first step."""
-        count = len(metrics.NUMBERS)
-        return StepSums(metrics.zero_training_sums(), tf.zeros([]), tf.zeros([count]))
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
-        """Masks, runs both networks, and updates the weights if the gradients are finite."""
-        objective, optimizer = self._state.objective, self._state.optimizer
-        step = self._state.local_step(optimizer.step)
-        with tf.GradientTape() as tape:
-            output = objective(batch, step=step, training=True)
-        gradients = tape.gradient(output.loss, objective.trainable_variables)
-        return metrics.step_sums(output, optimizer.apply(gradients))
 
 
 class PreparedPhase(NamedTuple):

@@ -73,3 +73,7 @@ class DeviceSteps:
             for name, value in self._steps.state().items():
                 self._variables[name].assign(value)
         self._is_ahead = False
+
+    def compiled_text(self) -> str:
+        """Returns the compiled module as text, to be looked at."""
+        return self._steps.lowered_text()

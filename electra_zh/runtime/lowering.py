@@ -47,6 +47,8 @@ def lower(
     """
     import tensorflow as tf
 
+    from electra_zh.models import split
+
     names = list(batch)
     specs = [tf.TensorSpec(shape, tf.int32, name=name) for name, shape in batch.items()]
 
@@ -54,7 +56,8 @@ def lower(
         return step(dict(zip(names, values, strict=True)))
 
     function = tf.function(flat_step, jit_compile=True, autograph=False)
-    concrete = function.get_concrete_function(*specs)
+    with split.split_batch():
+        concrete = function.get_concrete_function(*specs)
     by_handle = {id(variable.handle): variable for variable in variables}
     captured = [by_handle[id(handle)] for handle in concrete.captured_inputs]
     read_ir = function.experimental_get_compiler_ir(*specs)

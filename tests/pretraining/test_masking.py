@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from electra_zh.models import split
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.mask_tensors import MaskedBatch, MaskingRequest
@@ -178,7 +179,7 @@ def test_replace_at_writes_used_slots_only() -> None:
     ids = tf.constant([[1, 2, 3], [4, 5, 6]])
     positions, values = tf.constant([[2, 0], [0, 0]]), tf.constant([[30, 99], [40, 99]])
     used = tf.constant([[True, False], [True, False]])
-    found = mask_tensors.replace_at(ids, positions, values, used)
+    found = split.write_at(ids, positions, values, used)
     assert found.numpy().tolist() == [[1, 2, 30], [40, 5, 6]]
 
 
@@ -189,5 +190,5 @@ def test_what_the_generator_sees_is_the_reference_s() -> None:
     ids, positions, true, weights = (tf.constant(figures[name]) for name in wanted)
     is_mask = figures["replace_with_mask"] == 1
     shown = tf.where(is_mask, tf.constant(figures["special_ids"][3], tf.int32), true)
-    found = mask_tensors.replace_at(ids, positions, shown, weights > 0)
+    found = split.write_at(ids, positions, shown, weights > 0)
     assert np.array_equal(found, figures["gen_input_ids"])

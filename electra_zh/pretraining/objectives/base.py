@@ -12,11 +12,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from electra_zh import machine
-from electra_zh.models import heads
+from electra_zh.models import heads, split
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Embeddings, Encoder
 from electra_zh.models.heads import DotHead, MaskedLmHead, RtdHead, Temperature
-from electra_zh.models.random import RandomKey
+from electra_zh.models.random import Part, RandomKey
 from electra_zh.models.start import start_locally
 from electra_zh.models.weight_names import delta_name, part_shapes, variable_name
 from electra_zh.pretraining.config import PretrainConfig
@@ -80,11 +80,33 @@ def mask_batch(
     return MASKINGS[config.masking].mask(request)
 
 
-class ObjectiveInputs(NamedTuple):
-    """Input of `Objective.compute`: a batch with its masks and random draws."""
+class Counts(NamedTuple):
+    """Numbers of positions in the whole batch, which its losses are divided by; float32 scalars."""
+
+    masked: tf.Tensor  # masked positions
+    detected: tf.Tensor  # positions that the discriminator judges
+    candidates: tf.Tensor | None = None  # tokens that may be masked, where all are predicted
+
+
+class Drawn(NamedTuple):
+    """A batch, or a part of one, with the draws that need the whole batch."""
 
     batch: Mapping[str, tf.Tensor]  # int32 [B, L] each, as given, without masks
     masked: MaskedBatch
+    counts: Counts  # of the whole batch
+
+    def part(self, part: Part) -> Drawn:
+        """Returns the rows of a part."""
+        rows = tf.nest.map_structure(part.of, (dict(self.batch), self.masked))
+        return Drawn(*rows, self.counts)
+
+
+class ObjectiveInputs(NamedTuple):
+    """Input of `Objective.compute`: a batch with its masks and random draws."""
+
+    batch: Mapping[str, tf.Tensor]  # those of `Drawn`
+    masked: MaskedBatch
+    counts: Counts
     key: RandomKey
     dropout_key: RandomKey | None  # None without dropout
     sampled_ids: tf.Tensor | None  # int32 [B, N], the generator's draws; None draws them
@@ -183,9 +205,31 @@ class Objective(tf.Module):
           sampled_ids: int32 [B, N], the generator's draws; None draws them.
         """
         key = RandomKey(self.config.seed, step)
+        drawn = self.draw(batch, key=key, masked=masked)
+        return self.of_draws(drawn, key=key, training=training, sampled_ids=sampled_ids)
+
+    def draw(
+        self, batch: Mapping[str, tf.Tensor], *, key: RandomKey, masked: MaskedBatch | None = None
+    ) -> Drawn:
+        """Masks a whole batch and counts its positions; see `__call__`."""
         masked = masked or mask_batch(batch, self.special, key, config=self.config)
+        detected = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
+        return Drawn(batch, masked, Counts(tf.reduce_sum(masked.weights), detected))
+
+    def of_draws(
+        self,
+        drawn: Drawn,
+        *,
+        key: RandomKey,
+        training: bool,
+        sampled_ids: tf.Tensor | None = None,
+    ) -> PretrainOutput:
+        """Computes the objective of a batch or a part of one, whose losses add up to the whole's.
+
+        `key` has the part.
+        """
         dropout_key = key if training else None
-        return self.compute(ObjectiveInputs(batch, masked, key, dropout_key, sampled_ids))
+        return self.compute(ObjectiveInputs(*drawn, key, dropout_key, sampled_ids))
 
     def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Computes the objective of a masked batch."""
@@ -219,7 +263,12 @@ class Objective(tf.Module):
         return self.masked_lm_head(gather_masked(hidden, masked), table)
 
     def _masked_lm_output(
-        self, logits: tf.Tensor, masked: MaskedBatch, *, temperature: Temperature = 1.0
+        self,
+        logits: tf.Tensor,
+        masked: MaskedBatch,
+        counts: Counts,
+        *,
+        temperature: Temperature = 1.0,
     ) -> tuple[MaskedLmOutput, heads.MaskedLmLosses]:
         sums = heads.masked_lm_losses(
             logits,
@@ -228,7 +277,7 @@ class Objective(tf.Module):
             disallow_correct=self.config.disallow_correct,
         )
         losses = tf.reshape(sums.losses, masked.ids.shape)
-        loss = weighted_mean(losses, masked.weights)
+        loss = weighted_mean(losses, masked.weights, counts.masked)
         return MaskedLmOutput(loss, losses, logits, masked), sums
 
     def generator_logits(self, batch: Mapping[str, tf.Tensor], positions: tf.Tensor) -> tf.Tensor:
@@ -286,25 +335,23 @@ def detection_output(
     input_ids: tf.Tensor,
     is_replaced: tf.Tensor,
     counted: tf.Tensor,
+    count: tf.Tensor,
     sampled_ids: tf.Tensor | None = None,
 ) -> DiscriminatorOutput:
-    """Returns the output with the losses of logits float32 [B, L]."""
+    """Returns the output with the losses of logits float32 [B, L].
+
+    `counted` [B, L] are the positions that count, and `count` is their number in the whole batch.
+    """
     losses = counted * heads.sigmoid_losses(logits, tf.cast(is_replaced, tf.float32))
-    loss = tf.reduce_sum(losses) / (tf.reduce_sum(counted) + 1e-6)
+    loss = tf.reduce_sum(losses) / (count + 1e-6)
     return DiscriminatorOutput(loss, losses, logits, input_ids, is_replaced, sampled_ids, counted)
 
 
 def gather_masked(hidden: tf.Tensor, masked: MaskedBatch) -> tf.Tensor:
     """Returns [M, D], the rows of `hidden` [T, D] at the masked positions."""
-    return tf.gather(hidden, tf.reshape(flat_positions(masked), [-1]))
+    return split.rows_at(hidden, masked.positions, masked.input_ids.shape[1])
 
 
-def flat_positions(masked: MaskedBatch) -> tf.Tensor:
-    """Returns int32 [B, N], the masked positions as rows of [T, ...]."""
-    rows, length = masked.input_ids.shape
-    return masked.positions + length * tf.range(rows)[:, None]
-
-
-def weighted_mean(losses: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of losses by weights of 0 and 1."""
-    return tf.reduce_sum(losses * weights) / (tf.reduce_sum(weights) + 1e-6)
+def weighted_mean(losses: tf.Tensor, weights: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of losses by weights of 0 and 1, of which the whole batch has `count`."""
+    return tf.reduce_sum(losses * weights) / (count + 1e-6)

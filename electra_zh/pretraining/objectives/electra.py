@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from electra_zh.models import heads, layers
+from electra_zh.models import heads, layers, split
 from electra_zh.models.encoder import DisentangledEmbeddings, Encoder
 from electra_zh.models.heads import MaskedLmHead, Temperature
 from electra_zh.models.random import RandomKey
-from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
 from electra_zh.pretraining.objectives.base import (
@@ -62,25 +61,25 @@ class Electra(Detection):
     def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts the masked tokens, draws replacements and detects them."""
         config = self.config
-        batch, masked, key, dropout_key, sampled_ids = inputs
+        batch, masked, counts, key, dropout_key, sampled_ids = inputs
         tables = self._tables()
         logits = self._fill_logits(batch, masked, key=dropout_key, table=tables[0])
         temperature = self.temperature(key.step)
-        mlm, sums = self._masked_lm_output(logits, masked, temperature=temperature)
+        mlm, sums = self._masked_lm_output(logits, masked, counts, temperature=temperature)
         if config.discriminator_frozen:
             return PretrainOutput(config.gen_weight * mlm.loss, mlm, None)
         if sampled_ids is None:
             sampled_ids = heads.sample_tokens(
                 tf.stop_gradient(logits),
                 sums,
-                key.uniform("sampling", [logits.shape[0]]),
+                tf.reshape(key.uniform("sampling", masked.ids.shape.as_list()), [-1]),
                 ids=tf.reshape(masked.ids, [-1]),
                 temperature=temperature,
                 disallow_correct=config.disallow_correct,
             )
             sampled_ids = tf.reshape(sampled_ids, masked.ids.shape)
-        disc, hidden = self._discriminate(batch, masked, sampled_ids, key=dropout_key)
-        clm_loss = None if hidden is None else self._clm_loss(hidden, masked, tables[1])
+        disc, hidden = self._discriminate(inputs._replace(sampled_ids=sampled_ids))
+        clm_loss = None if hidden is None else self._clm_loss(hidden, inputs, tables[1])
         loss = config.disc_weight * disc.loss
         if not config.is_generator_frozen:
             loss = config.gen_weight * mlm.loss + loss
@@ -127,20 +126,16 @@ class Electra(Detection):
         return config.temperature + (config.temperature_start - config.temperature) * rest
 
     def _discriminate(
-        self,
-        batch: Mapping[str, tf.Tensor],
-        masked: MaskedBatch,
-        sampled_ids: tf.Tensor,
-        *,
-        key: RandomKey | None,
+        self, inputs: ObjectiveInputs
     ) -> tuple[DiscriminatorOutput, tf.Tensor | None]:
         """Returns the output, and the encoder's [T, D] for the discriminator's masked LM."""
         # The corrupted input starts from the original: [MASK] is nowhere in it.
+        batch, masked, sampled_ids = inputs.batch, inputs.masked, inputs.sampled_ids
         original = batch["input_ids"]
         used = masked.weights > 0
-        corrupted = mask_tensors.replace_at(original, masked.positions, sampled_ids, used)
+        corrupted = split.write_at(original, masked.positions, sampled_ids, used)
         is_replaced = tf.cast(corrupted != original, tf.int32)
-        hidden = self._hidden({**batch, "input_ids": corrupted}, key=key)
+        hidden = self._hidden({**batch, "input_ids": corrupted}, key=inputs.dropout_key)
         own = None
         if self.config.clm_weight:
             hidden, own = layers.fan_out(hidden, 2)
@@ -149,18 +144,21 @@ class Electra(Detection):
             input_ids=corrupted,
             is_replaced=is_replaced,
             counted=tf.cast(batch["input_mask"], tf.float32),
+            count=inputs.counts.detected,
             sampled_ids=sampled_ids,
         )
         return disc, own
 
-    def _clm_loss(self, hidden: tf.Tensor, masked: MaskedBatch, table: tf.Tensor) -> tf.Tensor:
+    def _clm_loss(self, hidden: tf.Tensor, inputs: ObjectiveInputs, table: tf.Tensor) -> tf.Tensor:
         """Returns the masked LM loss of the discriminator at the corrupted positions.
 
         They show a fake, or by chance the true token, as in COCO-LM (Meng et al. 2021).
         """
+        masked = inputs.masked
         logits = self.clm_head(gather_masked(hidden, masked), table)
         losses = heads.masked_lm_losses(logits, tf.reshape(masked.ids, [-1])).losses
-        return weighted_mean(tf.reshape(losses, masked.ids.shape), masked.weights)
+        losses = tf.reshape(losses, masked.ids.shape)
+        return weighted_mean(losses, masked.weights, inputs.counts.masked)
 
 
 OBJECTIVE = Electra

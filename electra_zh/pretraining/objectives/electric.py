@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from electra_zh.models import heads, layers
+from electra_zh.models import heads, layers, split
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.heads import MaskedLmHead, MaskedLmLosses
 from electra_zh.models.random import RandomKey
@@ -25,13 +25,14 @@ from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
 from electra_zh.pretraining.objectives.base import (
+    Counts,
     Detection,
+    Drawn,
     MaskedLmOutput,
     Networks,
     ObjectiveInputs,
     PretrainOutput,
     detection_output,
-    flat_positions,
     mask_rate,
     weighted_mean,
 )
@@ -68,27 +69,37 @@ class Electric(Detection):
             length, seed = self.config.max_seq_length, self.config.seed
             start_locally(tower, length=length, seed=seed, direction=way)
 
+    def draw(
+        self, batch: Mapping[str, tf.Tensor], *, key: RandomKey, masked: MaskedBatch | None = None
+    ) -> Drawn:
+        """Masks a whole batch and counts its positions, and those that the cloze model predicts."""
+        drawn = super().draw(batch, key=key, masked=masked)
+        candidates = tf.reduce_sum(self._candidates(batch))
+        return drawn._replace(counts=drawn.counts._replace(candidates=candidates))
+
     def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts every token from its context, draws noise and detects it."""
-        batch, masked, key, dropout_key, sampled_ids = inputs
+        batch, masked, counts, key, dropout_key, sampled_ids = inputs
         config, original = self.config, batch["input_ids"]
         logits = self._cloze_logits(batch, key=dropout_key)  # [T, V]
         sums = heads.masked_lm_losses(
             logits, tf.reshape(original, [-1]), temperature=config.temperature
         )
-        cloze_loss = weighted_mean(tf.reshape(sums.losses, original.shape), self._candidates(batch))
-        mlm, picked = self._at_masked(logits, sums, masked)
+        assert counts.candidates is not None
+        losses = tf.reshape(sums.losses, original.shape)
+        cloze_loss = weighted_mean(losses, self._candidates(batch), counts.candidates)
+        mlm, picked = self._at_masked(logits, sums, masked, counts)
         if sampled_ids is None:
             drawn = heads.sample_tokens(
                 mlm.logits,
                 picked,
-                key.uniform("sampling", [mlm.logits.shape[0]]),
+                tf.reshape(key.uniform("sampling", masked.ids.shape.as_list()), [-1]),
                 ids=tf.reshape(masked.ids, [-1]),
                 temperature=config.temperature,
             )
             sampled_ids = tf.reshape(drawn, masked.ids.shape)
         used = masked.weights > 0
-        corrupted = mask_tensors.replace_at(original, masked.positions, sampled_ids, used)
+        corrupted = split.write_at(original, masked.positions, sampled_ids, used)
         # Parity: q is that of the original text's contexts, without the other replacements.
         log_q = _log_q(logits, sums, original, corrupted)
         hidden = self._hidden({**batch, "input_ids": corrupted}, key=dropout_key)
@@ -96,10 +107,11 @@ class Electric(Detection):
             self._detection_logits(hidden, corrupted) + log_q + self._log_odds(key.step),
             input_ids=corrupted,
             # Parity: every masked position, drawn right or not.
-            is_replaced=mask_tensors.replace_at(
+            is_replaced=split.write_at(
                 tf.zeros_like(original), masked.positions, tf.ones_like(sampled_ids), used
             ),
             counted=tf.cast(batch["input_mask"], tf.float32),
+            count=counts.detected,
             sampled_ids=sampled_ids,
         )
         loss = config.gen_weight * cloze_loss + config.disc_weight * disc.loss
@@ -146,14 +158,14 @@ class Electric(Detection):
         return tf.cast(mask_tensors.candidates(batch, self.special), tf.float32)
 
     def _at_masked(
-        self, logits: tf.Tensor, sums: MaskedLmLosses, masked: MaskedBatch
+        self, logits: tf.Tensor, sums: MaskedLmLosses, masked: MaskedBatch, counts: Counts
     ) -> tuple[MaskedLmOutput, MaskedLmLosses]:
         """Returns the cloze model's output at the masked positions; it carries no derivative."""
-        rows = tf.reshape(flat_positions(masked), [-1])
-        picked = MaskedLmLosses(*(tf.gather(tf.stop_gradient(each), rows) for each in sums))
+        positions, length = masked.positions, masked.input_ids.shape[1]
+        picked = MaskedLmLosses(*(split.values_at(each, positions, length) for each in sums))
         losses = tf.reshape(picked.losses, masked.ids.shape)
-        loss = weighted_mean(losses, masked.weights)
-        found = tf.gather(tf.stop_gradient(logits), rows)
+        loss = weighted_mean(losses, masked.weights, counts.masked)
+        found = split.values_at(logits, positions, length)
         return MaskedLmOutput(loss, losses, found, masked), picked
 
     def _log_odds(self, step: int | tf.Tensor) -> tf.Tensor:
@@ -182,9 +194,8 @@ def _log_q(logits: tf.Tensor, sums: MaskedLmLosses, ids: tf.Tensor, shown: tf.Te
 
     `logits` are [T, V], and `sums` has their losses for the tokens `ids`, both int32 [B, L].
     """
-    logits = tf.stop_gradient(logits)
     own, other = (
-        tf.cast(tf.gather(logits, tf.reshape(each, [-1]), batch_dims=1), tf.float32)
+        tf.cast(split.columns_at(logits, tf.reshape(each, [-1])), tf.float32)
         for each in (ids, shown)
     )
     return tf.reshape(other - own - tf.stop_gradient(sums.losses), ids.shape)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from electra_zh.models import layers
+from electra_zh.models import layers, split
 from electra_zh.models.heads import MaskedLmHead
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining import mask_tensors
@@ -19,11 +19,11 @@ from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
 from electra_zh.pretraining.objectives.base import (
     Detection,
+    Drawn,
     Networks,
     ObjectiveInputs,
     PretrainOutput,
     detection_output,
-    flat_positions,
     gather_masked,
 )
 
@@ -42,23 +42,34 @@ class Joint(Detection):
             config.model, "masked_lm_head", seed=config.seed
         )
 
+    def draw(
+        self, batch: Mapping[str, tf.Tensor], *, key: RandomKey, masked: MaskedBatch | None = None
+    ) -> Drawn:
+        """Masks a whole batch, draws its fakes (`fakes`, int32 [B, L]) and counts its positions."""
+        drawn = super().draw(batch, key=key, masked=masked)
+        detected = tf.reduce_sum(_detected(batch, drawn.masked))
+        return drawn._replace(
+            batch={**batch, "fakes": self._fakes(batch, key)},
+            counts=drawn.counts._replace(detected=detected),
+        )
+
     def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts the masked tokens and detects the replaced ones."""
-        batch, masked, key, dropout_key, _ = inputs
+        batch, masked, counts, key, dropout_key, _ = inputs
         config, original = self.config, batch["input_ids"]
-        is_masked = _is_masked(masked)
         chosen = key.uniform("joint/places", original.shape.as_list()) < config.fake_prob
-        chosen &= mask_tensors.candidates(batch, self.special) & ~is_masked
-        shown = tf.where(chosen, self._fakes(batch, key), masked.input_ids)
+        chosen &= mask_tensors.candidates(batch, self.special) & ~_is_masked(masked)
+        shown = tf.where(chosen, batch["fakes"], masked.input_ids)
         hidden = self._hidden({**batch, "input_ids": shown}, key=dropout_key)
         hidden, own = layers.fan_out(hidden, 2)
         logits = self.masked_lm_head(gather_masked(own, masked), self.encoder.embeddings.table())
-        mlm, _ = self._masked_lm_output(logits, masked)
+        mlm, _ = self._masked_lm_output(logits, masked, counts)
         disc = detection_output(
             self._detection_logits(hidden, shown),
             input_ids=shown,
             is_replaced=tf.cast(chosen & (shown != original), tf.int32),
-            counted=tf.cast((batch["input_mask"] > 0) & ~is_masked, tf.float32),
+            counted=_detected(batch, masked),
+            count=counts.detected,
         )
         loss = config.gen_weight * mlm.loss + config.disc_weight * disc.loss
         return PretrainOutput(loss, mlm, disc)
@@ -75,13 +86,16 @@ class Joint(Detection):
         return tf.reshape(tf.gather(tf.reshape(ids, [-1]), places), ids.shape)
 
 
+def _detected(batch: Mapping[str, tf.Tensor], masked: MaskedBatch) -> tf.Tensor:
+    """Returns float32 [B, L]: 1 at positions that detection judges, those that are not masked."""
+    return tf.cast((batch["input_mask"] > 0) & ~_is_masked(masked), tf.float32)
+
+
 def _is_masked(masked: MaskedBatch) -> tf.Tensor:
     """Returns bool [B, L]: the positions that the masked LM predicts, however they are shown."""
-    rows, length = masked.input_ids.shape
-    used = tf.reshape(tf.cast(masked.weights > 0, tf.int32), [-1])
-    places = tf.reshape(flat_positions(masked), [-1])
-    counts = tf.math.unsorted_segment_sum(used, places, rows * length)
-    return tf.reshape(counts > 0, [rows, length])
+    nothing = tf.zeros_like(masked.input_ids)
+    ones = tf.ones_like(masked.positions)
+    return split.write_at(nothing, masked.positions, ones, masked.weights > 0) > 0
 
 
 OBJECTIVE = Joint

@@ -27,9 +27,9 @@ class MaskedLM(Objective):
 
     def compute(self, inputs: ObjectiveInputs) -> PretrainOutput:
         """Predicts the masked tokens."""
-        batch, masked, _, dropout_key, _ = inputs
+        batch, masked, counts, _, dropout_key, _ = inputs
         logits = self._masked_lm_logits(self.encoder, batch, masked, key=dropout_key)
-        mlm, _ = self._masked_lm_output(logits, masked)
+        mlm, _ = self._masked_lm_output(logits, masked, counts)
         return PretrainOutput(self.config.gen_weight * mlm.loss, mlm, None)
 
 

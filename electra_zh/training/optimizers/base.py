@@ -104,6 +104,13 @@ class Optimizer(tf.Module):
         for variable in (self.step, *self.m, *self.v):
             variable.assign(tf.zeros_like(variable))
 
+    def dense(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor]:
+        """Returns gradients as dense tensors: zeros for None, repeated rows summed."""
+        return [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for variable, gradient in zip(self._variables, gradients, strict=True)
+        ]
+
     def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
         """Does one update and returns the global norm of the gradients before the clip.
 
@@ -111,10 +118,7 @@ class Optimizer(tf.Module):
         are summed over repeated rows first. Where the norm is NaN or infinite, variables and slots
         stay as they are, and only the step is counted.
         """
-        dense = [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-            for variable, gradient in zip(self._variables, gradients, strict=True)
-        ]
+        dense = self.dense(gradients)
         # Not tf.linalg.global_norm: its AddN of many terms does not fix their order.
         squares = tf.stack([tf.nn.l2_loss(gradient) for gradient in dense])
         norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
