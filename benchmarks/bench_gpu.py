@@ -10,25 +10,30 @@ and float32 for `nano`), and for `nano` the variables before and after TensorFlo
 `run` needs JAX alone. It checks one step of `nano` against these numbers. Then it times each step:
 sequences per second, the fraction of the device's own matrix ceiling (a product of 8192^3 in the
 same run) and the memory. Variables and batches are made up. With PyTorch and transformers installed
-the same step of theirs, compiled, runs in between.
+the same step of theirs, compiled, runs in turn with ours, in a process of its own. All steps are
+compiled side by side before the first is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 VOCAB, NANO_VOCAB = 21128, 1000
-STEPS = "tiny:128:128,small:128:128,base:128:128,base:512:32"
+_CALL = 32  # steps of a timed call
+STEPS = "tiny:128:256,small:128:256,base:128:256,base:512:64"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -105,7 +110,7 @@ def make_variables(program: Any) -> dict[str, np.ndarray]:
     }
 
 
-def load_steps(folder: Path, device: Any, most_steps: int) -> Any:
+def load_steps(folder: Path, device: Any) -> Any:
     """Returns the steps of a prepared folder on a device."""
     from safetensors.numpy import load_file
 
@@ -118,14 +123,14 @@ def load_steps(folder: Path, device: Any, most_steps: int) -> Any:
     first = load_file(folder / "first") if is_nano else make_variables(program)
     vocab = NANO_VOCAB if is_nano else VOCAB
     batches = make_batches(batch, length, vocab)
-    return PjrtSteps(program, first, batches, devices=[device], most_steps=most_steps)
+    return PjrtSteps(program, first, batches, devices=[device])
 
 
 def check(folder: Path, device: Any) -> dict[str, float]:
     """Compares one step from one state with TensorFlow's numbers."""
     from safetensors.numpy import load_file
 
-    steps = load_steps(folder, device, 1)
+    steps = load_steps(folder, device)
     expected_loss = float((folder / "loss").read_text())
     # The second of the sums is the total loss.
     loss = float(steps(1)[1])
@@ -157,23 +162,22 @@ def ceiling(device: Any, seconds: float, size: int) -> float:
     return 10 * 2 * size**3 * median_rate(lambda: product(x).block_until_ready(), seconds)
 
 
-def measure(folder: Path, device: Any, seconds: float, peak: float) -> dict[str, Any]:
+def measure(folder: Path, steps: Any, seconds: float, peak: float) -> dict[str, Any]:
     """Times one step."""
-    calls = 10
-    steps = load_steps(folder, device, calls)
+    waited = steps.waited
     start = time.perf_counter()
-    steps(calls)
-    compiling = time.perf_counter() - start
-    rate = calls * median_rate(lambda: steps(calls), seconds)
+    rate = _CALL * median_rate(lambda: steps(_CALL), seconds)
+    waiting = (steps.waited - waited) / (time.perf_counter() - start)
     model, length, batch = folder.name.split("-")
     flops = matrix_flops(model, int(length), int(batch))
-    memory = (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+    memory = steps.compiled.memory_analysis()
     found = {
         "step": folder.name,
-        "first_call_s": round(compiling, 1),
         "sequences_per_s": round(rate * int(batch), 1),
         "fraction_of_ceiling": round(rate * flops / peak, 3),
-        "peak_memory_GB": round(memory / 1e9, 2),
+        "waiting_for_batches": round(waiting, 4),
+        "temporary_GB": round(memory.temp_size_in_bytes / 1e9, 2),
+        "state_GB": round(memory.alias_size_in_bytes / 1e9, 2),
     }
     print(json.dumps(found), flush=True)
     return found
@@ -188,51 +192,103 @@ def matrix_flops(model: str, length: int, batch: int) -> float:
     return 1e9 * bench_step.step_gflop(model)
 
 
-def measure_peer(folder: Path, seconds: float) -> dict[str, Any]:
-    """Times the same step of transformers, compiled by PyTorch, in bfloat16."""
+def measure_peers(out: Path, seconds: float) -> None:
+    """Compiles the same steps of transformers by PyTorch in bfloat16, and times those asked for.
+
+    Writes a line when all are compiled; then reads names of steps and writes sequences per second.
+    """
     import bench_step
     import torch
 
-    model, length, batch = folder.name.split("-")
-    bench_step.BATCH, bench_step.LENGTH = int(batch), int(length)
-    bench_step.PREDICTIONS = int((0.15 + 0.005) * int(length))
-    step = bench_step.torch_step(
-        model, "bfloat16", compiled=True, device="cuda" if torch.cuda.is_available() else "cpu"
-    )
-    rate = median_rate(step, seconds)
-    found = {"peer": folder.name, "sequences_per_s": round(rate * int(batch), 1)}
-    print(json.dumps(found), flush=True)
-    return found
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    steps = {}
+    for folder in timed(out):
+        model, length, batch = folder.name.split("-")
+        bench_step.BATCH, bench_step.LENGTH = int(batch), int(length)
+        bench_step.PREDICTIONS = int((0.15 + 0.005) * int(length))
+        steps[folder.name] = bench_step.torch_step(model, "bfloat16", compiled=True, device=device)
+        steps[folder.name]()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        step = steps[line.strip()]
+        rate = _CALL * median_rate(lambda: [step() for _ in range(_CALL)][-1].item(), seconds)
+        print(rate * int(line.strip().split("-")[2]), flush=True)
+
+
+class Peers:
+    """The process that times PyTorch."""
+
+    def __init__(self, out: Path, seconds: float) -> None:
+        self._process = None
+        if all(importlib.util.find_spec(each) for each in ("torch", "transformers")):
+            command = [sys.executable, __file__, "peers", str(out), "--seconds", str(seconds)]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+
+    def wait(self) -> None:
+        """Waits until all steps are compiled."""
+        if self._process is not None:
+            assert self._process.stdout is not None
+            if self._process.stdout.readline().strip() != "ready":
+                print("the peer's process failed: see above", flush=True)
+                self._process = None
+
+    def rate(self, folder: Path) -> float | None:
+        """Returns the peer's sequences per second."""
+        if self._process is None:
+            return None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(folder.name + "\n")
+        self._process.stdin.flush()
+        return round(float(self._process.stdout.readline()), 1)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.terminate()
+
+
+def timed(out: Path) -> list[Path]:
+    """Returns the folders of the steps to time: all but nano's."""
+    folders = sorted(path for path in out.iterdir() if path.is_dir())
+    return [path for path in folders if not path.name.startswith("nano")]
 
 
 def run(out: Path, name: str, seconds: float, size: int) -> dict[str, Any]:
     """Checks and times all prepared steps."""
-    import importlib.util
-
     from electra_zh.runtime import device as devices
 
+    peers = Peers(out, seconds)
     device = devices.choose(name, most=1, by_jax=True).found[0]
     results: dict[str, Any] = {"device": str(getattr(device, "device_kind", device))}
-    folders = sorted(path for path in out.iterdir() if path.is_dir())
-    (nano,) = (path for path in folders if path.name.startswith("nano"))
+    (nano,) = out.glob("nano-*")
     results["equality"] = check(nano, device)
+    start = time.perf_counter()
+    steps = {folder: load_steps(folder, device) for folder in timed(out)}
+    with ThreadPoolExecutor(len(steps)) as pool:
+        list(pool.map(lambda each: each(_CALL), steps.values()))
+    print(f"compiled in {time.perf_counter() - start:.0f} s", flush=True)
+    peers.wait()
     peak = ceiling(device, seconds, size)
     results["ceiling_TFLOPs"] = round(peak / 1e12, 2)
     print("matrix ceiling, bfloat16:", results["ceiling_TFLOPs"], "TFLOP/s", flush=True)
-    has_peer = all(importlib.util.find_spec(each) for each in ("torch", "transformers"))
-    for folder in folders:
-        if folder == nano:
-            continue
-        results[folder.name] = measure(folder, device, seconds, peak)
-        if has_peer:
-            results[f"{folder.name} peer"] = measure_peer(folder, seconds)
+    for folder, each in steps.items():
+        found = measure(folder, each, seconds, peak)
+        found["peer_sequences_per_s"] = peers.rate(folder)
+        print("peer:", found["peer_sequences_per_s"], flush=True)
+        results[folder.name] = found
+    peers.stop()
     return results
 
 
 def main() -> None:
     """Prepares, or runs and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["prepare", "run"])
+    parser.add_argument("what", choices=["prepare", "run", "peers"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", default=STEPS, help="model:length:batch,...")
     parser.add_argument("--device", default="gpu")
@@ -245,6 +301,9 @@ def main() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if args.what == "prepare":
         prepare(args.out, args.steps)
+        return
+    if args.what == "peers":
+        measure_peers(args.out, args.seconds)
         return
     results = run(args.out, args.device, args.seconds, args.size)
     if args.json is not None:

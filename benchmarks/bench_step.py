@@ -43,7 +43,8 @@ def read_size(name: str) -> dict[str, int]:
     from electra_zh.settings import load_recipe
 
     size = load_recipe(name, kind="model")
-    return {**size, "generator": round(size["hidden_size"] * 0.25)}
+    fraction = load_recipe(name, kind="pretrain").get("generator_hidden_size", 0.25)
+    return {**size, "generator": round(size["hidden_size"] * fraction)}
 
 
 def step_gflop(name: str) -> float:
@@ -142,15 +143,17 @@ def torch_step(
     optimizer = torch.optim.AdamW(weights, lr=5e-4, eps=1e-6, weight_decay=0.01, fused=True)
     generator.train()
     discriminator.train()
-    ids = torch.randint(104, VOCAB, (BATCH, LENGTH))
-    half = LENGTH // 2
-    segments = torch.tensor([[0] * half + [1] * half] * BATCH)
+    # Compiled code must not depend on the module's variables.
+    batch, length, predictions = BATCH, LENGTH, PREDICTIONS
+    ids = torch.randint(104, VOCAB, (batch, length))
+    half = length // 2
+    segments = torch.tensor([[0] * half + [1] * half] * batch)
     attention = torch.ones_like(ids)
-    candidates = torch.ones(BATCH, LENGTH)
+    candidates = torch.ones(batch, length)
     candidates[:, 0] = candidates[:, -1] = 0
 
     def losses() -> torch.Tensor:
-        positions = torch.multinomial(candidates, PREDICTIONS)
+        positions = torch.multinomial(candidates, predictions)
         true = ids.gather(1, positions)
         shown = torch.where(torch.rand(positions.shape) < 0.85, 103, true)
         hidden = generator.electra(
@@ -171,14 +174,14 @@ def torch_step(
     if compiled:
         losses = torch.compile(losses)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             loss = losses()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return step
 

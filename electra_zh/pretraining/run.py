@@ -378,7 +378,6 @@ class _Training:
             shapes=dict.fromkeys(records.feature_names(words=config.needs_words), shape),
             device=device,
             full_precision=config.precision == "float32",
-            steps_per_call=config.iterations_per_loop,
         )
         self._sync = steps.sync
         return steps

@@ -37,7 +37,6 @@ class DeviceSteps:
         shapes: Mapping[str, Sequence[int]],
         device: Device,
         full_precision: bool,
-        steps_per_call: int = 0,
     ) -> None:
         """Lowers the step and puts the variables on the devices.
 
@@ -52,7 +51,6 @@ class DeviceSteps:
             {name: variable.numpy() for name, variable in self._variables.items()},
             batches,
             devices=device.found,
-            most_steps=steps_per_call,
         )
         self._is_new, self._is_ahead = True, False
         size, seconds = len(program.exported) / 1e6, time.perf_counter() - start

@@ -3,6 +3,9 @@
 The batch is split over the devices, the state is on each of them, and the compiler adds what they
 exchange. Random numbers follow from the place in the global batch, so the numbers of a run do not
 depend on how many devices there are.
+
+The devices never wait for the host: a thread reads the next block of batches and sends it while
+they compute, and the sums are fetched once per call.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +27,10 @@ from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_zh.errors import UserError
-from electra_zh.runtime.program import StepProgram, jax_type
+from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
-# Batches that the devices hold at once by default.
-_STEPS_PER_CALL = 32
+# A block has at most so many batches and bytes. The devices hold two blocks.
+_BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
 # Its lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
 
@@ -51,7 +58,16 @@ def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
         ) from None
     if most is not None and most > len(found):
         raise UserError(f"--devices is {most}, but JAX finds {len(found)} of {platform}: lower it")
+    if platform != "cpu":
+        _keep_compiled()
     return found[:most]
+
+
+def _keep_compiled() -> None:
+    """Keeps compiled steps in the user's cache, unless JAX_COMPILATION_CACHE_DIR names another."""
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "electra-zh", "jax"))
 
 
 class PjrtSteps:
@@ -64,11 +80,8 @@ class PjrtSteps:
         batches: Iterator[Mapping[str, np.ndarray]],
         *,
         devices: Sequence[Any],
-        most_steps: int,
     ) -> None:
-        """Compiles the steps and puts the state, arrays by variable name, on the devices.
-
-        `most_steps` is the number of batches that the devices hold at once; 0 for the default.
+        """Puts the state, arrays by variable name, on the devices, and begins to read batches.
 
         Raises:
           UserError: the batch cannot be split evenly.
@@ -79,53 +92,52 @@ class PjrtSteps:
                 f"train_batch_size {size} cannot be split evenly over {len(devices)} devices. "
                 f"Choose a multiple of {len(devices)}, or fewer devices with --devices N"
             )
-        self._program, self._batches = program, batches
-        self._most = most_steps or _STEPS_PER_CALL
+        self._program = program
         mesh = Mesh(np.array(devices), ("data",))
         everywhere = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec(None, "data"))
+        split = NamedSharding(mesh, PartitionSpec(None, "data"))
         self._state = {
             info.name: jax.device_put(state[info.name].astype(jax_type(info.dtype)), everywhere)
             for info in program.variables
         }
+        self._blocks = _Blocks(program.batch, batches, split)
         self._steps = jax.jit(
             functools.partial(_run_steps, program, export.deserialize(bytearray(program.exported))),
-            in_shardings=(everywhere, self._split, everywhere),
+            in_shardings=(everywhere, split, everywhere, everywhere),
             out_shardings=(everywhere, everywhere),
             donate_argnums=(0,),
         )
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the host has waited for batches to be read."""
+        return self._blocks.waited
+
     def __call__(self, count: int) -> list[np.ndarray]:
-        """Runs steps and returns the sums over them, in the order of the program."""
-        total: list[np.ndarray] | None = None
+        """Runs steps and returns the sums over them, in the order of the program.
+
+        The first call compiles them.
+        """
+        parts: list[list[Any]] = []
         while count:
-            now = min(count, self._most)
-            batches = self._stack(now)
-            self._state, sums = self._steps(self._state, batches, np.int32(now))
-            found = [np.asarray(value) for value in sums]
-            total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
-            count -= now
-        assert total is not None
-        return total
+            taken = self._blocks.take(count)
+            self._state, sums = self.compiled(
+                self._state, taken.batches, np.int32(taken.first), np.int32(taken.end)
+            )
+            parts.append(sums)
+            count -= taken.end - taken.first
+        sums = zip(*jax.device_get(parts), strict=True)
+        # Counts over many blocks do not fit float32.
+        return [np.sum(values, axis=0, dtype=np.float64) for values in sums]
 
-    def _stack(self, count: int) -> dict[str, Any]:
-        """Returns the next batches on the devices, [most_steps, B, L]; the last are zeros."""
-        taken = list(itertools.islice(self._batches, count))
-        stacked = {}
-        for info in self._program.batch:
-            values = np.zeros((self._most, *info.shape), np.int32)
-            for index, batch in enumerate(taken):
-                values[index] = batch[info.name]
-            stacked[info.name] = jax.device_put(values, self._split)
-        return stacked
-
-    def lowered_text(self) -> str:
-        """Returns the compiled module as text, to be looked at."""
+    @functools.cached_property
+    def compiled(self) -> jax.stages.Compiled:
+        """The compiled steps: their text, and the memory that they take."""
         batches = {
-            info.name: jax.ShapeDtypeStruct((self._most, *info.shape), np.int32)
+            info.name: jax.ShapeDtypeStruct((self._blocks.size, *info.shape), np.int32)
             for info in self._program.batch
         }
-        return str(self._steps.lower(self._state, batches, np.int32(1)).compile().as_text())
+        return self._steps.lower(self._state, batches, np.int32(0), np.int32(1)).compile()
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""
@@ -135,10 +147,63 @@ class PjrtSteps:
         }
 
 
+class _Taken(NamedTuple):
+    """Batches [block size, B, L] by name on the devices; those from `first` to `end` are next."""
+
+    batches: dict[str, Any]
+    first: int
+    end: int
+
+
+class _Blocks:
+    """Blocks of batches on the devices. A thread reads the next one while one is in use."""
+
+    def __init__(
+        self,
+        infos: Sequence[TensorInfo],
+        batches: Iterator[Mapping[str, np.ndarray]],
+        sharding: NamedSharding,
+    ) -> None:
+        bytes_each = sum(4 * math.prod(info.shape) for info in infos)
+        self.size = max(1, min(_BLOCK_BATCHES, _BLOCK_BYTES // bytes_each))
+        self.waited = 0.0
+        self._infos, self._sharding, self._source = infos, sharding, batches
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._coming = self._reader.submit(self._read)
+        self._now = _Taken({}, 0, 0)
+
+    def take(self, count: int) -> _Taken:
+        """Returns the next batches of one block, at most `count`.
+
+        Raises:
+          ValueError: there are no more batches.
+        """
+        if self._now.first == self._now.end:
+            start = time.perf_counter()
+            self._now = self._coming.result()
+            self.waited += time.perf_counter() - start
+            self._coming = self._reader.submit(self._read)
+        if self._now.first == self._now.end:
+            raise ValueError("the batches of a training run ended")
+        taken = self._now._replace(end=min(self._now.first + count, self._now.end))
+        self._now = self._now._replace(first=taken.end)
+        return taken
+
+    def _read(self) -> _Taken:
+        batches = list(itertools.islice(self._source, self.size))
+        sent = {}
+        for info in self._infos:
+            values = np.zeros((self.size, *info.shape), np.int32)
+            for index, batch in enumerate(batches):
+                values[index] = batch[info.name]
+            sent[info.name] = jax.device_put(values, self._sharding)
+        return _Taken(sent, 0, len(batches))
+
+
 def _run_steps(
-    program: StepProgram, step: export.Exported, state: Any, batches: Any, count: Any
+    program: StepProgram, step: export.Exported, state: Any, batches: Any, first: Any, end: Any
 ) -> tuple[Any, Any]:
-    """Runs `count` steps on the first of the batches."""
+    """Runs the steps of the batches from `first` to `end`."""
 
     def one(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         state, sums = carry
@@ -152,5 +217,5 @@ def _run_steps(
 
     loop: Any = jax.lax.fori_loop
     zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in program.sums]
-    new_state, sums = loop(0, count, one, (state, zeros))
+    new_state, sums = loop(first, end, one, (state, zeros))
     return new_state, sums

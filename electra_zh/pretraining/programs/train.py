@@ -130,6 +130,7 @@ class _ProgramRun:
                 stop=stop,
                 steps_per_call=config.iterations_per_loop,
             )
+        logging.info("Waited %.1f s for data.", steps.waited)
         if last_step < total:
             save(last_step)
         return last_step
@@ -150,13 +151,7 @@ class _ProgramRun:
             seed=config.seed,
             start_example=newest.step * config.train_batch_size,
         )
-        return PjrtSteps(
-            self._program,
-            state,
-            batches,
-            devices=self._device.found,
-            most_steps=config.iterations_per_loop,
-        )
+        return PjrtSteps(self._program, state, batches, devices=self._device.found)
 
     def _context(self, step: int) -> dict[str, float]:
         return {"tokens": step * self._config.train_batch_size * self._config.max_seq_length}
