@@ -69,6 +69,12 @@ def _below(folder: str, paths: Sequence[str]) -> list[str]:
     return sorted(join(folder, path.removeprefix(root).lstrip("/")) for path in paths)
 
 
+def cache_folder(name: str) -> str:
+    """Returns the folder in the user's cache for files that can be made again."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(cache, "electra-zh", name)
+
+
 def join(first: str, *rest: str) -> str:
     """Joins path parts with `/` for remote and the system's separator for local paths."""
     if is_remote(first):

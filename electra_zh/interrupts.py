@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -32,13 +32,12 @@ class StopRequest:
     """A request to stop at the next step's end, made by a signal inside the `with` block.
 
     A second signal stops at once (as KeyboardInterrupt).
-
-    Attributes:
-      is_set: a signal has come.
     """
 
-    def __init__(self) -> None:
-        self.is_set = False
+    def __init__(self, agree: Callable[[bool], bool] = bool) -> None:
+        """Makes a request; `agree` returns whether any of several processes was asked to stop."""
+        self._has_signal = self._is_agreed = False
+        self._agree = agree
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -50,10 +49,21 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @property
+    def is_set(self) -> bool:
+        """True if a signal has come. Several processes ask at the same places of their work."""
+        if not self._is_agreed:
+            self._is_agreed = self._agree(self._has_signal)
+        return self._is_agreed
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.is_set:
+        if self._has_signal:
             raise KeyboardInterrupt
-        self.is_set = True
+        self.request()
+
+    def request(self) -> None:
+        """Asks to stop, as a signal does."""
+        self._has_signal = True
 
 
 def raise_on_sigterm() -> None:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
+import pytest
 
 # An example may take long on a busy machine: no test asserts on time.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps what commands cache out of the user's folders, of started commands too."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

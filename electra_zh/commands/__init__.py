@@ -37,6 +37,10 @@ COMMANDS = {
         "Export a new run's training step, for machines with JAX and without TensorFlow.",
         "pretraining",
     ),
+    "compile": Entry(
+        "Compile a recipe's training step for GPUs or TPUs ahead of time: memory, operations.",
+        "pretraining",
+    ),
     "evaluate": Entry("Evaluate a pretraining run on held-out data.", "pretraining"),
     "fill-mask": Entry("Show the generator's predictions for [MASK].", "inspection"),
     "detect": Entry(

@@ -14,7 +14,8 @@ from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.phases import resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.runtime.device import NAMES, choose
-from electra_zh.settings import Settings, setting
+from electra_zh.runtime.targets import Target
+from electra_zh.settings import Settings, load_recipe, setting
 
 # The number of tokens of the usual Chinese vocabulary, to estimate a run without its data.
 VOCAB_SIZE = 21128
@@ -67,6 +68,41 @@ def export_step(call: Call[PretrainRequest]) -> int:
         print_plan(prepared.plan())
     else:
         export.export_step(prepared)
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Compile(Settings):
+    """Settings of `electra-zh compile`, in addition to those of the run."""
+
+    config: str = setting(meaning="recipe or .yaml file", metavar="RECIPE")
+    target: str = setting(
+        meaning="devices to compile for: cpu:4, gpu:h100, gpu:a100:8, gpu:l4, tpu:v5e:2x2, ...",
+        metavar="DEVICES",
+        flags=("--for",),
+    )
+    json: bool = setting(False, "print JSON")
+
+    def check_together(self) -> None:
+        """Checks the names."""
+        load_recipe(self.config, kind="pretrain")
+        Target.parse(self.target)
+
+
+def compile_step(call: Call[Compile]) -> int:
+    """Compiles the step of a recipe for devices that this machine need not have."""
+    from electra_zh.runtime import lowering
+
+    lowering.prepare()
+    load_tensorflow()
+    from electra_zh.pretraining.programs.compiling import compile_recipe
+
+    settings, target = call.settings, Target.parse(call.settings.target)
+    for found in compile_recipe(settings.config, call.overrides, target):
+        if settings.json:
+            print(json.dumps(found.to_dict()))
+        else:
+            print(*found.lines(), sep="\n")
     return 0
 
 
@@ -160,6 +196,13 @@ COMMANDS = {
         overrides=PretrainConfig,
         prefixed=True,
         common=("dry_run",),
+        batch_size="train_batch_size",
+    ),
+    "compile": Command(
+        Compile,
+        compile_step,
+        overrides=PretrainConfig,
+        prefixed=True,
         batch_size="train_batch_size",
     ),
     "evaluate": Command(Evaluate, evaluate),

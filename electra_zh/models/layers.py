@@ -30,7 +30,7 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 
 from electra_zh.models import split
-from electra_zh.models.random import Part, RandomKey, glorot_uniform, truncated_normal
+from electra_zh.models.random import BatchPart, RandomKey, glorot_uniform, truncated_normal
 
 _plain = contextvars.ContextVar("plain", default=False)
 
@@ -212,7 +212,7 @@ _word = functools.partial(tf.constant, dtype=tf.uint32)
 
 @fused
 def _draw_keep(
-    stream: tf.Tensor, shape: tuple[int, ...], rate: float, part: Part | None
+    stream: tf.Tensor, shape: tuple[int, ...], rate: float, part: BatchPart | None
 ) -> tf.Tensor:
     """Returns bool of the shape, each True with probability 1 - rate.
 
@@ -226,7 +226,7 @@ def _draw_keep(
     place = tf.range(count)
     if part is not None:
         width = count // part.rows
-        first = (tf.range(part.rows) * part.count + part.index) * width
+        first = (tf.range(part.rows) * part.parts + part.number) * width
         place = tf.reshape(first[:, None] + tf.range(width), [count])
     word = tf.cast(place, tf.uint32) * _word(0x9E3779B9) + stream[0]
     word = _fold(word, 16) * _word(0x7FEB352D)

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import tensorflow as tf
 
 
-class Part(NamedTuple):
-    """A part of a batch: every `count`-th row, so that each device has as many rows of it."""
+class BatchPart(NamedTuple):
+    """A part of a batch: every `parts`-th row, so that each device has as many rows of it."""
 
-    index: int | tf.Tensor  # number of its first row
-    count: int  # number of parts
+    number: int | tf.Tensor  # number of its first row
+    parts: int  # number of parts
     rows: int  # number of its rows
 
     def of(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the rows [rows, ...] of x [rows * count, ...]."""
-        return tf.reshape(x, [self.rows, self.count, *x.shape[1:]])[:, self.index]
+        """Returns the rows [rows, ...] of x [rows * parts, ...]."""
+        return tf.reshape(x, [self.rows, self.parts, *x.shape[1:]])[:, self.number]
 
 
 class RandomKey(NamedTuple):
@@ -30,7 +30,7 @@ class RandomKey(NamedTuple):
     seed: int | tf.Tensor  # random seed of a run, a number or a scalar int64 tensor
     step: int | tf.Tensor  # number of the step, likewise
     trial: int | tf.Tensor = 0  # number of a trial of fine-tuning, likewise
-    part: Part | None = None  # the part of the batch that is drawn for; None for all of it
+    part: BatchPart | None = None  # the part of the batch that is drawn for; None for all of it
 
     def stateless_seed(self, stream: str) -> tf.Tensor:
         """Returns the int64 [2] seed of a named stream of draws, for TensorFlow's stateless ops."""
@@ -43,7 +43,7 @@ class RandomKey(NamedTuple):
 
         The first axis is that of the rows of a batch.
         """
-        rows, seed = shape[0] * (self.part.count if self.part else 1), self.stateless_seed(stream)
+        rows, seed = shape[0] * (self.part.parts if self.part else 1), self.stateless_seed(stream)
         whole = [rows, *shape[1:]]
         bits = tf.random.stateless_uniform(whole, seed, None, None, tf.uint32, alg="philox")
         return self.part.of(bits) if self.part else bits

@@ -313,6 +313,12 @@ class PretrainConfig(Settings):
         "probabilities, or complete layers",
         group="training",
     )
+    state_sharding: Literal["none", "optimizer", "all"] = setting(
+        "none",
+        "what several devices split between them, to save memory: the optimizer's slots, or the "
+        "weights too; changes no number",
+        group="training",
+    )
     seed: int = setting(0, "random seed", at_least=0, group="training")
     # Size of the network of --generator, as plain values; None for a generator of the run's own.
     foreign_generator: Mapping[str, Any] | None = None

@@ -41,6 +41,7 @@ _FREE = (
     "max_skipped_steps",
     "gradient_accumulation_steps",
     "recompute",
+    "state_sharding",
 )
 
 

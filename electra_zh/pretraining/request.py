@@ -10,6 +10,7 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining.config import Init
 from electra_zh.runtime import device
 from electra_zh.runtime.device import Device
+from electra_zh.runtime.processes import Group
 from electra_zh.settings import Settings, load_recipe, setting
 from electra_zh.training.trackers import check_installed, tracker_names
 
@@ -66,6 +67,14 @@ class PretrainRequest(Settings):
         choices=device.NAMES,
     )
     devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
+    coordinator: str | None = setting(
+        None,
+        "address of the first of several processes that train together; not needed under Slurm "
+        "and on TPU pods",
+        metavar="HOST:PORT",
+    )
+    num_processes: int | None = setting(None, "number of these processes", at_least=1)
+    process_id: int | None = setting(None, "number of this process, from 0", at_least=0)
     program: str | None = setting(
         None,
         "run of `electra-zh export-step`, trained by JAX without TensorFlow",
@@ -96,10 +105,18 @@ class PretrainRequest(Settings):
         if self.tpu and self.device not in ("auto", "tpu"):
             raise UsageError(f"--tpu and --device {self.device} exclude each other")
 
+        self._group().check()
+        if self.coordinator is not None and (self.devices is not None or self.device == "cpu"):
+            flag = "--devices" if self.devices is not None else "--device cpu"
+            raise UsageError(f"{flag} and --coordinator exclude each other")
+
+    def _group(self) -> Group:
+        return Group(self.coordinator, self.num_processes, self.process_id)
+
     def choose_device(self) -> Device:
-        """Returns the devices that train."""
-        name = "tpu" if self.tpu else self.device
-        return device.choose(name, most=self.devices, by_jax=self.program is not None)
+        """Returns the devices that train, after connecting several processes."""
+        name, by_jax = "tpu" if self.tpu else self.device, self.program is not None
+        return device.choose(name, most=self.devices, by_jax=by_jax, group=self._group())
 
     def folders(self) -> tuple[WeightedFolder, ...]:
         """Returns the training data; raises UsageError without any."""

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from electra_zh import files, locks, machine, progress
+from electra_zh import files, machine, progress
 from electra_zh.convert.source_settings import HEADS
-from electra_zh.data import order, pipeline, records
+from electra_zh.data import order, pipeline
 from electra_zh.data.bad_lines import counted
 from electra_zh.data.manifest import WeightedFolder
 from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
@@ -35,6 +35,7 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.step import PretrainStep
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
+from electra_zh.runtime.program import check_split
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.trackers import start as start_trackers
@@ -163,6 +164,10 @@ def prepare(
         if given is not None:
             foreign = generator.read(given, run.vocabulary)
             run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
+    count = max(1, len(device.found)) if device is not None else 1
+    for phase in run.phases:
+        parts = phase.config.gradient_accumulation_steps
+        check_split(phase.config.train_batch_size, count, parts)
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
@@ -225,16 +230,19 @@ def pretrain(prepared: PreparedRun) -> None:
     Raises:
       InterruptError: a signal came before; a checkpoint is saved.
     """
-    run, total = prepared.run, prepared.run.last_step
-    with locks.locked(run.folder):
+    run, total, here = prepared.run, prepared.run.last_step, prepared.device.here
+    here.wait("prepared")
+    with here.locked(run.folder):
         training = _Training(prepared)
         first_step = training.restore()
+        here.wait("restored")
         if first_step >= total:
             what = "The run in %s is finished: it has done its %d steps."
             logging.info(what, run.folder, first_step)
             return
-        with StopRequest() as stop:
-            run.save()
+        with StopRequest(here.any) as stop:
+            if here.writes:
+                run.save()
             if prepared.first_weights is not None:
                 # With a checkpoint of them the run does not need their source any more.
                 prepared.first_weights.assign(training.state)
@@ -265,8 +273,10 @@ class _Training:
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
         self._run = prepared.run
+        self._here = prepared.device.here
+        keep = self._run.config.keep_checkpoint_max
         self._store = checkpoints.CheckpointStore(
-            self._run.checkpoints, keep=self._run.config.keep_checkpoint_max
+            self._run.checkpoints, keep=keep, writes=self._here.writes
         )
         self._enter(prepared.phases[0])
 
@@ -319,12 +329,19 @@ class _Training:
 
     def run(self, first_step: int, stop: StopRequest) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
-        run, step, total = self._run, first_step, self._run.last_step
-        trackers = start_trackers(self._prepared.track, run.folder, run.config.to_dict())
-        log = MetricsLog(run.folder, resume_step=step, context=self._context, trackers=trackers)
+        run, step, total, here = self._run, first_step, self._run.last_step, self._here
+        track = self._prepared.track if here.writes else ()
+        log = MetricsLog(
+            run.folder,
+            resume_step=step,
+            context=self._context,
+            trackers=start_trackers(track, run.folder, run.config.to_dict()),
+            writes=here.writes,
+        )
+        show = progress.show if here.writes else progress.silent
         with (
             contextlib.closing(log),
-            progress.show("pretrain", total=total, unit="step", initial=step) as bar,
+            show("pretrain", total=total, unit="step", initial=step) as bar,
         ):
             for part in self._prepared.phases:
                 if part.phase.last_step <= step or stop.is_set:
@@ -332,7 +349,8 @@ class _Training:
                 if part is not self._part:
                     self._enter(part)
                     self._carry_over(step)
-                    self._run.in_phase(part.phase).save()
+                    if self._here.writes:
+                        self._run.in_phase(part.phase).save()
                 step = self._run_phase(step, log, bar, stop)
         return step
 
@@ -341,7 +359,7 @@ class _Training:
     ) -> int:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
-        phase = self._part.phase
+        phase, config = self._part.phase, self._config
         inner = self._inner_loop(first_step)
         health = self._health_check()
         debug = self._prepared.debug_numerics
@@ -354,7 +372,7 @@ class _Training:
             actions=self._actions(log, reporter, health),
             on_call=reporter.add,
             stop=stop,
-            steps_per_call=1 if debug else self._config.iterations_per_loop,
+            steps_per_call=1 if debug else self._here.steps_per_call(config.iterations_per_loop),
         )
         if last_step < phase.last_step:
             self.save(last_step)
@@ -362,34 +380,32 @@ class _Training:
 
     def _inner_loop(self, first_step: int) -> Callable[[int], StepSums]:
         """Returns the function that runs steps, on TensorFlow's device or on those of JAX."""
-        step, batches = PretrainStep(self.state), self._batches(first_step)
-        device = self._prepared.device
+        batches, device = self._batches(first_step), self._prepared.device
         if not device.found:
             self._sync = lambda: None
+            step = PretrainStep(self.state)
             return loop.make_inner_loop(step, batches, jit_compile=loop.use_xla())
+        from electra_zh.pretraining.programs.lower import lower_step
         from electra_zh.runtime.device_steps import DeviceSteps
 
-        config = self._config
-        shape = (config.train_batch_size, config.max_seq_length)
         steps = DeviceSteps(
-            step,
+            lower_step(self.state),
             self.state.variables,
             batches,
-            shapes=dict.fromkeys(records.feature_names(words=config.needs_words), shape),
             device=device,
-            full_precision=config.precision == "float32",
+            state_sharding=self._config.state_sharding,
         )
         self._sync = steps.sync
-        return steps
+        return lambda count: StepSums.of_values(steps(count))
 
     def _explain(self, step: int) -> str:
         """Returns sentences about a skipped step, the last one that was done."""
         self._sync()
         objective = self.state.objective
         draws = self.state.local_step(self.state.optimizer.step - 1)
-        return numerics.explain(objective, next(self._batches(step - 1)), draws)
+        return numerics.explain(objective, next(self._batches(step - 1, slice(None))), draws)
 
-    def _batches(self, first_step: int) -> Iterator[pipeline.Batch]:
+    def _batches(self, first_step: int, share: slice | None = None) -> Iterator[pipeline.Batch]:
         config, size = self._config, self._config.train_batch_size
         return pipeline.batches(
             self._part.mix.parts,
@@ -397,6 +413,7 @@ class _Training:
             batch_size=size,
             seed=config.seed,
             start_example=(first_step - self._part.phase.first_step) * size,
+            share=share or self._here.share(size),
         )
 
     def _announce(self, first_step: int) -> None:

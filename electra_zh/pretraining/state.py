@@ -31,7 +31,7 @@ class TrainState(tf.Module):
         self, config: PretrainConfig, vocabulary: Vocabulary, *, first_step: int = 0
     ) -> None:
         super().__init__()
-        self._first_step = first_step
+        self.first_step = first_step
         self.objective = make_objective(config, vocabulary)
         self._schedule = functools.partial(
             schedules.learning_rate,
@@ -58,11 +58,11 @@ class TrainState(tf.Module):
 
     def local_step(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the number of a step of the run within its phase."""
-        return step - self._first_step if self._first_step else step
+        return step - self.first_step if self.first_step else step
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of the run's update number `step`, counted from 1."""
-        return float(self._schedule(tf.constant(step - self._first_step, tf.int64)))
+        return float(self._schedule(tf.constant(step - self.first_step, tf.int64)))
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
         """Saves the checkpoint of `step`; `state` is added to state.json."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from electra_zh.models.random import Part, RandomKey
+from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.models.recompute import recompute
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.metrics import StepSums, TrainingSums
@@ -58,7 +58,7 @@ class PretrainStep:
         def add(
             index: tf.Tensor, sums: TrainingSums, gradients: list[tf.Tensor]
         ) -> tuple[Any, ...]:
-            part = Part(index, parts, rows)
+            part = BatchPart(index, parts, rows)
             new_sums, new = self._differentiate(drawn.part(part), key._replace(part=part))
             sums = tf.nest.map_structure(tf.add, sums, new_sums)
             return index + 1, sums, [*map(tf.add, gradients, optimizer.dense(new))]

@@ -1,65 +1,48 @@
-"""A step of TensorFlow on the devices that JAX has; the variables are the host's copy."""
+"""The steps of a program on the devices that JAX has; the variables are the host's copy."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
-from electra_zh.runtime import lowering
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.pjrt import PjrtSteps
-
-
-class LowerableStep(Protocol):
-    """A training step that writes variables, and the sums that it returns."""
-
-    def zero_sums(self) -> Any:
-        """Returns the sums before the first step."""
-
-    def train_step(self, batch: Any) -> Any:
-        """Takes one optimizer step on a batch and returns the step's sums."""
+from electra_zh.runtime.program import StepProgram
 
 
 class DeviceSteps:
-    """Steps on the devices, and the way of their state back to the variables."""
+    """Steps on the devices, and the way of their state back to the variables of TensorFlow."""
 
     def __init__(
         self,
-        step: LowerableStep,
-        variables: Sequence[tf.Variable],
+        program: StepProgram,
+        variables: Sequence[Any],
         batches: Iterator[Mapping[str, np.ndarray]],
         *,
-        shapes: Mapping[str, Sequence[int]],
         device: Device,
-        full_precision: bool,
+        state_sharding: str = "none",
     ) -> None:
-        """Lowers the step and puts the variables on the devices.
-
-        `shapes` are those of a batch by name; see `lowering.lower` and `PjrtSteps`.
-        """
-        start = time.perf_counter()
+        """Puts the variables on the devices; see `PjrtSteps`."""
         self._variables = {variable.name.partition(":")[0]: variable for variable in variables}
-        program = lowering.lower(step.train_step, shapes, variables, full_precision=full_precision)
-        self._zeros = step.zero_sums()
         self._steps = PjrtSteps(
             program,
             {name: variable.numpy() for name, variable in self._variables.items()},
             batches,
             devices=device.found,
+            state_sharding=state_sharding,
         )
         self._is_new, self._is_ahead = True, False
-        size, seconds = len(program.exported) / 1e6, time.perf_counter() - start
-        logging.info("The step is lowered: %.1f MB in %.0f s. Compiling it.", size, seconds)
 
-    def __call__(self, count: int) -> Any:
-        """Runs steps and returns the sums over them."""
+    def __call__(self, count: int) -> list[np.ndarray]:
+        """Runs steps and returns the sums over them, in the order of the program."""
         start = time.perf_counter()
-        sums = tf.nest.pack_sequence_as(self._zeros, self._steps(count))
+        if self._is_new:
+            logging.info("Compiling the step.")
+        sums = self._steps(count)
         if self._is_new:
             logging.info("Compiled; the first call took %.0f s.", time.perf_counter() - start)
         self._is_new, self._is_ahead = False, True
@@ -72,6 +55,7 @@ class DeviceSteps:
                 self._variables[name].assign(value)
         self._is_ahead = False
 
-    def compiled_text(self) -> str:
-        """Returns the compiled module as text, to be looked at."""
-        return self._steps.lowered_text()
+    @property
+    def compiled(self) -> Any:
+        """The compiled steps: their text, and the memory that they take."""
+        return self._steps.compiled

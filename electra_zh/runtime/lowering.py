@@ -11,12 +11,23 @@ megabytes, which every device would hold.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
+import importlib.metadata
+import json
 import os
+import pathlib
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
+import electra_zh
+from electra_zh import files
+from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
 # Read by TensorFlow when it is imported.
@@ -28,6 +39,37 @@ def prepare() -> None:
     for name, value in XLA_FLAGS.items():
         if value not in os.environ.get(name, ""):
             os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
+
+
+def cached(key: Any, make: Callable[[], StepProgram]) -> StepProgram:
+    """Returns the program of a key, from the user's cache or made and kept there.
+
+    `key` is plain values that the step follows from, next to the code and its libraries.
+    """
+    versions = [importlib.metadata.version(name) for name in ("tensorflow", "jax", "jaxlib")]
+    text = json.dumps([key, versions, _code_digest()], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    folder = files.join(files.cache_folder("programs"), digest)
+    with contextlib.suppress(UserError):
+        return StepProgram.load(folder)
+    start = time.perf_counter()
+    logging.info("Lowering the step; it is kept for the next time.")
+    program = make()
+    size, seconds = len(program.exported) / 1e6, time.perf_counter() - start
+    logging.info("Lowered the step: %.1f MB in %.0f s.", size, seconds)
+    try:
+        program.save(folder)
+    except OSError as error:
+        logging.warning("The lowered step cannot be kept (%s).", error)
+    return program
+
+
+def _code_digest() -> str:
+    """Returns a digest of the package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(electra_zh.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def lower(

@@ -14,22 +14,21 @@ import functools
 import itertools
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import export
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
+from electra_zh import files
 from electra_zh.errors import UserError
-from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
+from electra_zh.runtime.placement import Placement
+from electra_zh.runtime.program import StepProgram, TensorInfo
 
-# A block has at most so many batches and bytes. The devices hold two blocks.
+# The most batches and bytes of a block. The devices hold two blocks.
 _BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
 # Its lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
@@ -66,8 +65,7 @@ def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
 def _keep_compiled() -> None:
     """Keeps compiled steps in the user's cache, unless JAX_COMPILATION_CACHE_DIR names another."""
     if jax.config.jax_compilation_cache_dir is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "electra-zh", "jax"))
+        jax.config.update("jax_compilation_cache_dir", files.cache_folder("jax"))
 
 
 class PjrtSteps:
@@ -80,33 +78,19 @@ class PjrtSteps:
         batches: Iterator[Mapping[str, np.ndarray]],
         *,
         devices: Sequence[Any],
+        state_sharding: str = "none",
     ) -> None:
         """Puts the state, arrays by variable name, on the devices, and begins to read batches.
+
+        `state_sharding` is that of `Placement`. Several processes have the same state, and batches
+        of their own rows.
 
         Raises:
           UserError: the batch cannot be split evenly.
         """
-        size = program.batch[0].shape[0]
-        if size % len(devices):
-            raise UserError(
-                f"train_batch_size {size} cannot be split evenly over {len(devices)} devices. "
-                f"Choose a multiple of {len(devices)}, or fewer devices with --devices N"
-            )
-        self._program = program
-        mesh = Mesh(np.array(devices), ("data",))
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        split = NamedSharding(mesh, PartitionSpec(None, "data"))
-        self._state = {
-            info.name: jax.device_put(state[info.name].astype(jax_type(info.dtype)), everywhere)
-            for info in program.variables
-        }
-        self._blocks = _Blocks(program.batch, batches, split)
-        self._steps = jax.jit(
-            functools.partial(_run_steps, program, export.deserialize(bytearray(program.exported))),
-            in_shardings=(everywhere, split, everywhere, everywhere),
-            out_shardings=(everywhere, everywhere),
-            donate_argnums=(0,),
-        )
+        self._placement = Placement.on(devices, program, state_sharding)
+        self._state = self._placement.put_state(state)
+        self._blocks = _Blocks(program.batch, batches, self._placement.batches)
 
     @property
     def waited(self) -> float:
@@ -117,7 +101,21 @@ class PjrtSteps:
         """Runs steps and returns the sums over them, in the order of the program.
 
         The first call compiles them.
+
+        Raises:
+          UserError: another process has ended.
         """
+        try:
+            return self._run(count)
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            raise UserError(
+                f"Another process has ended ({str(error).splitlines()[0]}). Start all of them "
+                "again to resume from the newest checkpoint"
+            ) from None
+
+    def _run(self, count: int) -> list[np.ndarray]:
         parts: list[list[Any]] = []
         while count:
             taken = self._blocks.take(count)
@@ -128,23 +126,22 @@ class PjrtSteps:
             count -= taken.end - taken.first
         sums = zip(*jax.device_get(parts), strict=True)
         # Counts over many blocks do not fit float32.
-        return [np.sum(values, axis=0, dtype=np.float64) for values in sums]
+        return [np.asarray(np.sum(values, axis=0, dtype=np.float64)) for values in sums]
 
     @functools.cached_property
     def compiled(self) -> jax.stages.Compiled:
         """The compiled steps: their text, and the memory that they take."""
-        batches = {
-            info.name: jax.ShapeDtypeStruct((self._blocks.size, *info.shape), np.int32)
-            for info in self._program.batch
-        }
-        return self._steps.lower(self._state, batches, np.int32(0), np.int32(1)).compile()
+        return self._placement.lowered(self._blocks.size).compile()
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""
-        return {
-            info.name: np.asarray(self._state[info.name]).astype(info.dtype)
-            for info in self._program.variables
-        }
+        return self._placement.get_state(self._state)
+
+
+def block_size(infos: Sequence[TensorInfo]) -> int:
+    """Returns the number of batches in a block."""
+    bytes_each = sum(4 * math.prod(info.shape) for info in infos)
+    return max(1, min(_BLOCK_BATCHES, _BLOCK_BYTES // bytes_each))
 
 
 class _Taken(NamedTuple):
@@ -164,8 +161,7 @@ class _Blocks:
         batches: Iterator[Mapping[str, np.ndarray]],
         sharding: NamedSharding,
     ) -> None:
-        bytes_each = sum(4 * math.prod(info.shape) for info in infos)
-        self.size = max(1, min(_BLOCK_BATCHES, _BLOCK_BYTES // bytes_each))
+        self.size = block_size(infos)
         self.waited = 0.0
         self._infos, self._sharding, self._source = infos, sharding, batches
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -193,29 +189,11 @@ class _Blocks:
         batches = list(itertools.islice(self._source, self.size))
         sent = {}
         for info in self._infos:
-            values = np.zeros((self.size, *info.shape), np.int32)
+            rows, shape = info.shape[0] // jax.process_count(), info.shape[1:]
+            values = np.zeros((self.size, rows, *shape), np.int32)
             for index, batch in enumerate(batches):
                 values[index] = batch[info.name]
-            sent[info.name] = jax.device_put(values, self._sharding)
+            sent[info.name] = jax.make_array_from_process_local_data(
+                self._sharding, values, (self.size, *info.shape)
+            )
         return _Taken(sent, 0, len(batches))
-
-
-def _run_steps(
-    program: StepProgram, step: export.Exported, state: Any, batches: Any, first: Any, end: Any
-) -> tuple[Any, Any]:
-    """Runs the steps of the batches from `first` to `end`."""
-
-    def one(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        state, sums = carry
-        batch = [batches[info.name][index] for info in program.batch]
-        out = step.call(*batch, *(state[info.name] for info in program.variables))
-        new = {
-            info.name: state[info.name] if result < 0 else out[result]
-            for info, result in zip(program.variables, program.written, strict=True)
-        }
-        return new, [a + b for a, b in zip(sums, out, strict=False)]
-
-    loop: Any = jax.lax.fori_loop
-    zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in program.sums]
-    new_state, sums = loop(first, end, one, (state, zeros))
-    return new_state, sums

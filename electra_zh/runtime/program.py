@@ -33,6 +33,7 @@ class StepProgram(NamedTuple):
     variables: tuple[TensorInfo, ...]
     sums: tuple[TensorInfo, ...]
     written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
+    micro_batches: int = 1  # parts of a batch that the step computes one after the other
 
     def renamed(self, names: dict[str, str]) -> StepProgram:
         """Returns the program with other names of its variables."""
@@ -67,9 +68,24 @@ class StepProgram(NamedTuple):
                 for key in ("batch", "variables", "sums")
             )
             exported = files.read_bytes(files.join(folder, _STEP))
-            return cls(exported, batch, variables, sums, tuple(values["written"]))
+            written, parts = tuple(values["written"]), values.get("micro_batches", 1)
+            return cls(exported, batch, variables, sums, written, parts)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Export the step again") from None
+
+
+def check_split(batch_size: int, devices: int, parts: int) -> None:
+    """Checks that a batch can be split over devices, and accumulated in parts.
+
+    Raises:
+      UserError: a device would have no equal number of rows of each part.
+    """
+    if batch_size % (devices * parts):
+        in_parts = f" in gradient_accumulation_steps={parts} parts" if parts > 1 else ""
+        raise UserError(
+            f"train_batch_size {batch_size} cannot be split evenly over {devices} devices"
+            f"{in_parts}. Choose a multiple of {devices * parts}, or fewer devices with --devices N"
+        )
 
 
 def jax_type(name: str) -> np.dtype:

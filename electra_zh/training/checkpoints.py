@@ -53,9 +53,10 @@ class CheckpointStore:
     The folder is made when the first is saved. The newest `keep` of them are kept.
     """
 
-    def __init__(self, folder: str, *, keep: int) -> None:
+    def __init__(self, folder: str, *, keep: int, writes: bool = True) -> None:
+        """Opens the checkpoints; without `writes` another process saves them."""
         self.folder = folder
-        self._keep = keep
+        self._keep, self._writes = keep, writes
 
     def save(
         self,
@@ -71,6 +72,8 @@ class CheckpointStore:
         Without slots of an optimizer there is no file of them.
         """
         path = files.join(self.folder, f"ckpt-{step}")
+        if not self._writes:
+            return path
         files.remove_unfinished(self.folder)
         tensors = {name: t for name, t in ((MODEL, model), (OPTIMIZER, optimizer)) if t}
         with files.new_folder(path, replace=True) as partial:

@@ -26,22 +26,25 @@ class MetricsLog:
         resume_step: int,
         context: Callable[[int], Mapping[str, str | float]] = lambda _: {},
         trackers: Trackers | None = None,
+        writes: bool = True,
     ) -> None:
         """Opens the log of a run; `context` returns what every line of a step says.
 
-        `trackers` get the same lines.
+        `trackers` get the same lines. Without `writes` another process writes them.
         """
+        self._writes = writes
         self._path = files.join(folder, "metrics.jsonl")
         self._lines: list[str] = []
         if files.exists(self._path):
             lines = files.read_text(self._path).split("\n")
             self._lines = [line for line in lines if line and _step(line) <= resume_step]
-        files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+        if writes:
+            files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
         last = json.loads(self._lines[-1]) if self._lines else {}
         self._context, self._trackers = context, trackers
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer: Any = None
-        if importlib.util.find_spec("tensorflow") is not None:
+        if writes and importlib.util.find_spec("tensorflow") is not None:
             import tensorflow as tf
 
             self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
@@ -55,6 +58,8 @@ class MetricsLog:
 
         `time` is the Unix time, `seconds` that of the complete run, without its interruptions.
         """
+        if not self._writes:
+            return
         now = time.time()
         seconds = self._seconds_before + now - self._start
         times = {"time": round(now, 3), "seconds": round(seconds, 3)}

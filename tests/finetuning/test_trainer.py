@@ -75,7 +75,7 @@ class Fixture:
 
         def train_step(task: str, groups: np.ndarray) -> tf.Tensor:
             if next(count) == steps:
-                stop.is_set = True
+                stop.request()
             return step(task, groups)
 
         self.trainer.train_step = train_step  # type: ignore[method-assign]

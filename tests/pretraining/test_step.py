@@ -21,7 +21,6 @@ KINDS: dict[str, dict[str, str]] = {
     "electra": {"clm_weight": "1", "rtd_head": "dot", "untied_generator_embeddings": "false"},
     "joint": {"objective": "joint"},
     "electric": {"objective": "electric"},
-    "masked LM": {"objective": "masked_lm", "optimizer": "lamb"},
 }
 
 
@@ -71,9 +70,9 @@ def test_recomputation_changes_no_number(parts: str) -> None:
 def test_recomputation_computes_again(parts: str) -> None:
     def products(recompute: str) -> int:
         config = _config({"recompute": recompute, "objective": "masked_lm"})
-        step = tf.function(PretrainStep(TrainState(config, loss_curve.VOCABULARY)).train_step)
+        step = PretrainStep(TrainState(config, loss_curve.VOCABULARY)).train_step
         batch = next(loss_curve.make_batches(6, config.max_seq_length))
-        graph = step.get_concrete_function(batch).graph
+        graph = tf.function(step, autograph=False).get_concrete_function(batch).graph
         return sum("MatMul" in op.type for op in graph.get_operations())
 
     assert products(parts) > products("none")

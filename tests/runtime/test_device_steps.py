@@ -9,12 +9,15 @@ import jax
 import numpy as np
 import pytest
 
-from electra_zh.data import records
+from electra_zh.errors import UserError
 from electra_zh.pretraining.config import PretrainConfig, resolve
-from electra_zh.pretraining.run import PretrainStep
+from electra_zh.pretraining.metrics import StepSums
+from electra_zh.pretraining.programs.lower import lower_step
 from electra_zh.pretraining.state import TrainState
-from electra_zh.runtime import device, lowering
+from electra_zh.pretraining.step import PretrainStep
+from electra_zh.runtime import device
 from electra_zh.runtime.device_steps import DeviceSteps
+from electra_zh.runtime.program import check_split
 from electra_zh.training import loop
 from support import loss_curve
 
@@ -36,29 +39,23 @@ def _batches(config: PretrainConfig) -> Iterator[dict[str, np.ndarray]]:
     return loss_curve.make_batches(*_shape(config))
 
 
-def _device_steps(state: TrainState, devices: int) -> DeviceSteps:
-    config = state.objective.config
-    return DeviceSteps(
-        PretrainStep(state),
-        state.variables,
-        _batches(config),
-        shapes=dict.fromkeys(records.FEATURES, _shape(config)),
-        device=device.choose("pjrt:cpu", most=devices),
-        full_precision=True,
-    )
+def _device_steps(state: TrainState, devices: int, **changes: str) -> DeviceSteps:
+    on = device.choose("pjrt:cpu", most=devices)
+    batches = _batches(state.objective.config)
+    return DeviceSteps(lower_step(state), state.variables, batches, device=on, **changes)
 
 
 def _values(state: TrainState) -> dict[str, np.ndarray]:
     return {variable.name: variable.numpy() for variable in state.variables}
 
 
-def _check_step(changes: dict[str, str], devices: int) -> DeviceSteps:
+def _check_step(changes: dict[str, str], devices: int, **placement: str) -> DeviceSteps:
     """Compares a step on devices with TensorFlow's."""
     config = _config(**changes)
     ours, theirs = (TrainState(config, loss_curve.VOCABULARY) for _ in range(2))
     expected = loop.make_inner_loop(PretrainStep(ours), _batches(config))(1)
-    on_devices = _device_steps(theirs, devices)
-    sums = on_devices(1)
+    on_devices = _device_steps(theirs, devices, **placement)
+    sums = StepSums.of_values(on_devices(1))
     np.testing.assert_allclose(sums.objective.loss, expected.objective.loss, rtol=1e-5)
     np.testing.assert_allclose(sums.gradient_norm, expected.gradient_norm, rtol=1e-4)
     before = _values(theirs)
@@ -86,7 +83,7 @@ def test_a_step_on_four_devices_is_that_of_tensorflow(on_four_devices: DeviceSte
 
 def test_devices_exchange_sums_alone(on_four_devices: DeviceSteps) -> None:
     """Gradients, counts and the norm are added up; no device needs rows of another."""
-    found = re.findall(COLLECTIVES, on_four_devices.compiled_text())
+    found = re.findall(COLLECTIVES, on_four_devices.compiled.as_text())
     assert set(found) == {"all-reduce"}
     assert len(found) <= 4
 
@@ -98,19 +95,41 @@ def test_a_step_of_lamb_is_that_of_tensorflow() -> None:
 def test_weights_gradients_are_float32_products_of_bfloat16() -> None:
     config = _config(precision="bfloat16")
     state = TrainState(config, loss_curve.VOCABULARY)
-    program = lowering.lower(
-        PretrainStep(state).train_step,
-        dict.fromkeys(records.FEATURES, _shape(config)),
-        state.variables,
-        full_precision=False,
-    )
+    program = lower_step(state)
     module = jax.export.deserialize(bytearray(program.exported)).mlir_module()
-    types = r"\(tensor<(\d+)x(\d+)xbf16>, tensor<(\d+)x(\d+)xbf16>\) -> tensor<(\d+)x(\d+)x(\w+)>"
-    products = re.findall(rf"stablehlo.dot_general .* : {types}", module)
-    weights = {info.shape for info in program.variables}
-    tokens = str(np.prod(_shape(config)))
-    gradients = [
-        p for p in products if p[0] == p[2] == tokens and tuple(map(int, p[4:6])) in weights
-    ]
+    sums_over_rows = r"contracting_dims = \[0\] x \[0\]"
+    types = r": \(tensor<\w+xbf16>, tensor<\w+xbf16>\) -> tensor<\w+x(\w+)>"
+    products = (line for line in module.splitlines() if "batching_dims" not in line)
+    found = [re.search(f"{sums_over_rows}.*{types}", line) for line in products]
+    gradients = [match[1] for match in found if match]
     assert len(gradients) >= 10
-    assert {product[6] for product in gradients} == {"f32"}
+    assert set(gradients) == {"f32"}
+
+
+def test_devices_split_the_state(on_four_devices: DeviceSteps) -> None:
+    """The same numbers, with a fraction of the memory of each device."""
+    split = _check_step(DROPOUT, 4, state_sharding="all")
+    ours, theirs = (each.compiled.memory_analysis() for each in (split, on_four_devices))
+    assert ours.argument_size_in_bytes < 0.4 * theirs.argument_size_in_bytes
+
+
+def test_recomputed_layers_take_less_memory(on_four_devices: DeviceSteps) -> None:
+    """The compiler does not undo the recomputation."""
+    again = _check_step({**DROPOUT, "recompute": "layers"}, 4)
+    ours, theirs = (each.compiled.as_text().count(" dot(") for each in (again, on_four_devices))
+    assert ours > theirs
+
+
+def test_parts_of_a_batch_on_devices_are_the_step_of_tensorflow() -> None:
+    changes = {**DROPOUT, "gradient_accumulation_steps": "2", "state_sharding": "optimizer"}
+    on_devices = _check_step(changes, 4, state_sharding="optimizer")
+    assert set(re.findall(COLLECTIVES, on_devices.compiled.as_text())) <= {
+        *("all-reduce", "all-gather", "reduce-scatter")
+    }
+
+
+def test_a_batch_must_be_split_evenly() -> None:
+    with pytest.raises(UserError, match="train_batch_size 6 cannot be split evenly over 4 devices"):
+        check_split(6, 4, 1)
+    with pytest.raises(UserError, match="gradient_accumulation_steps=2 parts"):
+        check_split(12, 4, 2)

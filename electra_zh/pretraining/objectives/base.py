@@ -16,7 +16,7 @@ from electra_zh.models import heads, split
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Embeddings, Encoder
 from electra_zh.models.heads import DotHead, MaskedLmHead, RtdHead, Temperature
-from electra_zh.models.random import Part, RandomKey
+from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.models.start import start_locally
 from electra_zh.models.weight_names import delta_name, part_shapes, variable_name
 from electra_zh.pretraining.config import PretrainConfig
@@ -80,7 +80,7 @@ def mask_batch(
     return MASKINGS[config.masking].mask(request)
 
 
-class Counts(NamedTuple):
+class BatchCounts(NamedTuple):
     """Numbers of positions in the whole batch, which its losses are divided by; float32 scalars."""
 
     masked: tf.Tensor  # masked positions
@@ -93,12 +93,12 @@ class Drawn(NamedTuple):
 
     batch: Mapping[str, tf.Tensor]  # int32 [B, L] each, as given, without masks
     masked: MaskedBatch
-    counts: Counts  # of the whole batch
+    counts: BatchCounts  # of the whole batch
 
-    def part(self, part: Part) -> Drawn:
+    def part(self, part: BatchPart) -> Drawn:
         """Returns the rows of a part."""
-        rows = tf.nest.map_structure(part.of, (dict(self.batch), self.masked))
-        return Drawn(*rows, self.counts)
+        batch = {name: part.of(value) for name, value in self.batch.items()}
+        return Drawn(batch, MaskedBatch(*map(part.of, self.masked)), self.counts)
 
 
 class ObjectiveInputs(NamedTuple):
@@ -106,7 +106,7 @@ class ObjectiveInputs(NamedTuple):
 
     batch: Mapping[str, tf.Tensor]  # those of `Drawn`
     masked: MaskedBatch
-    counts: Counts
+    counts: BatchCounts
     key: RandomKey
     dropout_key: RandomKey | None  # None without dropout
     sampled_ids: tf.Tensor | None  # int32 [B, N], the generator's draws; None draws them
@@ -214,7 +214,7 @@ class Objective(tf.Module):
         """Masks a whole batch and counts its positions; see `__call__`."""
         masked = masked or mask_batch(batch, self.special, key, config=self.config)
         detected = tf.reduce_sum(tf.cast(batch["input_mask"], tf.float32))
-        return Drawn(batch, masked, Counts(tf.reduce_sum(masked.weights), detected))
+        return Drawn(batch, masked, BatchCounts(tf.reduce_sum(masked.weights), detected))
 
     def of_draws(
         self,
@@ -266,7 +266,7 @@ class Objective(tf.Module):
         self,
         logits: tf.Tensor,
         masked: MaskedBatch,
-        counts: Counts,
+        counts: BatchCounts,
         *,
         temperature: Temperature = 1.0,
     ) -> tuple[MaskedLmOutput, heads.MaskedLmLosses]:

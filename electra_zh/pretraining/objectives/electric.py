@@ -25,7 +25,7 @@ from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
 from electra_zh.pretraining.objectives.base import (
-    Counts,
+    BatchCounts,
     Detection,
     Drawn,
     MaskedLmOutput,
@@ -158,7 +158,7 @@ class Electric(Detection):
         return tf.cast(mask_tensors.candidates(batch, self.special), tf.float32)
 
     def _at_masked(
-        self, logits: tf.Tensor, sums: MaskedLmLosses, masked: MaskedBatch, counts: Counts
+        self, logits: tf.Tensor, sums: MaskedLmLosses, masked: MaskedBatch, counts: BatchCounts
     ) -> tuple[MaskedLmOutput, MaskedLmLosses]:
         """Returns the cloze model's output at the masked positions; it carries no derivative."""
         positions, length = masked.positions, masked.input_ids.shape[1]

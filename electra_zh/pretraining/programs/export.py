@@ -5,12 +5,12 @@ from __future__ import annotations
 from absl import logging
 
 from electra_zh import files
-from electra_zh.data import order, records
+from electra_zh.data import order
 from electra_zh.errors import UserError
+from electra_zh.pretraining.programs.lower import lower_step
 from electra_zh.pretraining.programs.train import PROGRAM, STEP
-from electra_zh.pretraining.run import PreparedRun, PretrainStep
+from electra_zh.pretraining.run import PreparedRun
 from electra_zh.pretraining.state import TrainState, variables_by_name
-from electra_zh.runtime import lowering
 from electra_zh.training.checkpoints import CheckpointStore
 
 
@@ -24,13 +24,7 @@ def export_step(prepared: PreparedRun) -> None:
     if len(run.phases) > 1:
         raise UserError("A recipe with phases has several steps, of which only one is exported")
     state = TrainState(config, run.vocabulary)
-    shape = (config.train_batch_size, config.max_seq_length)
-    program = lowering.lower(
-        PretrainStep(state).train_step,
-        dict.fromkeys(records.feature_names(words=config.needs_words), shape),
-        state.variables,
-        full_precision=config.precision == "float32",
-    )
+    program = lower_step(state)
     names = {
         variable.name.partition(":")[0]: name
         for tensors in (variables_by_name(state.objective), state.optimizer.state_tensors())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
-from electra_zh import files, locks, progress
+from electra_zh import files, progress
 from electra_zh.data import order, pipeline
 from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
 from electra_zh.errors import UsageError
@@ -51,15 +51,17 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
     source = folder.resume(
         output, recipe=None, overrides=overrides, data=open_sources(request.folders())
     )
-    run = source.moved_to(request.output)
-    with locks.locked(run.folder):
+    run, here = source.moved_to(request.output), device.here
+    here.wait("prepared")
+    with here.locked(run.folder):
         training = _ProgramRun(run, program, device, request)
         newest = training.newest(source)
         if newest.step >= run.last_step:
             logging.info("The run in %s is finished: step %d.", run.folder, newest.step)
             return
-        with StopRequest() as stop:
-            run.save()
+        with StopRequest(here.any) as stop:
+            if here.writes:
+                run.save()
             last_step = training.run(newest, stop)
     if last_step < run.last_step:
         raise InterruptError(f"Saved at step {last_step} of {run.last_step}; {RESUME}")
@@ -83,7 +85,7 @@ class _ProgramRun:
         )
         self._mix = Mix(request.folders(), opening, seed=run.config.seed)
         self._store = checkpoints.CheckpointStore(
-            run.checkpoints, keep=run.config.keep_checkpoint_max
+            run.checkpoints, keep=run.config.keep_checkpoint_max, writes=device.here.writes
         )
 
     def newest(self, source: Run) -> checkpoints.Checkpoint:
@@ -93,29 +95,18 @@ class _ProgramRun:
 
     def run(self, newest: checkpoints.Checkpoint, stop: StopRequest) -> int:
         """Trains from a checkpoint to the last step, or to a signal, and saves there."""
-        config, total = self._config, self._run.last_step
+        config, total, here = self._config, self._run.last_step, self._device.here
         steps, weights = self._steps(newest), set(newest.model)
 
         def save(step: int) -> None:
-            found = steps.state()
-            updates = int(found.pop(STEP))
-            self._store.save(
-                step,
-                model={name: found[name] for name in found if name in weights},
-                optimizer={name: found[name] for name in found if name not in weights},
-                state={"optimizer_step": updates, **self._position(step)},
-            )
+            self._save(step, steps.state(), weights)
 
         logging.info("Device: %s. Step %d of %d.", self._device, newest.step, total)
-        log = MetricsLog(
-            self._run.folder,
-            resume_step=newest.step,
-            context=self._context,
-            trackers=start_trackers(self._track, self._run.folder, config.to_dict()),
-        )
+        log = self._open_log(newest.step)
+        show = progress.show if here.writes else progress.silent
         with (
             contextlib.closing(log),
-            progress.show("pretrain", total=total, unit="step", initial=newest.step) as bar,
+            show("pretrain", total=total, unit="step", initial=newest.step) as bar,
         ):
             reporter = Reporter(config, log, bar, None)
             last_step = loop.run(
@@ -128,12 +119,33 @@ class _ProgramRun:
                 ],
                 on_call=reporter.add,
                 stop=stop,
-                steps_per_call=config.iterations_per_loop,
+                steps_per_call=here.steps_per_call(config.iterations_per_loop),
             )
         logging.info("Waited %.1f s for data.", steps.waited)
         if last_step < total:
             save(last_step)
         return last_step
+
+    def _open_log(self, step: int) -> MetricsLog:
+        here, run = self._device.here, self._run
+        track = self._track if here.writes else ()
+        return MetricsLog(
+            run.folder,
+            resume_step=step,
+            context=self._context,
+            trackers=start_trackers(track, run.folder, run.config.to_dict()),
+            writes=here.writes,
+        )
+
+    def _save(self, step: int, found: dict[str, np.ndarray], weights: set[str]) -> None:
+        """Saves the state, arrays by name; `weights` are the names of those of the networks."""
+        updates = int(found.pop(STEP))
+        self._store.save(
+            step,
+            model={name: found[name] for name in found if name in weights},
+            optimizer={name: found[name] for name in found if name not in weights},
+            state={"optimizer_step": updates, **self._position(step)},
+        )
 
     def _steps(self, newest: checkpoints.Checkpoint) -> PjrtSteps:
         """Returns the steps from a checkpoint on."""
@@ -150,8 +162,15 @@ class _ProgramRun:
             batch_size=config.train_batch_size,
             seed=config.seed,
             start_example=newest.step * config.train_batch_size,
+            share=self._device.here.share(config.train_batch_size),
         )
-        return PjrtSteps(self._program, state, batches, devices=self._device.found)
+        return PjrtSteps(
+            self._program,
+            state,
+            batches,
+            devices=self._device.found,
+            state_sharding=config.state_sharding,
+        )
 
     def _context(self, step: int) -> dict[str, float]:
         return {"tokens": step * self._config.train_batch_size * self._config.max_seq_length}

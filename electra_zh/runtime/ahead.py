@@ -1,0 +1,93 @@
+"""Compilation ahead of time: figures of a step on devices that need not be there."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from electra_zh.errors import UserError
+from electra_zh.runtime.program import StepProgram
+from electra_zh.runtime.targets import Target
+
+_COLLECTIVE = re.compile(
+    r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+_ARRAY = re.compile(r"(f64|f32|bf16|f16|s64|u64|s32|u32|s16|u16|s8|u8|pred)\[([\d,]*)\]")
+_BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "s8": 1, "u8": 1, "pred": 1}
+
+
+class Collectives(NamedTuple):
+    """Exchanges of one kind between devices, in one step."""
+
+    number: int
+    bytes: int  # of their results
+
+
+class Compiled(NamedTuple):
+    """The figures of a compiled step; memory is that of one device in bytes."""
+
+    seconds: float  # of the compilation
+    devices: int
+    state: int  # weights, slots and two blocks of batches
+    temporary: int  # activations and gradients
+    code: int
+    flops: float  # floating-point operations of a step on one device
+    collectives: dict[str, Collectives]
+    executable: Any = None  # of JAX
+
+    @property
+    def memory(self) -> int:
+        """All of the memory that a device needs."""
+        return self.state + self.temporary + self.code
+
+
+def compile_for(
+    target: Target, devices: Sequence[Any], program: StepProgram, *, state_sharding: str = "none"
+) -> Compiled:
+    """Compiles a program for a target and its devices.
+
+    Raises:
+      UserError: the compiler refuses it; the message has its reason.
+    """
+    import jax
+
+    from electra_zh.runtime.pjrt import block_size
+    from electra_zh.runtime.placement import Placement
+
+    start = time.perf_counter()
+    placement = Placement.on(devices, program, state_sharding)
+    block = block_size(program.batch)
+    try:
+        executable = placement.lowered(block).compile()
+    except jax.errors.JaxRuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise UserError(f"The step does not compile for {target.name}: {lines[0]}") from None
+    memory = executable.memory_analysis()
+    batches = sum(4 * math.prod(info.shape) for info in program.batch) * block // len(devices)
+    return Compiled(
+        time.perf_counter() - start,
+        len(devices),
+        # The results take the place of the state. A second block comes while one is in use.
+        memory.argument_size_in_bytes + batches,
+        memory.temp_size_in_bytes,
+        memory.generated_code_size_in_bytes,
+        float((executable.cost_analysis() or {}).get("flops", 0.0)),
+        find_collectives(executable.as_text() or ""),
+        executable,
+    )
+
+
+def find_collectives(text: str) -> dict[str, Collectives]:
+    """Returns the exchanges between devices in a compiled module, by their kinds."""
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for result, kind in _COLLECTIVE.findall(text):
+        count[kind] += 1
+        for element, sizes in _ARRAY.findall(result):
+            number = math.prod(int(each) for each in sizes.split(",") if each)
+            size[kind] += _BYTES.get(element, 2) * number
+    return {kind: Collectives(count[kind], size[kind]) for kind in count}

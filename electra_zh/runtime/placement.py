@@ -1,0 +1,136 @@
+"""The compiled steps of a program, and where its arrays are: on every device, or split over them.
+
+The batch is always split. The state is on every device (`none`), or split over them as well: the
+optimizer's slots (`optimizer`), or the weights too (`all`; ZeRO: Rajbhandari et al. 2020). The
+compiler adds what the devices exchange then, and the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from electra_zh.runtime.program import StepProgram, TensorInfo, check_split, jax_type
+
+# Slots of an optimizer, by their names in checkpoints and among TensorFlow's variables.
+_SLOT = re.compile(r"^[mv]/|/adam_[mv]$")
+
+
+class Placement(NamedTuple):
+    """The places of a program's arrays on some devices."""
+
+    program: StepProgram
+    everywhere: NamedSharding  # sums and numbers
+    batches: NamedSharding  # of [block size, B, L]
+    state: dict[str, NamedSharding]  # by variable
+
+    @classmethod
+    def on(
+        cls, devices: Sequence[Any], program: StepProgram, state_sharding: str = "none"
+    ) -> Placement:
+        """Returns the placement on devices.
+
+        Raises:
+          UserError: the batch cannot be split evenly.
+        """
+        count = len(devices)
+        check_split(program.batch[0].shape[0], count, program.micro_batches)
+        mesh = Mesh(np.array(devices), ("data",))
+        state = {
+            info.name: NamedSharding(mesh, _spec(info, count, state_sharding))
+            for info in program.variables
+        }
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        return cls(program, everywhere, NamedSharding(mesh, PartitionSpec(None, "data")), state)
+
+    def jitted(self) -> Any:
+        """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums)."""
+        step = export.deserialize(bytearray(self.program.exported))
+        return jax.jit(
+            functools.partial(_run_steps, self, step),
+            in_shardings=(self.state, self.batches, self.everywhere, self.everywhere),
+            out_shardings=(self.state, self.everywhere),
+            donate_argnums=(0,),
+        )
+
+    def lowered(self, block: int) -> jax.stages.Lowered:
+        """Returns the steps for blocks of batches, ready to be compiled without any array."""
+        state = {info.name: _struct(info) for info in self.program.variables}
+        batches = {
+            info.name: jax.ShapeDtypeStruct((block, *info.shape), np.int32)
+            for info in self.program.batch
+        }
+        return self.jitted().lower(state, batches, np.int32(0), np.int32(1))
+
+    def put_state(self, values: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Returns the variables on the devices; each process puts what its own hold."""
+        return {
+            info.name: _put(values[info.name].astype(jax_type(info.dtype)), self.state[info.name])
+            for info in self.program.variables
+        }
+
+    def get_state(self, state: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+        """Returns the variables as arrays by name, of their own types, in every process."""
+        return {
+            info.name: _get(state[info.name], self.everywhere).astype(info.dtype)
+            for info in self.program.variables
+        }
+
+
+def _spec(info: TensorInfo, devices: int, state_sharding: str) -> PartitionSpec:
+    """Returns the split of a variable: along its longest axis that can be split evenly."""
+    is_split = state_sharding == "all" or (
+        state_sharding == "optimizer" and _SLOT.search(info.name)
+    )
+    even = [axis for axis, size in enumerate(info.shape) if size % devices == 0]
+    if not is_split or not even:
+        return PartitionSpec()
+    longest = max(even, key=lambda axis: info.shape[axis])
+    return PartitionSpec(*[None] * longest, "data")
+
+
+def _struct(info: TensorInfo) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))
+
+
+def _put(value: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable:
+        return jax.device_put(value, sharding)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def _get(value: jax.Array, everywhere: NamedSharding) -> np.ndarray:
+    if not value.is_fully_addressable and not value.is_fully_replicated:
+        value = jax.jit(lambda x: x, out_shardings=everywhere)(value)
+    return np.asarray(value)
+
+
+def _run_steps(
+    placement: Placement, step: export.Exported, state: Any, batches: Any, first: Any, end: Any
+) -> tuple[Any, Any]:
+    """Runs the steps of the batches from `first` to `end`."""
+    program = placement.program
+
+    def one(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        state, sums = carry
+        batch = [batches[info.name][index] for info in program.batch]
+        out = step.call(*batch, *(state[info.name] for info in program.variables))
+        new = {
+            info.name: state[info.name] if result < 0 else out[result]
+            for info, result in zip(program.variables, program.written, strict=True)
+        }
+        new = jax.lax.with_sharding_constraint(new, placement.state)
+        return new, [a + b for a, b in zip(sums, out, strict=False)]
+
+    loop: Any = jax.lax.fori_loop
+    zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in program.sums]
+    new_state, sums = loop(first, end, one, (state, zeros))
+    return new_state, sums
