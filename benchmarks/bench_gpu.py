@@ -17,6 +17,7 @@ compiled side by side before the first is timed.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -211,10 +212,13 @@ def measure_peers(out: Path, seconds: float) -> None:
         if device == "cuda":
             torch.cuda.empty_cache()
     print("ready", flush=True)
-    for line in sys.stdin:
-        step = steps[line.strip()]
-        rate = _CALL * median_rate(lambda: [step() for _ in range(_CALL)][-1].item(), seconds)
-        print(rate * int(line.strip().split("-")[2]), flush=True)
+
+    def call(name: str) -> float:
+        return float([steps[name]() for _ in range(_CALL)][-1].item())
+
+    for name in map(str.strip, sys.stdin):
+        rate = _CALL * median_rate(functools.partial(call, name), seconds)
+        print(rate * int(name.split("-")[2]), flush=True)
 
 
 class Peers:
