@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
-.PHONY: help demo test cluster interop check bench docs clean
+.PHONY: help demo test cluster accelerators interop check bench docs clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
 	@echo "make test    unit, golden and end-to-end tests, and their coverage of lines and branches"
 	@echo "make cluster a build on a cluster whose workers and driver are killed"
+	@echo "make accelerators  several devices and processes, and steps compiled for GPUs and TPUs"
 	@echo "make interop conversions against transformers and torch"
 	@echo "make check   lint and types"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
@@ -52,6 +53,9 @@ test: $(VENV)/installed
 
 cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
+
+accelerators: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/runtime tests/e2e/test_processes.py
 
 interop: $(VENV)/installed-interop
 	$(BIN)/python -m pytest -m interop

@@ -164,10 +164,7 @@ def prepare(
         if given is not None:
             foreign = generator.read(given, run.vocabulary)
             run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
-    count = max(1, len(device.found)) if device is not None else 1
-    for phase in run.phases:
-        parts = phase.config.gradient_accumulation_steps
-        check_split(phase.config.train_batch_size, count, parts)
+    _check_split(run, device)
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
@@ -178,6 +175,13 @@ def prepare(
         track=request.track,
     )
     return prepared._replace(phases=tuple(_open_data(prepared, data, held_out)))
+
+
+def _check_split(run: Run, device: Device | None) -> None:
+    count = max(1, len(device.found)) if device is not None else 1
+    for phase in run.phases:
+        parts = phase.config.gradient_accumulation_steps
+        check_split(phase.config.train_batch_size, count, parts)
 
 
 def _open_data(

@@ -17,6 +17,8 @@ import pytest
 
 from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
 
+pytestmark = pytest.mark.slow
+
 STEPS = 200
 SECONDS = 300
 
