@@ -11,6 +11,7 @@ from electra_zh.data import pipeline
 from electra_zh.data.cutting import SENTENCE_ENDS
 from electra_zh.data.source import open_data_source
 from electra_zh.errors import UserError
+from electra_zh.models import layers
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
@@ -81,6 +82,44 @@ def make_evaluation(
         return metrics.evaluation_results(totals)
 
     return evaluate
+
+
+def make_sample(
+    objective: Objective,
+    run: Run,
+    shards: tuple[pipeline.Shard, ...],
+    *,
+    on_damage: pipeline.OnDamage | None = None,
+) -> Callable[[], str]:
+    """Returns a function that fills the masks of the first example, as Markdown.
+
+    Right fills are bold; a wrong one is followed by the true token in parentheses. Without a
+    masked LM the text is empty.
+    """
+    reading = pipeline.Reading(run.config.max_seq_length, run.config.needs_words, on_damage)
+    (batch,) = pipeline.OnePass(shards, reading, 1, max_batches=1)
+    features = {name: tf.constant(values) for name, values in batch.items()}
+    shown = batch["input_ids"][0, : int(batch["input_mask"][0].sum())].tolist()
+
+    def sample() -> str:
+        if objective.masked_lm_head is None:
+            return ""
+        with layers.plain_operations():
+            mlm = objective(features, step=tf.constant(_FIRST_STEP, tf.int64), training=False).mlm
+        best = tf.argmax(mlm.logits, -1).numpy()
+        used = mlm.masked.weights.numpy()[0] > 0
+        positions = mlm.masked.positions.numpy()[0]
+        fills = dict(zip(positions[used].tolist(), best[used].tolist(), strict=True))
+        words = []
+        for position, token in enumerate(shown):
+            true, fill = (run.vocabulary.tokens[i] for i in (token, fills.get(position, token)))
+            wrong = f"{fill}({true})"
+            words.append(
+                true if position not in fills else f"**{true}**" if fill == true else wrong
+            )
+        return " ".join(words)
+
+    return sample
 
 
 def evaluate_run(

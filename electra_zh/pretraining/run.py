@@ -20,7 +20,12 @@ from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init
-from electra_zh.pretraining.evaluate import make_evaluation, open_held_out, open_shards
+from electra_zh.pretraining.evaluate import (
+    make_evaluation,
+    make_sample,
+    open_held_out,
+    open_shards,
+)
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health import numerics
 from electra_zh.pretraining.health.diagnosis import HealthCheck
@@ -482,11 +487,16 @@ class _Training:
                 max_batches=config.num_eval_steps,
                 on_damage=self._prepared.damage,
             )
+            sample = make_sample(
+                *(self.state.objective, self._run.in_phase(self._part.phase), shards),
+                on_damage=self._prepared.damage,
+            )
 
             def run_and_log(step: int) -> None:
                 self._sync()
                 results = evaluate() | health.measure(step)
                 log.write(step, "eval", results)
+                log.write_text(step, "eval/sample", sample())
                 shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
                 logging.info("Evaluation at step %d: %s", step, shown)
 

@@ -84,6 +84,13 @@ class MetricsLog:
                         _write_text(f"{kind}/{name}", text, step)
             self._writer.flush()
 
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes a text to the event files alone, if it is not empty."""
+        if self._writer is not None and text:
+            with self._writer.as_default(step=step):
+                _write_text(name, text, step)
+            self._writer.flush()
+
     def close(self) -> None:
         """Ends the log."""
         if self._trackers is not None:
