@@ -13,15 +13,13 @@ Exit codes:
 from __future__ import annotations
 
 import argparse
-import logging as python_logging
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from absl import flags, logging
-
-from electra_zh import __version__, interrupts
+from electra_zh import __version__, interrupts, messages
 from electra_zh.commands import COMMANDS, load_command
 from electra_zh.commands.command import Call, Command, parse_call
 from electra_zh.errors import UsageError, UserError, did_you_mean
@@ -43,11 +41,13 @@ def run(words: Sequence[str]) -> int:
     """Runs the command of the words and returns its exit code."""
     name = _command_name(words)
     command = load_command(name)
-    _start_logging()
+    messages.start()
     interrupts.raise_on_sigterm()
     try:
         with interrupts.explained():
-            return command.run(parse(name, words[1:]))
+            call = parse(name, words[1:])
+            messages.start(call.common.style())
+            return command.run(call)
     except interrupts.InterruptError as error:
         return _fail(str(error), interrupts.EXIT_CODE)
     except UserError as error:
@@ -89,8 +89,8 @@ def parse(name: str, words: Sequence[str]) -> Call[Any]:
     parser = _Parser(
         prog=f"electra-zh {name}",
         description=COMMANDS[name].summary,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
-        epilog=_EPILOG,
+        formatter_class=_HelpFormatter,
+        epilog=_epilog(name),
         # No abbreviations: --data must not silently mean --data-something of a later version.
         allow_abbrev=False,
     )
@@ -98,6 +98,19 @@ def parse(name: str, words: Sequence[str]) -> Call[Any]:
         return parse_call(load_command(name), parser, words)
     except UsageError as error:
         parser.error(str(error))
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help with room for long flags, and an epilog that is already in lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def _epilog(name: str) -> str:
+    """Returns the end of a command's help: its examples."""
+    examples = [f"  electra-zh {each}" for each in COMMANDS[name].examples]
+    return "\n".join(["examples:", *examples, "", _EPILOG])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,26 +129,28 @@ def _refuse(message: str, prog: str = "electra-zh") -> NoReturn:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"electra-zh: error: {message}", file=sys.stderr)
+    messages.error(message)
     return code
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}s}  {entry.summary}" for name, entry in COMMANDS.items()]
-    usage = "usage: electra-zh [--help] [--version] COMMAND [settings]"
-    explain = "`electra-zh COMMAND --help` explains a command."
-    return "\n".join([usage, "", _DESCRIPTION, "", "commands:", *lines, "", explain])
-
-
-def _start_logging() -> None:
-    flags.FLAGS.mark_as_parsed()  # absl warns about logging before that.
-    logging.use_absl_handler()
-    handler = logging.get_absl_handler()
-    handler.setFormatter(python_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(lambda record: "/tensorflow/" not in record.pathname)
-    logging.set_stderrthreshold("info")
-    logging.set_verbosity(logging.INFO)
+    lines = [
+        "usage: electra-zh [--help] [--version] COMMAND [settings]",
+        "",
+        *textwrap.wrap(_DESCRIPTION, 79),
+    ]
+    for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+        lines += ["", f"{group}:"]
+        for name, entry in COMMANDS.items():
+            if entry.group == group:
+                start = f"  {name:{width}s}  "
+                rest = " " * len(start)
+                lines += textwrap.wrap(
+                    entry.summary, 79, initial_indent=start, subsequent_indent=rest
+                )
+    lines += ["", "`electra-zh COMMAND --help` explains a command, with examples."]
+    return "\n".join([*lines, "A first run, in minutes: electra-zh demo"])
 
 
 def device_message(error: Exception, command: Command) -> str | None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from electra_zh import messages
+
 _LINE_SECONDS = 10.0
+# Speeds are those of the last minute.
+_SPEED_SECONDS = 60.0
+_WIDEST_BAR = 20
 BYTES = "B"
 
 
@@ -44,13 +51,19 @@ def show(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Bar]
       unit: name of the unit, such as "step"; `BYTES` is shown in kB, MB and so on.
       initial: units that were done before.
     """
-    if sys.stderr.isatty():
-        with _terminal_bar(what, total, unit, initial) as terminal:
-            yield terminal
-    else:
-        lines = _Lines(what, total, unit, initial)
-        yield lines
-        lines.end()
+    if messages.style().quiet:
+        yield _Silent()
+        return
+    job = _Job(what, total, unit, initial)
+    is_bar = sys.stderr.isatty() and not messages.style().as_json
+    _running.append(job)
+    try:
+        with _terminal_bar(job) if is_bar else contextlib.nullcontext(_Lines(job)) as shown:
+            job.redraw = shown.redraw
+            yield shown
+            shown.end()
+    finally:
+        _running.remove(job)
 
 
 @contextlib.contextmanager
@@ -60,101 +73,195 @@ def silent(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Ba
     yield _Silent()
 
 
+@contextlib.contextmanager
+def activity(name: str) -> Iterator[None]:
+    """Shows what the running job does between its units, such as "evaluating".
+
+    The time does not count for the job's speed and remaining time.
+    """
+    start, jobs = time.monotonic(), list(_running)
+    for job in jobs:
+        job.activity = name
+        job.redraw()
+    try:
+        yield
+    finally:
+        for job in jobs:
+            job.activity = ""
+            job.pause(time.monotonic() - start)
+
+
 class _Silent:
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
         pass
 
 
+class _Job:
+    """State of a job, and its parts as text.
+
+    The first update does not count for the speed: compiling is not typical of the rest.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, initial: int) -> None:
+        self.what, self.total, self.done = what, total, initial
+        self.figures: Mapping[str, float | str] = {}
+        self.activity = ""
+        self.redraw = lambda: None
+        self._unit = unit
+        self._paused = 0.0
+        self._points: deque[tuple[float, int]] = deque()
+
+    def update(self, amount: int, figures: Mapping[str, float | str] | None) -> None:
+        """Counts units."""
+        self.done += amount
+        self.figures = figures or self.figures
+        now, points = time.monotonic() - self._paused, self._points
+        if len(points) > 1 and now - points[-2][0] < 0.5:
+            points.pop()
+        points.append((now, self.done))
+        while len(points) > 2 and now - points[0][0] > _SPEED_SECONDS:
+            points.popleft()
+
+    def pause(self, seconds: float) -> None:
+        """Takes time out of the speed."""
+        self._paused += seconds
+
+    @property
+    def speed(self) -> float:
+        """Units per second; 0 if it is not known yet."""
+        if len(self._points) < 2:
+            return 0.0
+        (start, before), (end, after) = self._points[0], self._points[-1]
+        return (after - before) / max(end - start, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end; None if they are not known yet."""
+        speed = self.speed
+        return max(self.total - self.done, 0) / speed if speed and self.total else None
+
+    def amount(self, amount: float) -> str:
+        """Returns a number of units."""
+        if self._unit == BYTES:
+            return f"{amount / 1e6:,.1f}"
+        return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+
+    @property
+    def unit(self) -> str:
+        """The name of the units after a number."""
+        return " MB" if self._unit == BYTES else f" {self._unit}s"
+
+    def line(self, width: int) -> str:
+        """Returns the job as one line of a terminal; figures that do not fit are not shown."""
+        count = self.amount(self.done)
+        if self.total:
+            head = f"{self.what} {100 * self.done / self.total:3.0f}% "
+            count += f"/{self.amount(self.total)}"
+        else:
+            head = f"{self.what} "
+        parts = [count + (self.unit if self._unit == BYTES or not self.total else "")]
+        left = self.seconds_left
+        if self.activity:
+            parts.append(self.activity)
+        elif left is not None:
+            parts.append(f"{_duration(left)} left")
+        elif self.speed:
+            parts.append(f"{self.amount(self.speed)}{self.unit}/s")
+        for name, value in self.figures.items():
+            part = f"{name.removesuffix('_loss')} {_number(value)}"
+            if len(head) + len(", ".join([*parts, part])) > width:
+                break
+            parts.append(part)
+        text = ", ".join(parts)
+        room = min(_WIDEST_BAR, width - len(head) - len(text) - 1)
+        if self.total and room >= 6:
+            full = min(room, round(room * self.done / self.total))
+            head += "█" * full + "·" * (room - full) + " "
+        return (head + text)[:width]
+
+
 @contextlib.contextmanager
-def _terminal_bar(what: str, total: int, unit: str, initial: int) -> Iterator[Bar]:
+def _terminal_bar(job: _Job) -> Iterator[_Terminal]:
     from tqdm.std import tqdm
 
-    class NoMonitor(tqdm):  # type: ignore[type-arg]
+    class JobBar(tqdm):  # type: ignore[type-arg]
         # tqdm's monitor thread would still run when worker processes are forked.
         monitor_interval = 0
 
-    with NoMonitor(
-        desc=what,
-        total=total or None,
-        initial=initial,
-        unit=unit if unit == BYTES else f" {unit}",
-        unit_scale=unit == BYTES,
-        dynamic_ncols=True,
-        file=sys.stderr,
-        smoothing=0.1,
-    ) as bar:
-        yield _Terminal(bar)
+        def __str__(self) -> str:
+            return job.line(shutil.get_terminal_size().columns - 1)
+
+    with JobBar(total=job.total or None, initial=job.done, file=sys.stderr) as bar:
+        yield _Terminal(bar, job)
 
 
 class _Terminal:
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
+    """A bar, drawn by tqdm at most ten times per second."""
+
+    def __init__(self, bar: Any, job: _Job) -> None:
+        self._bar, self._job = bar, job
 
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
-        if figures:
-            self._bar.set_postfix(figures, refresh=False)
+        self._job.update(amount, figures)
         self._bar.update(amount)
+
+    def redraw(self) -> None:
+        self._bar.refresh()
+
+    def end(self) -> None:
+        self._bar.refresh()
 
 
 class _Lines:
     """Progress as lines of the log, for files and pipes."""
 
-    def __init__(self, what: str, total: int, unit: str, initial: int) -> None:
-        self._what = what
-        self._total = total
-        self._unit = unit
-        self._done = initial
-        self._figures: Mapping[str, float | str] = {}
+    def __init__(self, job: _Job) -> None:
+        self._job = job
         self._last = time.monotonic()
-        self._done_at_last = initial
-        self._rate = 0.0
+        self._done_at_last = job.done
         self._shown = False
 
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
-        self._done += amount
-        self._figures = figures or self._figures
-        now = time.monotonic()
-        if now - self._last >= _LINE_SECONDS:
-            self._log(now)
+        self._job.update(amount, figures)
+        if time.monotonic() - self._last >= _LINE_SECONDS:
+            self._log()
+
+    def redraw(self) -> None:
+        pass
 
     def end(self) -> None:
-        if self._shown and self._done != self._done_at_last:
-            self._log(time.monotonic())
+        if self._shown and self._job.done != self._done_at_last:
+            self._log()
 
-    def _log(self, now: float) -> None:
+    def _log(self) -> None:
         from absl import logging
 
-        self._shown = True
-        # The rate since the last line: the start of a job (compiling) is not typical of the rest.
-        seconds, amount = now - self._last, self._done - self._done_at_last
-        if seconds >= 1.0 or not self._rate:
-            self._rate = amount / max(seconds, 1e-9)
-        self._last, self._done_at_last = now, self._done
-        left = max(self._total - self._done, 0) / self._rate if self._rate else float("inf")
-        figures = "".join(f", {name} {_number(value)}" for name, value in self._figures.items())
-        if not self._total:
-            done, rate = self._amount(self._done), self._amount(self._rate)
-            name = self._unit_name()
-            logging.info("%s: %s, %s/s%s", self._what, done + name, rate + name, figures)
-            return
+        job = self._job
+        self._shown, self._last, self._done_at_last = True, time.monotonic(), job.done
+        parts = []
+        if job.speed:
+            parts.append(f"{job.amount(job.speed)}{job.unit}/s")
+        left = job.seconds_left
+        if left is not None:
+            parts.append(f"{_duration(left)} left")
+        parts += [f"{name} {_number(value)}" for name, value in job.figures.items()]
+        if job.total:
+            done = f"{100 * job.done / job.total:.0f} % ({job.amount(job.done)} of "
+            done += f"{job.amount(job.total)}{job.unit})"
+        else:
+            done = f"{job.amount(job.done)}{job.unit}"
+        figures = {"done": job.done, "total": job.total, "unit": job.unit.strip()}
+        values = {"what": job.what, **figures, "per_second": job.speed, "seconds_left": left}
         logging.info(
-            "%s: %.0f %% (%s of %s), %s/s, %s left%s",
-            self._what,
-            100 * self._done / max(self._total, 1),
-            self._amount(self._done),
-            self._amount(self._total) + self._unit_name(),
-            self._amount(self._rate) + self._unit_name(),
-            _duration(left),
-            figures,
+            "%s: %s",
+            job.what,
+            ", ".join([done, *parts]),
+            extra={"progress": {**values, "figures": dict(job.figures)}},
         )
 
-    def _amount(self, amount: float) -> str:
-        if self._unit == BYTES:
-            return f"{amount / 1e6:,.1f}"
-        return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
 
-    def _unit_name(self) -> str:
-        return " MB" if self._unit == BYTES else f" {self._unit}s"
+# Jobs that are shown now, the innermost last.
+_running: list[_Job] = []
 
 
 def _number(value: float | str) -> str:
@@ -162,8 +269,8 @@ def _number(value: float | str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
+    if seconds >= 48 * 3600:
+        return f"{seconds / 86400:.1f} days"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +16,9 @@ import pytest
 
 from electra_zh import cli, demo
 from electra_zh.commands import COMMANDS, load_command
-from electra_zh.commands.command import Call
+from electra_zh.commands.command import Call, make_command_line
 from electra_zh.errors import UserError
+from electra_zh.messages import Style
 from support.runner import electra
 
 
@@ -24,6 +28,51 @@ def test_help(command: tuple[str, ...]) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("usage: electra-zh")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_the_help_can_be_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name_of_input in ("new.txt", "texts.txt"):
+        (tmp_path / name_of_input).write_text("")
+    for example in COMMANDS[name].examples:
+        command, *words = shlex.split(example.partition(" > ")[0])
+        assert command == name
+        cli.parse(name, words)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_one_style(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    make_command_line(load_command(name), parser)
+    for action in parser._actions:
+        if action.help == argparse.SUPPRESS or action.dest == "help":
+            continue
+        where = (name, action.option_strings or action.metavar)
+        assert action.help, where
+        assert not action.help.rstrip().endswith("."), where
+        if action.nargs != 0:
+            metavar = str(action.metavar)
+            assert metavar.isupper() or metavar[0] in "{[" or "=" in metavar, (where, metavar)
+        for bracket in re.findall(r"\(default[^)]*", action.help):
+            assert bracket.startswith("(default: "), where
+
+
+def test_the_list_of_commands_fits_80_columns() -> None:
+    lines = electra("--help", fork=False).stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    assert lines[-1] == "A first run, in minutes: electra-zh demo"
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["data:", "pretraining:", "tasks:", "reports:", "tools:"]
+
+
+def test_messages_are_quiet_verbose_or_json() -> None:
+    assert _call("tasks", "-q").common.style() == Style(quiet=True)
+    assert _call("tasks", "-v", "--json-logs").common.style() == Style(verbose=True, as_json=True)
+    with pytest.raises(SystemExit):
+        _call("tasks", "-q", "-v")
 
 
 def test_help_does_not_load_large_libraries() -> None:

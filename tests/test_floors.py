@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "electra_zh"
 FLOORS = {
     "errors": 0,
+    "messages": 0,
     "settings": 0,
     "content": 0,
     "files": 0,
@@ -32,6 +33,7 @@ FLOORS = {
     "pretraining": 4,
     "finetuning": 4,
     "report": 5,
+    "api": 6,
     "commands": 6,
     "demo": 6,
     "doctor": 6,

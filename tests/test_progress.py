@@ -8,7 +8,7 @@ import sys
 import pytest
 from absl import logging
 
-from electra_zh import progress
+from electra_zh import messages, progress
 
 
 class _Terminal(io.StringIO):
@@ -23,9 +23,9 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         bar.update(1, {"loss": 1.25})
         bar.update(1)
     shown = terminal.getvalue()
-    assert "training: 100%" in shown
+    assert "training 100% " in shown
     assert "4/4" in shown
-    assert "loss=1.25" in shown
+    assert "loss 1.25" in shown
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(logging, "info", lambda message, *args: found.append(message % args))
+    monkeypatch.setattr(logging, "info", lambda message, *args, extra: found.append(message % args))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     return found
 
@@ -58,9 +58,63 @@ def test_a_file_gets_a_line_every_ten_seconds(clock: list[float], lines: list[st
 
 def test_bytes_are_shown_as_megabytes(clock: list[float], lines: list[str]) -> None:
     with progress.show("reading", total=40_000_000, unit=progress.BYTES) as bar:
+        bar.update(4_000_000)
         clock[0] = 10.0
-        bar.update(20_000_000)
-    assert lines[0] == "reading: 50 % (20.0 of 40.0 MB), 2.0 MB/s, 0:10 left"
+        bar.update(16_000_000)
+    assert lines[0] == "reading: 50 % (20.0 of 40.0 MB), 1.6 MB/s, 0:12 left"
+
+
+def test_compiling_and_evaluating_do_not_count_for_the_speed(
+    clock: list[float], lines: list[str]
+) -> None:
+    with progress.show("training", total=100, unit="step") as bar:
+        clock[0] = 300.0  # The first call compiles.
+        bar.update(1)
+        for _ in range(10):
+            clock[0] += 1.0
+            bar.update(1)
+        with progress.activity("evaluating"):
+            clock[0] += 500.0
+        clock[0] += 1.0
+        bar.update(1)
+    assert lines[0] == "training: 1 % (1 of 100 steps)"
+    assert lines[-1] == "training: 12 % (12 of 100 steps), 1 steps/s, 1:28 left"
+
+
+def _line(width: int, *, activity: str = "", total: int = 1_000_000) -> str:
+    job = progress._Job("pretrain", total, "step", 900_000)
+    job.activity = activity
+    job._points.extend([(0.0, 0), (900_000.0, 900_000)])
+    job.figures = {"loss": "25.789", "gen_loss": "5.805", "disc_loss": "0.412", "tokens/s": "1,991"}
+    return job.line(width)
+
+
+def test_the_losses_fit_80_columns() -> None:
+    line = _line(79)
+    assert len(line) <= 79
+    assert "900,000/1,000,000, 27:46:40 left, loss 25.789, gen 5.805" in line
+    assert _line(140).endswith("loss 25.789, gen 5.805, disc 0.412, tokens/s 1,991")
+    assert "██" in _line(140)
+    assert len(_line(30)) <= 30
+
+
+def test_an_activity_takes_the_place_of_the_time() -> None:
+    assert "900,000/1,000,000, evaluating, loss 25.789, gen 5.805" in _line(
+        79, activity="evaluating"
+    )
+
+
+def test_days_are_shown_as_days() -> None:
+    assert "/3,000,000, 24.3 days left, " in _line(79, total=3_000_000)
+
+
+def test_a_quiet_job_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(messages, "_style", messages.Style(quiet=True))
+    with progress.show("training", total=4, unit="step") as bar:
+        bar.update(4)
+    assert terminal.getvalue() == ""
 
 
 def test_short_jobs_say_nothing(clock: list[float], lines: list[str]) -> None:

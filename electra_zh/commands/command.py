@@ -5,17 +5,50 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from electra_zh import messages
 from electra_zh.errors import UsageError, did_you_mean
+from electra_zh.messages import Style
 from electra_zh.settings import COMMAND_LINE, Layer, Settings, load_recipe, place, resolve, setting
 from electra_zh.settings.command_line import CommandLine, check_required
 from electra_zh.settings.declaration import select
 from electra_zh.settings.resolution import find_spellings, short_key
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonSettings(Settings):
+    """Settings of several commands, which are not part of the work itself."""
+
+    config: str | None = setting(
+        None, "YAML file with settings of this command; flags override it", metavar="FILE"
+    )
+    dry_run: bool = setting(False, "check everything and print the plan, but write nothing")
+    quiet: bool = setting(
+        False, "show only warnings and errors, no progress", flags=("-q",), group="messages"
+    )
+    verbose: bool = setting(
+        False, "show the messages of TensorFlow, too", flags=("-v",), group="messages"
+    )
+    json_logs: bool = setting(
+        False, "write messages and progress as lines of JSON", group="messages"
+    )
+
+    def check_together(self) -> None:
+        """Checks that the messages are not to be both fewer and more."""
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose exclude each other")
+
+    def style(self) -> Style:
+        """Returns the style of the messages."""
+        return Style(self.quiet, self.verbose, self.json_logs)
+
+
+# Those that every command has.
+OF_ALL = ("quiet", "verbose", "json_logs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +59,7 @@ class Call(Generic[AnySettings]):
     overrides: Mapping[str, Any]  # settings that are passed on, of a run or of tasks
     dry_run: bool  # check everything, print the plan, write nothing
     given: frozenset[str] = frozenset()  # keys of the settings that have no default value
+    common: CommonSettings = CommonSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +73,6 @@ class Command:
     prefixed: bool = False
     common: tuple[str, ...] = ()  # names of the `CommonSettings` that the command has
     batch_size: str = ""  # the setting to lower if memory runs out, if there is one
-
-
-@dataclasses.dataclass(frozen=True)
-class CommonSettings(Settings):
-    """Settings of several commands, which are not part of the work itself."""
-
-    config: str | None = setting(
-        None, "YAML file with settings of this command; flags override it", metavar="FILE"
-    )
-    dry_run: bool = setting(False, "check everything and print the plan, but write nothing")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,10 +100,8 @@ def parse_call(
       UsageError: an unknown or missing setting, or a value of the command line is not allowed.
       UserError: another value is not allowed.
     """
-    passed_on, common = command.overrides, select(CommonSettings, command.common)
-    prefixed = passed_on if command.prefixed else None
-    line = CommandLine(parser, [command.settings, common, passed_on], prefixed=prefixed)
-    own, flags, others = line.parse(words)
+    passed_on = command.overrides
+    own, flags, others = make_command_line(command, parser).parse(words)
     overrides = {short_key(passed_on, key): value for key, value in others.items()}
     chosen = resolve(CommonSettings, [Layer(COMMAND_LINE, flags)]).settings
     layers = [Layer(COMMAND_LINE, own)]
@@ -88,7 +110,15 @@ def parse_call(
         layers, overrides = [of_file, *layers], more | overrides
     check_required(command.settings, [key for layer in layers for key in layer.values])
     resolved = resolve(command.settings, layers)
-    return Call(resolved.settings, overrides, chosen.dry_run, frozenset(resolved.origins))
+    return Call(resolved.settings, overrides, chosen.dry_run, frozenset(resolved.origins), chosen)
+
+
+def make_command_line(command: Command, parser: argparse.ArgumentParser) -> CommandLine:
+    """Returns the command line of a command, whose flags are added to an empty parser."""
+    common = select(CommonSettings, (*command.common, *OF_ALL))
+    classes = [command.settings, common, command.overrides]
+    prefixed = command.overrides if command.prefixed else None
+    return CommandLine(parser, classes, prefixed=prefixed)
 
 
 def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:
@@ -121,4 +151,4 @@ def print_plan(lines: Iterable[str]) -> None:
 
 def print_next(*words: str) -> None:
     """Prints the command that usually follows, to standard error; capitals are for the user."""
-    print(f"Next: electra-zh {shlex.join(words)}", file=sys.stderr)
+    messages.hint(f"Next: electra-zh {shlex.join(words)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from electra_zh.commands import COMMANDS as ALL_COMMANDS
 from electra_zh.commands import load_command
-from electra_zh.commands.command import Call, Command
+from electra_zh.commands.command import OF_ALL, Call, Command, CommonSettings
 from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.settings import (
     COMMAND_LINE,
@@ -21,6 +21,7 @@ from electra_zh.settings import (
     setting,
 )
 from electra_zh.settings.command_line import parse_overrides
+from electra_zh.settings.declaration import select
 from electra_zh.settings.reference import Row, list_defaults, list_resolved, row_lines, table
 
 # The kinds of recipe; a name of several kinds means the first.
@@ -137,11 +138,24 @@ def _find(name: str) -> tuple[str, str]:
 def reference() -> Iterator[str]:
     """Yields the lines of the reference page of all settings."""
     yield from _INTRODUCTION.splitlines()
+    yield from (
+        "",
+        "## Several commands",
+        "",
+        "`--config FILE` and `--dry-run`: see each --help.",
+        "",
+    )
+    yield from table(select(CommonSettings, OF_ALL))
+    shown: dict[type[Settings], str] = {}
     for name, entry in ALL_COMMANDS.items():
         command = load_command(name)
         yield from ("", f"## {name}", "", entry.summary, "")
         yield from table(command.settings)
-        yield from table(command.overrides)
+        first = shown.setdefault(command.overrides, name)
+        if first == name:
+            yield from table(command.overrides)
+        elif command.overrides is not Settings:
+            yield from (f"And the settings that `{first}` passes on ([{first}](#{first})).", "")
 
 
 COMMANDS: dict[str, Command] = {"configs": Command(Configs, configs)}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import TYPE_CHECKING
 
-from electra_zh import files
+from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
@@ -84,7 +83,7 @@ def predict(call: Call[PredictionRequest]) -> int:
 
     count, lines = label(call.settings)
     for line in lines:
-        print(line, file=sys.stderr)
+        messages.hint(line)
     if call.settings.output != "-":
         print(f"{count:,} predictions in {call.settings.output}")
     return 0

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from electra_zh import machine
+from electra_zh import machine, messages
 
 
 def load_tensorflow(*, log_machine: bool = False) -> None:
     """Sets up the machine and imports TensorFlow without its start-up messages.
 
-    TF_CPP_MIN_LOG_LEVEL=0 shows them. `log_machine` logs the machine, for commands that compute.
+    --verbose and TF_CPP_MIN_LOG_LEVEL=0 show them. `log_machine` logs the machine, for commands
+    that compute.
     """
     line = machine.set_up()
     if log_machine:
         logging.info(line)
+    if messages.style().verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         import tensorflow
     else:

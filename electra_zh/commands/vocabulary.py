@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Iterator
 
-from electra_zh import files, progress
+from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command, print_next
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.data.input_files import (
@@ -88,7 +87,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"build-vocab: {line}", file=sys.stderr, flush=True)
+    messages.hint(f"build-vocab: {line}")
 
 
 COMMANDS = {"build-vocab": Command(BuildVocab, build_vocab, common=("config",))}

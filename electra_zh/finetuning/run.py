@@ -127,6 +127,8 @@ def finetune(request: Request) -> None:
       InterruptError: a signal came; finished trials and a checkpoint of the others are saved.
     """
     pretrained, plans, jobs, data = prepare(request)
+    total = sum(map(len, jobs.values()))
+    numbers = (f"trial {number} of {total}" for number in range(1, total + 1))
     with locks.locked(request.output), StopRequest() as stop:
         for each in plans:
             if not jobs[each.name]:
@@ -136,7 +138,7 @@ def finetune(request: Request) -> None:
                 files.make_dirs(folder)
                 identity = _identity(request, each, pretrained)
                 files.write_json(files.join(folder, "task.json"), identity)
-                _train(jobs[each.name], folder, pretrained, data.pop(each.name), stop)
+                _train(jobs[each.name], folder, pretrained, data.pop(each.name), stop, numbers)
             results.summarise(request.output, pretrained)
             if stop.is_set:
                 raise InterruptError(f"Finished trials and a checkpoint are saved; {RESUME}")
@@ -269,6 +271,7 @@ def _train(
     pretrained: Pretrained,
     data: Mapping[str, TaskData],
     stop: StopRequest,
+    numbers: Iterator[str],
 ) -> None:
     """Runs the trials of a model; returns early after a signal."""
     name = folder.rpartition("/")[2]
@@ -277,7 +280,9 @@ def _train(
         trials = Trials(pretrained, name, bound)
         for job in same:
             files.make_dirs(job.folder)
-            result = trials.run(job.seed, job.folder, stop, setting=setting.values)
+            result = trials.run(
+                job.seed, job.folder, stop, setting=setting.values, number=next(numbers)
+            )
             if result is None:
                 return
             finished = [*results.read_trials(folder), {**result, "folder": job.folder}]

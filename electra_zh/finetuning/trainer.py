@@ -376,7 +376,8 @@ class Trial:
 
         def end_epoch(step: int) -> None:
             self._log.write(step, "train", {"loss": float(np.mean(losses))})
-            self._score_epoch(step)
+            with progress.activity("evaluating"):
+                self._score_epoch(step)
 
         self.step = loop.run(
             inner,

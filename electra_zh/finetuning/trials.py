@@ -34,7 +34,7 @@ class Trials:
           data: task name to its data; joint training takes the first task's settings.
         """
         tokenizer = pretrained.make_tokenizer()
-        self._data = data
+        self._name, self._data = name, data
         self._rows = {
             (task, split): each.kind.encode(examples, tokenizer, training=split == "train")
             for task, each in data.items()
@@ -141,12 +141,25 @@ class Trials:
         )
 
     def run(
-        self, seed: int, folder: str, stop: StopRequest, *, setting: Mapping[str, str]
+        self,
+        seed: int,
+        folder: str,
+        stop: StopRequest,
+        *,
+        setting: Mapping[str, str],
+        number: str,
     ) -> dict[str, Any] | None:
-        """Runs one trial and writes its predictions; its result, or None after a signal."""
+        """Runs one trial and writes its predictions; its result, or None after a signal.
+
+        `number` is its place among the trials of the command, such as "trial 2 of 6".
+        """
         start = time.monotonic()
         self._last_dev = {}
+        values = "".join(f", {key}={value}" for key, value in setting.items())
+        logging.info("%s: %s, seed %d%s", self._name, number, seed, values)
+        self.trainer.what = f"{self._name}, {number}"
         if not self._compiled:
+            logging.info("%s: compiling the steps.", self._name)
             self._compile()
             self._compiled = True
         trial = Trial(self.trainer, seed=seed, folder=folder, evaluate=self._dev_scores).run(stop)
@@ -177,10 +190,12 @@ class Trials:
         if len(self._data) > 1:
             folder = files.join(folder, task)
             files.make_dirs(folder)
-        for split in each.splits:
+        for split, rows in each.splits.items():
             if split == "train":
                 continue
             known = self._last_dev.get(task) if split == "dev" else None
+            if known is None:
+                logging.info("%s: evaluating %s, %s examples", task, split, f"{len(rows):,}")
             evaluation = known or self._evaluate(task, split)
             results.write_predictions(folder, split, each, evaluation.predictions)
             if evaluation.scores:

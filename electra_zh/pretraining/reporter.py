@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+
+from absl import logging
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
@@ -11,6 +14,35 @@ from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.training.logs import MetricsLog
+
+
+def with_first_call_shown(inner: Callable[[int], StepSums]) -> Callable[[int], StepSums]:
+    """Returns the function that runs steps, with its first call shown: it compiles the step."""
+    is_first = True
+
+    def call(count: int) -> StepSums:
+        nonlocal is_first
+        if not is_first:
+            return inner(count)
+        is_first = False
+        logging.info("Compiling the step.")
+        start = time.monotonic()
+        with progress.activity("compiling"):
+            sums = inner(count)
+        logging.info("Compiled: the first step took %.0f s.", time.monotonic() - start)
+        return sums
+
+    return call
+
+
+def evaluation_lines(results: Mapping[str, float]) -> Iterator[str]:
+    """Yields the results of an evaluation as a line for each network."""
+    groups: dict[str, list[str]] = {"masked LM": [], "discriminator": [], "network": []}
+    for name, value in results.items():
+        is_masked_lm = "masked_lm" in name or name == "copy_accuracy"
+        group = "discriminator" if name.startswith("disc_") else "network"
+        groups["masked LM" if is_masked_lm else group].append(f"{name} {value:.4f}")
+    return (f"{group}: {', '.join(parts)}" for group, parts in groups.items() if parts)
 
 
 class Reporter:
@@ -29,7 +61,7 @@ class Reporter:
         self._bar = bar
         self._health = health
         self._skipped = skipped or SkippedSteps(config.max_skipped_steps)
-        self._last_call = time.monotonic()
+        self._last_call = 0.0
         self._start()
 
     def _start(self) -> None:
@@ -51,10 +83,10 @@ class Reporter:
         results = metrics.training_results(sums.objective)
         names = ("loss", "gen_loss", "disc_loss")
         tokens = self._config.train_batch_size * self._config.max_seq_length
-        now = time.monotonic()
+        now, is_timed = time.monotonic(), bool(self._last_call)  # The first call compiles.
         rate, self._last_call = steps * tokens / max(now - self._last_call, 1e-9), now
         shown = {name: f"{results[name]:.3f}" for name in names if name in results}
-        return {**shown, "tokens/s": f"{rate:,.0f}"}
+        return {**shown, "tokens/s": f"{rate:,.0f}"} if is_timed else shown
 
     def log(self, step: int) -> None:
         """Writes the means since the last line, after `step`."""

@@ -33,7 +33,11 @@ from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.phases import Phase
-from electra_zh.pretraining.reporter import Reporter
+from electra_zh.pretraining.reporter import (
+    Reporter,
+    evaluation_lines,
+    with_first_call_shown,
+)
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState
@@ -369,7 +373,7 @@ class _Training:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
         phase, config = self._part.phase, self._config
-        inner = self._inner_loop(first_step)
+        inner = with_first_call_shown(self._inner_loop(first_step))
         health = self._health_check()
         debug = self._prepared.debug_numerics
         skipped = SkippedSteps(self._config.max_skipped_steps, self._explain if debug else None)
@@ -493,12 +497,13 @@ class _Training:
             )
 
             def run_and_log(step: int) -> None:
-                self._sync()
-                results = evaluate() | health.measure(step)
+                with progress.activity("evaluating"):
+                    self._sync()
+                    results = evaluate() | health.measure(step)
                 log.write(step, "eval", results)
                 log.write_text(step, "eval/sample", sample())
-                shown = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
-                logging.info("Evaluation at step %d: %s", step, shown)
+                for line in evaluation_lines(results):
+                    logging.info("Evaluation at step %d, %s", step, line)
 
             actions.append(loop.Action(config.save_checkpoints_steps, run_and_log))
         return [*actions, loop.Action(config.save_checkpoints_steps, self.save)]

@@ -197,7 +197,9 @@ class CommandLine:
             title = declaration.group or (setting.section[-1] if setting.section else "")
             if title not in groups:
                 groups[title] = self._parser.add_argument_group(title)
-            self._add_flag(groups[title], f"{group}/{key}", setting, list(map(_flag, names)))
+            self._add_flag(
+                groups[title], f"{group}/{key}", setting, [*setting.short_flags, *map(_flag, names)]
+            )
 
     def _add_flag(self, parser: Any, dest: str, setting: Setting, on: list[str]) -> None:
         is_required = setting.is_required and dest.startswith("0/")
@@ -208,7 +210,8 @@ class CommandLine:
             options |= {"nargs": "+" if setting.is_list else None, "metavar": placeholder(setting)}
             parser.add_argument(*on, help=help_text, **options)
             return
-        off = [f"--no-{on[0][2:]}", *setting.declaration.off_flags]
+        long = next(flag for flag in on if flag.startswith("--"))
+        off = [f"--no-{long[2:]}", *setting.declaration.off_flags]
         self._flags += off
         options |= {"nargs": 0, "const": off}
         if setting.default or setting.default is None:
@@ -255,14 +258,15 @@ def spelled(setting: Setting) -> str:
     """Returns the first spelling of a setting on the command line."""
     if setting.declaration.positional:
         return positional_name(setting)
-    return (setting.declaration.flags or (_flag(setting.name),))[0]
+    long = (flag for flag in setting.declaration.flags if flag.startswith("--"))
+    return next(long, _flag(setting.name))
 
 
 def flags_of(setting: Setting) -> tuple[str, ...]:
     """Returns the spellings of a setting on the command line."""
     if setting.declaration.positional:
         return (positional_name(setting),)
-    return (*map(_flag, setting.names), *setting.declaration.off_flags)
+    return (*setting.short_flags, *map(_flag, setting.names), *setting.declaration.off_flags)
 
 
 def positional_name(setting: Setting) -> str:

@@ -172,9 +172,15 @@ class Setting:
         return self.declaration.allowed() or tuple(map(str, literal))
 
     @property
+    def short_flags(self) -> tuple[str, ...]:
+        """Its flags of one letter, such as -q."""
+        return tuple(flag for flag in self.declaration.flags if not flag.startswith("--"))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Its name and further spellings, as words and YAML keys."""
-        others = (flag.lstrip("-").replace("-", "_") for flag in self.declaration.flags)
+        long = (flag for flag in self.declaration.flags if flag.startswith("--"))
+        others = (flag.lstrip("-").replace("-", "_") for flag in long)
         return tuple(dict.fromkeys((self.name, *others)))
 
 

@@ -47,7 +47,7 @@ class WordSettings(Settings):
     kind: str = setting(
         JIEBA,
         "jieba, spaces (those of the text), or a file of words, one per line",
-        metavar="jieba|spaces|FILE",
+        metavar="{jieba,spaces,FILE}",
     )
     hmm: bool = setting(True, "find words outside of jieba's dictionary with its Markov model")
     dictionaries: tuple[str, ...] = setting(

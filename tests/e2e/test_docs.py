@@ -12,6 +12,7 @@ import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,18 @@ def test_every_command_of_the_pages_runs(substitutes: Path, tmp_path: Path) -> N
         text = (pages.ROOT / page).read_text(encoding="utf-8")
         failures += _run_page(text, page, substitutes, tmp_path)
     assert not failures, "\n".join(failures)
+
+
+def test_the_python_of_its_page_runs(substitutes: Path) -> None:
+    text = (pages.ROOT / "docs" / "en" / "python.md").read_text(encoding="utf-8")
+    blocks = [each for each in pages.read_blocks(text, "python.md") if each.language == "python"]
+    names: dict[str, Any] = {}
+    with contextlib.chdir(substitutes):
+        for block in blocks:
+            exec("\n".join(block.lines), names)
+    assert names["vectors"].shape == (2, 32)
+    assert len(names["labels"]) == 1
+    assert "loss" in names["metrics"]
 
 
 def test_a_wrong_flag_and_a_missing_file_are_found(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class BuildSettings(Settings):
         "store where words begin, for whole word masking: cut by jieba, at the spaces of the text, "
         "or by a file of words, one per line",
         plain="kind",
-        metavar="jieba|none|spaces|FILE",
+        metavar="{jieba,none,spaces,FILE}",
     )
     unit_bytes: int | None = setting(
         None,
@@ -119,7 +119,7 @@ class BuildSettings(Settings):
         None,
         "do only part i of n, on machines that share the output folder; run the command without "
         "--part to finish",
-        metavar="i/n",
+        metavar="I/N",
         parse=Part.parse,
         group="several machines",
     )

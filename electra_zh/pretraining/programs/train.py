@@ -18,7 +18,7 @@ from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.reporter import Reporter
+from electra_zh.pretraining.reporter import Reporter, with_first_call_shown
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import StepProgram
@@ -110,7 +110,7 @@ class _ProgramRun:
         ):
             reporter = Reporter(config, log, bar, None)
             last_step = loop.run(
-                lambda count: StepSums.of_values(steps(count)),
+                with_first_call_shown(lambda count: StepSums.of_values(steps(count))),
                 first_step=newest.step,
                 last_step=total,
                 actions=[

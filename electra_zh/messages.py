@@ -1,0 +1,112 @@
+"""Messages to standard error: log lines, hints and errors, above a running progress bar.
+
+`start` says how much is shown, and whether each message is a line of JSON. Results of commands are
+printed to standard output and are not messages.
+"""
+
+from __future__ import annotations
+
+import json
+import logging as python_logging
+import shutil
+import sys
+import textwrap
+import time
+from typing import NamedTuple
+
+from absl import logging
+
+
+class Style(NamedTuple):
+    """The messages that are shown."""
+
+    quiet: bool = False  # only warnings and errors, no progress
+    verbose: bool = False  # the messages of TensorFlow, too
+    as_json: bool = False  # each message is a JSON object on a line
+
+
+_style = Style()
+
+
+def style() -> Style:
+    """Returns the style that `start` has set."""
+    return _style
+
+
+def start(chosen: Style = Style()) -> None:  # noqa: B008 - an immutable value
+    """Shows the log of this process in a style, in place of an earlier one."""
+    global _style
+    _style = chosen
+    # Not absl's own handler: it writes into a bar.
+    root = python_logging.root
+    for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
+        root.removeHandler(handler)
+    root.addHandler(_Handler())
+    level = python_logging.WARNING if chosen.quiet else python_logging.INFO
+    logging.get_absl_logger().setLevel(level)
+
+
+def hint(text: str) -> None:
+    """Shows a hint, such as the command that usually follows."""
+    if not _style.quiet:
+        _show(text, "info", json_text=text)
+
+
+def error(text: str) -> None:
+    """Shows the error that ends the command."""
+    _show(f"electra-zh: error: {text}", "error", json_text=text)
+
+
+def write(text: str) -> None:
+    """Writes a line to standard error, above a running progress bar."""
+    tqdm = sys.modules.get("tqdm.std")
+    if tqdm is not None and getattr(tqdm.tqdm, "_instances", None):
+        tqdm.tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _show(text: str, level: str, *, json_text: str) -> None:
+    if _style.as_json:
+        text = json.dumps(
+            {"time": _iso_time(time.time()), "level": level, "message": json_text},
+            ensure_ascii=False,
+        )
+    write(text)
+
+
+class _Handler(python_logging.Handler):
+    """Writes the records of all loggers, without those of TensorFlow."""
+
+    def emit(self, record: python_logging.LogRecord) -> None:
+        if "/tensorflow/" in record.pathname and not _style.verbose:
+            return
+        message = record.getMessage()
+        if _style.as_json:
+            line = {"time": _iso_time(record.created), "level": record.levelname.lower()}
+            progress = getattr(record, "progress", None)
+            found = {**line, "message": message, **({"progress": progress} if progress else {})}
+            write(json.dumps(found, ensure_ascii=False))
+            return
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        write(_wrapped(f"{moment} {message}", indent=len(moment) + 1))
+
+
+def _wrapped(text: str, *, indent: int) -> str:
+    """Returns a log line wrapped to the width of a terminal; as it is for a file or a pipe."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(60, shutil.get_terminal_size().columns - 1)
+    return "\n".join(
+        textwrap.wrap(
+            text,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def _iso_time(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment))
