@@ -4,15 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
-.PHONY: help demo test cluster accelerators interop check bench docs clean
+.PHONY: help demo test torture fuzz load cluster accelerators interop check bench docs clean
 
 help:
 	@echo "make demo    the whole job on the sample corpus (minutes)"
 	@echo "make test    unit, golden and end-to-end tests, and their coverage of lines and branches"
+	@echo "make torture commands that are killed again and again (minutes; HOURS=n for longer)"
+	@echo "make fuzz    100,000 inputs for tokenizers, packing, cleaning and all readers (an hour)"
 	@echo "make cluster a build on a cluster whose workers and driver are killed"
 	@echo "make accelerators  several devices and processes, and steps compiled for GPUs and TPUs"
 	@echo "make interop conversions against transformers and torch"
-	@echo "make check   lint and types"
+	@echo "make check   lint, types and known vulnerabilities"
+	@echo "make load    large corpora and long runs in bounded memory (an hour)"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
 	@echo "make docs    the reference page of all settings, docs/settings.md"
 	@echo "make clean   remove what the other targets made"
@@ -51,6 +54,12 @@ demo: $(or $(wildcard $(VENV)/installed),$(VENV)/installed-demo)
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15 --cov
 
+torture: $(VENV)/installed
+	PYTHONPATH=tests $(BIN)/python -m torture.kills --hours $(or $(HOURS),0)
+
+fuzz: $(VENV)/installed
+	FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/fuzz
+
 cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
 
@@ -64,6 +73,12 @@ check: $(VENV)/installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy electra_zh tests
+	$(BIN)/bandit -q -ll -r electra_zh scripts
+	@$(BIN)/pip-audit --skip-editable --progress-spinner off \
+		|| echo "pip-audit: a known vulnerability, or no answer of the service: see above" >&2
+
+load: $(VENV)/installed
+	$(BIN)/python benchmarks/load.py
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench_machine.py

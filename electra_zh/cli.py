@@ -39,12 +39,13 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Runs the command of the words and returns its exit code."""
-    name = _command_name(words)
-    command = load_command(name)
-    messages.start()
     interrupts.raise_on_sigterm()
+    command: Command | None = None
     try:
         with interrupts.explained():
+            name = _command_name(words)
+            command = load_command(name)
+            messages.start()
             call = parse(name, words[1:])
             messages.start(call.common.style())
             return command.run(call)
@@ -59,7 +60,7 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         return _fail(str(error), 1)
     except Exception as error:
-        message = device_message(error, command)
+        message = device_message(error, command) if command else None
         if message is None:
             raise
         return _fail(message, 1)

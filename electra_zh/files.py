@@ -25,6 +25,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Written-but-not-yet-renamed files have this mark and a name that is unique to their writer:
 # processes of several machines, or threads of one process, may write the same file at once.
 _PARTIAL = ".partial-"
+_NAME_BYTES = 255  # the longest name of a file
 
 
 def is_remote(path: str) -> bool:
@@ -54,9 +55,11 @@ def _system(path: str) -> Any:
         return _LocalSystem
     import fsspec
 
+    from electra_zh.remote import RemoteSystem
+
     try:
         # Without the cache of listings: other processes write, too.
-        return fsspec.url_to_fs(path, use_listings_cache=False)[0]
+        return RemoteSystem(fsspec.url_to_fs(path, use_listings_cache=False)[0])
     except (ImportError, ValueError) as error:
         raise UserError(f"Cannot open {path}: {error}") from None
 
@@ -174,7 +177,12 @@ def open_read(path: str) -> BinaryIO:
 
 
 def _partial_name(path: str) -> str:
-    return f"{path}{_PARTIAL}{uuid.uuid4().hex}"
+    """Returns a name next to a file or folder; a long one is cut, so that the system takes it."""
+    parent, slash, name = path.rpartition("/")
+    mark = f"{_PARTIAL}{uuid.uuid4().hex}"
+    # The longest is that of a folder that is replaced, with `-old`.
+    short = name.encode()[: _NAME_BYTES - len(mark) - 4].decode(errors="ignore")
+    return f"{parent}{slash}{short}{mark}"
 
 
 @contextlib.contextmanager

@@ -233,3 +233,11 @@ def test_no_command_shows_help() -> None:
     result = electra(fork=False)
     assert result.returncode == 2
     assert "build-data" in result.stdout
+
+
+def test_an_interruption_before_the_command_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "load_command", mock.Mock(side_effect=KeyboardInterrupt))
+    assert cli.run(["configs"]) == 130
+    assert capsys.readouterr().err == "electra-zh: error: Interrupted.\n"

@@ -146,3 +146,27 @@ def test_a_new_folder_is_complete_or_missing(tmp_path: Path) -> None:
     assert (target / "a").read_text() == "a"
     with pytest.raises(UserError, match="new exists; choose another --output"):
         files.new_folder(str(target)).__enter__()
+
+
+def test_names_of_255_bytes_are_written(tmp_path: Path) -> None:
+    name = "名" * 85
+    files.write_text(str(tmp_path / name), "一")
+    files.write_text(str(tmp_path / name), "二")
+    assert files.read_text(str(tmp_path / name)) == "二"
+    folder = str(tmp_path / f"{name[:-1]}abc")
+    for content in "ab":
+        with files.new_folder(folder, replace=True) as partial:
+            assert files.is_partial(partial)
+            files.write_text(files.join(partial, content), content)
+    assert files.list_dir(folder) == ["b"]
+    assert len(files.list_dir(str(tmp_path))) == 2
+
+
+def test_unfinished_files_and_folders_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.partial-1").write_text("x")
+    (tmp_path / "b.partial-2").mkdir()
+    (tmp_path / "b.partial-2" / "c").write_text("x")
+    (tmp_path / "partial").write_text("x")
+    files.remove_unfinished(str(tmp_path))
+    assert files.list_dir(str(tmp_path)) == ["partial"]
+    files.remove_unfinished(str(tmp_path / "missing"))

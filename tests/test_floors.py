@@ -17,6 +17,7 @@ FLOORS = {
     "settings": 0,
     "content": 0,
     "files": 0,
+    "remote": 0,
     "interrupts": 0,
     "locks": 0,
     "modules": 0,

@@ -372,7 +372,7 @@ def _checked(path: str, info: ShardInfo, *, is_lenient: bool) -> Shard:
             f"Shard {path} has {files.size(path):,} bytes, but {info.bytes:,} in its manifest: it "
             "was truncated or replaced. Build the data again"
         )
-    return Shard(path, info.examples, _is_gzip(path))
+    return Shard(path, info.examples, _is_gzip(path), sha256=info.sha256)
 
 
 def _count(path: str, on_damage: OnDamage | None) -> Shard:

@@ -35,6 +35,7 @@ class Shard:
     examples: int  # several per record where its examples are cut
     gzip: bool = False
     cutting: Cutting | None = None  # None for examples as they are stored
+    sha256: str = ""  # of the file, by its manifest; empty if unknown
 
     @property
     def records(self) -> int:
@@ -95,11 +96,12 @@ class ShardRecords:
 
         Raises:
           DamagedShardError: a damaged record.
-          UserError: another number of records than the shard's, or no valid one.
+          UserError: another number of records than the shard's, no valid one, or another file.
         """
         self._shard, self._on_damage = shard, on_damage
         self.cutting = shard.cutting
-        self._data, self._gzip_error = _read(shard)
+        data = files.read_bytes(shard.path)
+        self._data, self._gzip_error = _unzipped(data) if shard.gzip else (memoryview(data), "")
         self._starts: list[int] = []
         self._sizes: list[int] = []
         self._layouts: dict[int, _Layout] = {}
@@ -112,6 +114,12 @@ class ShardRecords:
             self._sizes.append(size)
         if check_count:
             self._replace(valid)
+        # Damage is found by the checksums of the records, with its place.
+        if shard.sha256 and all(valid) and files.sha256(data) != shard.sha256:
+            raise UserError(
+                f"{shard.path} has another SHA-256 than in its manifest: it was replaced. Restore "
+                "it, or build the data again"
+            )
 
     @property
     def examples(self) -> int:
@@ -268,11 +276,8 @@ def _numbers(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     return values, ends
 
 
-def _read(shard: Shard) -> tuple[memoryview, str]:
+def _unzipped(data: bytes) -> tuple[memoryview, str]:
     """Returns a shard's bytes, decompressed, up to the damage of its archive, which is named."""
-    data = files.read_bytes(shard.path)
-    if not shard.gzip:
-        return memoryview(data), ""
     stream = zlib.decompressobj(wbits=31)
     parts: list[bytes] = []
     problem, is_open = "", False

@@ -89,12 +89,20 @@ class StepSums(NamedTuple):
         """Returns the sums of a flat sequence of their values, in the order of the fields."""
         return cls(TrainingSums._make(values[:-2]), *values[-2:])
 
+    @staticmethod
+    def number_of_values() -> int:
+        """Returns the length of the flat sequence."""
+        return len(TrainingSums._fields) + 2
+
+    def values(self) -> tuple[Any, ...]:
+        """Returns the flat sequence of the values."""
+        return (*self.objective, *self[1:])
+
     def added(self, other: StepSums | None) -> StepSums:
         """Returns the sums of both in float64: counts of many steps do not fit float32."""
-        values = [np.asarray(value, np.float64) for value in (*self.objective, *self[1:])]
+        values = [np.asarray(value, np.float64) for value in self.values()]
         if other is not None:
-            others = (*other.objective, *other[1:])
-            values = [a + b for a, b in zip(values, others, strict=True)]
+            values = [a + b for a, b in zip(values, other.values(), strict=True)]
         return StepSums.of_values(values)
 
 

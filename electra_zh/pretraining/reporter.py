@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
 from absl import logging
 
 from electra_zh import progress
@@ -55,17 +57,34 @@ class Reporter:
         bar: progress.Bar,
         health: HealthCheck | None,
         skipped: SkippedSteps | None = None,
+        *,
+        pending: Mapping[str, Any] | None = None,
     ) -> None:
+        """Begins with the sums that `pending` gave before the run was stopped."""
         self._config = config
         self._log = log
         self._bar = bar
         self._health = health
         self._skipped = skipped or SkippedSteps(config.max_skipped_steps)
-        self._last_call = 0.0
-        self._start()
+        self._last_call, self._since = 0.0, time.monotonic()
+        self._total: StepSums | None = None
+        values = (pending or {}).get("sums", [])
+        if len(values) == StepSums.number_of_values():
+            self._total = StepSums.of_values([np.array(value) for value in values])
+            self._since -= float((pending or {})["seconds"])
+
+    def pending(self) -> dict[str, Any]:
+        """Returns the sums since the last line, to be saved as JSON; empty without any.
+
+        With them, the next line of a resumed run is that of the run that was never stopped.
+        """
+        if self._total is None:
+            return {}
+        values = [np.asarray(value).tolist() for value in self._total.values()]
+        return {"seconds": time.monotonic() - self._since, "sums": values}
 
     def _start(self) -> None:
-        self._total: StepSums | None = None
+        self._total = None
         self._since = time.monotonic()
 
     def add(self, first: int, last: int, sums: StepSums) -> None:

@@ -291,6 +291,9 @@ class _Training:
         self._store = checkpoints.CheckpointStore(
             self._run.checkpoints, keep=keep, writes=self._here.writes
         )
+        # Sums of metrics that are not logged yet: of the checkpoint, and now.
+        self._sums: Mapping[str, Any] | None = None
+        self._pending: Callable[[], Mapping[str, Any]] = dict
         self._enter(prepared.phases[0])
 
     def _enter(self, part: PreparedPhase) -> None:
@@ -317,7 +320,7 @@ class _Training:
         }
         name = {"phase": phase.name} if phase.name else {}
         settings = self._config.to_dict()
-        state = {**name, "settings": settings, "data": data}
+        state = {**name, "settings": settings, "data": data, "metrics": self._pending()}
         self.state.save(self._store, step, state=state)
 
     def restore(self) -> int:
@@ -325,7 +328,7 @@ class _Training:
         found = self._store.latest()
         if found is None:
             return 0
-        step = found.step
+        step, self._sums = found.step, found.state.get("metrics")
         for part in self._prepared.phases[1:]:
             if step >= part.phase.first_step:
                 self._enter(part)
@@ -377,7 +380,8 @@ class _Training:
         health = self._health_check()
         debug = self._prepared.debug_numerics
         skipped = SkippedSteps(self._config.max_skipped_steps, self._explain if debug else None)
-        reporter = Reporter(self._config, log, bar, health, skipped)
+        reporter = Reporter(self._config, log, bar, health, skipped, pending=self._sums)
+        self._sums, self._pending = None, reporter.pending
         last_step = loop.run(
             inner,
             first_step=first_step,

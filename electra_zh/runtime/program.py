@@ -1,12 +1,14 @@
 """A lowered training step, and its files. Neither TensorFlow nor JAX is imported.
 
-- `program.json`: names, shapes and types of the parameters and results
+- `program.json`: names, shapes and types of the parameters and results, checksums
 - `step.jaxexport`: the step, as `jax.export` serializes it
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +17,13 @@ from electra_zh.errors import UserError
 
 FORMAT = 2
 _JSON, _STEP = "program.json", "step.jaxexport"
+_CHECKSUM = "sha256"
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the values of `program.json` without itself."""
+    rest = {name: value for name, value in values.items() if name != _CHECKSUM}
+    return files.sha256(json.dumps(rest, sort_keys=True).encode())
 
 
 class TensorInfo(NamedTuple):
@@ -45,9 +54,10 @@ class StepProgram(NamedTuple):
         files.make_dirs(folder)
         with files.atomic_write(files.join(folder, _STEP)) as file:
             file.write(self.exported)
-        values = self._replace(exported=b"")._asdict()
-        del values["exported"]
-        files.write_json(files.join(folder, _JSON), {"format": FORMAT, **values})
+        values = {"format": FORMAT, **self._replace(exported=b"")._asdict()}
+        values["exported"] = files.sha256(self.exported)
+        values[_CHECKSUM] = _checksum(values)
+        files.write_json(files.join(folder, _JSON), values)
 
     @classmethod
     def load(cls, folder: str) -> StepProgram:
@@ -68,6 +78,10 @@ class StepProgram(NamedTuple):
                 for key in ("batch", "variables", "sums")
             )
             exported = files.read_bytes(files.join(folder, _STEP))
+            if values["exported"] != files.sha256(exported):
+                raise ValueError(f"{_STEP} does not match its checksum")
+            if values[_CHECKSUM] != _checksum(values):
+                raise ValueError("it does not match its checksum")
             written, parts = tuple(values["written"]), values.get("micro_batches", 1)
             return cls(exported, batch, variables, sums, written, parts)
         except (KeyError, TypeError, ValueError) as error:

@@ -94,12 +94,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# PyYAML's errors of wrong dates and tags, long numbers and deep nesting.
+_OF_VALUES = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
 def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
     try:
-        parsed = yaml.load(text, _Loader)
+        # A safe loader: it makes plain values only.
+        parsed = yaml.load(text, _Loader)  # nosec B506
     except UserError as error:
         raise UserError(f"Recipe {origin}, {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_OF_VALUES) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"Recipe {origin} is not valid YAML: {problem}") from None
     if parsed is None:

@@ -10,6 +10,7 @@ except to read the checkpoints of earlier versions (`object_checkpoints.py`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -109,7 +110,9 @@ class CheckpointStore:
             if len(paths) == 1 or not files.is_dir(path):
                 raise
             aside = f"{path}.damaged-{uuid.uuid4().hex[:8]}"
-            files.rename(path, aside)
+            # Another process of the run may have done it.
+            with contextlib.suppress(FileNotFoundError):
+                files.rename(path, aside)
             logging.warning("%s It is renamed to %s.", error, aside)
             return self.latest()
         changed = machine.differences(found.state.get("machine", {}))

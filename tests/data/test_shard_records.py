@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from electra_zh import files
 from electra_zh.data import records
 from electra_zh.data.shard_records import Damage, Shard, ShardRecords, decode_varints
 from electra_zh.errors import UserError
@@ -162,3 +164,21 @@ def test_other_lengths_and_contents_are_refused(tmp_path: Path) -> None:
     opened = ShardRecords(_write(tmp_path / "y", [b"\x0a\xff\xff"]))
     with pytest.raises(UserError, match=r"not a tf\.train\.Example of integers"):
         opened.decode([0], records.FEATURES, max_seq_length=LENGTH)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_another_shard_of_the_same_size_is_refused(tmp_path: Path, skips: bool) -> None:
+    examples = [_example(ids) for ids in _rows(0, 5)]
+    shard = _write(tmp_path / "x.tfrecord", examples)
+    original = Path(shard.path).read_bytes()
+    shard = dataclasses.replace(shard, sha256=files.sha256(original))
+    assert ShardRecords(shard).examples == 5
+    _write(tmp_path / "x.tfrecord", examples[::-1])
+    assert len(Path(shard.path).read_bytes()) == len(original)
+    found: list[Damage] = []
+    with pytest.raises(UserError, match=r"x\.tfrecord has another SHA-256 .* it was replaced"):
+        ShardRecords(shard, on_damage=found.append if skips else None)
+    # A damaged record is named by its place, not by the SHA-256 of the file.
+    Path(shard.path).write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    ShardRecords(shard, on_damage=found.append)
+    assert [damage.record for damage in found] == [4]

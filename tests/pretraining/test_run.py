@@ -57,3 +57,25 @@ def test_lines_are_means_over_the_interval(tmp_path: Path) -> None:
 def test_lines_of_early_steps_have_measures(tmp_path: Path) -> None:
     lines = _report(tmp_path, [_sums(10, predicted=5, positives=40, negatives=10)] * 6)
     assert [line["step"] for line in lines if "effective_rank" in line] == [50]
+
+
+def test_a_line_includes_the_steps_before_a_stop(tmp_path: Path) -> None:
+    sums = [
+        _sums(4, predicted=5, positives=40, negatives=10),
+        _sums(6, predicted=7, positives=9, negatives=3),
+    ]
+    (tmp_path / "whole").mkdir()
+    whole, _ = _report(tmp_path / "whole", [sums[0].added(sums[1]), sums[0]])
+    config, log = tiny(log_steps=10), MetricsLog(str(tmp_path), resume_step=0)
+    with progress.silent("pretrain", total=100, unit="step") as bar:
+        stopped = Reporter(config, log, bar, None)
+        assert stopped.pending() == {}
+        stopped.add(1, 4, sums[0])
+        saved = json.loads(json.dumps(stopped.pending()))
+        resumed = Reporter(config, log, bar, None, pending=saved)
+        resumed.add(5, 10, sums[1])
+        resumed.log(10)
+        assert resumed.pending() == {}
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    for name in ("loss", "disc_auc_real", "gradient_norm", "disc_predicted_replaced"):
+        assert line[name] == whole[name]

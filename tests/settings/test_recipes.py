@@ -38,6 +38,12 @@ def test_include_circle_is_an_error(tmp_path: Path) -> None:
     [
         ("- 1\n- 2\n", "must be a mapping"),
         ("a: [1\n", "not valid YAML"),
+        ("[" * 5000, "not valid YAML: maximum recursion"),
+        ("a: 2001-99-99\n", "not valid YAML: month must be"),
+        ("a: !!timestamp x\n", "not valid YAML"),
+        ("a: !!bool x\n", "not valid YAML"),
+        ("a: !!python/name:os.system x\n", "not valid YAML: could not determine a constructor"),
+        (f"a: {'9' * 5000}\n", "not valid YAML: Exceeds the limit"),
         ("a: 1\nb: 2\na: 3\n", 'line 3: "a" is given twice: remove one'),
         ("a: {b: 2, b: 3}\n", 'line 1: "b" is given twice: remove one'),
         ("1: 2\n", "mapping"),

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 from electra_zh import cli
+from support.faults import Fault, Faults
 
 # A run of milliseconds per step: 30 steps with three checkpoints and evaluations.
 PRETRAIN = [
@@ -76,6 +78,29 @@ def electra(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Blow:
+    """An early end of a command: a fault in it, or a signal from outside after a time."""
+
+    fault: Fault | None = None
+    signal: int = 0
+    seconds: float = 0.0
+
+
+def struck(
+    *words: str, cwd: Path, blow: Blow, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
+    """Runs `electra-zh` in a process and deals it a blow; a signal's exit code is negative."""
+    start = time.monotonic()
+    return _run_forked(
+        *(words, cwd),
+        interrupt=lambda: bool(blow.signal) and time.monotonic() - start > blow.seconds,
+        number=blow.signal,
+        fault=blow.fault,
+        timeout=timeout,
+    )
+
+
 def interrupted(
     *words: str, cwd: Path | None = None, when: Callable[[], bool]
 ) -> subprocess.CompletedProcess[str]:
@@ -89,21 +114,25 @@ def _run_forked(
     *,
     stdin: bytes = b"",
     interrupt: Callable[[], bool] | None = None,
+    number: int = signal.SIGTERM,
+    fault: Fault | None = None,
+    timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_bytes(stdin)
-        process = _server().Process(target=_command, args=(words, cwd or Path.cwd(), streams))
+        arguments = (words, cwd or Path.cwd(), streams, fault)
+        process = _server().Process(target=_command, args=arguments)
         process.start()
         try:
-            while interrupt and process.is_alive() and not interrupt():
+            while interrupt and number and process.is_alive() and not interrupt():
                 time.sleep(0.005)
-            if interrupt:
-                process.terminate()
-            process.join(timeout=600)
+            if interrupt and number and process.is_alive() and process.pid:
+                os.kill(process.pid, number)
+            process.join(timeout=timeout)
         finally:
             process.kill()
-        assert process.exitcode is not None, "the command takes longer than 10 minutes"
+        assert process.exitcode is not None, f"the command takes longer than {timeout} seconds"
         output = [path.read_text("utf-8") if path.exists() else "" for path in streams[1:]]
     return subprocess.CompletedProcess(words, process.exitcode, *output)
 
@@ -118,7 +147,7 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _command(words: Sequence[str], cwd: Path, streams: Sequence[Path]) -> None:
+def _command(words: Sequence[str], cwd: Path, streams: Sequence[Path], fault: Fault | None) -> None:
     """Runs a command in this process, which ends with it."""
     for number, path in enumerate(streams):
         file = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -126,7 +155,11 @@ def _command(words: Sequence[str], cwd: Path, streams: Sequence[Path]) -> None:
         os.close(file)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     os.chdir(cwd)
+    # A shell starts its background jobs, tests too, with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["electra-zh", *words]
+    if fault is not None:
+        Faults(fault).install()
     cli.main()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from electra_zh.training.schedules import SCHEDULES, learning_rate
+from electra_zh.training.schedules import SCHEDULES, layerwise_factors, learning_rate
 from support.networks import tiny
 
 
@@ -125,3 +125,12 @@ def test_a_decay_in_the_last_steps_has_a_power() -> None:
         fraction=0.2,
     )
     assert float(rate) == pytest.approx(2.0 * 0.25)
+
+
+def test_defaults() -> None:
+    names = ["encoder/layers/1/output/kernel", "encoder/embeddings/word_embeddings", "head/kernel"]
+    factors = layerwise_factors(names, num_hidden_layers=2, decay=0.5)
+    assert factors == [0.25, 0.0625, 1.0]
+    step = tf.constant(95, tf.int64)
+    rate = learning_rate(step, 1.0, num_train_steps=100, num_warmup_steps=0, schedule="wsd")
+    assert float(rate) == pytest.approx(0.5, rel=1e-5)

@@ -40,7 +40,11 @@ def prepared_folder(settings: BuildSettings, fingerprint: Mapping[str, Any]) -> 
     """
     work = settings.work_folder
     # Before anything is made.
-    check_folder(settings, fingerprint)
+    try:
+        check_folder(settings, fingerprint)
+    except UserError:
+        _remove_leftover(settings)
+        raise
     with locks.locked(work, shared=settings.part is not None):
         try:
             if check_folder(settings, fingerprint):
@@ -127,6 +131,24 @@ def remove_work(settings: BuildSettings) -> None:
                 raise
             time.sleep(0.2)
     _remove_if_empty(settings.output)
+
+
+def _remove_leftover(settings: BuildSettings) -> None:
+    """Removes the work of finished data, which a killed build did not remove to its end."""
+    manifest, work = files.join(settings.output, MANIFEST), settings.work_folder
+    if (
+        files.exists(manifest)
+        and files.is_dir(work)
+        and not files.exists(fingerprint_path(settings))
+    ):
+        with locks.locked(work):
+            remove_work(settings)
+
+
+def remove_fingerprint(settings: BuildSettings) -> None:
+    """Removes the work's fingerprint: with the manifest, what is left of the work is useless."""
+    if files.exists(fingerprint_path(settings)):
+        files.remove(fingerprint_path(settings))
 
 
 def has_work(settings: BuildSettings) -> bool:

@@ -295,6 +295,8 @@ def _finish(
         output = settings.split_folder(split)
         files.remove_unfinished(output)
         vocabulary.save(files.join(output, vocabulary.file_name))
+        if split == TRAIN:
+            folder.remove_fingerprint(settings)
         made[split].save(output)
     folder.remove_work(settings)
     return made[TRAIN]

@@ -99,7 +99,7 @@ class _ProgramRun:
         steps, weights = self._steps(newest), set(newest.model)
 
         def save(step: int) -> None:
-            self._save(step, steps.state(), weights)
+            self._save(step, steps.state(), weights, reporter.pending())
 
         logging.info("Device: %s. Step %d of %d.", self._device, newest.step, total)
         log = self._open_log(newest.step)
@@ -108,7 +108,7 @@ class _ProgramRun:
             contextlib.closing(log),
             show("pretrain", total=total, unit="step", initial=newest.step) as bar,
         ):
-            reporter = Reporter(config, log, bar, None)
+            reporter = Reporter(config, log, bar, None, pending=newest.state.get("metrics"))
             last_step = loop.run(
                 with_first_call_shown(lambda count: StepSums.of_values(steps(count))),
                 first_step=newest.step,
@@ -137,14 +137,23 @@ class _ProgramRun:
             writes=here.writes,
         )
 
-    def _save(self, step: int, found: dict[str, np.ndarray], weights: set[str]) -> None:
-        """Saves the state, arrays by name; `weights` are the names of those of the networks."""
+    def _save(
+        self,
+        step: int,
+        found: dict[str, np.ndarray],
+        weights: set[str],
+        pending: Mapping[str, Any],
+    ) -> None:
+        """Saves the state, arrays by name; `weights` are the names of those of the networks.
+
+        `pending` are sums of metrics that are not logged yet.
+        """
         updates = int(found.pop(STEP))
         self._store.save(
             step,
             model={name: found[name] for name in found if name in weights},
             optimizer={name: found[name] for name in found if name not in weights},
-            state={"optimizer_step": updates, **self._position(step)},
+            state={"optimizer_step": updates, "metrics": pending, **self._position(step)},
         )
 
     def _steps(self, newest: checkpoints.Checkpoint) -> PjrtSteps:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from electra_zh.data.build import shards, units
+from electra_zh.data.build import run, shards, units
 from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.run import build
 from electra_zh.data.build.settings import WORK, BuildSettings
@@ -164,3 +164,23 @@ def test_a_full_disk_is_one_line(corpus: Path, vocabulary: str, tmp_path: Path) 
     _, errors = _start(settings, limit).communicate(timeout=30)
     assert errors.startswith("File too large")
     assert errors.count("\n") == 1
+
+
+def test_work_that_is_left_of_finished_data_is_removed(
+    corpus: Path, vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    settings = make_settings(corpus, vocabulary, output)
+    with monkeypatch.context() as patch:
+        patch.setattr(run.folder, "remove_work", lambda settings: None)
+        build(settings)
+    assert (output / WORK).exists()
+    with pytest.raises(UserError, match="has finished data"):
+        build(settings)
+    assert not (output / WORK).exists()
+    # The work of an unfinished build that is to replace the data stays.
+    (output / WORK).mkdir()
+    (output / WORK / "build.json").write_text("{}")
+    with pytest.raises(UserError, match="has finished data"):
+        build(settings)
+    assert (output / WORK / "build.json").exists()

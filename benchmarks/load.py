@@ -1,0 +1,182 @@
+"""Large and odd corpora, and long runs: peak memory, threads and open files of the real commands.
+
+    python benchmarks/load.py [--cases NAME ...] [--gigabytes 5] [--steps 20000]
+
+Every case is generated. Memory is that of the command with its processes (RSS, sampled); a case
+fails if the command does, or if the memory is above its limit. For a run, the figures are those at
+a quarter of the time and at the end: they must not grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_CHARACTERS = "".join(chr(0x4E00 + index) for index in range(2000))
+_LIMIT = 2000  # MB of memory for build-data and clean, with two processes
+_GROWTH = 1.05  # of the memory of a run
+
+
+class Usage(NamedTuple):
+    """Use of a process and its children."""
+
+    seconds: float  # since the start
+    megabytes: float
+    threads: int
+    files: int
+
+
+def _line(generator: random.Random, length: int) -> str:
+    return "".join(generator.choices(_CHARACTERS, k=length)) + "。\n"
+
+
+def _write_large(folder: Path, *, gigabytes: float) -> None:
+    generator = random.Random(0)
+    # Lines of their own in every file; text of a gigabyte is made of 4 MB of lines in new orders.
+    lines = [_line(generator, generator.randint(20, 120)) for _ in range(20_000)]
+    for number in range(max(1, int(gigabytes * 1000 / 100))):
+        with (folder / f"{number}.txt").open("w", encoding="utf-8") as file:
+            while file.tell() < 100e6:
+                file.write("".join(generator.sample(lines, 1000)) + "\n")
+
+
+def _write_long_line(folder: Path) -> None:
+    generator = random.Random(0)
+    (folder / "a.txt").write_text(
+        _line(generator, 17_000_000) + "\n" + _line(generator, 100) * 3, encoding="utf-8"
+    )
+
+
+def _write_long_document(folder: Path) -> None:
+    generator = random.Random(0)
+    text = "".join(_line(generator, 40) for _ in range(100_000))
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+
+
+def _write_empty_lines(folder: Path) -> None:
+    text = _line(random.Random(0), 40)
+    (folder / "a.txt").write_text(text + "\n" * 1_000_000 + text, encoding="utf-8")
+
+
+def _write_many_files(folder: Path) -> None:
+    generator = random.Random(0)
+    for number in range(20_000):
+        path = folder / f"{number % 100}" / f"{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(_line(generator, 40) * 3, encoding="utf-8")
+
+
+def _tree(pid: int) -> list[int]:
+    """Returns a process and its descendants."""
+    found = [pid]
+    for each in found:
+        path = Path(f"/proc/{each}/task/{each}/children")
+        found += map(int, path.read_text().split()) if path.exists() else []
+    return found
+
+
+def _usage(pid: int, start: float) -> Usage:
+    pages = threads = files = 0
+    for each in _tree(pid):
+        try:
+            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+            threads += len(os.listdir(f"/proc/{each}/task"))
+            files += len(os.listdir(f"/proc/{each}/fd"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return Usage(time.monotonic() - start, megabytes, threads, files)
+
+
+def _run(words: Sequence[str], cwd: Path) -> list[Usage]:
+    """Runs a command; returns its use, sampled every 0.1 s."""
+    start, found = time.monotonic(), []
+    command = [sys.executable, "-m", "electra_zh", *words]
+    with (cwd / "output.txt").open("w") as output:
+        process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=output)
+        while process.poll() is None:
+            found.append(_usage(process.pid, start))
+            time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit(f"{words[0]} failed:\n{(cwd / 'output.txt').read_text()[-2000:]}")
+    return found
+
+
+def _corpus(name: str, write: Callable[[Path], None], folder: Path) -> None:
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    write(corpus)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_CHARACTERS, "。"]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    size = sum(path.stat().st_size for path in corpus.rglob("*.txt"))
+    build = ["build-data", "corpus", "--vocab", "vocab.txt", "--output", "data"]
+    clean = ["clean", "corpus", "--output", "cleaned", "--min-document", "1"]
+    for words in (build, clean):
+        used = _run([*words, "--processes", "2"], folder)
+        peak = max(each.megabytes for each in used)
+        seconds = used[-1].seconds
+        print(f"{name}: {words[0]}, {size / 1e6:,.0f} MB, {seconds:.0f} s, peak {peak:,.0f} MB")
+        if peak > _LIMIT:
+            raise SystemExit(f"{words[0]} has used {peak:,.0f} MB; the limit is {_LIMIT:,}")
+
+
+def _steps(device: str, folder: Path, *, steps: int) -> None:
+    folder.mkdir()
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    _write_long_document(corpus)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_CHARACTERS, "。"]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    _run(["build-data", "corpus", "--vocab", "vocab.txt", "--output", "data"], folder)
+    words = ["pretrain", "--config", "nano", "--data", "data", "--output", "run"]
+    words += ["--device", device, "hidden_size=32", "embedding_size=32", "intermediate_size=64"]
+    words += ["num_hidden_layers=1", "train_batch_size=4", "max_seq_length=32"]
+    used = _run([*words, f"num_train_steps={steps}", "save_checkpoints_steps=500"], folder)
+    early, late = used[len(used) // 4], used[-2]
+    print(
+        f"{steps:,} steps on {device}, {late.seconds:.0f} s: after a quarter and at the end, ",
+        end="",
+    )
+    print(
+        f"{early.megabytes:,.0f} and {late.megabytes:,.0f} MB, {early.threads} and {late.threads} "
+        f"threads, {early.files} and {late.files} open files"
+    )
+    if late.megabytes > _GROWTH * early.megabytes:
+        raise SystemExit("The memory of the run grows")
+
+
+def main() -> None:
+    """Runs the cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="*", default=[])
+    parser.add_argument("--gigabytes", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=20_000)
+    words = parser.parse_args()
+    corpora: dict[str, Callable[[Path], None]] = {
+        "empty-lines": _write_empty_lines,
+        "long-document": _write_long_document,
+        "long-line": _write_long_line,
+        "many-files": _write_many_files,
+        "large": functools.partial(_write_large, gigabytes=words.gigabytes),
+    }
+    cases: dict[str, Callable[[Path], None]] = {
+        name: functools.partial(_corpus, name, write) for name, write in corpora.items()
+    }
+    for device in ("cpu", "pjrt:cpu"):
+        cases[f"steps-{device}"] = functools.partial(_steps, device, steps=words.steps)
+    for name in words.cases or cases:
+        with tempfile.TemporaryDirectory() as folder:
+            cases[name](Path(folder) / "case")
+
+
+if __name__ == "__main__":
+    main()
