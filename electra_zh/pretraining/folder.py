@@ -30,6 +30,7 @@ from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints
 
+_CHECKPOINTS = "checkpoints"  # folder in that of a run
 # Settings that change no number of the training: they may change when a run is resumed.
 _FREE = (
     "eval_batch_size",
@@ -86,7 +87,7 @@ class Run:
     @property
     def checkpoints(self) -> str:
         """The folder of the checkpoints."""
-        return files.join(self.folder, "checkpoints")
+        return files.join(self.folder, _CHECKPOINTS)
 
     def make_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer that the run's data was made with."""
@@ -127,6 +128,11 @@ def with_foreign(phases: tuple[Phase, ...], size: Mapping[str, Any]) -> tuple[Ph
 def is_run(folder: str) -> bool:
     """Returns whether the folder has been a run's before."""
     return files.exists(model_folder.config_path(folder))
+
+
+def is_started(folder: str) -> bool:
+    """Returns whether the folder has a checkpoint of a run."""
+    return is_run(folder) and not checkpoints.is_empty(files.join(folder, _CHECKPOINTS))
 
 
 def load(folder: str, *, checkpoint: int | None = None) -> Run:

@@ -47,7 +47,8 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")
     program = StepProgram.load(files.join(request.program, PROGRAM))
-    output = request.output if folder.is_run(request.output) else request.program
+    # One that ended before its first checkpoint starts anew.
+    output = request.output if folder.is_started(request.output) else request.program
     source = folder.resume(
         output, recipe=None, overrides=overrides, data=open_sources(request.folders())
     )
