@@ -17,7 +17,6 @@ compiled side by side before the first is timed.
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib.util
 import json
 import os
@@ -193,67 +192,48 @@ def matrix_flops(model: str, length: int, batch: int) -> float:
     return 1e9 * bench_step.step_gflop(model)
 
 
-def measure_peers(out: Path, seconds: float) -> None:
-    """Compiles the same steps of transformers by PyTorch in bfloat16, and times those asked for.
+def serve_peer(folder: Path, seconds: float) -> None:
+    """Compiles the same step of transformers by PyTorch in bfloat16, and times it when asked.
 
-    Writes a line when all are compiled; then reads names of steps and writes sequences per second.
+    Writes a line when it is compiled, and for each line that it reads the sequences per second.
     """
     import bench_step
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    steps = {}
-    for folder in timed(out):
-        model, length, batch = folder.name.split("-")
-        bench_step.BATCH, bench_step.LENGTH = int(batch), int(length)
-        bench_step.PREDICTIONS = int((0.15 + 0.005) * int(length))
-        steps[folder.name] = bench_step.torch_step(model, "bfloat16", compiled=True, device=device)
-        steps[folder.name]()
-        if device == "cuda":
-            torch.cuda.empty_cache()
+    model, length, batch = folder.name.split("-")
+    bench_step.BATCH, bench_step.LENGTH = int(batch), int(length)
+    bench_step.PREDICTIONS = int((0.15 + 0.005) * int(length))
+    step = bench_step.torch_step(model, "bfloat16", compiled=True, device=device)
+
+    def call() -> float:
+        return float([step() for _ in range(_CALL)][-1].item())
+
+    call()
+    torch.cuda.empty_cache()
     print("ready", flush=True)
-
-    def call(name: str) -> float:
-        return float([steps[name]() for _ in range(_CALL)][-1].item())
-
-    for name in map(str.strip, sys.stdin):
-        rate = _CALL * median_rate(functools.partial(call, name), seconds)
-        print(rate * int(name.split("-")[2]), flush=True)
+    for _ in sys.stdin:
+        print(round(_CALL * int(batch) * median_rate(call, seconds), 1), flush=True)
 
 
-class Peers:
-    """The process that times PyTorch."""
+class Peer:
+    """The process that times a step of PyTorch."""
 
-    def __init__(self, out: Path, seconds: float) -> None:
-        self._process = None
-        if all(importlib.util.find_spec(each) for each in ("torch", "transformers")):
-            command = [sys.executable, __file__, "peers", str(out), "--seconds", str(seconds)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+    def __init__(self, folder: Path, seconds: float) -> None:
+        command = [sys.executable, __file__, "peer", str(folder), "--seconds", str(seconds)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    def wait(self) -> None:
-        """Waits until all steps are compiled."""
-        if self._process is not None:
-            assert self._process.stdout is not None
-            if self._process.stdout.readline().strip() != "ready":
-                print("the peer's process failed: see above", flush=True)
-                self._process = None
-
-    def rate(self, folder: Path) -> float | None:
-        """Returns the peer's sequences per second."""
-        if self._process is None:
-            return None
-        assert self._process.stdin is not None
+    def read(self) -> str:
+        """Returns the next line; empty if the process failed."""
         assert self._process.stdout is not None
-        self._process.stdin.write(folder.name + "\n")
-        self._process.stdin.flush()
-        return round(float(self._process.stdout.readline()), 1)
+        return self._process.stdout.readline().strip()
 
-    def stop(self) -> None:
-        """Ends the process."""
-        if self._process is not None:
-            self._process.terminate()
+    def rate(self) -> float | None:
+        """Returns the sequences per second, and ends the process."""
+        found, _ = self._process.communicate("go\n")
+        return float(found) if found else None
 
 
 def timed(out: Path) -> list[Path]:
@@ -266,7 +246,8 @@ def run(out: Path, name: str, seconds: float, size: int) -> dict[str, Any]:
     """Checks and times all prepared steps."""
     from electra_zh.runtime import device as devices
 
-    peers = Peers(out, seconds)
+    has_peer = all(importlib.util.find_spec(each) for each in ("torch", "transformers"))
+    peers = {folder: Peer(folder, seconds) for folder in timed(out) if has_peer}
     device = devices.choose(name, most=1, by_jax=True).found[0]
     results: dict[str, Any] = {"device": str(getattr(device, "device_kind", device))}
     (nano,) = out.glob("nano-*")
@@ -276,23 +257,23 @@ def run(out: Path, name: str, seconds: float, size: int) -> dict[str, Any]:
     with ThreadPoolExecutor(len(steps)) as pool:
         list(pool.map(lambda each: each(_CALL), steps.values()))
     print(f"compiled in {time.perf_counter() - start:.0f} s", flush=True)
-    peers.wait()
+    peers = {folder: peer for folder, peer in peers.items() if peer.read() == "ready"}
+    print(f"{len(peers)} peers ready in {time.perf_counter() - start:.0f} s", flush=True)
     peak = ceiling(device, seconds, size)
     results["ceiling_TFLOPs"] = round(peak / 1e12, 2)
     print("matrix ceiling, bfloat16:", results["ceiling_TFLOPs"], "TFLOP/s", flush=True)
     for folder, each in steps.items():
         found = measure(folder, each, seconds, peak)
-        found["peer_sequences_per_s"] = peers.rate(folder)
+        found["peer_sequences_per_s"] = peers[folder].rate() if folder in peers else None
         print("peer:", found["peer_sequences_per_s"], flush=True)
         results[folder.name] = found
-    peers.stop()
     return results
 
 
 def main() -> None:
     """Prepares, or runs and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["prepare", "run", "peers"])
+    parser.add_argument("what", choices=["prepare", "run", "peer"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", default=STEPS, help="model:length:batch,...")
     parser.add_argument("--device", default="gpu")
@@ -306,8 +287,8 @@ def main() -> None:
     if args.what == "prepare":
         prepare(args.out, args.steps)
         return
-    if args.what == "peers":
-        measure_peers(args.out, args.seconds)
+    if args.what == "peer":
+        serve_peer(args.out, args.seconds)
         return
     results = run(args.out, args.device, args.seconds, args.size)
     if args.json is not None:

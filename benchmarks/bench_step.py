@@ -155,7 +155,8 @@ def torch_step(
     def losses() -> torch.Tensor:
         positions = torch.multinomial(candidates, predictions)
         true = ids.gather(1, positions)
-        shown = torch.where(torch.rand(positions.shape) < 0.85, 103, true)
+        is_shown = torch.rand(positions.shape, device=ids.device) >= 0.85
+        shown = torch.where(is_shown, true, torch.full_like(true, 103))
         hidden = generator.electra(
             ids.scatter(1, positions, shown), attention_mask=attention, token_type_ids=segments
         ).last_hidden_state
