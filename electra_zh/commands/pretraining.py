@@ -58,8 +58,10 @@ def export_step(call: Call[PretrainRequest]) -> int:
     load_tensorflow()
     from electra_zh.pretraining import run
     from electra_zh.pretraining.programs import export
+    from electra_zh.runtime.device import Device
 
-    prepared = run.prepare(call.settings, call.overrides)
+    # Not this machine's choice: precision=auto is bfloat16 on an accelerator.
+    prepared = run.prepare(call.settings, call.overrides, device=Device("gpu"))
     if prepared.run.config.budget_hours:
         raise UsageError(
             "budget_hours measures the machine that trains: give num_train_steps to export a step"

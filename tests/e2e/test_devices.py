@@ -63,7 +63,11 @@ def _without_tensorflow(*words: str) -> str:
 
 def test_an_exported_step_trains_without_tensorflow(job: Job, tmp_path: Path) -> None:
     program, run = str(tmp_path / "program"), tmp_path / "run"
-    done(electra("export-step", *PRETRAIN[1:], "--output", program, cwd=job.folder))
+    done(
+        electra(
+            "export-step", *PRETRAIN[1:], "precision=float32", "--output", program, cwd=job.folder
+        )
+    )
     words = ["pretrain", "--program", program, "--data", str(job.data), "--output", str(run)]
     # What a run leaves that ended before its first checkpoint.
     run.mkdir()
