@@ -143,9 +143,12 @@ def _dense(
     cast_kernel = tf.cast(kernel, x.dtype)
 
     def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # The column sums as a product: twice as fast in bfloat16 as BiasAddGrad.
-        ones = tf.ones([1, x.shape[0]], x.dtype)
-        dbias = tf.squeeze(split.product_float32(ones, dy), 0)
+        if split.is_split():
+            dbias = split.column_sums(dy)
+        else:
+            # As a product: twice as fast in bfloat16 on a CPU as BiasAddGrad.
+            ones = tf.ones([1, x.shape[0]], x.dtype)
+            dbias = tf.squeeze(split.product_float32(ones, dy), 0)
         dkernel = split.product_float32(x, dy, transpose_a=True)
         return tf.matmul(dy, cast_kernel, transpose_b=True), dkernel, dbias
 

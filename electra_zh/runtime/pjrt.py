@@ -14,6 +14,7 @@ import functools
 import itertools
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,9 @@ from electra_zh.runtime.program import StepProgram, TensorInfo
 
 # The most batches and bytes of a block. The devices hold two blocks.
 _BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
+# XLA tries dozens of kernels of its own for each matrix product: minutes for a step on an H200,
+# where cuBLAS's need half a minute. XLA_FLAGS with this flag wins.
+_CUBLAS = "xla_gpu_enable_triton_gemm"
 # Its lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
 
@@ -131,7 +135,11 @@ class PjrtSteps:
     @functools.cached_property
     def compiled(self) -> jax.stages.Compiled:
         """The compiled steps: their text, and the memory that they take."""
-        return self._placement.lowered(self._blocks.size).compile()
+        options = {}
+        on_gpu = self._placement.everywhere.mesh.devices.flat[0].platform == "gpu"
+        if on_gpu and _CUBLAS not in os.environ.get("XLA_FLAGS", ""):
+            options = {_CUBLAS: False}
+        return self._placement.lowered(self._blocks.size).compile(options)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""
