@@ -217,7 +217,7 @@ def serve_peer(folder: Path, seconds: float) -> None:
 
 
 class Peer:
-    """The process that times a step of PyTorch."""
+    """The process that measures the speed of PyTorch on one step."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
         command = [sys.executable, __file__, "peer", str(folder), "--seconds", str(seconds)]
@@ -232,7 +232,7 @@ class Peer:
 
     def rate(self) -> float | None:
         """Returns the sequences per second, and ends the process."""
-        found, _ = self._process.communicate("go\n")
+        found, _ = self._process.communicate("\n")
         return float(found) if found else None
 
 
