@@ -47,6 +47,8 @@ LINKS = {
     "chinese-electra": "hf",
     "chinese-roberta-wwm-ext": "roberta",
     "tuned": "results/tnews",
+    "cleaned": "corpus",
+    "run_domain": "run",
 }
 
 
