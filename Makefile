@@ -17,7 +17,7 @@ help:
 	@echo "make check   lint, types and known vulnerabilities"
 	@echo "make load    large corpora and long runs in bounded memory (an hour)"
 	@echo "make bench   speed against peers and limits (needs a quiet machine)"
-	@echo "make docs    the reference page of all settings, docs/settings.md"
+	@echo "make docs    the reference pages of settings, commands and tasks"
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/bin/python:
@@ -86,7 +86,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench_finetune.py
 
 docs: $(VENV)/installed
-	$(BIN)/electra-zh configs --reference > docs/settings.md
+	for page in settings commands tasks; do $(BIN)/electra-zh configs --reference $$page > docs/$$page.md; done
 
 clean:
 	rm -rf $(VENV) demo build .coverage *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -10,14 +10,24 @@ import pytest
 from electra_zh.commands import configs
 from electra_zh.errors import UsageError, UserError
 from electra_zh.settings import recipe_names
+from support.converting import make_run
 from support.runner import done, electra
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "settings.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
-def test_the_reference_page_is_current() -> None:
-    text = "\n".join(configs.reference())
-    assert PAGE.read_text(encoding="utf-8") == text, "run `make docs`"
+@pytest.mark.parametrize("name", configs.PAGES)
+def test_the_reference_pages_are_current(name: str) -> None:
+    text = "\n".join(configs.PAGES[name]())
+    assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == text, "run `make docs`"
+
+
+def test_the_page_of_commands_has_every_file_of_a_run(tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    text = "\n".join(configs.PAGES["commands"]())
+    files = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {"config.json", "state.json"} <= files
+    assert [name for name in files if name not in text] == []
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "model", "finetune"])
