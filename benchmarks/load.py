@@ -52,7 +52,7 @@ def _write_large(folder: Path, *, gigabytes: float) -> None:
 def _write_long_line(folder: Path) -> None:
     generator = random.Random(0)
     (folder / "a.txt").write_text(
-        _line(generator, 17_000_000) + "\n" + _line(generator, 100) * 3, encoding="utf-8"
+        _line(generator, 17_000_000) + "\n" + _line(generator, 100), encoding="utf-8"
     )
 
 
@@ -72,7 +72,8 @@ def _write_many_files(folder: Path) -> None:
     for number in range(20_000):
         path = folder / f"{number % 100}" / f"{number}.txt"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(_line(generator, 40) * 3, encoding="utf-8")
+        text = "".join(_line(generator, 40) for _ in range(3))
+        path.write_text(text, encoding="utf-8")
 
 
 def _tree(pid: int) -> list[int]:
