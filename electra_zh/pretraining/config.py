@@ -47,10 +47,10 @@ class PretrainConfig(Settings):
         "do_lower_case": "the data folder brings it; see `electra-zh build-data --help`",
         "do_train": "use `electra-zh pretrain`",
         "do_eval": "use --eval-data or `electra-zh evaluate`",
-        "use_tpu": "a run uses the device that TensorFlow finds",
+        "use_tpu": "use --device tpu",
         "model_size": "write model=NAME, as model=small",
         "model_hparam_overrides": "write the keys themselves, as hidden_size=256",
-        "num_tpu_cores": "the device decides",
+        "num_tpu_cores": "use --devices",
         "debug": "write model=nano or use --config nano",
         "phases": "list phases in a recipe, and write phases.NAME.key=value",
     }

@@ -142,7 +142,7 @@ def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
     ("overrides", "message"),
     [
         ({"lerning_rate": "1"}, r'unknown setting "lerning_rate". Did you mean "learning_rate"\?'),
-        ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: a run uses the device'),
+        ({"use_tpu": "true"}, r'"use_tpu" is not a setting here: use --device tpu'),
         ({"model": "smal"}, r'No model recipe is named "smal". Did you mean "small"\?'),
     ],
 )
