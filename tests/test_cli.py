@@ -37,6 +37,7 @@ def test_the_examples_of_the_help_can_be_called(
     monkeypatch.chdir(tmp_path)
     for name_of_input in ("new.txt", "texts.txt"):
         (tmp_path / name_of_input).write_text("")
+    assert COMMANDS[name].examples
     for example in COMMANDS[name].examples:
         command, *words = shlex.split(example.partition(" > ")[0])
         assert command == name

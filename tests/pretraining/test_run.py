@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
+from absl import logging
 
 from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.reporter import Reporter
+from electra_zh.pretraining.reporter import (
+    Reporter,
+    evaluation_lines,
+    with_first_call_shown,
+)
 from electra_zh.training.logs import MetricsLog
 from support.networks import tiny
 
@@ -79,3 +86,34 @@ def test_a_line_includes_the_steps_before_a_stop(tmp_path: Path) -> None:
     line = json.loads((tmp_path / "metrics.jsonl").read_text())
     for name in ("loss", "disc_auc_real", "gradient_norm", "disc_predicted_replaced"):
         assert line[name] == whole[name]
+
+
+def test_an_evaluation_is_a_line_per_network() -> None:
+    results = {"loss": 26.0, "masked_lm_loss": 6.0, "copy_accuracy": 0.5, "disc_auc": 0.75}
+    assert list(evaluation_lines(results)) == [
+        "masked LM: masked_lm_loss 6.0000, copy_accuracy 0.5000",
+        "discriminator: disc_auc 0.7500",
+        "network: loss 26.0000",
+    ]
+    assert list(evaluation_lines({"masked_lm_loss": 6.0})) == ["masked LM: masked_lm_loss 6.0000"]
+
+
+def test_compiling_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(logging, "info", lambda message, *args: lines.append(message % args))
+    inner = with_first_call_shown(lambda count: _sums(count, predicted=1, positives=1, negatives=1))
+    assert [inner(count).objective.steps for count in (1, 2, 3)] == [1, 2, 3]
+    assert lines == ["Compiling the step.", "Compiled: the first step took 0 s."]
+
+
+def test_the_speed_of_the_first_call_is_not_shown(tmp_path: Path) -> None:
+    figures: list[Mapping[str, float | str] | None] = []
+
+    class Bar:
+        def update(self, amount: int, shown: Mapping[str, float | str] | None = None) -> None:
+            figures.append(shown)
+
+    reporter = Reporter(tiny(), MetricsLog(str(tmp_path), resume_step=0), Bar(), None)
+    for first in (1, 2):
+        reporter.add(first, first, _sums(1, predicted=1, positives=1, negatives=1))
+    assert ["tokens/s" in (each or {}) for each in figures] == [False, True]
