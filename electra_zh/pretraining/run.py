@@ -46,6 +46,7 @@ from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import check_split
 from electra_zh.training import checkpoints, loop
+from electra_zh.training.background import BackgroundStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.trackers import start as start_trackers
 
@@ -260,7 +261,10 @@ def pretrain(prepared: PreparedRun) -> None:
                 # With a checkpoint of them the run does not need their source any more.
                 prepared.first_weights.assign(training.state)
                 training.save(0)
-            last_step = training.run(first_step, stop)
+            try:
+                last_step = training.run(first_step, stop)
+            finally:
+                training.wait()
     if prepared.damage is not None:
         logging.info("%s", prepared.damage)
     if last_step < total:
@@ -288,9 +292,8 @@ class _Training:
         self._run = prepared.run
         self._here = prepared.device.here
         keep = self._run.config.keep_checkpoint_max
-        self._store = checkpoints.CheckpointStore(
-            self._run.checkpoints, keep=keep, writes=self._here.writes
-        )
+        kind = BackgroundStore if prepared.device.found else checkpoints.CheckpointStore
+        self._store = kind(self._run.checkpoints, keep=keep, writes=self._here.writes)
         # Sums of metrics that are not logged yet: of the checkpoint, and now.
         self._sums: Mapping[str, Any] | None = None
         self._pending: Callable[[], Mapping[str, Any]] = dict
@@ -303,8 +306,13 @@ class _Training:
         first_step = part.phase.first_step
         self.state = TrainState(self._config, self._run.vocabulary, first_step=first_step)
 
+    def wait(self) -> None:
+        """Waits until the checkpoints are complete."""
+        self._store.wait()
+
     def _carry_over(self, step: int) -> None:
         """Takes what the phase continues from the checkpoint of the last step before it."""
+        self.wait()
         warm_start.carried_weights(self._run, self._part.phase, step).assign(self.state)
         self.state.optimizer.step.assign(step)
 

@@ -57,7 +57,14 @@ class CheckpointStore:
     def __init__(self, folder: str, *, keep: int, writes: bool = True) -> None:
         """Opens the checkpoints; without `writes` another process saves them."""
         self.folder = folder
-        self._keep, self._writes = keep, writes
+        self._keep, self.writes = keep, writes
+
+    def path(self, step: int) -> str:
+        """Returns the path of the checkpoint of a step."""
+        return files.join(self.folder, f"ckpt-{step}")
+
+    def wait(self) -> None:
+        """Waits until all that was saved is complete."""
 
     def save(
         self,
@@ -72,8 +79,8 @@ class CheckpointStore:
         `model` and `optimizer` are arrays or variables by name; `state` is added to state.json.
         Without slots of an optimizer there is no file of them.
         """
-        path = files.join(self.folder, f"ckpt-{step}")
-        if not self._writes:
+        path = self.path(step)
+        if not self.writes:
             return path
         files.remove_unfinished(self.folder)
         tensors = {name: t for name, t in ((MODEL, model), (OPTIMIZER, optimizer)) if t}

@@ -23,6 +23,7 @@ from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints, loop
+from electra_zh.training.background import BackgroundStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.trackers import start as start_trackers
 
@@ -46,6 +47,9 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
         if getattr(request, name):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")
+    for name in ("gradient_accumulation_steps", "recompute"):
+        if name in overrides:
+            raise UsageError(f"{name} is part of the program: give it to electra-zh export-step")
     program = StepProgram.load(files.join(request.program, PROGRAM))
     # One that ended before its first checkpoint starts anew.
     output = request.output if folder.is_started(request.output) else request.program
@@ -85,7 +89,7 @@ class _ProgramRun:
             on_damage=self._damage,
         )
         self._mix = Mix(request.folders(), opening, seed=run.config.seed)
-        self._store = checkpoints.CheckpointStore(
+        self._store = BackgroundStore(
             run.checkpoints, keep=run.config.keep_checkpoint_max, writes=device.here.writes
         )
 
@@ -125,6 +129,7 @@ class _ProgramRun:
         logging.info("Waited %.1f s for data.", steps.waited)
         if last_step < total:
             save(last_step)
+        self._store.wait()
         return last_step
 
     def _open_log(self, step: int) -> MetricsLog:

@@ -1,0 +1,82 @@
+"""Steps compiled ahead of time: targets by name, the figures of a compiled step."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from electra_zh.errors import UsageError
+from electra_zh.runtime.ahead import Collectives, find_collectives
+from electra_zh.runtime.targets import CHIPS, Target
+from support.runner import done, electra
+
+SMALL = (
+    *("num_hidden_layers=1", "hidden_size=32", "embedding_size=16", "intermediate_size=64"),
+    *("vocab_size=300", "train_batch_size=8", "max_seq_length=32"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "shape"),
+    [
+        ("cpu", "cpu", (1,)),
+        ("cpu:4", "cpu", (4,)),
+        ("gpu:h100", "gpu:h100", (1,)),
+        ("gpu:a100:8", "gpu:a100", (8,)),
+        ("tpu:v5e", "tpu:v5e", (1, 1)),
+        ("tpu:v5e:2x2", "tpu:v5e", (2, 2)),
+        ("tpu:v4:2x2x1", "tpu:v4", (2, 2, 1)),
+    ],
+)
+def test_a_target_is_named(text: str, name: str, shape: tuple[int, ...]) -> None:
+    assert Target.parse(text) == (name, CHIPS[name], shape)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gpu", "--for gpu is unknown; allowed: cpu, gpu:h100"),
+        ("gpu:h100:2x2", "write the devices of gpu:h100 as gpu:h100:8"),
+        ("tpu:v5e:4", "write the devices of tpu:v5e as tpu:v5e:2x2"),
+        ("cpu:0", "write the devices of cpu as cpu:8"),
+    ],
+)
+def test_another_target_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Target.parse(text)
+
+
+def test_collectives_are_counted_with_their_bytes() -> None:
+    text = """
+      %a = (f32[2,3]{1,0}, f32[]) all-reduce(%x, %y), channel_id=1
+      %b = bf16[4]{0} all-gather-start(%z), dimensions={0}
+      %c = f32[8]{0} all-reduce(%w), channel_id=2
+      %d = f32[8]{0} add(%c, %c)
+    """
+    assert find_collectives(text) == {
+        "all-reduce": Collectives(2, 4 * (6 + 1 + 8)),
+        "all-gather": Collectives(1, 8),
+    }
+
+
+def _compile(target: str) -> dict[str, object]:
+    words = ("compile", "--config", "nano", "--for", target, "--json", *SMALL)
+    found: dict[str, object] = json.loads(done(electra(*words, fork=False)))
+    return found
+
+
+def test_a_recipe_is_compiled_for_cpu_devices() -> None:
+    found = _compile("cpu:4")
+    assert found["devices"] == 4
+    assert set(found["collectives"]) == {"all-reduce"}  # type: ignore[call-overload]
+    assert all(found[name] > 0 for name in ("state", "temporary", "flops"))  # type: ignore[operator]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["gpu:h100", "gpu:h100:4", "tpu:v5e:2x2"])
+def test_a_recipe_is_compiled_for_devices_that_are_not_there(target: str) -> None:
+    pytest.importorskip("libtpu" if target.startswith("tpu") else "jax_plugins.xla_cuda13")
+    found = _compile(target)
+    assert 0 < float(str(found["temporary"])) < float(str(found["capacity"]))
+    assert set(found["collectives"]) <= {"all-reduce"}  # type: ignore[call-overload]
