@@ -85,12 +85,12 @@ class Target(NamedTuple):
           UserError: the compiler of the platform is missing.
         """
         # Neither the plug-ins nor their hardware are started.
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
         import jax
         from jax.experimental import topologies
 
+        jax.config.update("jax_platforms", "cpu")
         if self.chip.platform == "cpu":
             jax.config.update("jax_num_cpu_devices", self.chips)
             return list(jax.devices("cpu"))[: self.chips]
