@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 from absl import logging
 
 from electra_zh import locks
@@ -112,6 +111,7 @@ class Here(NamedTuple):
         """Returns whether the value is true in any process; all of them call this together."""
         if self.size == 1:
             return value
+        import numpy as np
         from jax.experimental import multihost_utils
 
         return bool(multihost_utils.process_allgather(np.array(value)).any())
