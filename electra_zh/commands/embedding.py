@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-import numpy as np
-
 from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
@@ -16,6 +14,8 @@ from electra_zh.errors import UserError
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from electra_zh.finetuning.readers.streams import Record
 
 _STANDARD_INPUT = "/dev/stdin"
@@ -119,6 +119,7 @@ def write_npy(file: BinaryIO, blocks: Iterator[np.ndarray], *, width: int) -> in
 
     NumPy leaves room in the header for any number of rows, which is known at the end.
     """
+    import numpy as np
 
     def write_header(rows: int) -> None:
         head = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}

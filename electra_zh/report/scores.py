@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from electra_zh import files
 from electra_zh.errors import UserError
@@ -191,7 +190,7 @@ def _mean(results: Results, split: str) -> dict[str, float] | None:
     if not spreads or None in spreads:
         return None
     trials = max(spread["trials"] for spread in spreads)
-    means = {name: float(np.mean([s[name] for s in spreads])) for name in ("max", "mean")}
+    means = {name: fmean([s[name] for s in spreads]) for name in ("max", "mean")}
     return {**means, "trials": trials}
 
 
@@ -226,7 +225,7 @@ def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable |
         header.append(_mean_name(len(common)))
         for row in rows.values():
             if all(name in row for name in common):
-                row[_MEAN] = float(np.mean([row[name] for name in common]))
+                row[_MEAN] = fmean([row[name] for name in common])
     columns = [*tasks, *([_MEAN] if len(common) > 1 else [])]
     cells = tuple(
         (name, *(f"{row[key]:.2f}" if key in row else "-" for key in columns))
