@@ -9,8 +9,7 @@ from electra_zh import files
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.errors import UsageError
-from electra_zh.report import runs as report_runs
-from electra_zh.report import scores, tables
+from electra_zh.report import tables
 from electra_zh.report.language import LANGUAGES
 from electra_zh.settings import Settings, setting
 
@@ -35,6 +34,8 @@ class ResultsSettings(Settings):
 
 def results(call: Call[ResultsSettings]) -> int:
     """Prints the tables of one or more results."""
+    from electra_zh.report import scores
+
     settings = call.settings
     found = scores.find_results(settings.folders)
     if settings.format == "json":
@@ -62,6 +63,8 @@ class RunsSettings(Settings):
 
 def runs(call: Call[RunsSettings]) -> int:
     """Lists runs."""
+    from electra_zh.report import runs as report_runs
+
     rows = report_runs.run_rows(call.settings.folder)
     if call.settings.json:
         print(json.dumps(rows, ensure_ascii=False))
@@ -114,13 +117,14 @@ class ReportSettings(Settings):
 def report(call: Call[ReportSettings]) -> int:
     """Writes the page, and the plots and tables as files."""
     from electra_zh.report import plots, write
+    from electra_zh.report.runs import read_runs
 
     settings = call.settings
     for folder in filter(None, (settings.plots, settings.tables)):
         files.check_output(folder)
     plots.check_installed()
     sources = write.find_sources(settings.paths)
-    reference = report_runs.read_runs(settings.reference)
+    reference = read_runs(settings.reference)
     if settings.model is not None:
         load_tensorflow()
     contents = write.make_contents(

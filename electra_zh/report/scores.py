@@ -225,7 +225,7 @@ def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable |
         header.append(_mean_name(len(common)))
         for row in rows.values():
             if all(name in row for name in common):
-                row[_MEAN] = fmean([row[name] for name in common])
+                row[_MEAN] = fmean([float(row[name]) for name in common])
     columns = [*tasks, *([_MEAN] if len(common) > 1 else [])]
     cells = tuple(
         (name, *(f"{row[key]:.2f}" if key in row else "-" for key in columns))
