@@ -64,7 +64,7 @@ def make_inner_loop(
 
     step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def steps(stacked: Any) -> Sums:
         sums = program.zero_sums()
         for index in tf.range(tf.shape(tf.nest.flatten(stacked)[0])[0]):
@@ -72,11 +72,22 @@ def make_inner_loop(
             sums = tf.nest.map_structure(tf.add, sums, step(batch))
         return sums
 
+    traced: Callable[[Any], Sums] | None = None
+
     def inner(count: int) -> Sums:
+        nonlocal traced
         # Not a data set of TensorFlow: its generators make the allocator give memory back.
         taken = itertools.islice(batches, count)
         stacked = tf.nest.map_structure(lambda *values: tf.constant(np.stack(values)), *taken)
-        sums = steps(stacked)
+        if traced is None:
+            # One graph for any number of steps: TensorFlow rewrites a loop over one step, and the
+            # last bits of its numbers would depend on how the steps are cut into calls.
+            traced = steps.get_concrete_function(
+                tf.nest.map_structure(
+                    lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), stacked
+                )
+            )
+        sums = traced(stacked)
         return tf.nest.map_structure(lambda value: value.numpy(), sums)
 
     return inner

@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from unittest import mock
 
-from electra_zh import cli
+from electra_zh import cli, machine
 from support.faults import Fault, Faults
 
 # A run of milliseconds per step: 30 steps with three checkpoints and evaluations.
@@ -143,6 +143,7 @@ def _server() -> ForkServerContext:
     context.set_forkserver_preload(list(_PRELOADED))
     # As `electra_zh.commands.loading` does before the import.
     with mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"):
+        machine.set_up()
         forkserver.ensure_running()
     return context
 

@@ -22,7 +22,7 @@ from electra_zh.errors import UsageError
 from electra_zh.settings import declared
 from electra_zh.settings.command_line import CommandLine, default_value, spelled
 
-PAGE = Path(__file__).parents[3] / "docs" / "cleaning.md"
+PAGE = Path(__file__).parents[3] / "docs" / "en" / "cleaning.md"
 GOOD = "这是一个普通的句子，没有什么问题。"
 OFF = {
     "min_line": 0,
