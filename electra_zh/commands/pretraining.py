@@ -13,7 +13,7 @@ from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.phases import resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.runtime.device import NAMES, choose
+from electra_zh.runtime.device import NAMES, Device, choose
 from electra_zh.runtime.targets import Target
 from electra_zh.settings import Settings, load_recipe, setting
 
@@ -58,7 +58,6 @@ def export_step(call: Call[PretrainRequest]) -> int:
     load_tensorflow()
     from electra_zh.pretraining import run
     from electra_zh.pretraining.programs import export
-    from electra_zh.runtime.device import Device
 
     # Not this machine's choice: precision=auto is bfloat16 on an accelerator.
     prepared = run.prepare(call.settings, call.overrides, device=Device("gpu"))
