@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from electra_zh import machine
+from electra_zh.errors import install_line
 
 _PACKAGE = "electra-zh"
 # Without these, JAX still trains exported steps.
@@ -94,7 +95,7 @@ def check_packages() -> Check:
     except importlib.metadata.PackageNotFoundError:
         advice = "Install it: pip install . in its folder. Versions are not checked without that."
         return Check("packages", "warning", f"{_PACKAGE} is not installed", advice)
-    missing, outside, versions = [], [], {}
+    missing, outside, wanted, versions = [], [], [], {}
     for each in listed:
         is_extra = each.marker is not None and "extra" in str(each.marker)
         version = _version(each.name)
@@ -104,10 +105,9 @@ def check_packages() -> Check:
             missing.append(each)
         if version and not each.specifier.contains(version, prereleases=True):
             outside.append(f"{each.name} {version} (tested: {each.specifier})")
-    names = " ".join(f"'{each.name}{each.specifier}'" for each in missing)
-    advice = f"Run: pip install {names}" if missing else ""
-    if outside and not missing:
-        advice = f"Run: pip install --upgrade {_PACKAGE}"
+            wanted.append(each)
+    names = " ".join(f"'{each.name}{each.specifier}'" for each in [*missing, *wanted])
+    advice = f"Run: pip install {names}" if names else ""
     found = [f"missing: {', '.join(each.name for each in missing)}"] if missing else []
     found += [f"other versions than the tested ones: {', '.join(outside)}"] if outside else []
     is_fatal = any(each.name not in _REPLACEABLE for each in missing)
@@ -143,7 +143,7 @@ def check_jax() -> Check:
     if importlib.util.find_spec("jax") is None:
         if not has_gpu:
             return Check("JAX", "ok", "missing; only accelerators need it")
-        advice = f"Run: pip install '{_PACKAGE}[gpu]' to train on the GPU."
+        advice = f"Run: {install_line('gpu')} to train on the GPU."
         return Check("JAX", "warning", "missing, but the machine has an NVIDIA GPU", advice)
     from electra_zh.runtime import pjrt
 
@@ -153,7 +153,7 @@ def check_jax() -> Check:
     values = {"version": _version("jax"), "platform": platform_name, "devices": len(devices)}
     found = f"{values['version']}, devices: {', '.join(kinds)} ({platform_name})"
     if has_gpu and platform_name == "cpu":
-        advice = f"JAX does not use the NVIDIA GPU. Run: pip install '{_PACKAGE}[gpu]'"
+        advice = f"JAX does not use the NVIDIA GPU. Run: {install_line('gpu')}"
         return Check("JAX", "warning", found, advice, values)
     return Check("JAX", "ok", found, "", values)
 

@@ -14,6 +14,11 @@ class UsageError(UserError):
     """A mistake in the call of a command: a wrong flag, key or recipe name; exit code 2."""
 
 
+def install_line(extra: str) -> str:
+    """Returns the command that adds an extra to the installed package, in any folder."""
+    return f"pip install 'electra-zh[{extra}]'"
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
     by_lower = {option.lower(): option for option in options}

@@ -3,12 +3,14 @@
 # small enough for two cores and a quarter of an hour. Run it again with another OUTPUT and
 # --from-scratch to compare with the same network without pretraining.
 #
-#   scripts/reproduce_finetune.sh MODEL DATA OUTPUT [--from-scratch] [key=value ...]
+#   scripts/reproduce_finetune.sh [--dry-run] MODEL DATA OUTPUT [--from-scratch] [key=value ...]
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,6p' "$0" | cut -c3- >&2; exit 2; }
-model=$1 data=$2 output=$3
-shift 3
-electra-zh finetune --model "$model" --data "$data" --output "$output" \
+source "$(dirname "$0")/steps.sh"
+read_words "$@"
+[ ${#words[@]} -ge 3 ] || usage
+model=${words[0]} data=${words[1]} output=${words[2]}
+settings=("${words[@]:3}")
+step electra-zh finetune --model "$model" --data "$data" --output "$output" \
   --task tnews,afqmc,ocnli,cluewsc2020,csl,chnsenticorp,cluener2020,iflytek,cmrc2018,c3_m \
   train_batch_size=32 test_file=none \
   tnews.max_train_examples=6000 tnews.num_train_epochs=1 tnews.max_seq_length=48 \
@@ -23,4 +25,5 @@ electra-zh finetune --model "$model" --data "$data" --output "$output" \
   cluener2020.max_seq_length=48 \
   iflytek.train_file=train.partial.json iflytek.num_train_epochs=2 iflytek.max_seq_length=64 \
   cmrc2018.max_train_examples=600 cmrc2018.num_train_epochs=1 cmrc2018.max_seq_length=160 \
-  c3_m.max_train_examples=400 c3_m.num_train_epochs=1 c3_m.max_seq_length=160 "$@"
+  c3_m.max_train_examples=400 c3_m.num_train_epochs=1 c3_m.max_seq_length=160 \
+  "${settings[@]}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.convert.source_settings import USUAL_NAMES
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 
 SAFETENSORS = "model.safetensors"
 _TORCH = "pytorch_model.bin"
@@ -116,8 +116,7 @@ def _read_torch(path: str) -> Tensors:
         import torch
     except ImportError:
         raise UserError(
-            f"torch is needed to read {path}. Run pip install 'electra-zh[interop]', "
-            f"or give a folder with {SAFETENSORS}"
+            f"{path} needs torch: {install_line('interop')}. Or give a folder with {SAFETENSORS}"
         ) from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.report.curves import Axis, Curve, Panel, Points, points
 from electra_zh.report.language import Say
 from electra_zh.report.runs import RunLog
@@ -64,9 +64,7 @@ def check_installed() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise UserError(
-            "Plots need matplotlib. Install it with: pip install 'electra-zh[report]'"
-        ) from None
+        raise UserError(f"Plots need matplotlib: {install_line('report')}") from None
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any, NamedTuple
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.runtime.processes import Group, Here
 
 NAMES = ("auto", "cpu", "gpu", "tpu", "pjrt:cpu")
@@ -48,7 +48,7 @@ def choose(
         return _tensorflow(most)
     if not has_jax():
         extra = "tpu" if platform == "tpu" else "gpu"
-        raise UserError(f"--device {name} needs JAX: pip install 'electra-zh[{extra}]'")
+        raise UserError(f"--device {name} needs JAX: {install_line(extra)}")
     from electra_zh.runtime.pjrt import default_platform, find_devices
 
     here = Here()

@@ -25,7 +25,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from electra_zh import files
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.runtime.placement import Placement
 from electra_zh.runtime.program import StepProgram, TensorInfo
 
@@ -57,7 +57,7 @@ def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
     except RuntimeError as error:
         raise UserError(
             f"JAX finds no {platform} ({str(error).splitlines()[0]}). Use --device cpu, or install "
-            f"JAX for it: pip install 'electra-zh[{platform}]'"
+            f"JAX for it: {install_line(platform)}"
         ) from None
     if most is not None and most > len(found):
         raise UserError(f"--devices is {most}, but JAX finds {len(found)} of {platform}: lower it")

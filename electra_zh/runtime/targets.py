@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, install_line
 
 
 class Chip(NamedTuple):
@@ -108,7 +108,7 @@ class Target(NamedTuple):
             extra = "tpu" if self.chip.platform == "tpu" else "gpu"
             raise UserError(
                 f"--for {self.name} needs the compiler for it ({str(error).splitlines()[0]}): "
-                f"pip install 'electra-zh[{extra}]'"
+                f"{install_line(extra)}"
             ) from None
 
 

@@ -14,7 +14,7 @@ from electra_zh import files
 from electra_zh.convert import tensor_files
 from electra_zh.convert.forms import huggingface
 from electra_zh.convert.weights import Weights
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -32,7 +32,7 @@ def write(weights: Weights, output: str) -> list[str]:
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
-        raise UserError(f"--to onnx needs {error.name}: pip install 'electra-zh[onnx]'") from None
+        raise UserError(f"--to onnx needs {error.name}: {install_line('onnx')}") from None
     with files.new_folder(output) as folder, tempfile.TemporaryDirectory() as scratch:
         made = files.join(scratch, "models")
         lines = huggingface.write(weights, made, onnx=True)

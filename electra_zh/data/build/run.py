@@ -32,7 +32,7 @@ from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.settings import LOCAL, TRAIN, BuildSettings, Part
 from electra_zh.data.manifest import Manifest, ShardInfo
 from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.text.tokenizer import (
     BLOCK_CHARACTERS,
     fit_case,
@@ -195,8 +195,7 @@ def open_runner(settings: BuildSettings) -> Iterator[Runner]:
         if (error.name or "").startswith("electra_zh"):
             raise
         raise UserError(
-            f"--runner {settings.runner} needs the package {error.name}: "
-            "pip install 'electra-zh[dask]'"
+            f"--runner {settings.runner} needs the package {error.name}: {install_line('dask')}"
         ) from None
     path = folder.fingerprint_path(settings)
     processes = settings.num_processes or machine.usable_cpus()

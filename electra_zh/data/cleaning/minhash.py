@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from electra_zh.data.cleaning.ngrams import hash_ngrams, scramble
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 
 SIGNATURE = 128
 _NGRAM = 5
@@ -35,7 +35,7 @@ def _rensa() -> Any:
         import rensa
     except ImportError:
         raise UserError(
-            "--near-duplicates needs rensa: pip install 'electra-zh[near-duplicates]'"
+            f"--near-duplicates needs rensa: {install_line('near-duplicates')}"
         ) from None
     # rensa must not use threads: a forked worker would wait for those of its parent forever.
     os.environ["RAYON_NUM_THREADS"] = "1"

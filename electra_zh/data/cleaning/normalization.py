@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh.data.cleaning.rules import EMPTIED, REPLACEMENT
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.text.characters import code_point_table, to_codepoints
 
 _PLAIN, _SPACE, _NEWLINE, _REPLACEMENT, _DELETED = range(5)
@@ -134,5 +134,5 @@ def _converter() -> Any:
     try:
         import opencc
     except ImportError:
-        raise UserError("--to-simplified needs OpenCC: pip install 'electra-zh[opencc]'") from None
+        raise UserError(f"--to-simplified needs OpenCC: {install_line('opencc')}") from None
     return opencc.OpenCC("t2s")

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.finetuning.readers.streams import PARQUET, Record, TaskFile
 
 _ROWS = 2048
@@ -34,7 +34,7 @@ def columnar_records(file: TaskFile, known_labels: Collection[str]) -> Iterator[
         from pyarrow import ipc, parquet
     except ImportError:
         raise UserError(
-            f"{file.path} is a {file.form} file: pip install 'electra-zh[parquet]' to read it"
+            f"{file.path} is a {file.form} file, which needs pyarrow: {install_line('parquet')}"
         ) from None
     source, number = io.BytesIO(file.read_bytes()), 0
     try:

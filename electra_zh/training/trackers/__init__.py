@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from absl import logging
 
 from electra_zh import files
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, install_line
 from electra_zh.modules import load_module, module_names
 
 PROJECT = "electra-zh"
@@ -76,8 +76,7 @@ def check_installed(names: Sequence[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise UserError(
-                f"--track {name} needs the package {name}. Install it with: "
-                f"pip install 'electra-zh[{name}]'"
+                f"--track {name} needs the package {name}: {install_line(name)}"
             )
 
 

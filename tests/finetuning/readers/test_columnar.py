@@ -137,5 +137,5 @@ def test_a_damaged_file_is_named(tmp_path: Path, head: bytes) -> None:
 def test_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 100)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"a\.parquet is a parquet file: pip install 'electra-zh\["):
+    with pytest.raises(UserError, match=r"a\.parquet is a parquet file, which needs pyarrow: pip"):
         read(tmp_path / "a.parquet", "afqmc")
