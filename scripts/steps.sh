@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For the scripts that run several commands, which read this file: --dry-run, steps and their usage.
 
 # Prints the comment at the top of the script, and stops.

@@ -15,6 +15,7 @@ for value in $values; do
   electra-zh pretrain --data "$data" --output "$run" "$@" mask_prob="$value"
   electra-zh evaluate "$run" --data "$eval_data" --json > "$output/mask_prob_$value.json"
 done
+# shellcheck disable=SC2086  # the values are words
 python3 - "$output" $values <<'END'
 import json
 import sys

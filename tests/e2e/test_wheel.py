@@ -1,4 +1,7 @@
-"""The wheel is complete: recipes and the sample corpus work from another folder."""
+"""The wheel and the sdist are complete: recipes and the sample corpus work from another folder.
+
+They are built of the files that the Dockerfile copies, which are therefore enough.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,21 @@ from pathlib import Path
 
 import pytest
 
+from support.images import copied_files
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of the wheel, built from a copy of the sources."""
+    """A folder with the files of the wheel, built of the sdist of a copy of the sources."""
     folder = tmp_path_factory.mktemp("wheel")
-    names = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE", "electra_zh", "configs"]
-    subprocess.run(["cp", "-r", *names, str(folder)], cwd=ROOT, check=True)
+    subprocess.run(["cp", "-r", *copied_files(), str(folder)], cwd=ROOT, check=True)
+    build = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
+    (sdist,) = (folder / "dist").glob("*.tar.gz")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "-w", "dist", "."], cwd=folder, check=True, capture_output=True)
+    subprocess.run([*pip, "-w", str(sdist.parent), str(sdist)], check=True, capture_output=True)
     (wheel,) = (folder / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")

@@ -75,9 +75,7 @@ def check_installed(names: Sequence[str]) -> None:
     """Raises a UserError if the package of a tracker is missing."""
     for name in names:
         if importlib.util.find_spec(name) is None:
-            raise UserError(
-                f"--track {name} needs the package {name}: {install_line(name)}"
-            )
+            raise UserError(f"--track {name} needs the package {name}: {install_line(name)}")
 
 
 class Trackers:
