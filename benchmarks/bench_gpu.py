@@ -106,7 +106,7 @@ def make_variables(program: Any) -> dict[str, np.ndarray]:
         info.name: np.zeros(info.shape, info.dtype)
         if info.name == "step" or info.name.endswith(("adam_m", "adam_v"))
         else 0.02 * generator.standard_normal(info.shape, np.float32)
-        for info in program.variables
+        for info in program.all_variables
     }
 
 

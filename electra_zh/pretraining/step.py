@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -29,14 +29,19 @@ class PretrainStep:
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
         """Masks, runs both networks, and updates the weights if the gradients are finite."""
-        objective, optimizer = self._state.objective, self._state.optimizer
-        key = RandomKey(self._config.seed, self._state.local_step(optimizer.step))
-        drawn = objective.draw(batch, key=key)
+        return self.update(*self.differentiate(batch))
+
+    def differentiate(self, batch: Mapping[str, tf.Tensor]) -> tuple[TrainingSums, list[Any]]:
+        """Masks, runs both networks, and returns their sums and the gradients of the weights."""
+        key = RandomKey(self._config.seed, self._state.local_step(self._state.optimizer.step))
+        drawn = self._state.objective.draw(batch, key=key)
         if self._config.gradient_accumulation_steps == 1:
-            sums, gradients = self._differentiate(drawn, key)
-        else:
-            sums, gradients = self._accumulate(drawn, key)
-        return metrics.step_sums(sums, optimizer.apply(gradients))
+            return self._differentiate(drawn, key)
+        return self._accumulate(drawn, key)
+
+    def update(self, sums: TrainingSums, gradients: Sequence[Any]) -> StepSums:
+        """Updates the weights if the gradients are finite, and returns the sums of the step."""
+        return metrics.step_sums(sums, self._state.optimizer.apply(gradients))
 
     def _differentiate(self, drawn: Drawn, key: RandomKey) -> tuple[TrainingSums, list[Any]]:
         """Returns the sums and the gradients of a batch, or of a part of one."""

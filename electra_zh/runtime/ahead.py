@@ -55,14 +55,14 @@ def compile_for(
     """
     import jax
 
-    from electra_zh.runtime.pjrt import block_size
+    from electra_zh.runtime.pjrt import block_size, compile_for_devices
     from electra_zh.runtime.placement import Placement
 
     start = time.perf_counter()
     placement = Placement.on(devices, program, state_sharding)
     block = block_size(program.batch)
     try:
-        executable = placement.lowered(block).compile()
+        executable = compile_for_devices(placement.lowered(block), placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
         raise UserError(f"The step does not compile for {target.name}: {lines[0]}") from None

@@ -55,7 +55,7 @@ def cached(key: Any, make: Callable[[], StepProgram]) -> StepProgram:
     start = time.perf_counter()
     logging.info("Lowering the step; it is kept for the next time.")
     program = make()
-    size, seconds = len(program.exported) / 1e6, time.perf_counter() - start
+    size, seconds = program.size / 1e6, time.perf_counter() - start
     logging.info("Lowered the step: %.1f MB in %.0f s.", size, seconds)
     try:
         program.save(folder)
@@ -78,21 +78,24 @@ def lower(
     variables: Sequence[Any],
     *,
     full_precision: bool,
+    types: Mapping[str, str] | None = None,
 ) -> StepProgram:
     """Returns the program of a step.
 
     Args:
-      step: takes a batch, int32 tensors by name, and returns a nest of sums; may write variables.
+      step: takes a batch, tensors by name, and returns a nest of sums; may write variables.
       batch: static shapes by name.
       variables: all that the step uses, of different names.
       full_precision: ask for products in full float32, which a TPU or a GPU would shorten.
+      types: of tensors of the batch that are not int32, by name.
     """
     import tensorflow as tf
 
     from electra_zh.models import split
 
-    names = list(batch)
-    specs = [tf.TensorSpec(shape, tf.int32, name=name) for name, shape in batch.items()]
+    names, types = list(batch), types or {}
+    infos = [TensorInfo(name, tuple(batch[name]), types.get(name, "int32")) for name in names]
+    specs = [tf.TensorSpec(info.shape, info.dtype, name=info.name) for info in infos]
 
     def flat_step(*values: tf.Tensor) -> Any:
         return step(dict(zip(names, values, strict=True)))
@@ -107,7 +110,7 @@ def lower(
     aliases = {int(p): int(o) for o, p in re.findall(r"\{(\d+)\}: \((\d+),", header)}
     program = StepProgram(
         b"",
-        tuple(TensorInfo(name, tuple(shape), "int32") for name, shape in batch.items()),
+        tuple(infos),
         tuple(_info(value.name.partition(":")[0], value) for value in captured),
         tuple(_info("", value) for value in tf.nest.flatten(concrete.structured_outputs)),
         tuple(aliases.get(len(specs) + index, -1) for index in range(len(captured))),

@@ -74,6 +74,13 @@ def _keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", files.cache_folder("jax"))
 
 
+def compile_for_devices(lowered: jax.stages.Lowered, place: NamedSharding) -> jax.stages.Compiled:
+    """Compiles steps with the options for the devices of a place."""
+    given = os.environ.get("XLA_FLAGS", "")
+    on_gpu = place.mesh.devices.flat[0].platform in ("gpu", "cuda")
+    return lowered.compile({name: False for name in _OFF_ON_GPU if on_gpu and name not in given})
+
+
 class PjrtSteps:
     """Many steps of a program in one call, with the state on the devices."""
 
@@ -137,10 +144,8 @@ class PjrtSteps:
     @functools.cached_property
     def compiled(self) -> jax.stages.Compiled:
         """The compiled steps: their text, and the memory that they take."""
-        given = os.environ.get("XLA_FLAGS", "")
-        on_gpu = self._placement.everywhere.mesh.devices.flat[0].platform == "gpu"
-        options = {name: False for name in _OFF_ON_GPU if on_gpu and name not in given}
-        return self._placement.lowered(self._blocks.size).compile(options)
+        lowered = self._placement.lowered(self._blocks.size)
+        return compile_for_devices(lowered, self._placement.everywhere)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""

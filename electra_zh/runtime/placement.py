@@ -3,6 +3,11 @@
 The batch is always split. The state is on every device (`none`), or split over them as well: the
 optimizer's slots (`optimizer`), or the weights too (`all`; ZeRO: Rajbhandari et al. 2020). The
 compiler adds what the devices exchange then, and the numbers are the same.
+
+A split state is for the second part of a step alone, the update, which then splits the weights as
+their slots. The first part has all weights on every device, and the second all gradients. Without
+these borders the compiler would split the products of the networks like the slots, and move
+activations between the devices.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ class Placement(NamedTuple):
     everywhere: NamedSharding  # sums and numbers
     batches: NamedSharding  # of [block size, B, L]
     state: dict[str, NamedSharding]  # by variable
+    update: dict[str, NamedSharding]  # by variable, while it is updated
 
     @classmethod
     def on(
@@ -44,18 +50,24 @@ class Placement(NamedTuple):
         count = len(devices)
         check_split(program.batch[0].shape[0], count, program.micro_batches)
         mesh = Mesh(np.array(devices), ("data",))
-        state = {
-            info.name: NamedSharding(mesh, _spec(info, count, state_sharding))
-            for info in program.variables
-        }
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        return cls(program, everywhere, NamedSharding(mesh, PartitionSpec(None, "data")), state)
+        splits = state_sharding, "none" if state_sharding == "none" else "all"
+        state, update = (
+            {
+                info.name: NamedSharding(mesh, _spec(info, count, split))
+                for info in program.all_variables
+            }
+            for split in splits
+        )
+        everywhere, batches = (
+            NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (None, "data"))
+        )
+        return cls(program, everywhere, batches, state, update)
 
     def jitted(self) -> Any:
         """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums)."""
-        step = export.deserialize(bytearray(self.program.exported))
+        steps = [export.deserialize(bytearray(part.exported)) for part in self.program.parts]
         return jax.jit(
-            functools.partial(_run_steps, self, step),
+            functools.partial(_run_steps, self, steps),
             in_shardings=(self.state, self.batches, self.everywhere, self.everywhere),
             out_shardings=(self.state, self.everywhere),
             donate_argnums=(0,),
@@ -63,7 +75,7 @@ class Placement(NamedTuple):
 
     def lowered(self, block: int) -> jax.stages.Lowered:
         """Returns the steps for blocks of batches, ready to be compiled without any array."""
-        state = {info.name: _struct(info) for info in self.program.variables}
+        state = {info.name: _struct(info) for info in self.program.all_variables}
         batches = {
             info.name: jax.ShapeDtypeStruct((block, *info.shape), np.int32)
             for info in self.program.batch
@@ -74,14 +86,14 @@ class Placement(NamedTuple):
         """Returns the variables on the devices; each process puts what its own hold."""
         return {
             info.name: _put(values[info.name].astype(jax_type(info.dtype)), self.state[info.name])
-            for info in self.program.variables
+            for info in self.program.all_variables
         }
 
     def get_state(self, state: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types, in every process."""
         return {
             info.name: _get(state[info.name], self.everywhere).astype(info.dtype)
-            for info in self.program.variables
+            for info in self.program.all_variables
         }
 
 
@@ -114,23 +126,36 @@ def _get(value: jax.Array, everywhere: NamedSharding) -> np.ndarray:
 
 
 def _run_steps(
-    placement: Placement, step: export.Exported, state: Any, batches: Any, first: Any, end: Any
+    placement: Placement,
+    steps: Sequence[export.Exported],
+    state: Any,
+    batches: Any,
+    first: Any,
+    end: Any,
 ) -> tuple[Any, Any]:
     """Runs the steps of the batches from `first` to `end`."""
-    program = placement.program
+    parts, everywhere = placement.program.parts, placement.everywhere
+    last, constrain = parts[-1], jax.lax.with_sharding_constraint
 
     def one(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        state, sums = carry
-        batch = [batches[info.name][index] for info in program.batch]
-        out = step.call(*batch, *(state[info.name] for info in program.variables))
-        new = {
-            info.name: state[info.name] if result < 0 else out[result]
-            for info, result in zip(program.variables, program.written, strict=True)
+        state, sums = constrain(carry[0], placement.state), carry[1]
+        values = [batches[info.name][index] for info in parts[0].batch]
+        for part, step in zip(parts, steps, strict=True):
+            used = [state[info.name] for info in part.variables]
+            if part is last:
+                places = [placement.update[info.name] for info in part.variables]
+                values = step.call(*values, *constrain(used, places))
+            else:
+                values = constrain(step.call(*values, *constrain(used, everywhere)), everywhere)
+        written = {
+            info.name: values[result]
+            for info, result in zip(last.variables, last.written, strict=True)
+            if result >= 0
         }
-        new = jax.lax.with_sharding_constraint(new, placement.state)
-        return new, [a + b for a, b in zip(sums, out, strict=False)]
+        new = constrain(constrain({**state, **written}, placement.update), placement.state)
+        return new, [a + b for a, b in zip(sums, values, strict=False)]
 
     loop: Any = jax.lax.fori_loop
-    zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in program.sums]
+    zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in last.sums]
     new_state, sums = loop(first, end, one, (state, zeros))
     return new_state, sums

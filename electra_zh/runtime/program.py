@@ -2,6 +2,7 @@
 
 - `program.json`: names, shapes and types of the parameters and results, checksums
 - `step.jaxexport`: the step, as `jax.export` serializes it
+- `then/`: the same of the program that follows it, if there is one
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from electra_zh import files
 from electra_zh.errors import UserError
 
-FORMAT = 2
-_JSON, _STEP = "program.json", "step.jaxexport"
+FORMAT = 3
+_JSON, _STEP, _THEN = "program.json", "step.jaxexport", "then"
 _CHECKSUM = "sha256"
 
 
@@ -35,7 +36,11 @@ class TensorInfo(NamedTuple):
 
 
 class StepProgram(NamedTuple):
-    """A lowered step: (batch..., variables...) -> (sums..., new variables...)."""
+    """A lowered step: (batch..., variables...) -> (sums..., new variables...).
+
+    With `then` it has two parts: the sums of the first, which all devices then have, are the batch
+    of the second, and the sums of the second are those of the step.
+    """
 
     exported: bytes  # of `jax.export`
     batch: tuple[TensorInfo, ...]
@@ -43,18 +48,38 @@ class StepProgram(NamedTuple):
     sums: tuple[TensorInfo, ...]
     written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
     micro_batches: int = 1  # parts of a batch that the step computes one after the other
+    then: StepProgram | None = None
+
+    @property
+    def parts(self) -> list[StepProgram]:
+        """The program itself, and the one after it."""
+        return [self, *(self.then.parts if self.then else ())]
+
+    @property
+    def all_variables(self) -> list[TensorInfo]:
+        """The variables of all parts."""
+        return list(dict.fromkeys(info for part in self.parts for info in part.variables))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the parts."""
+        return sum(len(part.exported) for part in self.parts)
 
     def renamed(self, names: dict[str, str]) -> StepProgram:
         """Returns the program with other names of its variables."""
         variables = (info._replace(name=names[info.name]) for info in self.variables)
-        return self._replace(variables=tuple(variables))
+        then = self.then and self.then.renamed(names)
+        return self._replace(variables=tuple(variables), then=then)
 
     def save(self, folder: str) -> None:
         """Writes the files."""
         files.make_dirs(folder)
         with files.atomic_write(files.join(folder, _STEP)) as file:
             file.write(self.exported)
+        if self.then is not None:
+            self.then.save(files.join(folder, _THEN))
         values = {"format": FORMAT, **self._replace(exported=b"")._asdict()}
+        values[_THEN] = self.then is not None
         values["exported"] = files.sha256(self.exported)
         values[_CHECKSUM] = _checksum(values)
         files.write_json(files.join(folder, _JSON), values)
@@ -82,8 +107,9 @@ class StepProgram(NamedTuple):
                 raise ValueError(f"{_STEP} does not match its checksum")
             if values[_CHECKSUM] != _checksum(values):
                 raise ValueError("it does not match its checksum")
-            written, parts = tuple(values["written"]), values.get("micro_batches", 1)
-            return cls(exported, batch, variables, sums, written, parts)
+            written, parts = tuple(values["written"]), values["micro_batches"]
+            then = cls.load(files.join(folder, _THEN)) if values[_THEN] else None
+            return cls(exported, batch, variables, sums, written, parts, then)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Export the step again") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import jax
@@ -68,6 +69,7 @@ def _check_step(changes: dict[str, str], devices: int, **placement: str) -> Devi
     return on_devices
 
 
+WEIGHTS = 51  # of the networks, as the optimizer has them
 DROPOUT = {"hidden_dropout_prob": "0.1", "attention_probs_dropout_prob": "0.1"}
 
 
@@ -106,10 +108,19 @@ def test_weights_gradients_are_float32_products_of_bfloat16() -> None:
     assert set(gradients) == {"f32"}
 
 
+def _check_exchanges(steps: DeviceSteps, weights: int) -> None:
+    """Checks that devices exchange sums, and each weight once: no activation is moved."""
+    found = Counter(re.findall(COLLECTIVES, steps.compiled.as_text()))
+    assert set(found) <= {"all-reduce", "reduce-scatter", "all-gather"}
+    assert found["all-reduce"] + found["reduce-scatter"] <= 4
+    assert 0 < found["all-gather"] <= weights
+
+
 @pytest.mark.slow
 def test_devices_split_the_state(on_four_devices: DeviceSteps) -> None:
     """The same numbers, with a fraction of the memory of each device."""
     split = _check_step(DROPOUT, 4, state_sharding="all")
+    _check_exchanges(split, WEIGHTS)
     ours, theirs = (each.compiled.memory_analysis() for each in (split, on_four_devices))
     assert ours.argument_size_in_bytes < 0.4 * theirs.argument_size_in_bytes
 
@@ -125,7 +136,7 @@ def test_recomputed_layers_take_less_memory(on_four_devices: DeviceSteps) -> Non
 @pytest.mark.slow
 def test_parts_of_a_batch_on_devices_are_the_step_of_tensorflow() -> None:
     changes = {**DROPOUT, "gradient_accumulation_steps": "2", "state_sharding": "optimizer"}
-    _check_step(changes, 4, state_sharding="optimizer")
+    _check_exchanges(_check_step(changes, 4, state_sharding="optimizer"), WEIGHTS)
 
 
 def test_a_batch_must_be_split_evenly() -> None:

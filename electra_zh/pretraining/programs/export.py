@@ -49,7 +49,7 @@ def export_step(prepared: PreparedRun) -> None:
         "Exported the step to %s: %.1f MB, %d variables. Train it with `electra-zh pretrain "
         "--program %s --data DIR --output RUN`, where TensorFlow is not needed.",
         run.folder,
-        len(program.exported) / 1e6,
-        len(program.variables),
+        program.size / 1e6,
+        len(program.all_variables),
         run.folder,
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
 from electra_zh.data import records
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.state import TrainState
@@ -26,10 +31,29 @@ def lower_step(state: TrainState) -> StepProgram:
 
 def _lower(state: TrainState, config: PretrainConfig) -> StepProgram:
     shape = (config.train_batch_size, config.max_seq_length)
-    program = lowering.lower(
-        PretrainStep(state).train_step,
+    step, full_precision = PretrainStep(state), config.precision == "float32"
+    nest: list[Any] = []
+
+    def differentiate(batch: Mapping[str, tf.Tensor]) -> Any:
+        sums, gradients = step.differentiate(batch)
+        nest[:] = sums, state.optimizer.dense(gradients)
+        return nest
+
+    def update(flat: Mapping[str, tf.Tensor]) -> Any:
+        return step.update(*tf.nest.pack_sequence_as(nest, list(flat.values())))
+
+    first = lowering.lower(
+        differentiate,
         dict.fromkeys(records.feature_names(words=config.needs_words), shape),
         state.variables,
-        full_precision=config.precision == "float32",
+        full_precision=full_precision,
     )
-    return program._replace(micro_batches=config.gradient_accumulation_steps)
+    between = {f"result_{number}": info for number, info in enumerate(first.sums)}
+    then = lowering.lower(
+        update,
+        {name: info.shape for name, info in between.items()},
+        state.variables,
+        full_precision=full_precision,
+        types={name: info.dtype for name, info in between.items()},
+    )
+    return first._replace(micro_batches=config.gradient_accumulation_steps, then=then)

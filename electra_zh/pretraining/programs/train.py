@@ -168,7 +168,7 @@ class _ProgramRun:
 
         config, state = self._config, newest.model | newest.optimizer
         state[STEP] = np.array(newest.state["optimizer_step"])
-        for info in self._program.variables if newest.step == 0 else ():
+        for info in self._program.all_variables if newest.step == 0 else ():
             # The slots of an exported run.
             state.setdefault(info.name, np.zeros(info.shape, info.dtype))
         batches = pipeline.batches(
