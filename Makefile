@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
 
-.PHONY: help demo test torture fuzz load cluster accelerators interop check bench docs clean
+.PHONY: help demo endings test torture fuzz load cluster accelerators interop check bench docs clean
 
 help:
-	@echo "make demo    the whole job on the sample corpus (minutes)"
+	@echo "make demo    the whole job on sample texts (minutes)"
+	@echo "make endings the same, with a test of what the model has learnt at its end"
 	@echo "make test    unit, golden and end-to-end tests, and their coverage of lines and branches"
 	@echo "make torture commands that are killed again and again (minutes; HOURS=n for longer)"
 	@echo "make fuzz    100,000 inputs for tokenizers, packing, cleaning and all readers (an hour)"
@@ -28,7 +29,7 @@ $(VENV)/bin/python:
 # The package as a user gets it; the other targets install the checkout itself, and more.
 $(VENV)/installed-demo: $(VENV)/bin/python setup.cfg pyproject.toml $(SOURCES)
 	rm -rf build
-	$(BIN)/pip install --quiet .
+	$(BIN)/pip install --quiet '.[report]'
 	@touch $@
 
 $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
@@ -50,6 +51,9 @@ $(VENV)/installed-bench: $(VENV)/installed
 
 demo: $(or $(wildcard $(VENV)/installed),$(VENV)/installed-demo)
 	$(BIN)/electra-zh demo --output demo
+
+endings: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/e2e/test_demo.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow and not interop" -n 2 --durations=15 --cov

@@ -1,38 +1,59 @@
-"""The whole job on the samples: vocabulary, data, pretraining, a look, fine-tuning, predictions.
+"""The whole job on the samples: vocabulary, data, pretraining, a look, fine-tuning, a report.
 
 Every step is a real command in a process of its own, printed before it runs, so that the demo's
-output is also how to do the same with one's own corpus.
+output is also how to do the same with your own corpus. The summary at the end is computed from the
+output of the steps.
 """
 
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
+import math
 import os
+import re
+import resource
 import shlex
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
-from electra_zh import files, interrupts
-from electra_zh.errors import UserError
+from electra_zh import files, interrupts, machine
+from electra_zh.errors import UserError, install_line
+from electra_zh.sample import grammar
 
+# None of these is in the text that the model learns from.
 _FILL = (
     "他把书放在桌子[MASK]。",
-    "今年的产量比去年增长了百分之[MASK]。",
-    "她笑着说：“你好，欢迎你[MASK]来。”",
+    "孩子们在操场上踢足[MASK]。",
+    "妈妈包的饺子皮[MASK]馅大。",
 )
-# Each pair: a sentence as it was written, and the same with one or two characters replaced.
+# Sentences as they would be written, and the same with a character replaced.
 _DETECT = (
     "孩子们在操场上踢足球。",
     "孩子们在操场上踢足茶。",
-    "请先关闭电源，再打开机箱。",
+    "小明泡了一杯茶，慢慢地喝。",
     "请先关闭电源，再打开机云。",
 )
+_FILLED, _FOUND = (_FILL[0], "上"), (_DETECT[1], "茶")
 _SAMPLES = (
-    *("corpus.txt", "heldout.txt"),
-    *("topics.yaml", "topics_train.tsv", "topics_dev.tsv", "topics_new.txt"),
+    *("corpus.txt", "topics.yaml"),
+    *("topics_train.tsv", "topics_dev.tsv", "topics_new.txt"),
 )
+_CHARACTERS = 500_000
+_CONVERTED = "huggingface"
 _MARK = "electra-zh demo\n"
+# Measured on 2 cores of an AMD EPYC with bfloat16 (docs/results.md).
+_PROCESSOR_MINUTES = 5
+_CORES = 2  # more hardly help networks of this size
+
+
+class _Step(NamedTuple):
+    """A command of the demo."""
+
+    title: str  # none: it belongs to the step before
+    words: list[str]
 
 
 def run(output: str) -> None:
@@ -48,57 +69,93 @@ def run(output: str) -> None:
             raise UserError(f"{output} exists and is not a demo's folder; choose another --output")
     files.make_dirs(output)
     files.write_text(files.join(output, "demo.txt"), _MARK)
-    start = time.monotonic()
+    print(_announcement(), flush=True)
+    start, cpu = time.monotonic(), _processor_seconds()
+    _write_samples(output)
+    steps = _steps()
+    if files.exists(files.join(output, _CONVERTED)):
+        del steps["convert"]  # the demo is repeated; convert replaces nothing
+    printed = {name: _command(*step, folder=output) for name, step in steps.items()}
+    if not _has_report():
+        print(f"\nThe report needs matplotlib, which is missing: {install_line('report')}")
+    print("\n== Summary")
+    print("\n".join(_summary(output, printed)))
+    print(
+        f"Done in {_minutes(time.monotonic() - start)}, {_minutes(_processor_seconds() - cpu)} of "
+        f"processor time. Everything is in {output}/."
+    )
+    print(_next(output))
+
+
+def _announcement() -> str:
+    cores = machine.usable_cpus()
+    least = math.ceil(_PROCESSOR_MINUTES / min(cores, _CORES))
+    minutes = f"{least} to {_PROCESSOR_MINUTES}" if cores > 1 else f"{_PROCESSOR_MINUTES}"
+    lines = [
+        f"About {minutes} minutes on this machine ({cores} CPUs) if it is idle. The model",
+        "learns from 0.1 MB of text written for this project, and 1.5 MB of sentences that a",
+        "grammar makes (electra_zh/sample/grammar.yaml). No question below is among them.",
+    ]
+    load = os.getloadavg()[0]
+    if load > cores:
+        lines.append(f"Other processes use the CPUs (load {load:.0f}): it will take longer.")
+    return "\n".join(lines)
+
+
+def _write_samples(output: str) -> None:
+    """Writes the samples and the grammar's text, in which no question occurs."""
     sample = importlib.resources.files("electra_zh.sample")
     for name in _SAMPLES:
         files.write_text(files.join(output, name), sample.joinpath(name).read_text("utf-8"))
-    for title, words in _steps():
-        _command(title, words, folder=output)
-    print(f"\nDone in {time.monotonic() - start:.0f} s. Everything is in {output}/.")
-    print("With your own text, begin with: electra-zh build-vocab CORPUS --output vocab.txt")
+    asked = [text.partition("[MASK]")[0] for text in _FILL] + [text[:8] for text in _DETECT]
+    text = grammar.make_text(_CHARACTERS, seed=0, without=asked)
+    files.write_text(files.join(output, "sentences.txt"), text)
 
 
-def _steps() -> list[tuple[str, list[str]]]:
-    build = ["--vocab", "vocab.txt", "--max-seq-length", "64", "--overwrite"]
-    return [
-        (
-            "1. Learn a vocabulary",
-            ["build-vocab", "corpus.txt", "--output", "vocab.txt", "--size", "2000", "--overwrite"],
-        ),
-        (
-            "2. Build pretraining data, and held-out data",
-            ["build-data", "corpus.txt", "--output", "data", *build],
-        ),
-        ("", ["build-data", "heldout.txt", "--output", "heldout", *build]),
-        (
-            "3. Pretrain a generator and a discriminator: minutes, for a look. A discriminator "
-            "needs hours; in so short a run a warning that it has collapsed is expected",
-            ["pretrain", "--config", "nano", "--data", "data", "--output", "run"],
-        ),
-        (
-            "4. Evaluate on the held-out text",
-            ["evaluate", "run", "--data", "heldout"],
-        ),
-        ("5. What the generator fills in", ["fill-mask", "run", "--top", "5", *_FILL]),
-        (
-            "6. Which tokens the discriminator finds replaced: after minutes, hardly any",
-            ["detect", "run", *_DETECT],
-        ),
-        (
-            "7. Fine-tune on 300 labelled sentences, three seeds",
-            [
-                *("finetune", "--model", "run", "--task", "topics.yaml", "--data", "."),
-                *("--output", "tuned", "--trials", "3"),
-            ],
-        ),
-        (
-            "8. Label new sentences",
-            ["predict", "--model", "tuned", "--input", "topics_new.txt", "--output", "-"],
-        ),
+def _has_report() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def _steps() -> dict[str, _Step]:
+    """Returns the steps by name."""
+    text = ["corpus.txt", "sentences.txt"]
+    tune = ["--task", "topics.yaml", "--data", ".", "--trials", "3"]
+    vocabulary = ["build-vocab", *text, "--output", "vocab.txt", "--size", "2400", "--overwrite"]
+    build = [
+        *("build-data", *text, "--vocab", "vocab.txt", "--output", "data"),
+        *("--max-seq-length", "64", "--holdout-every", "50", "--overwrite"),
     ]
+    pretrain = [
+        *("pretrain", "--config", "nano-minutes", "--data", "data"),
+        *("--eval-data", "data/heldout", "--output", "run"),
+    ]
+    finetune = ["finetune", "--model", "run", *tune]
+    predict = ["predict", "--model", "tuned", "--input", "topics_new.txt", "--output", "-"]
+    steps = {
+        "vocabulary": _Step("1. Learn a vocabulary", vocabulary),
+        "data": _Step("2. Build pretraining data, with held-out documents", build),
+        "pretrain": _Step("3. Pretrain: masked LM first, then detection, too", pretrain),
+        "fill": _Step("4. Fill masks", ["fill-mask", "run", "--top", "5", *_FILL]),
+        "detect": _Step("5. Find replaced characters", ["detect", "run", *_DETECT]),
+        "tuned": _Step(
+            "6. Fine-tune on 300 labelled sentences, three seeds; then without pretraining",
+            [*finetune, "--output", "tuned"],
+        ),
+        "untrained": _Step("", [*finetune, "--output", "untrained", "--from-scratch"]),
+        "predict": _Step("7. Label new sentences", [*predict, "--with-text"]),
+        "convert": _Step(
+            "8. Convert to Hugging Face's form",
+            ["convert", "run", "--to", "huggingface", "--output", _CONVERTED],
+        ),
+    }
+    if _has_report():
+        report = ["report", "run", "tuned", "untrained", "--output", "report.html"]
+        steps["report"] = _Step("9. Write a report: curves and tables as one page", report)
+    return steps
 
 
-def _command(title: str, words: list[str], *, folder: str) -> None:
+def _command(title: str, words: list[str], *, folder: str) -> str:
+    """Runs a step, prints its output as it comes, and returns it."""
     if title:
         print(f"\n== {title}")
     print(f"$ electra-zh {shlex.join(words)}", flush=True)
@@ -107,9 +164,21 @@ def _command(title: str, words: list[str], *, folder: str) -> None:
     paths = [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, "-m", "electra_zh", *words]
+    lines = []
     # In a session of its own the step gets one signal, this process's, and not the terminal's too.
-    with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True) as step:
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as step:
+        assert step.stdout is not None
         try:
+            for line in step.stdout:
+                lines.append(line)
+                print(line, end="", flush=True)
             status = step.wait()
         except KeyboardInterrupt:
             step.terminate()
@@ -119,3 +188,64 @@ def _command(title: str, words: list[str], *, folder: str) -> None:
         raise interrupts.InterruptError
     if status != 0:
         raise UserError(f"the demo's step `electra-zh {words[0]}` failed (exit code {status})")
+    return "".join(lines)
+
+
+def _summary(output: str, printed: dict[str, str]) -> list[str]:
+    """Returns the endings: what the model has learnt, by the output of the steps."""
+    lines = [*_fill_line(printed["fill"]), *_detect_line(printed["detect"])]
+    with_it, without = (_mean_score(output, name) for name in ("tuned", "untrained"))
+    lines.append(
+        f"fine-tuned  {with_it:.1f} % of the topics are right, {without:.1f} % without pretraining:"
+        f" {with_it - without:+.1f} points"
+    )
+    lines.append(f"converted   {files.join(output, _CONVERTED)}/")
+    if "report" in printed:
+        lines.append(f"reported    {files.join(output, 'report.html')}")
+    return lines
+
+
+def _fill_line(printed: str) -> list[str]:
+    """Returns the rank of the expected character among the guesses for its mask."""
+    text, wanted = _FILLED
+    lines = printed.splitlines()
+    guesses = re.findall(r"(\S+) ([\d.]+)%", lines[lines.index(text) + 1])
+    rank = {token: place for place, (token, _) in enumerate(guesses, 1)}.get(wanted)
+    if rank is None:
+        return [f"not filled  {text}  {wanted} is not among the first {len(guesses)} guesses"]
+    return [f"filled      {text}  {wanted} is guess {rank}, with {dict(guesses)[wanted]} %"]
+
+
+def _detect_line(printed: str) -> list[str]:
+    """Returns the probability of the replaced character, and whether it is the highest."""
+    text, wanted = _FOUND
+    tokens = [re.findall(r"(\S+):([\d.]+)", line) for line in printed.splitlines()]
+    found = next(dict(each) for each in tokens if "".join(token for token, _ in each) == text)
+    value = float(found[wanted])
+    if value <= 0.5 or value < max(map(float, found.values())):
+        return [f"not found   {text}  {wanted} has only {value:.2f}"]
+    return [f"found       {text}  {wanted} is replaced with probability {value:.2f}"]
+
+
+def _mean_score(output: str, name: str) -> float:
+    summary = files.read_json(files.join(output, name, "results.json"))
+    return float(summary["tasks"]["topics"]["dev"]["mean"])
+
+
+def _next(output: str) -> str:
+    run = files.join(output, "run")
+    return (
+        "Next, with your own text:\n"
+        "  electra-zh clean CORPUS --output cleaned    # each command names the one that follows\n"
+        f"  electra-zh fill-mask {run} '我喜欢喝[MASK]。'    # or ask this model\n"
+        "  electra-zh estimate --config tiny-hours --data DATA    # how long does a real one take?"
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

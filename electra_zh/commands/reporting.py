@@ -90,7 +90,10 @@ class ReportSettings(Settings):
         None, "folder for each table as Markdown, CSV and LaTeX", metavar="DIR"
     )
     reference: tuple[str, ...] = setting(
-        (), "runs whose curves are drawn in grey after the others'", metavar="RUN"
+        (),
+        "runs whose curves are drawn in grey after the others', or small or tiny: curves of the "
+        "package, from one GPU",
+        metavar="RUN",
     )
     model: str | None = setting(
         None,
@@ -117,14 +120,14 @@ class ReportSettings(Settings):
 def report(call: Call[ReportSettings]) -> int:
     """Writes the page, and the plots and tables as files."""
     from electra_zh.report import plots, write
-    from electra_zh.report.runs import read_runs
+    from electra_zh.report.runs import read_references
 
     settings = call.settings
     for folder in filter(None, (settings.plots, settings.tables)):
         files.check_output(folder)
     plots.check_installed()
     sources = write.find_sources(settings.paths)
-    reference = read_runs(settings.reference)
+    reference = read_references(settings.reference)
     if settings.model is not None:
         load_tensorflow()
     contents = write.make_contents(

@@ -14,6 +14,7 @@ from electra_zh.finetuning import registry
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import Settings, parse_overrides, setting
 from electra_zh.settings.resolution import short_key
+from electra_zh.training.trackers import check_installed, tracker_names
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -60,10 +61,17 @@ class Request(SourceSettings):
         None, "step of the checkpoint; the newest by default", metavar="STEP"
     )
     skip_bad: bool = setting(False, "skip bad examples and count them")
+    track: tuple[str, ...] = setting(
+        (),
+        "trackers that get the settings and the metrics of each trial, too; each is an extra",
+        choices=tracker_names,
+        metavar="NAME",
+    )
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def check_together(self) -> None:
-        """Checks that --attention-start comes with --from-scratch."""
+        """Checks that --attention-start comes with --from-scratch, and the trackers."""
+        check_installed(self.track)
         if self.attention_start is not None and not self.from_scratch:
             raise UsageError(
                 "--attention-start is for --from-scratch: pretrained weights have their own"

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -138,7 +138,8 @@ def finetune(request: Request) -> None:
                 files.make_dirs(folder)
                 identity = _identity(request, each, pretrained)
                 files.write_json(files.join(folder, "task.json"), identity)
-                _train(jobs[each.name], folder, pretrained, data.pop(each.name), stop, numbers)
+                trials = functools.partial(Trials, pretrained, each.name, track=request.track)
+                _train(jobs[each.name], folder, trials, data.pop(each.name), stop, numbers)
             results.summarise(request.output, pretrained)
             if stop.is_set:
                 raise InterruptError(f"Finished trials and a checkpoint are saved; {RESUME}")
@@ -268,16 +269,15 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _train(
     jobs: Sequence[Job],
     folder: str,
-    pretrained: Pretrained,
+    make_trials: Callable[[Mapping[str, TaskData]], Trials],
     data: Mapping[str, TaskData],
     stop: StopRequest,
     numbers: Iterator[str],
 ) -> None:
     """Runs the trials of a model; returns early after a signal."""
-    name = folder.rpartition("/")[2]
     for setting, same in itertools.groupby(jobs, key=lambda job: job.setting):
         bound = {task: each.with_config(setting.tasks[task]) for task, each in data.items()}
-        trials = Trials(pretrained, name, bound)
+        trials = make_trials(bound)
         for job in same:
             files.make_dirs(job.folder)
             result = trials.run(

@@ -6,6 +6,7 @@ assigning initial values to the same variables. Every random draw is a function 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -30,6 +31,7 @@ from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.schedules import layerwise_factors
+from electra_zh.training.trackers import Trackers
 
 # Seconds between two checkpoints of a trial. They are saved at ends of epochs, and on a signal.
 _SAVE_SECONDS = 60.0
@@ -310,6 +312,7 @@ class Trial:
         folder: str,
         evaluate: Callable[[], Mapping[str, float]],
         steps_per_call: int = 0,
+        trackers: Trackers | None = None,
     ) -> None:
         """Assigns the initial values of the trial, or restores its checkpoint.
 
@@ -319,12 +322,13 @@ class Trial:
           folder: the trial's folder.
           evaluate: returns each task's dev score.
           steps_per_call: as in `loop.run`.
+          trackers: get the lines of metrics, too.
         """
         self._trainer, self._seed, self._evaluate = trainer, seed, evaluate
         trainer.reset(seed)
         self._store = CheckpointStore(f"{folder}/state", keep=1)
         self.step = trainer.state.restore(self._store)
-        self._log = MetricsLog(folder, resume_step=self.step)
+        self._log = MetricsLog(folder, resume_step=self.step, trackers=trackers)
         self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
         self._seconds, self._examples = 0.0, 0
         self._steps_per_call = steps_per_call
@@ -338,6 +342,10 @@ class Trial:
         Raises:
           UserError: the loss became NaN or infinite.
         """
+        with contextlib.closing(self._log):
+            return self._run(stop, show)
+
+    def _run(self, stop: StopRequest, show: progress.Show) -> TrialResult:
         trainer, total = self._trainer, self._trainer.num_train_steps
         saved = time.monotonic()
         with show(trainer.what, total=total, unit="step", initial=self.step) as bar:

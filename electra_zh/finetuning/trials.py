@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,21 +20,31 @@ from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.finetuning.tasks import Split, Training
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
+from electra_zh.training.trackers import Trackers
+from electra_zh.training.trackers import start as start_trackers
 
 
 class Trials:
     """The trials of one setting, of one task or of several that are trained jointly."""
 
-    def __init__(self, pretrained: Pretrained, name: str, data: Mapping[str, TaskData]) -> None:
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        name: str,
+        data: Mapping[str, TaskData],
+        *,
+        track: Sequence[str] = (),
+    ) -> None:
         """Encodes the examples and makes the trainer.
 
         Args:
           pretrained: the model to start from.
           name: name in log lines.
           data: task name to its data; joint training takes the first task's settings.
+          track: names of trackers.
         """
         tokenizer = pretrained.make_tokenizer()
-        self._name, self._data = name, data
+        self._name, self._data, self._track = name, data, track
         self._rows = {
             (task, split): each.kind.encode(examples, tokenizer, training=split == "train")
             for task, each in data.items()
@@ -162,7 +172,13 @@ class Trials:
             logging.info("%s: compiling the steps.", self._name)
             self._compile()
             self._compiled = True
-        trial = Trial(self.trainer, seed=seed, folder=folder, evaluate=self._dev_scores).run(stop)
+        trial = Trial(
+            self.trainer,
+            seed=seed,
+            folder=folder,
+            evaluate=self._dev_scores,
+            trackers=self._start_trackers(folder, seed),
+        ).run(stop)
         if not trial.finished:
             return None
         if trial.best_epoch != len(trial.dev):
@@ -181,6 +197,13 @@ class Trials:
             "learning_rate": self.trainer.hyper.learning_rate,
             "tasks": per_task,
         }
+
+    def _start_trackers(self, folder: str, seed: int) -> Trackers | None:
+        """Starts the trackers of a trial, which is a run of its own there."""
+        tasks = {task: each.task.to_dict() for task, each in self._data.items()}
+        settings = {"model": self._pretrained.path, "seed": seed, "tasks": tasks}
+        where = folder.rpartition(f"/{self._name}/")[2]
+        return start_trackers(self._track, folder, settings, name=f"{self._name}/{where}")
 
     def finish(self, task: str, folder: str) -> dict[str, Any]:
         """Writes a task's predictions and table of errors, and returns its scores."""

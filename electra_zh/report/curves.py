@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from electra_zh.report.runs import RunLog
+from electra_zh.report.runs import HasLines
 
 
 class Curve(NamedTuple):
@@ -191,7 +191,7 @@ class Points(NamedTuple):
     y: list[float]
 
 
-def points(log: RunLog, curve: Curve, axis: Axis) -> Points:
+def points(log: HasLines, curve: Curve, axis: Axis) -> Points:
     """Returns a curve of a run; empty if its lines do not have the metric or the axis."""
     found = Points([], [])
     for line in log.lines:
@@ -201,7 +201,7 @@ def points(log: RunLog, curve: Curve, axis: Axis) -> Points:
     return found
 
 
-def panels_with_data(logs: Sequence[RunLog]) -> Iterator[tuple[Section, list[Panel]]]:
+def panels_with_data(logs: Sequence[HasLines]) -> Iterator[tuple[Section, list[Panel]]]:
     """Yields the sections with those of their panels for which a run has values."""
     kinds = {
         (kind, key)
@@ -220,6 +220,6 @@ def panels_with_data(logs: Sequence[RunLog]) -> Iterator[tuple[Section, list[Pan
             yield section, found
 
 
-def axes_with_data(logs: Sequence[RunLog]) -> list[Axis]:
+def axes_with_data(logs: Sequence[HasLines]) -> list[Axis]:
     """Returns the axes that the lines of every run have; runs of old versions have steps only."""
     return [axis for axis in AXES if all(axis.key in line for log in logs for line in log.lines)]

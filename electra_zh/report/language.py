@@ -24,7 +24,11 @@ def speaker(language: str) -> Say:
 
 
 def translate(table: ReportTable, say: Say) -> ReportTable:
-    """Returns a table with title, header and notes in a language; a cell may end in parentheses."""
+    """Returns a table with title, header, notes and names of tasks and metrics in a language.
+
+    A cell of the header, or the name of a task, may end in parentheses.
+    """
+    names = 2 if table.header[:2] == ("task", "metric") else 0
 
     def head(cell: str) -> str:
         word, bracket, rest = cell.partition(" (")
@@ -34,4 +38,5 @@ def translate(table: ReportTable, say: Say) -> ReportTable:
         title=head(table.title),
         header=tuple(map(head, table.header)),
         notes=tuple(map(say, table.notes)),
+        rows=tuple((*map(head, row[:names]), *row[names:]) for row in table.rows),
     )

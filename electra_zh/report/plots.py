@@ -18,7 +18,7 @@ import numpy as np
 from electra_zh.errors import UserError, install_line
 from electra_zh.report.curves import Axis, Curve, Panel, Points, points
 from electra_zh.report.language import Say
-from electra_zh.report.runs import RunLog
+from electra_zh.report.runs import HasLines, RunLog
 
 # Colours of the series, for light backgrounds; the page has those for dark ones.
 SERIES = (
@@ -166,14 +166,20 @@ def draw_panel(
     logs: Sequence[RunLog],
     axis: Axis,
     *,
-    reference: Sequence[RunLog] = (),
+    reference: Sequence[HasLines] = (),
     say: Say = str,
 ) -> Plot:
-    """Draws a panel of curves: colours are runs, line styles are curves."""
+    """Draws a panel of curves: colours are runs, line styles are curves.
+
+    References are drawn as far as the runs go, and a little further.
+    """
 
     def draw(figure: Any, palette: Palette, for_page: bool) -> None:
         axes = figure.subplots()
-        drawn = [(log, palette.reference, 1.0, 1.5) for log in reference]
+        end = max((log.lines[-1].get(axis.key, 0) for log in logs if log.lines), default=0)
+        drawn: list[tuple[HasLines, str, float, float]] = [
+            (log, palette.reference, 1.0, 1.5) for log in reference
+        ]
         drawn += [
             (log, palette.series[number % len(palette.series)], 1.4, 2.0)
             for number, log in enumerate(logs)
@@ -182,6 +188,8 @@ def draw_panel(
         for log, colour, width, order in drawn:
             for curve in panel.curves:
                 found = points(log, curve, axis)
+                if log in reference and logs:
+                    found = _until(found, 1.2 * end * axis.scale)
                 if found.x:
                     shown.append(found)
                     style = _style(panel, curve)
@@ -202,6 +210,11 @@ def draw_panel(
             _name_runs(figure, names)
 
     return Plot(draw, _SIZE)
+
+
+def _until(found: Points, end: float) -> Points:
+    kept = [(x, y) for x, y in zip(found.x, found.y, strict=True) if x <= end]
+    return Points([x for x, _ in kept], [y for _, y in kept])
 
 
 def _thinned(found: Points) -> Points:
@@ -233,7 +246,7 @@ def _set_axes(axes: Any, axis: Axis, say: Say, ends: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(_locator(factor))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "−"))
     axes.set_xlim(left=0)
-    _set_frame(axes)
+    set_frame(axes)
 
 
 def _locator(factor: float) -> Any:
@@ -253,7 +266,8 @@ def _unit(axis: Axis, end: float) -> tuple[float, str]:
     return (60.0, "minutes") if axis.name == "hours" and end < 1.5 else (1.0, axis.name)
 
 
-def _set_frame(axes: Any) -> None:
+def set_frame(axes: Any) -> None:
+    """Sets the look of axes: a grid, no ticks, no lines on top and on the right."""
     axes.grid(visible=True, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -322,18 +336,19 @@ def draw_spread(dots: Sequence[Dots], published: Sequence[Dots], *, say: Say = s
             axes.plot(
                 [np.mean(each.scores)], [y], "|", markersize=11, markeredgewidth=2, color=colour
             )
-        axes.set_yticks(range(len(tasks)), tasks)
+        axes.set_yticks(range(len(tasks)), list(map(say, tasks)))
         axes.set_ylim(len(tasks) - 0.5, -0.5)
         axes.set_xlabel(say("score, %"))
-        _set_frame(axes)
+        set_frame(axes)
         if not for_page:
             axes.set_title(say("Scores on dev"), fontsize=9.5)
-            _name_models(figure, models, palette, say("published") if published else "")
+            name_models(figure, models, palette, say("published") if published else "")
 
     return Plot(draw, (6.5, 0.9 + 0.36 * len(tasks)))
 
 
-def _name_models(figure: Any, models: Sequence[str], palette: Palette, published: str) -> None:
+def name_models(figure: Any, models: Sequence[str], palette: Palette, published: str = "") -> None:
+    """Adds a legend of models, and of published scores under this name."""
     from matplotlib.lines import Line2D
 
     lines = [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import yaml
 
 from electra_zh import files, locks
 from electra_zh.convert import model_folder
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.models.config import size_name
 from electra_zh.pretraining import folder as run_folders
 from electra_zh.pretraining.folder import Run
@@ -50,6 +53,62 @@ class RunLog(NamedTuple):
             if name in line and kind in ("", line["kind"]):
                 return float(line[name])
         return None
+
+
+class HasLines(Protocol):
+    """A name and lines of metrics: those of a run, or of a curve that comes with the package."""
+
+    @property
+    def name(self) -> str:
+        """The name in legends."""
+
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """The lines of metrics."""
+
+
+class Reference(NamedTuple):
+    """A curve that comes with the package."""
+
+    name: str
+    lines: Sequence[Mapping[str, Any]]
+
+
+def read_references(names: Iterable[str]) -> list[HasLines]:
+    """Returns the runs at paths, and the curves of the package by their names.
+
+    Raises:
+      UserError: a name is neither.
+    """
+    paths = list(names)
+    shipped = _shipped()
+    unknown = [each for each in paths if each not in shipped and not files.exists(each)]
+    if unknown:
+        raise UserError(
+            f"--reference {unknown[0]} is neither a run nor a curve of the package: "
+            f"{', '.join(shipped)}.{did_you_mean(unknown[0], shipped)}"
+        )
+    runs = iter(read_runs(each for each in paths if files.exists(each)))
+    return [next(runs) if files.exists(each) else shipped[each] for each in paths]
+
+
+def _shipped() -> dict[str, Reference]:
+    text = importlib.resources.files(__package__).joinpath("references.yaml").read_text("utf-8")
+    found: dict[str, Reference] = {}
+    for name, curve in yaml.safe_load(text).items():
+        lines = [
+            {
+                **dict(zip(curve[kind], values, strict=True)),
+                "kind": kind,
+                "tokens": values[0] * curve["tokens_per_step"],
+                "seconds": values[0] * curve["seconds_per_step"],
+            }
+            for kind in ("train", "eval")
+            if kind in curve
+            for values in zip(*curve[kind].values(), strict=True)
+        ]
+        found[name] = Reference(curve["title"], lines)
+    return found
 
 
 def read_run(path: str) -> RunLog:

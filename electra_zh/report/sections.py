@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from electra_zh import files
 from electra_zh.data.manifest import MANIFEST, Manifest, parse_folders
 from electra_zh.errors import UserError
-from electra_zh.report import curves, page, plots, scores
+from electra_zh.report import curves, epochs, page, plots, scores
 from electra_zh.report.language import Say, translate
 from electra_zh.report.page import PagePart
 from electra_zh.report.plots import Dots, Plot
-from electra_zh.report.runs import RunLog
+from electra_zh.report.runs import HasLines, RunLog
 from electra_zh.report.scores import Results
 from electra_zh.report.tables import ReportTable
 
@@ -46,7 +46,7 @@ class Contents(NamedTuple):
         return page.drawing(title, plot.svg(), axis=axis)
 
 
-def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[RunLog]) -> None:
+def add_runs(contents: Contents, logs: Sequence[RunLog], reference: Sequence[HasLines]) -> None:
     """Adds the overview, the curves and the data of runs."""
     say = contents.say
     body = contents.add_table(_overview(logs, say)) + _settings(contents, logs)
@@ -214,6 +214,7 @@ def add_results(contents: Contents, found: Sequence[Results]) -> None:
             "scores", title, plots.draw_spread(dots, published, say=contents.say)
         )
         body += page.figure(title, contents.say(explanation), f"{legend}{drawn}", wide=True)
+    body += _learning_curves(contents, found)
     contents.add_part("fine-tuning", "Fine-tuning", body)
     errors = "".join(
         _errors(contents, results, name, each)
@@ -222,6 +223,22 @@ def add_results(contents: Contents, found: Sequence[Results]) -> None:
     )
     if errors:
         contents.add_part("errors", "Errors by label", errors)
+
+
+def _learning_curves(contents: Contents, found: Sequence[Results]) -> str:
+    """Returns a figure per task: dev scores and losses of all trials, by epoch."""
+    say, curves = contents.say, epochs.trial_curves(found)
+    models = list(dict.fromkeys(each.model for each in curves))
+    legend = page.keys([page.Key(name, f"var(--s{i % 8})") for i, name in enumerate(models)])
+    explanation = say("A line per random seed. The epoch with the highest score is kept.")
+    body = ""
+    for task in dict.fromkeys(each.task for each in curves):
+        same = [each for each in curves if each.task == task]
+        title = f"{say(task)}: {say('learning curves')}"
+        plot = epochs.draw_epochs(title, same, models, say=say)
+        drawn = contents.add_plot(f"epochs_{scores.file_name(task)}", title, plot)
+        body += page.figure(title, explanation, f"{legend}{drawn}", wide=True)
+    return body
 
 
 def _dots(found: Sequence[Results]) -> tuple[list[Dots], list[Dots]]:
@@ -241,7 +258,7 @@ def _dots(found: Sequence[Results]) -> tuple[list[Dots], list[Dots]]:
 def _errors(contents: Contents, results: Results, name: str, task: Mapping[str, Any]) -> str:
     """Returns the confusion matrix, or the scores by type, of a task's best trial."""
     folder, say = files.join(results.folder, task["best_trial"]), contents.say
-    title = f"{results.name}, {name}"
+    title = f"{results.name}, {say(name)}"
     file = scores.file_name(f"{results.name}_{name}")
     types = _read_tsv(files.join(folder, "types.dev.tsv"))
     if types:

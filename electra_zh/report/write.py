@@ -12,7 +12,7 @@ from electra_zh import __version__, files
 from electra_zh.errors import UserError
 from electra_zh.report import curves, page, plots, sections, tables
 from electra_zh.report.language import speaker
-from electra_zh.report.runs import RunLog, find_runs, read_runs
+from electra_zh.report.runs import HasLines, RunLog, find_runs, read_runs
 from electra_zh.report.scores import Results, find_results, holds_results
 from electra_zh.report.sections import Contents
 
@@ -50,7 +50,7 @@ def find_sources(paths: Sequence[str]) -> Sources:
 def make_contents(
     sources: Sources,
     *,
-    reference: Sequence[RunLog] = (),
+    reference: Sequence[HasLines] = (),
     model: str | None = None,
     data: Sequence[str] = (),
     language: str = "en",
@@ -71,7 +71,7 @@ def write_page(
     contents: Contents,
     sources: Sources,
     *,
-    reference: Sequence[RunLog] = (),
+    reference: Sequence[HasLines] = (),
     title: str = "",
     language: str = "en",
 ) -> None:

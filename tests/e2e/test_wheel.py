@@ -73,14 +73,14 @@ def test_the_demo_in_a_checkout_runs_the_installed_package(installed: Path, tmp_
     (checkout / "__init__.py").write_text("raise ImportError('the checkout is imported')\n")
     code = (
         "from electra_zh import demo\n"
-        "steps = demo._steps()[:1]\n"
-        "demo._steps = lambda: steps\n"
+        "steps = {'vocabulary': demo._steps()['vocabulary']}\n"
+        "demo._steps, demo._summary = lambda: steps, lambda *_: []\n"
         "demo.run('output')"
     )
     # As the console script: the working folder is not searched for modules.
     result = _run(installed, "-P", "-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert len((tmp_path / "output" / "vocab.txt").read_text("utf-8").splitlines()) == 2000
+    assert len((tmp_path / "output" / "vocab.txt").read_text("utf-8").splitlines()) == 2400
 
 
 def test_commands_find_recipes_and_the_sample(installed: Path) -> None:

@@ -7,9 +7,12 @@ import dataclasses
 import itertools
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -338,3 +341,29 @@ def test_a_length_beyond_the_models_positions_is_reported(tmp_path: Path) -> Non
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
     notes = Trials(START, "texts", {"texts": data}).finish("texts", str(tmp_path))["notes"]
     assert notes == ["max_seq_length 512 is cut to the 32 positions of the model"]
+
+
+def test_a_trial_is_a_run_of_its_own_of_a_tracker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    run = SimpleNamespace(
+        log=lambda values, step: calls.append((step, set(values))),
+        finish=lambda: calls.append("finish"),
+    )
+
+    def init(**settings: Any) -> SimpleNamespace:
+        calls.append(settings)
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    data = TaskData(KIND.task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
+    folder = tmp_path / "texts" / "trial-1"
+    folder.mkdir(parents=True)
+    trials = Trials(START, "texts", {"texts": data}, track=["wandb"])
+    assert trials.run(1, str(folder), StopRequest(), setting={}, number="trial 1 of 1")
+    started, *logged, finished = calls
+    assert started["name"] == "texts/trial-1"
+    assert (started["config"]["seed"], started["config"]["tasks.texts.metric"]) == (1, "accuracy")
+    assert logged[:2] == [(12, {"train/loss"}), (12, {"eval/score", "eval/texts"})]
+    assert finished == "finish"

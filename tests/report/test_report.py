@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from electra_zh import cli
 from electra_zh.commands import load_command
 from electra_zh.errors import UserError
-from electra_zh.report import curves, language, page, plots, write
+from electra_zh.finetuning import registry
+from electra_zh.report import curves, epochs, language, page, plots, write
 from electra_zh.report.fakes import JudgedToken
-from electra_zh.report.runs import read_run
+from electra_zh.report.runs import read_references, read_run
+from electra_zh.report.scores import find_results
 from support.reports import write_results, write_run
 
 _VOID = {"meta", "input", "br"}
@@ -143,7 +147,7 @@ def test_plots_are_files(folder: Path, tmp_path: Path, call: Callable[..., str])
 def test_a_chinese_page_has_no_english_sentence(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names of runs, settings, tasks and metrics stay as they are."""
+    """Names of runs, settings and your own tasks stay as they are."""
     asked: set[str] = set()
     catalogue = language.speaker("zh")
 
@@ -163,11 +167,65 @@ def test_a_chinese_page_has_no_english_sentence(
     contents = write.make_contents(sources, language="zh")
     write.write_page(str(tmp_path / "r.html"), contents, sources, language="zh")
     english = {each for each in asked if catalogue(each) == each}
-    names = {"a", "b", "tnews", "主题", "tuned: run, small", "other: run, small"}
+    names = {"a", "b", "主题", "tuned: run, small", "other: run, small"}
     assert {each for each in english if not each.startswith("tuned, ")} == names
     text = (tmp_path / "r.html").read_text("utf-8")
     assert '<html lang="zh">' in text
     assert "<h2>微调</h2>" in text
+    assert "<td>TNEWS 新闻标题分类</td><td>准确率</td>" in text
+
+
+def test_every_chinese_task_has_a_chinese_name() -> None:
+    say = language.speaker("zh")
+    groups = registry.load(["clue", "hfl", "ner"])
+    assert [task.name for task in groups if say(task.name) == task.name] == []
+    assert [task.metric for task in groups if say(task.metric) == task.metric] == ["cjrc_f1"]
+
+
+def test_a_shipped_reference_is_drawn_as_far_as_the_run_goes(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", steps=3000, done=2000)
+    log = read_run(str(tmp_path / "a"))
+    (small,) = read_references(["small"])
+    panel = next(each for each in curves.SECTIONS[0].panels if each.name == "masked_lm_loss")
+    figure = Figure()
+    plot = plots.draw_panel(panel, [log], curves.AXES[0], reference=[small])
+    plot.draw(figure, plots._LIGHT, False)
+    drawn = [line for line in figure.axes[0].lines if line.get_color() == plots._REFERENCE]
+    assert [np.asarray(line.get_xdata()).tolist() for line in drawn] == [[250, 1750]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in drawn] == [[9.15, 5.53]]
+
+
+def test_references_are_runs_and_curves_of_the_package(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", steps=40, done=40)
+    found = read_references(["tiny", str(tmp_path / "a")])
+    assert [each.name for each in found] == ["tiny, one H200", "a"]
+    assert found[0].lines[0]["tokens"] == 250 * 128 * 128
+    with pytest.raises(UserError, match=r'--reference smal is neither.*Did you mean "small"\?'):
+        read_references(["smal"])
+
+
+def test_learning_curves_of_fine_tuning_are_those_of_the_trials(tmp_path: Path) -> None:
+    write_results(tmp_path / "tuned", {"tnews": [50, 52]})
+    for seed, values in ((0, (40, 50)), (1, (30, 52, 51))):
+        lines = [
+            {"step": 10 * (epoch + 1), "kind": kind, **metrics}
+            for epoch, score in enumerate(values)
+            for kind, metrics in (("train", {"loss": 2.0 - epoch}), ("eval", {"tnews": score}))
+        ]
+        folder = tmp_path / "tuned" / "tnews" / f"trial-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = epochs.trial_curves(find_results([str(tmp_path / "tuned")]))
+    assert [each.scores for each in found] == [[40, 50], [30, 52, 51]]
+    assert found[1].losses == [2, 1, 0]
+    figure = Figure()
+    epochs.draw_epochs("tnews", found, ["tuned"]).draw(figure, plots._LIGHT, False)
+    assert [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines] == [
+        [1, 2],
+        [1, 2, 3],
+    ]
+    sources = write.find_sources([str(tmp_path)])
+    assert "epochs_tnews" in write.make_contents(sources).plots
 
 
 def test_a_curve_has_the_values_of_the_lines(tmp_path: Path) -> None:

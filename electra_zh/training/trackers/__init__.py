@@ -50,10 +50,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def start(names: Sequence[str], folder: str, settings: Mapping[str, Any]) -> Trackers | None:
+def start(
+    names: Sequence[str], folder: str, settings: Mapping[str, Any], *, name: str = ""
+) -> Trackers | None:
     """Starts trackers of a run, with its plain settings; None without names.
 
-    It writes the identity of the run to its folder.
+    It writes the identity of the run to its folder. The run's name is that of the folder if it does
+    not have another one.
     """
     if not names:
         return None
@@ -62,7 +65,7 @@ def start(names: Sequence[str], folder: str, settings: Mapping[str, Any]) -> Tra
         files.write_text(path, uuid.uuid4().hex[:21] + "\n")
     where = folder if files.is_remote(folder) else os.path.abspath(folder)
     identity = files.read_text(path).strip()
-    name = where.rstrip("/").rpartition("/")[2]
+    name = name or where.rstrip("/").rpartition("/")[2]
     return Trackers(names, Tracked(where, name, identity, _flat(settings)))
 
 
