@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -139,7 +138,7 @@ def _help() -> str:
     lines = [
         "usage: electra-zh [--help] [--version] COMMAND [settings]",
         "",
-        *textwrap.wrap(_DESCRIPTION, 79),
+        *messages.wrap(_DESCRIPTION, 79),
     ]
     for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
         lines += ["", f"{group}:"]
@@ -147,9 +146,7 @@ def _help() -> str:
             if entry.group == group:
                 start = f"  {name:{width}s}  "
                 rest = " " * len(start)
-                lines += textwrap.wrap(
-                    entry.summary, 79, initial_indent=start, subsequent_indent=rest
-                )
+                lines += messages.wrap(entry.summary, 79, first=start, rest=rest)
     lines += ["", "`electra-zh COMMAND --help` explains a command, with examples."]
     return "\n".join([*lines, "A first run, in minutes: electra-zh demo"])
 

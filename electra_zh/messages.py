@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging as python_logging
+import re
 import shutil
 import sys
-import textwrap
 import time
+import unicodedata
 from typing import NamedTuple
 
 from absl import logging
@@ -24,6 +25,10 @@ class Style(NamedTuple):
     verbose: bool = False  # the messages of TensorFlow, too
     as_json: bool = False  # each message is a JSON object on a line
 
+
+# What a line may be broken between: words, spaces, and Chinese characters with their punctuation.
+_WIDE = "\u2e80-\uffef\U00020000-\U0003ffff"
+_PIECES = re.compile(rf"\s+|[{_WIDE}][，。；：！？、）》」』”]*|[^\s{_WIDE}]+")
 
 _style = Style()
 
@@ -96,16 +101,31 @@ def _wrapped(text: str, *, indent: int) -> str:
     """Returns a log line wrapped to the width of a terminal; as it is for a file or a pipe."""
     if not sys.stderr.isatty():
         return text
-    width = max(60, shutil.get_terminal_size().columns - 1)
-    return "\n".join(
-        textwrap.wrap(
-            text,
-            width,
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+    most = max(60, shutil.get_terminal_size().columns - 1)
+    return "\n".join(wrap(text, most, rest=" " * indent))
+
+
+def width(text: str) -> int:
+    """Returns the columns of a terminal that a text takes; Chinese characters take two."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
     )
+
+
+def wrap(text: str, most: int, *, first: str = "", rest: str = "") -> list[str]:
+    """Returns a text as lines of at most `most` columns, which begin with `first` and `rest`.
+
+    A line is broken at spaces and next to Chinese characters, and a longer word is not broken.
+    """
+    lines, line, is_empty = [], first, True
+    for piece in _PIECES.findall(text):
+        if not is_empty and width(line + piece.rstrip()) > most:
+            lines.append(line.rstrip())
+            line, is_empty = rest, True
+        if not (is_empty and piece.isspace()):
+            line, is_empty = line + piece, False
+    return [*lines, line.rstrip()]
 
 
 def _iso_time(moment: float) -> str:

@@ -59,6 +59,30 @@ def test_long_lines_are_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -
     assert lines[1].startswith(" " * 20 + "word")
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("aa bb  cc dd", ["aa bb  cc", "> dd"]),
+        ("天地玄黄宇宙洪荒", ["天地玄黄宇", "> 宙洪荒"]),
+        ("天地玄黄宇。宙", ["天地玄黄", "> 宇。宙"]),
+        ("run 天地玄黄 is", ["run 天地玄", "> 黄 is"]),
+        ("a-very-long-word b", ["a-very-long-word", "> b"]),
+        ("", [""]),
+    ],
+)
+def test_lines_are_wrapped_by_the_columns_that_characters_take(text: str, lines: list[str]) -> None:
+    assert messages.wrap(text, 10, rest="> ") == lines
+
+
+def test_a_chinese_log_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    messages.start()
+    logging.info("corpus/%s.txt: unknown 丘 (1) 严 (1)", "语料" * 60)
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 3
+    assert max(map(messages.width, lines)) < 80
+
+
 def test_a_file_gets_whole_lines_with_the_date(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import textwrap
 from collections.abc import Iterator
 
+from electra_zh import messages
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow, quiet_stderr
 from electra_zh.data.bad_lines import counted
@@ -53,9 +53,7 @@ def _lines(check: Check) -> Iterator[str]:
     for text, first in ((check.found, start), (check.advice, f"{'':20s} -> ")):
         if text:
             rest = " " * (len(start) if text is check.found else len(first))
-            yield from textwrap.wrap(
-                text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False
-            )
+            yield from messages.wrap(text, width, first=first, rest=rest)
 
 
 COMMANDS = {"doctor": Command(Doctor, doctor)}

@@ -171,7 +171,7 @@ def draw_panel(
 ) -> Plot:
     """Draws a panel of curves: colours are runs, line styles are curves.
 
-    References are drawn as far as the runs go, and a little further.
+    References are drawn as far as the runs reach, and a little further.
     """
 
     def draw(figure: Any, palette: Palette, for_page: bool) -> None:

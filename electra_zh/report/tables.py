@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+from electra_zh.messages import width
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -31,14 +32,6 @@ class ReportTable(NamedTuple):
     def is_numeric(self, column: int) -> bool:
         """Returns whether all cells of a column are numbers or empty, so that it aligns right."""
         return all(_NUMBER.fullmatch(row[column]) for row in self.rows)
-
-
-def width(text: str) -> int:
-    """Returns the columns of a terminal that a text takes; Chinese characters take two."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
 
 
 def to_text(table: ReportTable) -> str:
