@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,12 @@ _INTEL = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 av
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"):
         monkeypatch.setenv(name, "")  # Restored after the test, also where it was missing.
         monkeypatch.delenv(name)
     monkeypatch.setattr(machine, "keep_freed_memory", lambda: True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def _write(root: Path, files: dict[str, str]) -> str:
@@ -100,24 +103,107 @@ def test_one_thread_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert machine.usable_cpus(f"{tmp_path}/") == 4
 
 
-def test_environment_for_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_for_tensorflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
     line = machine.set_up.__wrapped__()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
     number = os.environ["TF_NUM_INTRAOP_THREADS"]
     assert int(number) == machine.threads()
     assert line.startswith(f"Machine: Some CPU (avx2), {number} thread")
-    assert line.endswith("oneDNN on, freed memory kept")
+    assert line.endswith("oneDNN on, freed memory kept, compiled kernels kept")
+    assert str(tmp_path) in os.environ["TF_XLA_FLAGS"]
 
 
 def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
     monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
     line = machine.set_up.__wrapped__()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
     assert ", 1 thread, oneDNN as TensorFlow has it, " in line
     assert line.endswith("TF_NUM_INTRAOP_THREADS=1 as given, TF_ENABLE_ONEDNN_OPTS=0 as given")
+    assert os.environ["TF_XLA_FLAGS"] == "--tf_xla_auto_jit=0"
+    assert "no compiled kernels kept" in line
+
+
+_COMPUTE = """
+from electra_zh import machine
+machine.set_up()
+import tensorflow as tf
+from electra_zh.models import layers
+x = tf.reshape(tf.range(12.0), [3, 4])
+print(layers._gelu(x).numpy().tobytes().hex())
+"""
+
+
+def _kernels(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("electra-zh/kernels/*/*.pb")}
+
+
+def _compute(folder: Path) -> str:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", _COMPUTE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_kernels_are_used_again_and_damaged_ones_are_removed(tmp_path: Path) -> None:
+    first = _compute(tmp_path)
+    kept = _kernels(tmp_path)
+    assert kept
+    (path,) = tmp_path.glob(f"electra-zh/kernels/*/{min(kept)}")
+    os.utime(path, (1, 1))
+    assert _compute(tmp_path) == first
+    assert path.stat().st_mtime == 1  # Read, not written again.
+    path.write_bytes(path.read_bytes()[:-9])
+    assert _compute(tmp_path) == first
+    assert {name: len(data) for name, data in _kernels(tmp_path).items()} == {
+        name: len(data) for name, data in kept.items()
+    }
+
+
+def test_kernels_are_for_one_cpu_and_one_library() -> None:
+    folders = set()
+    for facts in (["2", "2.21"], ["4", "2.21"], ["2", "2.22"], ["2", "2.21"]):
+        os.environ.pop("TF_XLA_FLAGS", None)
+        assert machine.keep_kernels(facts)
+        folders.add(os.environ["TF_XLA_FLAGS"])
+    assert len(folders) == 3
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(data) & 127 | 128, len(data) >> 7]) + data
+
+
+def test_old_kernels_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = b"".join(_field(number, bytes(300)) for number in (1, 2, 3))
+    monkeypatch.setattr(machine, "_MOST_KERNELS", 4 * len(kernel))
+    folder = tmp_path / "cache/electra-zh/kernels/other"
+    folder.mkdir(parents=True)
+    for number in range(5):
+        (folder / f"{number}.pb").write_bytes(kernel)
+        os.utime(folder / f"{number}.pb", (number, number))
+    for number, data in enumerate([b"", kernel[:-1], kernel[: len(kernel) // 3 * 2], b"{text}"]):
+        (folder / f"damaged{number}.pb").write_bytes(data)
+    assert machine.keep_kernels([])
+    assert sorted(path.name for path in folder.iterdir()) == ["3.pb", "4.pb"]
+
+
+@pytest.mark.parametrize("name", ["a folder", "full"])
+def test_no_kernels_where_they_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name == "full":
+        monkeypatch.setattr(machine, "_FREE", 1 << 60)
+    else:
+        # A space would end the path in TensorFlow's flags.
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    assert not machine.keep_kernels([])
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert not machine.keep_kernels([])
+    assert "TF_XLA_FLAGS" not in os.environ
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])

@@ -151,8 +151,7 @@ def _softmax_sums(
     logits = tf.cast(logits, tf.float32)
     size = logits.shape[1]
     maximum = tf.reduce_max(logits, -1, keepdims=True)
-    exponentials = _by_blocks(tf.exp(logits - maximum))
-    sums = tf.reduce_sum(exponentials, -1)
+    sums = _block_sums(logits, maximum, 1.0)
     log_sum = tf.math.log(tf.reduce_sum(sums, -1)) + maximum[:, 0]
     is_plain = isinstance(temperature, float) and temperature == 1.0
     if is_plain and not disallow_correct:
@@ -162,14 +161,26 @@ def _softmax_sums(
         # certain, the mass of all the others would underflow to 0.
         logits = tf.where(tf.range(size)[None, :] == ids[:, None], logits.dtype.min, logits)
         maximum = tf.reduce_max(logits, -1, keepdims=True)
-    mass = tf.exp((logits - maximum) / temperature)
-    return log_sum, maximum[:, 0], tf.reduce_sum(_by_blocks(mass), -1)
+    return log_sum, maximum[:, 0], _block_sums(logits, maximum, temperature)
 
 
-def _by_blocks(x: tf.Tensor) -> tf.Tensor:
-    rows, size = x.shape
-    blocks = -(-size // BLOCK)
-    return tf.reshape(tf.pad(x, [[0, 0], [0, blocks * BLOCK - size]]), [rows, blocks, BLOCK])
+def _block_sums(logits: tf.Tensor, maximum: tf.Tensor, temperature: Temperature) -> tf.Tensor:
+    """Returns [M, C], the sums of exp((logits - maximum) / temperature) by blocks.
+
+    The last block may be shorter. Padding it would write [M, V] to memory once more, a third of
+    the time.
+    """
+    rows, size = logits.shape
+    whole = size // BLOCK * BLOCK
+
+    def mass(part: tf.Tensor) -> tf.Tensor:
+        return tf.exp((part - maximum) / temperature)
+
+    sums = tf.reduce_sum(tf.reshape(mass(logits[:, :whole]), [rows, whole // BLOCK, BLOCK]), -1)
+    if whole == size:
+        return sums
+    rest = tf.reduce_sum(mass(logits[:, whole:]), -1, keepdims=True)
+    return tf.concat([sums, rest], 1)
 
 
 @fused

@@ -15,6 +15,7 @@ from electra_zh.training.optimizers.base import (
     Gradient,
     Optimizer,
     UpdateRule,
+    Values,
     bias_corrections,
     running_means,
 )
@@ -23,38 +24,30 @@ from electra_zh.training.optimizers.base import (
 class AdamWeightDecay(Optimizer):
     """Adam with decoupled weight decay, by default without bias correction."""
 
-    def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the new values of a variable and its slots."""
-        rule = self.rules[index]
-        values: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = _update(
-            *(self._variables[index], self.m[index], self.v[index]),
-            gradient,
-            bias_corrections(gradient.step, rule) if self.corrects_bias else None,
-            rule,
-        )
-        return values
+    def update(self, old: Values, gradient: Gradient, rule: UpdateRule) -> Values:
+        """Returns the new values."""
+        corrections = bias_corrections(gradient.step, rule) if self.corrects_bias else None
+        new: Values = _update(old, gradient, corrections, rule)
+        return new
 
 
 # Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
-    variable: tf.Tensor,
-    m: tf.Tensor,
-    v: tf.Tensor,
+    old: Values,
     gradient: Gradient,
     corrections: Sequence[tf.Tensor] | None,
     rule: UpdateRule,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    old = variable, m, v
-    m, v = running_means(m, v, gradient.value * gradient.factor, rule)
+) -> Values:
+    m, v = running_means(old.m, old.v, gradient.value * gradient.factor, rule)
     if corrections is None:
         update = m / (tf.sqrt(v) + rule.epsilon)
     else:
         update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
-        update += rule.weight_decay * variable
-    new = variable - gradient.rate * update, m, v
-    return tuple(tf.where(gradient.usable, *pair) for pair in zip(new, old, strict=True))
+        update += rule.weight_decay * old.variable
+    new = old.variable - gradient.rate * update, m, v
+    return Values(*(tf.where(gradient.usable, *pair) for pair in zip(new, old, strict=True)))
 
 
 OPTIMIZER = AdamWeightDecay

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from electra_zh.training.optimizers.base import (
-    NOT_DECAYED,
     Gradient,
     Optimizer,
     UpdateRule,
+    Values,
     bias_corrections,
     running_means,
 )
@@ -28,36 +28,34 @@ class Lamb(Optimizer):
 
     corrects_bias = True
 
-    def update(self, index: int, gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the new values of a variable and its slots."""
-        variable, rate = self._variables[index], gradient.rate
-        rule = self.rules[index]
+    def update(self, old: Values, gradient: Gradient, rule: UpdateRule) -> Values:
+        """Returns the new values."""
+        rate = gradient.rate
         corrections = bias_corrections(gradient.step, rule)
-        slots = self.m[index], self.v[index]
-        update, m, v = _lamb_update(variable, *slots, gradient, corrections, rule)
-        if not NOT_DECAYED.search(variable.name):
-            old, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
-            has_ratio = tf.logical_and(old > 0, moved > 0)
-            rate *= tf.sqrt(tf.where(has_ratio, old / tf.where(has_ratio, moved, 1.0), 1.0))
-        return variable - rate * update, m, v
+        update, m, v = _lamb_update(old, gradient, corrections, rule)
+        if rule.is_decayed:
+            norm, moved = tf.nn.l2_loss(old.variable), tf.nn.l2_loss(update)
+            has_ratio = tf.logical_and(norm > 0, moved > 0)
+            rate *= tf.sqrt(tf.where(has_ratio, norm / tf.where(has_ratio, moved, 1.0), 1.0))
+        return Values(old.variable - rate * update, m, v)
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _lamb_update(
-    variable: tf.Tensor,
-    m: tf.Tensor,
-    v: tf.Tensor,
+    old: Values,
     gradient: Gradient,
     corrections: Sequence[tf.Tensor],
     rule: UpdateRule,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the update before the rate and the trust ratio, and the new slots."""
-    old = tf.zeros_like(variable), m, v
-    m, v = running_means(m, v, gradient.value * gradient.factor, rule)
+    kept = tf.zeros_like(old.variable), old.m, old.v
+    m, v = running_means(old.m, old.v, gradient.value * gradient.factor, rule)
     update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
     if rule.weight_decay:
-        update += rule.weight_decay * variable
-    return tuple(tf.where(gradient.usable, *pair) for pair in zip((update, m, v), old, strict=True))
+        update += rule.weight_decay * old.variable
+    return tuple(
+        tf.where(gradient.usable, *pair) for pair in zip((update, m, v), kept, strict=True)
+    )
 
 
 OPTIMIZER = Lamb
