@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from electra_zh import files
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
@@ -16,6 +18,9 @@ from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.runtime.device import NAMES, Device, choose
 from electra_zh.runtime.targets import Target
 from electra_zh.settings import Settings, load_recipe, setting
+
+if TYPE_CHECKING:
+    from electra_zh.pretraining.programs.compiling import CompiledPhase
 
 # The number of tokens of the usual Chinese vocabulary, to estimate a run without its data.
 VOCAB_SIZE = 21128
@@ -76,35 +81,62 @@ def export_step(call: Call[PretrainRequest]) -> int:
 class Compile(Settings):
     """Settings of `electra-zh compile`, in addition to those of the run."""
 
-    config: str = setting(meaning="recipe or .yaml file", metavar="RECIPE")
     target: str = setting(
         meaning="devices to compile for: cpu:4, gpu:h100, gpu:a100:8, gpu:l4, tpu:v5e:2x2, ...",
         metavar="DEVICES",
         flags=("--for",),
     )
+    config: str | None = setting(None, "recipe or .yaml file", metavar="RECIPE")
+    program: str | None = setting(
+        None, "run of `electra-zh export-step`, instead of a recipe", metavar="PROGRAM"
+    )
+    data: tuple[str, ...] = setting(
+        (), "folders of build-data, for their vocabulary; made up by default", metavar="DIR"
+    )
+    output: str | None = setting(
+        None, "folder that keeps the compiled step, for pretrain --compiled", metavar="DIR"
+    )
     json: bool = setting(False, "print JSON")
 
     def check_together(self) -> None:
         """Checks the names."""
-        load_recipe(self.config, kind="pretrain")
+        if (self.config is None) == (self.program is None):
+            raise UsageError("Give --config RECIPE or --program PROGRAM, one of them")
+        if self.config is not None:
+            load_recipe(self.config, kind="pretrain")
         Target.parse(self.target)
 
 
 def compile_step(call: Call[Compile]) -> int:
-    """Compiles the step of a recipe for devices that this machine need not have."""
-    from electra_zh.runtime import lowering
-
-    lowering.prepare()
-    load_tensorflow()
-    from electra_zh.pretraining.programs.compiling import compile_recipe
-
+    """Compiles a step for devices that this machine need not have."""
     settings, target = call.settings, Target.parse(call.settings.target)
-    for found in compile_recipe(settings.config, call.overrides, target):
+    for found in _compiled(settings, call.overrides, target):
         if settings.json:
             print(json.dumps(found.to_dict()))
         else:
             print(*found.lines(), sep="\n")
     return 0
+
+
+def _compiled(
+    settings: Compile, overrides: Mapping[str, Any], target: Target
+) -> Iterator[CompiledPhase]:
+    from electra_zh.pretraining.programs import compiling
+
+    if settings.program is not None:
+        output = settings.output
+        yield compiling.compile_program(settings.program, overrides, target, output=output)
+        return
+    from electra_zh.data.manifest import parse_folders
+    from electra_zh.runtime import lowering
+
+    lowering.prepare()
+    load_tensorflow()
+    assert settings.config is not None
+    data = parse_folders(settings.data, flag="--data")
+    yield from compiling.compile_recipe(
+        settings.config, overrides, target, data=data, output=settings.output
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -252,7 +252,20 @@ class PretrainConfig(Settings):
         metavar="HOURS",
         group="training",
     )
-    train_batch_size: int = setting(128, "sequences per step", at_least=1, group="training")
+    train_batch_size: int = setting(
+        128,
+        "sequences per step; auto: the largest power of two whose step fits the memory of the "
+        "devices, by their compiler; a run keeps it",
+        at_least=0,
+        parse=lambda text: "0" if text == "auto" else text,
+        group="training",
+    )
+    device_memory_gb: float = setting(
+        0.0,
+        "memory of a device that train_batch_size=auto may fill; 0: what the device says",
+        at_least=0,
+        group="training",
+    )
     max_seq_length: int = setting(
         128,
         "length of a sequence; longer examples of the data are cut into several",

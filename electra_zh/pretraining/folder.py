@@ -43,6 +43,7 @@ _FREE = (
     "gradient_accumulation_steps",
     "recompute",
     "state_sharding",
+    "device_memory_gb",
 )
 
 
@@ -261,6 +262,7 @@ def resume(
         if foreign is not None:
             phases = with_foreign(phases, foreign)
     phases = run_phases.choose_precision(phases, saved.phases)
+    phases = run_phases.keep_batches(phases, saved.phases)
     _check_same(saved, phases)
     if saved.vocabulary != vocabulary:
         raise UserError(

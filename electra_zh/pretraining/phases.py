@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_zh import machine
+from electra_zh import files, machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import Layer, Resolved, load_recipe
@@ -136,6 +136,25 @@ def keep_planned_steps(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple
         )
 
     return in_order((phase.name, settings(phase)) for phase in phases)
+
+
+def compiled_folder(folder: str | None, name: str) -> str | None:
+    """Returns the folder of the compiled step of a phase in that of a recipe."""
+    return files.join(folder, name) if folder and name else folder
+
+
+def keep_batches(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns the phases with the batches that `train_batch_size=auto` gave the run first."""
+    known = {phase.name: phase.config.train_batch_size for phase in saved}
+    return in_order(
+        (
+            phase.name,
+            dataclasses.replace(
+                phase.config, train_batch_size=phase.config.train_batch_size or known[phase.name]
+            ),
+        )
+        for phase in phases
+    )
 
 
 def choose_precision(

@@ -18,9 +18,11 @@ from electra_zh.pretraining.metrics import StepSums
 from electra_zh.training.logs import MetricsLog
 
 
-def with_first_call_shown(inner: Callable[[int], StepSums]) -> Callable[[int], StepSums]:
-    """Returns the function that runs steps, with its first call shown: it compiles the step."""
-    is_first = True
+def with_first_call_shown(
+    inner: Callable[[int], StepSums], *, is_compiled: bool = False
+) -> Callable[[int], StepSums]:
+    """Returns the function that runs steps, with its first call shown if that compiles the step."""
+    is_first = not is_compiled
 
     def call(count: int) -> StepSums:
         nonlocal is_first

@@ -80,6 +80,12 @@ class PretrainRequest(Settings):
         "run of `electra-zh export-step`, trained by JAX without TensorFlow",
         metavar="PROGRAM",
     )
+    compiled: str | None = setting(
+        None,
+        "folder of `electra-zh compile --output`, whose step is used where device, versions and "
+        "settings match",
+        metavar="DIR",
+    )
     track: tuple[str, ...] = setting(
         (),
         "trackers that get the settings and the metrics too; each is an extra",

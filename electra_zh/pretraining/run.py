@@ -32,7 +32,7 @@ from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.phases import Phase
+from electra_zh.pretraining.phases import Phase, compiled_folder
 from electra_zh.pretraining.reporter import (
     Reporter,
     evaluation_lines,
@@ -106,6 +106,7 @@ class PreparedRun(NamedTuple):
     damage: DamageLog | None = None
     debug_numerics: bool = False  # explains each skipped step
     track: tuple[str, ...] = ()  # names of trackers
+    compiled: str | None = None  # folder of compiled steps
 
     def plan(self) -> list[str]:
         """Returns the plan of the training as lines."""
@@ -174,7 +175,7 @@ def prepare(
         if given is not None:
             foreign = generator.read(given, run.vocabulary)
             run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
-    _check_split(run, device)
+    run = _with_batches(run, device or Device("cpu"))
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
@@ -183,15 +184,22 @@ def prepare(
         *(run, (), first_weights, device or Device("cpu"), damage),
         debug_numerics=request.debug_numerics,
         track=request.track,
+        compiled=request.compiled,
     )
     return prepared._replace(phases=tuple(_open_data(prepared, data, held_out)))
 
 
-def _check_split(run: Run, device: Device | None) -> None:
-    count = max(1, len(device.found)) if device is not None else 1
+def _with_batches(run: Run, device: Device) -> Run:
+    """Returns a run whose batches are numbers, for `train_batch_size=auto`, that can be split."""
+    if not all(phase.config.train_batch_size for phase in run.phases):
+        from electra_zh.pretraining.programs.fitting import fit_run
+
+        phases = fit_run(run.phases, run.vocabulary, device)
+        run = dataclasses.replace(run, config=phases[0].config, phases=phases)
     for phase in run.phases:
         parts = phase.config.gradient_accumulation_steps
-        check_split(phase.config.train_batch_size, count, parts)
+        check_split(phase.config.train_batch_size, max(1, len(device.found)), parts)
+    return run
 
 
 def _open_data(
@@ -286,6 +294,8 @@ class _Training:
     state: TrainState
     # brings the state of the devices to the variables of `state`
     _sync: Callable[[], None]
+    # whether the steps of the phase were compiled before the run
+    _is_compiled = False
 
     def __init__(self, prepared: PreparedRun) -> None:
         self._prepared = prepared
@@ -384,7 +394,8 @@ class _Training:
         """Trains from `first_step` to the last step of the phase, or to a signal."""
         self._announce(first_step)
         phase, config = self._part.phase, self._config
-        inner = with_first_call_shown(self._inner_loop(first_step))
+        inner = self._inner_loop(first_step)
+        inner = with_first_call_shown(inner, is_compiled=self._is_compiled)
         health = self._health_check()
         debug = self._prepared.debug_numerics
         skipped = SkippedSteps(self._config.max_skipped_steps, self._explain if debug else None)
@@ -419,8 +430,9 @@ class _Training:
             batches,
             device=device,
             state_sharding=self._config.state_sharding,
+            compiled=compiled_folder(self._prepared.compiled, self._part.phase.name),
         )
-        self._sync = steps.sync
+        self._sync, self._is_compiled = steps.sync, steps.is_kept
         return lambda count: StepSums.of_values(steps(count))
 
     def _explain(self, step: int) -> str:

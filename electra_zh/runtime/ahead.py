@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram
-from electra_zh.runtime.targets import Target
 
 _COLLECTIVE = re.compile(
     r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
 _ARRAY = re.compile(r"(f64|f32|bf16|f16|s64|u64|s32|u32|s16|u16|s8|u8|pred)\[([\d,]*)\]")
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "s8": 1, "u8": 1, "pred": 1}
+
+
+class OutOfMemoryError(UserError):
+    """A step needs more memory than the device has."""
 
 
 class Collectives(NamedTuple):
@@ -37,7 +40,6 @@ class Compiled(NamedTuple):
     code: int
     flops: float  # floating-point operations of a step on one device
     collectives: dict[str, Collectives]
-    executable: Any = None  # of JAX
 
     @property
     def memory(self) -> int:
@@ -46,15 +48,22 @@ class Compiled(NamedTuple):
 
 
 def compile_for(
-    target: Target, devices: Sequence[Any], program: StepProgram, *, state_sharding: str = "none"
+    name: str,
+    devices: Sequence[Any],
+    program: StepProgram,
+    *,
+    state_sharding: str = "none",
+    output: str | None = None,
 ) -> Compiled:
-    """Compiles a program for a target and its devices.
+    """Compiles a program for devices of a name, and keeps it in the folder `output`.
 
     Raises:
+      OutOfMemoryError: the compiler says that it does not fit.
       UserError: the compiler refuses it; the message has its reason.
     """
     import jax
 
+    from electra_zh.runtime import kept_steps
     from electra_zh.runtime.pjrt import block_size, compile_for_devices
     from electra_zh.runtime.placement import Placement
 
@@ -65,11 +74,15 @@ def compile_for(
         executable = compile_for_devices(placement.lowered(block), placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
-        raise UserError(f"The step does not compile for {target.name}: {lines[0]}") from None
+        kind = OutOfMemoryError if "RESOURCE_EXHAUSTED" in lines[0] else UserError
+        raise kind(f"The step does not compile for {name}: {lines[0]}") from None
+    seconds = time.perf_counter() - start
+    if output is not None:
+        kept_steps.save(output, executable, placement, block)
     memory = executable.memory_analysis()
     batches = sum(4 * math.prod(info.shape) for info in program.batch) * block // len(devices)
     return Compiled(
-        time.perf_counter() - start,
+        seconds,
         len(devices),
         # The results take the place of the state. A second block comes while one is in use.
         memory.argument_size_in_bytes + batches,
@@ -77,7 +90,6 @@ def compile_for(
         memory.generated_code_size_in_bytes,
         float((executable.cost_analysis() or {}).get("flops", 0.0)),
         find_collectives(executable.as_text() or ""),
-        executable,
     )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.pjrt import PjrtSteps
@@ -25,6 +23,7 @@ class DeviceSteps:
         *,
         device: Device,
         state_sharding: str = "none",
+        compiled: str | None = None,
     ) -> None:
         """Puts the variables on the devices; see `PjrtSteps`."""
         self._variables = {variable.name.partition(":")[0]: variable for variable in variables}
@@ -34,19 +33,20 @@ class DeviceSteps:
             batches,
             devices=device.found,
             state_sharding=state_sharding,
+            compiled=compiled,
         )
-        self._is_new, self._is_ahead = True, False
+        self._is_ahead = False
 
     def __call__(self, count: int) -> list[np.ndarray]:
         """Runs steps and returns the sums over them, in the order of the program."""
-        start = time.perf_counter()
-        if self._is_new:
-            logging.info("Compiling the step.")
         sums = self._steps(count)
-        if self._is_new:
-            logging.info("Compiled; the first call took %.0f s.", time.perf_counter() - start)
-        self._is_new, self._is_ahead = False, True
+        self._is_ahead = True
         return sums
+
+    @property
+    def is_kept(self) -> bool:
+        """True if the steps are compiled ones of a folder."""
+        return self._steps.kept is not None
 
     def sync(self) -> None:
         """Assigns the state of the devices to the variables."""

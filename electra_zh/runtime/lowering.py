@@ -54,7 +54,7 @@ def cached(key: Any, make: Callable[[], StepProgram]) -> StepProgram:
         return StepProgram.load(folder)
     start = time.perf_counter()
     logging.info("Lowering the step; it is kept for the next time.")
-    program = make()
+    program = make()._replace(key=digest)
     size, seconds = program.size / 1e6, time.perf_counter() - start
     logging.info("Lowered the step: %.1f MB in %.0f s.", size, seconds)
     try:

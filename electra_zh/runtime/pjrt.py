@@ -26,6 +26,7 @@ from jax.sharding import NamedSharding
 
 from electra_zh import files
 from electra_zh.errors import UserError, install_line
+from electra_zh.runtime import kept_steps
 from electra_zh.runtime.placement import Placement
 from electra_zh.runtime.program import StepProgram, TensorInfo
 
@@ -92,16 +93,23 @@ class PjrtSteps:
         *,
         devices: Sequence[Any],
         state_sharding: str = "none",
+        compiled: str | None = None,
     ) -> None:
         """Puts the state, arrays by variable name, on the devices, and begins to read batches.
 
         `state_sharding` is that of `Placement`. Several processes have the same state, and batches
-        of their own rows.
+        of their own rows. `compiled` is a folder of `kept_steps`.
 
         Raises:
           UserError: the batch cannot be split evenly.
         """
         self._placement = Placement.on(devices, program, state_sharding)
+        # The steps of the folder; None if they are to be compiled.
+        self.kept = (
+            kept_steps.load(compiled, self._placement, block_size(program.batch))
+            if compiled
+            else None
+        )
         self._state = self._placement.put_state(state)
         self._blocks = _Blocks(program.batch, batches, self._placement.batches)
 
@@ -144,6 +152,8 @@ class PjrtSteps:
     @functools.cached_property
     def compiled(self) -> jax.stages.Compiled:
         """The compiled steps: their text, and the memory that they take."""
+        if self.kept is not None:
+            return self.kept
         lowered = self._placement.lowered(self._blocks.size)
         return compile_for_devices(lowered, self._placement.everywhere)
 

@@ -49,6 +49,14 @@ class StepProgram(NamedTuple):
     written: tuple[int, ...]  # the result of each variable, or -1 where the step only reads it
     micro_batches: int = 1  # parts of a batch that the step computes one after the other
     then: StepProgram | None = None
+    key: str = ""  # digest of all that the step follows from; empty if it is not known
+
+    @property
+    def digest(self) -> str:
+        """Digest of the program, equal for steps that compile to the same."""
+        origin = self.key or [files.sha256(part.exported) for part in self.parts]
+        signature = [part._replace(exported=b"", then=None, key="") for part in self.parts]
+        return files.sha256(json.dumps([origin, *map(str, signature)]).encode())
 
     @property
     def parts(self) -> list[StepProgram]:
@@ -109,7 +117,7 @@ class StepProgram(NamedTuple):
                 raise ValueError("it does not match its checksum")
             written, parts = tuple(values["written"]), values["micro_batches"]
             then = cls.load(files.join(folder, _THEN)) if values[_THEN] else None
-            return cls(exported, batch, variables, sums, written, parts, then)
+            return cls(exported, batch, variables, sums, written, parts, then, values["key"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Export the step again") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.runner import PRETRAIN, Job, done, electra, refused
+from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
 
 
 def _losses(run: Path) -> dict[int, float]:
@@ -97,3 +98,46 @@ def test_devices_that_are_missing_are_refused(job: Job, tmp_path: Path) -> None:
     ):
         assert message in refused(electra(*words, *flags), code=code)
     assert not (tmp_path / "run").exists()
+
+
+SETTINGS = [word for word in PRETRAIN if "=" in word]
+
+
+def test_a_compiled_step_is_kept_and_used(job: Job, tmp_path: Path) -> None:
+    kept, run = str(tmp_path / "kept"), tmp_path / "run"
+    words = ["--config", "nano", "--data", str(job.data), *SETTINGS]
+    text = done(electra("compile", "--for", "cpu:1", *words, "--output", kept, fork=False))
+    assert "compiled in" in text
+    words += ["--output", str(run), "--device", "pjrt:cpu", "--compiled", kept]
+    first = electra("pretrain", *words, fork=False)
+    done(first)
+    assert f"Using the compiled step in {kept}." in first.stderr
+    assert "Compiling the step." not in first.stderr
+    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
+    _forget(run, 30)
+    changed = electra("pretrain", *words, "recompute=layers", fork=False)
+    done(changed)
+    assert f"The compiled step in {kept} is not used: it is another step" in changed.stderr
+    assert "Compiling the step." in changed.stderr
+    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
+    Path(kept, "step.executable").write_bytes(b"x")
+    _forget(run, 30)
+    assert "does not match its checksum" in refused(electra("pretrain", *words, fork=False))
+
+
+def test_the_batch_that_fits_is_chosen_and_kept(job: Job, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["pretrain", "--config", "nano", "--data", str(job.data), "--output", str(run)]
+    words += with_changes(SETTINGS, "train_batch_size=auto", "num_train_steps=2")
+    auto = [*words, "--device", "pjrt:cpu"]
+    result = electra(*auto, "device_memory_gb=0.04", fork=False)
+    done(result)
+    tried = dict(re.findall(r"auto: (\d+) sequences: ([\d.]+) GB", result.stderr))
+    chosen = json.loads((run / "config.json").read_text())["pretrain"]["train_batch_size"]
+    assert float(tried[str(chosen)]) <= 0.038 < float(tried.get(str(2 * chosen), "inf"))
+    assert f"train_batch_size=auto is {chosen}" in result.stderr
+    # Another memory does not change the run.
+    again = electra(*auto, "device_memory_gb=0.5", "--dry-run")
+    assert f"2 steps of {chosen} sequences" in done(again)
+    message = "train_batch_size=auto is for devices of JAX"
+    assert message in refused(electra(*with_changes(words, f"--output={run}2")), code=2)

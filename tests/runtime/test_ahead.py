@@ -69,6 +69,8 @@ def _compile(target: str) -> dict[str, object]:
 def test_a_recipe_is_compiled_for_cpu_devices() -> None:
     found = _compile("cpu:4")
     assert found["devices"] == 4
+    # The update is on all devices, and so are the masks; the networks are split.
+    assert 0.25 < float(str(found["flops"])) / float(str(_compile("cpu:1")["flops"])) < 0.4
     assert set(found["collectives"]) == {"all-reduce"}  # type: ignore[call-overload]
     assert all(found[name] > 0 for name in ("state", "temporary", "flops"))  # type: ignore[operator]
 

@@ -1,14 +1,18 @@
-"""The step of a recipe, compiled for devices that this machine need not have."""
+"""The step of a recipe or of a program, compiled for devices that this machine need not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from electra_zh import machine
+from electra_zh.data.manifest import WeightedFolder
+from electra_zh.data.mixed_folders import open_sources
+from electra_zh.errors import UsageError
 from electra_zh.pretraining import phases
+from electra_zh.pretraining.folder import load
 from electra_zh.pretraining.phases import Phase
-from electra_zh.pretraining.programs.lower import lower_step
-from electra_zh.pretraining.state import TrainState
+from electra_zh.pretraining.programs.train import load_program
 from electra_zh.runtime.ahead import Compiled, compile_for
 from electra_zh.runtime.targets import Target
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -70,8 +74,7 @@ class CompiledPhase(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures as plain values."""
-        found = self.compiled._replace(executable=None)._asdict()
-        del found["executable"]
+        found = self.compiled._asdict()
         collectives = {kind: each._asdict() for kind, each in self.compiled.collectives.items()}
         return {
             **found,
@@ -83,20 +86,74 @@ class CompiledPhase(NamedTuple):
 
 
 def compile_recipe(
-    recipe: str, overrides: Mapping[str, Any], target: Target
+    recipe: str,
+    overrides: Mapping[str, Any],
+    target: Target,
+    *,
+    data: Sequence[WeightedFolder] = (),
+    output: str | None = None,
 ) -> Iterator[CompiledPhase]:
-    """Compiles the step of each phase of a recipe.
+    """Compiles the step of each phase of a recipe, for the vocabulary of `data`.
+
+    The compiled steps are kept in the folder `output`, those of several phases in one of each.
 
     Raises:
       UserError: a setting is not allowed, or the compiler refuses the step.
     """
-    devices = target.devices()
-    resolved = phases.resolve_phases(recipe, overrides, vocab_size=VOCAB_SIZE)
+    from electra_zh.pretraining.programs import fitting
+    from electra_zh.pretraining.programs.lower import lower_step
+    from electra_zh.pretraining.state import TrainState
+
+    known = open_sources(data).vocabulary if data else None
+    size = known.size if known else VOCAB_SIZE
+    resolved = phases.resolve_phases(recipe, overrides, vocab_size=size)
     found = phases.in_order((name, each.settings) for name, each in resolved.items())
-    for phase in phases.choose_precision(found, accelerator=target.chip.platform != "cpu"):
+    found = phases.choose_precision(found, accelerator=target.chip.platform != "cpu")
+    devices = target.devices()
+    for phase in found:
+        _check_output(phases.compiled_folder(output, phase.name))
+    memory = target.chip.memory * target.chips or machine.memory().total
+    for phase in found:
+        vocabulary = known or _made_up(phase.config.model.vocab_size)
+        phase = fitting.fit(phase, vocabulary, devices, memory / len(devices))
         config = phase.config
-        words = [f"[unused{number}]" for number in range(config.model.vocab_size)]
-        vocabulary = Vocabulary([*SPECIAL_TOKENS, *words][: len(words)])
-        program = lower_step(TrainState(config, vocabulary, first_step=phase.first_step))
-        compiled = compile_for(target, devices, program, state_sharding=config.state_sharding)
+        compiled = compile_for(
+            target.name,
+            devices,
+            lower_step(TrainState(config, vocabulary, first_step=phase.first_step)),
+            state_sharding=config.state_sharding,
+            output=phases.compiled_folder(output, phase.name),
+        )
         yield CompiledPhase(phase, target, compiled)
+
+
+def compile_program(
+    folder: str, overrides: Mapping[str, Any], target: Target, *, output: str | None = None
+) -> CompiledPhase:
+    """Compiles an exported step, without TensorFlow. `overrides` may have `state_sharding` alone.
+
+    Raises:
+      UserError: a setting is part of the program, or the compiler refuses the step.
+    """
+    others = sorted(set(overrides) - {"state_sharding"})
+    if others:
+        raise UsageError(f"{others[0]} is part of the program: give it to electra-zh export-step")
+    (phase,) = phases.override_phases(load(folder).phases, overrides)
+    program, devices = load_program(folder), target.devices()
+    _check_output(output)
+    sharding = phase.config.state_sharding
+    compiled = compile_for(target.name, devices, program, state_sharding=sharding, output=output)
+    return CompiledPhase(phase, target, compiled)
+
+
+def _check_output(folder: str | None) -> None:
+    from electra_zh.runtime import kept_steps
+
+    if folder is not None:
+        kept_steps.check_output(folder)
+
+
+def _made_up(size: int) -> Vocabulary:
+    """Returns a vocabulary of a size."""
+    words = [f"[unused{number}]" for number in range(size)]
+    return Vocabulary([*SPECIAL_TOKENS, *words][:size])

@@ -18,6 +18,7 @@ from electra_zh.runtime.program import StepProgram
 _OUTSIDE = (
     *("eval_batch_size", "num_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max"),
     *("log_steps", "iterations_per_loop", "attention_start", "state_sharding"),
+    "device_memory_gb",
 )
 
 

@@ -50,7 +50,7 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
     for name in ("gradient_accumulation_steps", "recompute"):
         if name in overrides:
             raise UsageError(f"{name} is part of the program: give it to electra-zh export-step")
-    program = StepProgram.load(files.join(request.program, PROGRAM))
+    program = load_program(request.program)
     # One that ended before its first checkpoint starts anew.
     output = request.output if folder.is_started(request.output) else request.program
     source = folder.resume(
@@ -73,6 +73,11 @@ def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
 
 
+def load_program(folder: str) -> StepProgram:
+    """Returns the step of an exported run."""
+    return StepProgram.load(files.join(folder, PROGRAM))
+
+
 class _ProgramRun:
     """A run of an exported step in training."""
 
@@ -80,7 +85,7 @@ class _ProgramRun:
         self, run: Run, program: StepProgram, device: Device, request: PretrainRequest
     ) -> None:
         self._run, self._config, self._program = run, run.config, program
-        self._device, self._track = device, request.track
+        self._device, self._track, self._compiled = device, request.track, request.compiled
         self._damage = DamageLog() if request.skip_corrupt else None
         opening = functools.partial(
             pipeline.open_shards,
@@ -115,7 +120,10 @@ class _ProgramRun:
         ):
             reporter = Reporter(config, log, bar, None, pending=newest.state.get("metrics"))
             last_step = loop.run(
-                with_first_call_shown(lambda count: StepSums.of_values(steps(count))),
+                with_first_call_shown(
+                    lambda count: StepSums.of_values(steps(count)),
+                    is_compiled=steps.kept is not None,
+                ),
                 first_step=newest.step,
                 last_step=total,
                 actions=[
@@ -185,6 +193,7 @@ class _ProgramRun:
             batches,
             devices=self._device.found,
             state_sharding=config.state_sharding,
+            compiled=self._compiled,
         )
 
     def _context(self, step: int) -> dict[str, float]:
