@@ -9,7 +9,7 @@ PLAN is a YAML file: `seconds`, `programs` (name: recipe in its folder) and `run
 - `start`: a `attention_start` other than that of the recipe,
 - `seed`: of the initial weights and the order of the examples,
 - `rate`: the peak of the learning rate, if not the recipe's,
-- `steps`: instead of `seconds`, to try it out.
+- `steps`: instead of `seconds`; 0 for a network that is not trained.
 
 `prepare` needs TensorFlow. The peak and the number of steps of the schedule are inputs of an
 exported step. So `run` measures the steps per second first, and each schedule ends when the seconds
@@ -293,7 +293,8 @@ class _Trainer:
         seconds = self._arguments.seconds or self._prepared.plan["seconds"]
         weights: dict[str, np.ndarray] = {}
         for place, name in enumerate(run["programs"]):
-            count = run.get("steps") or int(seconds / len(run["programs"]) * self._rate(name, run))
+            each = seconds / len(run["programs"])
+            count = run["steps"] if "steps" in run else int(each * self._rate(name, run))
             first = self._first(name, run, count)
             first |= {key: value for key, value in weights.items() if key in first}
             # The next program reads other examples.
