@@ -62,7 +62,7 @@ torture: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python -m torture.kills --hours $(or $(HOURS),0)
 
 fuzz: $(VENV)/installed
-	FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/fuzz
+	FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 -m hypothesis tests/fuzz tests/text tests/data
 
 cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py

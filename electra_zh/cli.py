@@ -1,13 +1,7 @@
 """The command line: parsing, dispatch, and errors as one line.
 
 TensorFlow is imported inside the commands that need it, so `--help` and wrong usage answer at once.
-
-Exit codes:
-  0: done.
-  1: failed.
-  2: wrong usage: an unknown command, flag or setting, or a value that is not allowed.
-  130: interrupted by Ctrl-C or SIGTERM. Training commands have saved a checkpoint: the same command
-    resumes.
+docs/commands.md has the exit codes.
 """
 
 from __future__ import annotations
@@ -38,7 +32,7 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Runs the command of the words and returns its exit code."""
-    interrupts.raise_on_sigterm()
+    interrupts.raise_on_signals()
     command: Command | None = None
     try:
         with interrupts.explained():
@@ -59,6 +53,8 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         return _fail(str(error), 1)
     except Exception as error:
+        if interrupts.has_come():
+            return _fail(str(interrupts.InterruptError()), interrupts.EXIT_CODE)
         message = device_message(error, command) if command else None
         if message is None:
             raise

@@ -33,13 +33,24 @@ def is_remote(path: str) -> bool:
     return _SCHEME.match(path) is not None
 
 
+def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walks as `os.walk`, but a folder that cannot be listed is an error."""
+
+    def fail(error: OSError) -> None:
+        # It may be removed in the meantime.
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise error
+
+    return os.walk(folder, onerror=fail)
+
+
 class _LocalSystem:
     """The methods of fsspec's file systems that are used here, for local paths."""
 
     exists = staticmethod(os.path.exists)
     isdir = staticmethod(os.path.isdir)
     size = staticmethod(os.path.getsize)
-    walk = staticmethod(os.walk)
+    walk = staticmethod(_walk)
     makedirs = staticmethod(os.makedirs)
     rm_file = staticmethod(os.remove)
     open = staticmethod(open)
@@ -83,6 +94,11 @@ def join(first: str, *rest: str) -> str:
     if is_remote(first):
         return "/".join([first.rstrip("/"), *rest])
     return os.path.join(first, *rest)
+
+
+def is_name(name: str) -> bool:
+    """Returns whether text from a file is the name of a file or folder, and not a path."""
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
 def exists(path: str) -> bool:

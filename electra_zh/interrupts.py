@@ -1,6 +1,6 @@
 """Being stopped by Ctrl-C or SIGTERM, in one way for all commands.
 
-Both signals raise KeyboardInterrupt where the process is (`raise_on_sigterm`). Work that must reach
+Both signals raise KeyboardInterrupt where the process is (`raise_on_signals`). Work that must reach
 the end of a step first holds them in a `StopRequest`, and asks it between steps. `explained` turns
 the exception into an error that says what is kept, and the command line ends with exit code 130.
 """
@@ -26,6 +26,10 @@ class InterruptError(UserError):
 
     def __init__(self, advice: str = "") -> None:
         super().__init__(f"Interrupted. {advice}".rstrip())
+
+
+class EvaluationStoppedError(Exception):
+    """A request to stop came between two batches of an evaluation, which is given up."""
 
 
 class StopRequest:
@@ -56,9 +60,14 @@ class StopRequest:
             self._is_agreed = self._agree(self._has_signal)
         return self._is_agreed
 
+    def check(self) -> None:
+        """Raises EvaluationStoppedError if a signal has come."""
+        if self.is_set:
+            raise EvaluationStoppedError
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._has_signal:
-            raise KeyboardInterrupt
+            _interrupt(number, frame)
         self.request()
 
     def request(self) -> None:
@@ -66,9 +75,31 @@ class StopRequest:
         self._has_signal = True
 
 
-def raise_on_sigterm() -> None:
-    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+_has_come = False  # A signal has raised KeyboardInterrupt.
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _has_come
+    _has_come = True
+    raise KeyboardInterrupt
+
+
+def raise_on_signals() -> None:
+    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does, from the start of a command on."""
+    global _has_come
+    _has_come = False
+    signal.signal(signal.SIGTERM, _interrupt)
+    # A shell starts its background jobs with Ctrl-C ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def has_come() -> bool:
+    """Returns whether a signal has raised KeyboardInterrupt in this command.
+
+    Code in C may turn that into any other exception.
+    """
+    return _has_come
 
 
 @contextlib.contextmanager

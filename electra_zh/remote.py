@@ -11,7 +11,7 @@ import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from absl import logging
@@ -59,7 +59,7 @@ class RemoteSystem:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._system, name)
-        if not callable(method) or name == "walk":
+        if not callable(method):
             return method
 
         def repeated(*args: Any, **settings: Any) -> Any:
@@ -85,6 +85,26 @@ class RemoteSystem:
     def isdir(self, path: str) -> bool:
         """Returns whether there is a folder."""
         return self._type(path) == "directory"
+
+    def walk(self, folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Yields each folder at any depth, with the names of its folders and files, as `os.walk`.
+
+        Not fsspec's `walk`, which takes a failed listing for an empty folder.
+        """
+        root = self._system._strip_protocol(folder).rstrip("/")
+        entries = []
+        # It may be removed in the meantime.
+        with contextlib.suppress(FileNotFoundError):
+            entries = retry(lambda: self._system.ls(folder, detail=True), f"Listing {folder}")
+        names: dict[bool, list[str]] = {True: [], False: []}  # of folders, and of files
+        for entry in entries:
+            path = entry["name"].rstrip("/")
+            # An object store may list the folder itself.
+            if path != root:
+                names[entry["type"] == "directory"].append(path.rpartition("/")[2])
+        yield root, names[True], names[False]
+        for name in names[True]:
+            yield from self.walk(f"{root}/{name}")
 
     def open(self, path: str, mode: str) -> Any:
         """Opens a file for reading or writing bytes."""

@@ -7,9 +7,12 @@ import os
 import hypothesis
 import pytest
 
-# An example may take long on a busy machine: no test asserts on time.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
+# An example may take long on a busy machine: no test asserts on time. `make fuzz` has thousands of
+# examples for each property of tokenizers, packing and readers.
+hypothesis.settings.register_profile(
+    "house", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100"))
+)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ from unittest import mock
 
 import pytest
 
-from electra_zh import cli, demo
+from electra_zh import cli, demo, interrupts
 from electra_zh.commands import COMMANDS, load_command
 from electra_zh.commands.command import Call, make_command_line
 from electra_zh.errors import UserError
@@ -234,6 +237,29 @@ def test_no_command_shows_help() -> None:
     result = electra(fork=False)
     assert result.returncode == 2
     assert "build-data" in result.stdout
+
+
+def test_an_interruption_that_a_library_turns_into_an_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
+    def load(name: str) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise TypeError
+
+    monkeypatch.setattr(cli, "load_command", load)
+    try:
+        assert cli.run(["configs"]) == 130
+        assert capsys.readouterr().err == "electra-zh: error: Interrupted.\n"
+        # Another error is none.
+        monkeypatch.setattr(cli, "load_command", mock.Mock(side_effect=TypeError))
+        with pytest.raises(TypeError):
+            cli.run(["configs"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_an_interruption_before_the_command_is_one_line(

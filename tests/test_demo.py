@@ -43,7 +43,7 @@ def test_a_signal_stops_the_step_which_saves_its_work(
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    interrupts.raise_on_sigterm()
+    interrupts.raise_on_signals()
     threading.Thread(target=stop, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -56,6 +59,26 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         files.read_json(str(tmp_path / "j"))
     with pytest.raises(UserError, match="is a folder"):
         files.read_text(str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "closed").mkdir(parents=True)
+    (tmp_path / "a" / "b").write_text("x")
+    assert files.walk(str(tmp_path)) == [str(tmp_path / "a" / "b")]
+    assert files.walk(str(tmp_path / "missing")) == []
+    scandir = os.scandir
+
+    # Permissions do not bind root.
+    def closed(path: str) -> Any:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError, match="closed"):
+        files.walk(str(tmp_path))
 
 
 def test_schemes_are_remote() -> None:

@@ -76,6 +76,23 @@ def test_files_are_written_read_and_moved_through_failures() -> None:
     assert min(failures[name] for name in ("info", "write", "read", "cp_file", "rm_file")) > 0
 
 
+def test_folders_are_walked_through_failures() -> None:
+    paths = [f"{faulty.ROOT}/{name}" for name in ("a/b/1", "a/c/2", "d", "e/f/g/3", "e/4")]
+    for path in (*paths, f"{faulty.ROOT}/.hidden/5"):
+        files.write_text(path, "x")
+    before = faulty.FaultyFileSystem.failures["ls"]
+    for _ in range(3):
+        assert files.walk(faulty.ROOT) == sorted(paths)
+    assert faulty.FaultyFileSystem.failures["ls"] > before
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one() -> None:
+    files.write_text(f"{faulty.ROOT}/a/b/1", "x")
+    faulty.FaultyFileSystem.every = 1
+    with pytest.raises(OSError, match=r"Listing .* failed 6 times"):
+        files.walk(faulty.ROOT)
+
+
 def test_checkpoints_survive_failures() -> None:
     folder = f"{faulty.ROOT}/run/checkpoints"
     weights = {"kernel": np.arange(30_000, dtype=np.float32)}

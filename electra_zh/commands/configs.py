@@ -42,9 +42,11 @@ their origins.
 # Exit code -> its meaning, for all commands.
 _EXIT_CODES = {
     0: "done",
-    1: "failed: one line says what is wrong, where, and what to do",
+    1: "failed: one line on standard error says what is wrong, where, and what to do",
     2: "wrong usage: an unknown command, flag or setting, or a value that is not allowed",
-    interrupts.EXIT_CODE: "interrupted by Ctrl-C or SIGTERM; the same command resumes",
+    interrupts.EXIT_CODE: (
+        "interrupted by Ctrl-C or SIGTERM: the same command resumes, or has written nothing"
+    ),
 }
 # Command -> its output and the meaning.
 _FILES = {

@@ -74,7 +74,7 @@ def _read_parts(folder: str, index: str) -> Tensors:
         raise UserError(f"{index} has no weight_map")
     tensors: Tensors = {}
     for name in sorted(set(map(str, places.values()))):
-        if "/" in name or "\\" in name:
+        if not files.is_name(name):
             raise UserError(f"{index} names {name}, which is not a file of the same folder")
         tensors.update(read_tensors(files.join(folder, name)))
     missing = [name for name in places if name not in tensors]

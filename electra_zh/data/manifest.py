@@ -149,6 +149,9 @@ class Manifest:
             manifest = build_settings(cls, values, where=path)
             adds_up = sum(shard.examples for shard in manifest.shards) == manifest.examples
             adds_up = adds_up and manifest.max_seq_length > 0
+            for name in (manifest.vocabulary.file, *(shard.name for shard in manifest.shards)):
+                if not files.is_name(name):
+                    raise ValueError(f"{name!r} is not the name of a file")
         except (UserError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Build the data again") from None
         if not adds_up:

@@ -112,8 +112,9 @@ def run_tasks(
         pool.shutdown()
         raise StoppedError(_cause_of_death(workers)) from None
     except BaseException:
+        # SIGTERM is blocked in one that is starting, which then misses what its parent gave it.
         for worker in workers:
-            worker.terminate()
+            worker.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)

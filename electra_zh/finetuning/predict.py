@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -82,10 +82,16 @@ class Predictor:
             )
             return self._kind.outputs(self._head, hidden, features)
 
-    def outputs(self, rows: EncodedSplit) -> dict[str, np.ndarray]:
-        """Returns each output for all groups of the rows, [groups, ...], in their order."""
+    def outputs(
+        self, rows: EncodedSplit, *, before_batch: Callable[[], None] = lambda: None
+    ) -> dict[str, np.ndarray]:
+        """Returns each output for all groups of the rows, [groups, ...], in their order.
+
+        What `before_batch` raises ends it.
+        """
         collected: dict[str, np.ndarray] = {}
         for groups in batches.evaluation_plan(rows, batch_size=self._batch_size):
+            before_batch()
             lengths = (
                 (int(rows.group_lengths[groups].max()),) if self._any_length else self._lengths
             )
@@ -106,17 +112,29 @@ class Predictor:
                 collected[name][groups] = np.pad(found, [(0, 0), *padding])
         return collected
 
-    def predict(self, rows: EncodedSplit, examples: Sequence[Any]) -> list[Any]:
+    def predict(
+        self,
+        rows: EncodedSplit,
+        examples: Sequence[Any],
+        *,
+        before_batch: Callable[[], None] = lambda: None,
+    ) -> list[Any]:
         """Returns one prediction for each example."""
         if not examples:
             return []
-        return self._kind.predictions(self.outputs(rows), rows, examples)
+        outputs = self.outputs(rows, before_batch=before_batch)
+        return self._kind.predictions(outputs, rows, examples)
 
     def evaluate(
-        self, rows: EncodedSplit, examples: Sequence[Any], *, labelled: bool
+        self,
+        rows: EncodedSplit,
+        examples: Sequence[Any],
+        *,
+        labelled: bool,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> Evaluation:
         """Returns predictions and, for labelled examples, the scores."""
-        predictions = self.predict(rows, examples)
+        predictions = self.predict(rows, examples, before_batch=before_batch)
         scores = self._kind.scores(examples, predictions) if labelled else {}
         return Evaluation(predictions, scores)
 

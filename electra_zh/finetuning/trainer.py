@@ -12,7 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,12 +23,12 @@ from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Training
-from electra_zh.interrupts import StopRequest
+from electra_zh.interrupts import EvaluationStoppedError, StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
 from electra_zh.training import checkpoints, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
-from electra_zh.training.logs import MetricsLog
+from electra_zh.training.logs import MetricsLog, has_line
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.schedules import layerwise_factors
 from electra_zh.training.trackers import Trackers
@@ -81,24 +81,24 @@ class TrialState:
                 for name, variable in model.weights().items()
             }
 
-    def save(self, store: CheckpointStore, step: int) -> None:
-        """Saves the checkpoint of `step`."""
+    def save(self, store: CheckpointStore, step: int, progress: Mapping[str, Any]) -> None:
+        """Saves the checkpoint of `step`; `restore` returns `progress` with its state."""
         store.save(
             step,
             model=self.model.weights(),
             optimizer=self.optimizer.state_tensors() | self.best,
-            state={"optimizer_step": int(self.optimizer.step)},
+            state={"optimizer_step": int(self.optimizer.step), **progress},
         )
 
-    def restore(self, store: CheckpointStore) -> int:
-        """Restores the latest checkpoint and returns its step; 0 if there is none."""
+    def restore(self, store: CheckpointStore) -> tuple[int, Mapping[str, Any]]:
+        """Restores the latest checkpoint; returns its step and its state, of step 0 if none."""
         found = store.latest()
         if found is None:
-            return 0
+            return 0, {}
         variables = self.model.weights() | self.optimizer.state_tensors() | self.best
         checkpoints.assign(variables, found.model | found.optimizer, where=store.folder)
         self.optimizer.step.assign(found.state["optimizer_step"])
-        return found.step
+        return found.step, found.state
 
     def keep(self) -> None:
         """Copies the weights to those of the best epoch."""
@@ -320,24 +320,27 @@ class Trial:
           trainer: the networks, which have one trial at a time.
           seed: random seed of the heads' weights, the order of the examples and dropout.
           folder: the trial's folder.
-          evaluate: returns each task's dev score.
+          evaluate: returns each task's dev score; EvaluationStoppedError gives the evaluation up.
           steps_per_call: as in `loop.run`.
           trackers: get the lines of metrics, too.
         """
         self._trainer, self._seed, self._evaluate = trainer, seed, evaluate
         trainer.reset(seed)
         self._store = CheckpointStore(f"{folder}/state", keep=1)
-        self.step = trainer.state.restore(self._store)
+        self._folder = folder
+        self.step, state = trainer.state.restore(self._store)
         self._log = MetricsLog(folder, resume_step=self.step, trackers=trackers)
-        self._dev = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
+        scores = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
+        # Versions before these saved neither.
+        self._dev: list[float] = state.get("dev", scores)
+        self._loss: float = state.get("loss", 0.0)  # summed over the steps of the epoch
         self._seconds, self._examples = 0.0, 0
         self._steps_per_call = steps_per_call
 
     def run(self, stop: StopRequest, *, show: progress.Show = progress.show) -> TrialResult:
         """Runs epochs to the end, an early stop or a signal; a checkpoint is saved at a signal.
 
-        A signal in the last step of an epoch comes after its evaluation, so a checkpoint of an
-        epoch's end always includes the epoch's score.
+        An evaluation that a signal ends is done by the call that resumes.
 
         Raises:
           UserError: the loss became NaN or infinite.
@@ -349,16 +352,30 @@ class Trial:
         trainer, total = self._trainer, self._trainer.num_train_steps
         saved = time.monotonic()
         with show(trainer.what, total=total, unit="step", initial=self.step) as bar:
-            while self.step < total and not self._stopped_early():
+            if self._lacks_score():
+                self._score_epoch(self.step)
+            while self.step < total and not self._stopped_early() and not stop.is_set:
                 self._epoch(stop, bar)
-                if stop.is_set or time.monotonic() - saved > _SAVE_SECONDS:
-                    trainer.state.save(self._store, self.step)
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    self.save()
                     saved = time.monotonic()
-                if stop.is_set:
-                    return self._result(finished=False)
+        if stop.is_set:
+            self.save()
+            return self._result(finished=False)
         if self._dev:
             trainer.state.take_best()
         return self._result(finished=True)
+
+    def save(self) -> None:
+        """Saves the checkpoint of the last step."""
+        saved = {"dev": self._dev, "loss": self._loss}
+        self._trainer.state.save(self._store, self.step, saved)
+
+    def _lacks_score(self) -> bool:
+        """Returns whether the last step is the end of an epoch that is not evaluated."""
+        done, rest = divmod(self.step, self._trainer.epoch_steps)
+        ends = done + (rest > 0 and self.step == self._trainer.num_train_steps)
+        return len(self._dev) < ends
 
     def _epoch(self, stop: StopRequest, bar: progress.Bar) -> None:
         """Runs the rest of an epoch, and evaluates at its end."""
@@ -366,6 +383,7 @@ class Trial:
         epoch, done = divmod(self.step, per_epoch)
         plan = iter(self._trainer.plan(self._seed, epoch)[done:])
         losses: list[float] = []
+        self._loss = self._loss if done else 0.0
 
         def inner(count: int) -> StepLosses:
             start = time.perf_counter()
@@ -379,13 +397,13 @@ class Trial:
 
         def on_call(first: int, last: int, found: StepLosses) -> None:
             losses.extend(found.loss)
+            self._loss = sum(found.loss.tolist(), self._loss)
             best = {"best dev": f"{max(self._dev):.2f}"} if self._dev else {}
             bar.update(last + 1 - first, {"loss": f"{np.mean(losses[-50:]):.4f}", **best})
 
         def end_epoch(step: int) -> None:
-            self._log.write(step, "train", {"loss": float(np.mean(losses))})
-            with progress.activity("evaluating"):
-                self._score_epoch(step)
+            self._log.write(step, "train", {"loss": self._loss / (step - epoch * per_epoch)})
+            self._score_epoch(step)
 
         self.step = loop.run(
             inner,
@@ -398,11 +416,17 @@ class Trial:
         )
 
     def _score_epoch(self, step: int) -> None:
-        scores = dict(self._evaluate())
+        with progress.activity("evaluating"):
+            try:
+                scores = dict(self._evaluate())
+            except EvaluationStoppedError:
+                return
         score = float(np.mean(list(scores.values())))
         is_best = not self._dev or score > max(self._dev)
         self._dev.append(score)
-        self._log.write(step, "eval", {"score": score, **scores})
+        # A process that was killed after this line and before its checkpoint has written it.
+        if not has_line(self._folder, step, "eval"):
+            self._log.write(step, "eval", {"score": score, **scores})
         if is_best:
             self._trainer.state.keep()
 

@@ -19,7 +19,7 @@ from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.finetuning.tasks import Split, Training
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
-from electra_zh.interrupts import StopRequest
+from electra_zh.interrupts import EvaluationStoppedError, StopRequest
 from electra_zh.training.trackers import Trackers
 from electra_zh.training.trackers import start as start_trackers
 
@@ -59,6 +59,7 @@ class Trials:
         self._predictors = {task: self._make_predictor(task, training) for task in data}
         self._compiled = False
         self._last_dev: dict[str, Evaluation] = {}
+        self._stop = StopRequest()  # of the trial in progress
         self._announce(name)
 
     def _make_predictor(self, task: str, training: Training) -> Predictor:
@@ -80,7 +81,11 @@ class Trials:
         return Predictor(model, kind, batch_size=size, precision=precision, lengths=lengths)
 
     def _compile(self) -> None:
-        """Compiles all lengths side by side; compiling one keeps a single core busy."""
+        """Compiles all lengths side by side, once; compiling one keeps a single core busy."""
+        if self._compiled:
+            return
+        logging.info("%s: compiling the steps.", self._name)
+        self._compiled = True
         calls = self.trainer.warm_up()
         if len(calls) > 1 and self.trainer.is_small():
             with ThreadPoolExecutor(machine.threads()) as pool:
@@ -147,7 +152,9 @@ class Trials:
         each = self._data[task]
         labelled = split != "test" or each.test_labelled
         return self._predictors[task].evaluate(
-            self._rows[task, split], each.splits[split], labelled=labelled
+            *(self._rows[task, split], each.splits[split]),
+            labelled=labelled,
+            before_batch=self._stop.check,
         )
 
     def run(
@@ -164,27 +171,29 @@ class Trials:
         `number` is its place among the trials of the command, such as "trial 2 of 6".
         """
         start = time.monotonic()
-        self._last_dev = {}
+        self._last_dev, self._stop = {}, stop
         values = "".join(f", {key}={value}" for key, value in setting.items())
         logging.info("%s: %s, seed %d%s", self._name, number, seed, values)
         self.trainer.what = f"{self._name}, {number}"
-        if not self._compiled:
-            logging.info("%s: compiling the steps.", self._name)
-            self._compile()
-            self._compiled = True
-        trial = Trial(
+        self._compile()
+        training = Trial(
             self.trainer,
             seed=seed,
             folder=folder,
             evaluate=self._dev_scores,
             trackers=self._start_trackers(folder, seed),
-        ).run(stop)
+        )
+        trial = training.run(stop)
         if not trial.finished:
             return None
         if trial.best_epoch != len(trial.dev):
             # The model is that of an earlier epoch than the last evaluation.
             self._last_dev = {}
-        per_task = {task: self.finish(task, folder) for task in self._data}
+        try:
+            per_task = {task: self.finish(task, folder) for task in self._data}
+        except EvaluationStoppedError:
+            training.save()
+            return None
         dev = [scores["dev"][self._data[task].task.metric] for task, scores in per_task.items()]
         return {
             "seed": seed,

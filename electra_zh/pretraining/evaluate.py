@@ -55,11 +55,12 @@ def make_evaluation(
     *,
     max_batches: int,
     on_damage: pipeline.OnDamage | None = None,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Callable[[], dict[str, float]]:
     """Returns a function that evaluates the networks as they then are, by `evaluation_results`.
 
     At most `max_batches` batches are evaluated, 0 for all, without a last partial batch. Less than
-    one batch of data is one smaller batch.
+    one batch of data is one smaller batch. What `before_batch` raises ends an evaluation.
     """
     examples = sum(shard.examples for shard in shards)
     batch_size = min(config.eval_batch_size, examples)
@@ -74,6 +75,7 @@ def make_evaluation(
     def evaluate() -> dict[str, float]:
         totals: metrics.EvaluationSums | None = None
         for index, batch in enumerate(batches):
+            before_batch()
             sums = evaluate_batch(batch, tf.constant(_FIRST_STEP + index, tf.int64))
             # float64 on the host: counts of many batches do not fit float32.
             values = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), sums)

@@ -17,7 +17,7 @@ from electra_zh.data import order, pipeline
 from electra_zh.data.bad_lines import counted
 from electra_zh.data.manifest import WeightedFolder
 from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
-from electra_zh.interrupts import RESUME, InterruptError, StopRequest
+from electra_zh.interrupts import RESUME, EvaluationStoppedError, InterruptError, StopRequest
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import (
@@ -47,7 +47,7 @@ from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import check_split
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.background import BackgroundStore
-from electra_zh.training.logs import MetricsLog
+from electra_zh.training.logs import MetricsLog, has_line
 from electra_zh.training.trackers import start as start_trackers
 
 
@@ -258,7 +258,7 @@ def pretrain(prepared: PreparedRun) -> None:
         training = _Training(prepared)
         first_step = training.restore()
         here.wait("restored")
-        if first_step >= total:
+        if first_step >= total and not training.is_evaluation_due:
             what = "The run in %s is finished: it has done its %d steps."
             logging.info(what, run.folder, first_step)
             return
@@ -275,7 +275,7 @@ def pretrain(prepared: PreparedRun) -> None:
                 training.wait()
     if prepared.damage is not None:
         logging.info("%s", prepared.damage)
-    if last_step < total:
+    if last_step < total or training.is_evaluation_due:
         raise InterruptError(f"Saved at step {last_step} of {total}; {RESUME}")
     logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
     for note in run.init.notes if run.init is not None else ():
@@ -307,6 +307,8 @@ class _Training:
         # Sums of metrics that are not logged yet: of the checkpoint, and now.
         self._sums: Mapping[str, Any] | None = None
         self._pending: Callable[[], Mapping[str, Any]] = dict
+        # A signal ended the evaluation of the last step.
+        self.is_evaluation_due = False
         self._enter(prepared.phases[0])
 
     def _enter(self, part: PreparedPhase) -> None:
@@ -348,8 +350,10 @@ class _Training:
             return 0
         step, self._sums = found.step, found.state.get("metrics")
         for part in self._prepared.phases[1:]:
-            if step >= part.phase.first_step:
+            # The evaluation at the end of a phase comes before the next phase.
+            if step >= part.phase.first_step and not self._lacks_evaluation(step):
                 self._enter(part)
+        self.is_evaluation_due = self._lacks_evaluation(step)
         if step > 0 and step == self._part.phase.first_step:
             self._carry_over(step)
             return step
@@ -360,6 +364,14 @@ class _Training:
                 "end of this epoch, some examples come twice and others not at all."
             )
         return step
+
+    def _lacks_evaluation(self, step: int) -> bool:
+        """Returns whether the phase evaluates `step`, and the log does not have it."""
+        phase, every = self._part.phase, self._config.save_checkpoints_steps
+        is_evaluated = step % every == 0 or step == phase.last_step
+        if self._part.eval_shards is None or not phase.first_step < step <= phase.last_step:
+            return False
+        return is_evaluated and not has_line(self._run.folder, step, "eval")
 
     def run(self, first_step: int, stop: StopRequest) -> int:
         """Trains from `first_step` to the last step, or to a signal, and saves there."""
@@ -378,7 +390,8 @@ class _Training:
             show("pretrain", total=total, unit="step", initial=step) as bar,
         ):
             for part in self._prepared.phases:
-                if part.phase.last_step <= step or stop.is_set:
+                is_due = self.is_evaluation_due and part is self._part
+                if (part.phase.last_step <= step and not is_due) or stop.is_set:
                     continue
                 if part is not self._part:
                     self._enter(part)
@@ -401,11 +414,14 @@ class _Training:
         skipped = SkippedSteps(self._config.max_skipped_steps, self._explain if debug else None)
         reporter = Reporter(self._config, log, bar, health, skipped, pending=self._sums)
         self._sums, self._pending = None, reporter.pending
+        actions = self._actions(log, reporter, health, stop)
+        if self.is_evaluation_due:
+            actions[1].run(first_step)
         last_step = loop.run(
             inner,
             first_step=first_step,
             last_step=phase.last_step,
-            actions=self._actions(log, reporter, health),
+            actions=actions,
             on_call=reporter.add,
             stop=stop,
             steps_per_call=1 if debug else self._here.steps_per_call(config.iterations_per_loop),
@@ -502,9 +518,12 @@ class _Training:
         return HealthCheck(self._config, measure, rate, first_step=first_step)
 
     def _actions(
-        self, log: MetricsLog, reporter: Reporter, health: HealthCheck
+        self, log: MetricsLog, reporter: Reporter, health: HealthCheck, stop: StopRequest
     ) -> list[loop.Action]:
-        """Returns the logging, the evaluation and the saving, in this order."""
+        """Returns the logging, the evaluation and the saving, in this order.
+
+        A signal ends an evaluation after the batch in progress; the next call evaluates the step.
+        """
         config, shards = self._config, self._part.eval_shards
         actions = [loop.Action(config.log_steps, reporter.log)]
         if shards is not None:
@@ -514,6 +533,7 @@ class _Training:
                 shards,
                 max_batches=config.num_eval_steps,
                 on_damage=self._prepared.damage,
+                before_batch=stop.check,
             )
             sample = make_sample(
                 *(self.state.objective, self._run.in_phase(self._part.phase), shards),
@@ -521,9 +541,13 @@ class _Training:
             )
 
             def run_and_log(step: int) -> None:
-                with progress.activity("evaluating"):
+                self.is_evaluation_due = True
+                with progress.activity("evaluating"), contextlib.suppress(EvaluationStoppedError):
                     self._sync()
                     results = evaluate() | health.measure(step)
+                    self.is_evaluation_due = False
+                if self.is_evaluation_due:
+                    return
                 log.write(step, "eval", results)
                 log.write_text(step, "eval/sample", sample())
                 for line in evaluation_lines(results):

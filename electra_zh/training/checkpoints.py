@@ -149,6 +149,9 @@ def read(path: str, *, optimizer: bool = True) -> Checkpoint:
         if _CHECKSUM in state and state.pop(_CHECKSUM) != _checksum(state):
             raise ValueError(f"{STATE} does not match its checksum")
         if state["format"] <= FORMAT:
+            # Their names are never paths.
+            if not state["files"].keys() <= {MODEL, OPTIMIZER}:
+                raise KeyError
             tensors = {
                 name: tensor_file.read(files.join(path, name), sha256=entry["sha256"])
                 for name, entry in state["files"].items()

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from absl import logging
+
 from electra_zh import files
 from electra_zh.training.trackers import Trackers
 
@@ -45,9 +47,7 @@ class MetricsLog:
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer: Any = None
         if writes and importlib.util.find_spec("tensorflow") is not None:
-            import tensorflow as tf
-
-            self._writer = tf.summary.create_file_writer(files.join(folder, "tensorboard"))
+            self._writer = _event_files(files.join(folder, "tensorboard"))
 
     def read(self) -> list[dict[str, Any]]:
         """Returns the lines that were there when the log was opened, up to the resumed step."""
@@ -95,6 +95,28 @@ class MetricsLog:
         """Ends the log."""
         if self._trackers is not None:
             self._trackers.close()
+
+
+def _event_files(folder: str) -> Any:
+    """Returns the writer of event files; None where TensorFlow has no such file system."""
+    import tensorflow as tf
+
+    scheme, found, _ = folder.partition("://")
+    if found and scheme not in tf.io.gfile.get_registered_schemes():
+        logging.info(
+            "No event files for TensorBoard: TensorFlow cannot write to %s://. metrics.jsonl has "
+            "all values.",
+            scheme,
+        )
+        return None
+    return tf.summary.create_file_writer(folder)
+
+
+def has_line(folder: str, step: int, kind: str) -> bool:
+    """Returns whether the log of a run has the line of a kind after `step`."""
+    path = files.join(folder, "metrics.jsonl")
+    lines = files.read_text(path).split("\n") if files.exists(path) else []
+    return any(_step(line) == step and json.loads(line).get("kind") == kind for line in lines)
 
 
 def _step(line: str) -> int:

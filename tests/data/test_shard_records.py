@@ -124,6 +124,7 @@ def test_valid_records_take_the_place_of_damaged_ones(
     ids = opened.decode(range(10), ["input_ids"], max_seq_length=LENGTH)["input_ids"]
     assert ids[:, 0].tolist() == expected
     assert [damage.record for damage in found] == list(places)
+    assert opened.examples == 10
 
 
 def test_a_shard_without_a_valid_record_is_an_error(tmp_path: Path) -> None:
@@ -142,6 +143,16 @@ def test_a_cut_gzip_shard_is_damaged(tmp_path: Path) -> None:
     path = Path(shard.path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"Damaged data: .*x\.gz: gzip: the file ends early"):
+        ShardRecords(shard)
+
+
+def test_an_archive_that_lost_its_checksum_alone_has_all_records(tmp_path: Path) -> None:
+    shard = _write(tmp_path / "x.gz", [_example([1] * LENGTH)] * 30, compressed=True)
+    path, found = Path(shard.path), list[Damage]()
+    path.write_bytes(path.read_bytes()[:-4])
+    assert ShardRecords(shard, on_damage=found.append).examples == 30
+    assert found == []
+    with pytest.raises(UserError, match="gzip: the file ends early"):
         ShardRecords(shard)
 
 

@@ -49,18 +49,34 @@ class Fixture:
         self.trainer = TaskTrainer(START, {"texts": KIND}, {"texts": ROWS}, training, what="texts")
         self.predictor = Predictor(self.trainer.model, KIND, batch_size=16)
         self.scripted: list[float] = []
+        self.lines: list[dict[str, object]] = []  # of metrics
+        self.stop = StopRequest()  # of the last trial
+        self.stop_in_evaluation = 0  # number of the evaluation that a signal ends
 
     def evaluate(self) -> dict[str, float]:
         if self.scripted:
             return {"texts": self.scripted.pop(0)}
-        scores = self.predictor.evaluate(DEV_ROWS, DEV, labelled=True).scores
+        begun = itertools.count()
+
+        def before_batch() -> None:
+            # A signal during the first batch.
+            if next(begun) == 1 and self.stop_in_evaluation == 1:
+                self.stop.request()
+            self.stop.check()
+
+        try:
+            scores = self.predictor.evaluate(
+                DEV_ROWS, DEV, labelled=True, before_batch=before_batch
+            ).scores
+        finally:
+            self.stop_in_evaluation -= 1
         return {"texts": scores["accuracy"]}
 
     def run(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> TrialResult:
         folder.mkdir(exist_ok=True)
-        stop, plain = StopRequest(), self.trainer.train_step
+        self.stop, plain = StopRequest(), self.trainer.train_step
         if stop_after is not None:
-            self._stop_after(stop, stop_after)
+            self._stop_after(self.stop, stop_after)
         trial = Trial(
             self.trainer,
             seed=seed,
@@ -68,7 +84,7 @@ class Fixture:
             evaluate=self.evaluate,
             steps_per_call=0 if stop_after is None else 1,
         )
-        result = trial.run(stop, show=progress.silent)
+        result = trial.run(self.stop, show=progress.silent)
         self.trainer.train_step = plain  # type: ignore[method-assign]
         return result
 
@@ -90,13 +106,21 @@ class Fixture:
 Uninterrupted = tuple[Fixture, TrialResult, list[np.ndarray]]
 
 
+def lines_of(folder: Path) -> list[dict[str, object]]:
+    """Returns the lines of metrics, without times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in line if key not in ("time", "seconds")} for line in lines]
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Uninterrupted:
     """A trial without interruption, and its weights."""
     fixture = Fixture(num_train_epochs=3)
-    result = fixture.run(tmp_path_factory.mktemp("uninterrupted"))
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    result = fixture.run(folder)
+    fixture.lines = lines_of(folder)
     return fixture, result, fixture.weights()
 
 
@@ -167,13 +191,37 @@ def test_a_resumed_trial_repeats_the_uninterrupted_one(
     stopped, result, weights = uninterrupted
     before = stopped.run(tmp_path, stop_after=steps)
     assert not before.finished
-    assert before.dev == result.dev[: (steps + 1) // 12]
+    # A signal in the last step of an epoch ends the evaluation, too.
+    assert before.dev == result.dev[: steps // 12]
     again = second.run(tmp_path)
     assert again.finished
     assert again.dev == result.dev
     assert again.best_epoch == result.best_epoch
+    assert lines_of(tmp_path) == stopped.lines
     for first, other in zip(weights, second.weights(), strict=True):
         np.testing.assert_array_equal(first, other)
+
+
+@pytest.mark.parametrize("evaluation", [1, 3])
+def test_a_signal_ends_an_evaluation_that_is_done_later(
+    uninterrupted: Uninterrupted, second: Fixture, tmp_path: Path, evaluation: int
+) -> None:
+    stopped, result, weights = uninterrupted
+    stopped.stop_in_evaluation = evaluation
+    before = stopped.run(tmp_path)
+    assert (before.finished, before.dev) == (False, result.dev[: evaluation - 1])
+    shutil.copytree(tmp_path / "state", tmp_path / "killed")
+    for _ in range(2):
+        again = second.run(tmp_path)
+        assert (again.finished, again.dev) == (True, result.dev)
+        assert again.best_epoch == result.best_epoch
+        assert lines_of(tmp_path) == stopped.lines
+        for first, other in zip(weights, second.weights(), strict=True):
+            np.testing.assert_array_equal(first, other)
+        # Then as if it had been killed after the evaluation, before another checkpoint.
+        shutil.rmtree(tmp_path / "state")
+        shutil.move(tmp_path / "killed", tmp_path / "state")
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
 
 
 def test_a_trial_that_an_earlier_version_stopped_is_resumed(

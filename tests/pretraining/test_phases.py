@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from electra_zh.commands import configs
 from electra_zh.convert import source
 from electra_zh.data.build.run import build
 from electra_zh.errors import UsageError, UserError
+from electra_zh.interrupts import InterruptError
 from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.phases import at_step, in_order, resolve_phases
@@ -36,7 +40,7 @@ BASE: dict[str, Any] = {
     "intermediate_size": 32,
     "train_batch_size": 4,
     "eval_batch_size": 4,
-    "num_eval_steps": 1,
+    "num_eval_steps": 2,
     "save_checkpoints_steps": 2,
     "log_steps": 2,
 }
@@ -169,13 +173,46 @@ def test_a_run_is_resumed_anywhere_bit_for_bit(job: Path, tmp_path: Path, step: 
         if checkpoints.step_of(str(path)) > step:
             shutil.rmtree(path)
     _train(job, output)
+    _assert_same(output, job / "run")
+
+
+def _assert_same(run: Path, other: Path) -> None:
+    """Checks that two runs have the same last checkpoint and lines of metrics."""
     complete, resumed = (
-        checkpoints.read(str(each / "checkpoints" / "ckpt-7")) for each in (job / "run", output)
+        checkpoints.read(str(each / "checkpoints" / "ckpt-7")) for each in (other, run)
     )
     old, new = complete.model | complete.optimizer, resumed.model | resumed.optimizer
     assert old.keys() == new.keys()
     assert [name for name in old if old[name].tobytes() != new[name].tobytes()] == []
-    assert _lines(output) == _lines(job / "run")
+    assert _lines(run) == _lines(other)
+
+
+# Each evaluation has two batches; those of steps 2, 3 (the end of a phase), 4, 6 and 7.
+@pytest.mark.parametrize(("batch", "step"), [(2, 2), (3, 3), (10, 7)])
+def test_a_signal_ends_an_evaluation_that_is_done_later(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, step: int
+) -> None:
+    begun, make = 0, run.make_evaluation
+
+    def striking(*args: Any, before_batch: Callable[[], None], **settings: Any) -> Any:
+        def strike() -> None:
+            nonlocal begun
+            begun += 1
+            if begun == batch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            before_batch()
+
+        return make(*args, before_batch=strike, **settings)
+
+    monkeypatch.setattr(run, "make_evaluation", striking)
+    output, config = tmp_path / "run", str(job / "recipe.yaml")
+    with pytest.raises(InterruptError, match=f"Saved at step {step} of 7"):
+        _train(job, output, config=config)
+    assert begun == batch
+    assert checkpoints.find(str(output / "checkpoints")).endswith(f"ckpt-{step}")
+    assert [line["kind"] for line in _lines(output) if line["step"] == step] == ["train"]
+    _train(job, output)
+    _assert_same(output, job / "run")
 
 
 def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

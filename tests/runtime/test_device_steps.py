@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -88,6 +89,22 @@ def test_devices_exchange_sums_alone(on_four_devices: DeviceSteps) -> None:
     found = re.findall(COLLECTIVES, on_four_devices.compiled.as_text())
     assert set(found) == {"all-reduce"}
     assert len(found) <= 4
+
+
+def _curve_on_a_device() -> dict[str, list[float]]:
+    state, batches = loss_curve.make_state()
+    on = device.choose("pjrt:cpu", most=1)
+    steps = DeviceSteps(lower_step(state), state.variables, batches, device=on)
+    return loss_curve.curve_of(lambda count: StepSums.of_values(steps(count)))
+
+
+@pytest.mark.slow
+def test_the_curve_on_devices_is_the_frozen_one_and_repeats_bit_for_bit() -> None:
+    curve = _curve_on_a_device()
+    assert _curve_on_a_device() == curve
+    frozen = json.loads(loss_curve.FILE.read_text(encoding="utf-8"))
+    for name, values in curve.items():
+        np.testing.assert_allclose(values, frozen[name], rtol=1e-5, err_msg=name)
 
 
 def test_a_step_of_lamb_is_that_of_tensorflow() -> None:

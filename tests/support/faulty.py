@@ -56,6 +56,9 @@ class FaultyFileSystem(MemoryFileSystem):
     def info(self, path: str, **settings: Any) -> Any:
         return self._call("info", path, **settings)
 
+    def ls(self, path: str, detail: bool = True, **settings: Any) -> Any:
+        return self._call("ls", path, detail=detail, **settings)
+
     def cp_file(self, *args: Any, **settings: Any) -> Any:
         return self._call("cp_file", *args, **settings)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from electra_zh.pretraining.config import resolve
+from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.run import PretrainStep
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -27,12 +28,22 @@ OVERRIDES = {
 VOCABULARY = Vocabulary([*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(300))])
 
 
-def compute() -> dict[str, list[float]]:
-    """The losses of each step, by name, and the norms of the gradients."""
+def make_state() -> tuple[TrainState, Iterator[dict[str, np.ndarray]]]:
+    """The state before the first step, and the batches."""
     config = resolve("nano", OVERRIDES, vocab_size=VOCABULARY.size).settings
-    shape = (config.train_batch_size, config.max_seq_length)
-    program = PretrainStep(TrainState(config, VOCABULARY))
-    inner = loop.make_inner_loop(program, make_batches(*shape), jit_compile=loop.use_xla())
+    batches = make_batches(config.train_batch_size, config.max_seq_length)
+    return TrainState(config, VOCABULARY), batches
+
+
+def compute() -> dict[str, list[float]]:
+    """The curve of TensorFlow's steps."""
+    state, batches = make_state()
+    steps = loop.make_inner_loop(PretrainStep(state), batches, jit_compile=loop.use_xla())
+    return curve_of(steps)
+
+
+def curve_of(inner: Callable[[int], StepSums]) -> dict[str, list[float]]:
+    """The losses of each step, by name, and the norms of the gradients."""
     curve: dict[str, list[float]] = {name: [] for name in (*CURVES, "gradient_norm")}
     for _ in range(STEPS):
         sums = inner(1)

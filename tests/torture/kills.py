@@ -8,6 +8,8 @@ command a few times, starts it again until it is done, and compares the outcome.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import random
 import shutil
 import signal
@@ -17,12 +19,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from electra_zh import files
 from support.faults import Fault, changes
-from support.runner import Blow, struck
+from support.runner import Blow, processor_seconds, struck
 from torture.subjects import Outcome, Subject, make_corpus, make_data, subjects, train_run
 
 _SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _INTERRUPTED = 130
+_ERRORS = {"ENOSPC": "full disk", "EDQUOT": "full quota"}
 # A finished output is not made again.
 _FINISHED = ("has finished data. Choose", "exists; choose another --output")
 
@@ -74,7 +78,7 @@ class Torture:
         """Returns a kill or a full disk at a change, in turn or any, or a signal after a time."""
         count = self._changes[index]
         if count and self._random.random() < 0.7:
-            kind = self._random.choice(("kill", "kill", "ENOSPC"))
+            kind = self._random.choice(("kill", "kill", "kill", "kill", *_ERRORS))
             in_turn = number % count + 1 if self._random.random() < 0.5 else 0
             return Blow(Fault(kind, in_turn or self._random.randint(1, count)))
         seconds = self._random.uniform(0.0, 1.2 * self._seconds[index])
@@ -83,30 +87,31 @@ class Torture:
     def _run(self, words: Sequence[str], folder: Path, blow: Blow) -> int:
         result = struck(*words, cwd=folder, blow=blow)
         code, fault = result.returncode, blow.fault.kind if blow.fault else ""
-        name = signal.Signals(blow.signal).name if blow.signal else fault
+        name = signal.Signals(blow.signal).name if blow.signal else "kill at a change"
         shown = f"{self._subject.name}: `{' '.join(words)}`, {blow}: exit code {code}\n"
         shown += result.stderr[-3000:]
         # Python drops an interruption inside a destructor or a callback of the garbage collector.
         dropped = result.stderr.count("Exception ignored in")
-        assert result.stderr.count("Traceback") == dropped, shown
+        # The signal may come before the command has a handler.
+        begun = any(words in result.stderr for words in ("cli.py", "error:"))
+        is_early = blow.signal > 0 and (code == -blow.signal or (code == 1 and not begun))
+        assert is_early or result.stderr.count("Traceback") == dropped, shown
         if code == -signal.SIGKILL:
-            self.kills["kill at a change" if fault else name] += 1
+            inside = any(files.is_partial(path.name) for path in folder.glob("*/checkpoints/*"))
+            self.kills["kill in a checkpoint" if inside else name] += 1
         elif code == _INTERRUPTED and blow.signal:
             assert "error: Interrupted" in result.stderr, shown
             self.kills[name] += 1
-        elif code == 1 and fault == "ENOSPC":
-            errors = [line for line in result.stderr.splitlines() if "error:" in line]
-            assert len(errors) == 1, shown
-            assert "No space left on device" in errors[0], shown
-            self.kills["full disk"] += 1
         elif any(words in result.stderr for words in _FINISHED):
             # The kill before came between the last change and the end of the process.
             return 0
+        elif code == 1 and fault in _ERRORS:
+            errors = [line for line in result.stderr.splitlines() if "error:" in line]
+            assert len(errors) == 1, shown
+            assert os.strerror(getattr(errno, fault)) in errors[0], shown
+            self.kills[_ERRORS[fault]] += 1
         elif code:
-            # The signal may come before the command has a handler.
-            early = code == -blow.signal or (code == 1 and not result.stderr)
-            assert blow.signal > 0, shown
-            assert early, shown
+            assert is_early, shown
         return code
 
 
@@ -117,13 +122,13 @@ def run(folder: Path, *, seed: int, names: list[str], until: float, short: bool)
     for make in (make_corpus, make_data, train_run):
         make(folder / "job")
     for subject in chosen:
-        start = time.monotonic()
+        start, used = time.monotonic(), processor_seconds()
         torture = Torture(subject, folder, seed)
         for number in range(subject.rounds):
             torture.round(number, kills=2 if short else 5)
-        print(
-            f"{subject.name}: {dict(torture.kills)}, {time.monotonic() - start:.0f} s", flush=True
-        )
+        seconds, used = time.monotonic() - start, processor_seconds() - used
+        kills = dict(torture.kills)
+        print(f"{subject.name}: {kills}, {seconds:.0f} s, {used:.0f} of processors", flush=True)
         total += torture.kills
     while time.monotonic() < until:
         seed += 1
@@ -145,7 +150,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         short = not words.hours
         kills = run(Path(folder), seed=words.seed, names=words.subjects, until=until, short=short)
-    print(f"{kills.total()} kills: {dict(kills)}; every outcome is that of the untouched run")
+    print(
+        f"{kills.total()} kills: {dict(kills)}; every outcome is that of the untouched run; "
+        f"{processor_seconds():.0f} s of processors"
+    )
 
 
 if __name__ == "__main__":

@@ -180,6 +180,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         ("[]", r"invalid state\.json"),
         ("{}", r"invalid state\.json"),
         ('{"format": 2}', "written by a newer version"),
+        ('{"format": 1, "step": 10, "files": {"../x": {"sha256": ""}}}', r"invalid state\.json"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=message):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from electra_zh.training import logs
@@ -21,6 +24,31 @@ def test_lines_after_the_resume_step_are_dropped(tmp_path: Path) -> None:
     log.write(30, "train", {"loss": 7.0})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 2.0), (30, 7.0)]
+
+
+def test_a_clock_that_jumps_back_changes_times_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = itertools.count(2_000_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    for resumed in (0, 20):
+        log = logs.MetricsLog(str(tmp_path), resume_step=resumed)
+        for step in (resumed + 10, resumed + 20):
+            log.write(step, "train", {"loss": step / 10})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [
+        *((10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0))
+    ]
+    assert lines[0]["time"] > lines[-1]["time"]
+
+
+def test_a_line_is_found_by_its_step_and_kind(tmp_path: Path) -> None:
+    assert not logs.has_line(str(tmp_path), 10, "eval")
+    logs.MetricsLog(str(tmp_path), resume_step=0).write(10, "train", {"loss": 1.0})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 20, "kind": "eval", "lo')
+    found = [(s, k) for s in (10, 20) for k in ("train", "eval")]
+    assert [each for each in found if logs.has_line(str(tmp_path), *each)] == [(10, "train")]
 
 
 def test_tensorboard_has_the_values_of_the_lines(tmp_path: Path) -> None:

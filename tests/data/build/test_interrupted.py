@@ -105,7 +105,7 @@ def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:
             "from electra_zh.errors import UserError",
             # A shell starts its background jobs, tests too, with Ctrl-C ignored.
             "signal.signal(signal.SIGINT, signal.default_int_handler)",
-            "interrupts.raise_on_sigterm()",
+            "interrupts.raise_on_signals()",
             *before,
             "try:",
             f"    build(BuildSettings(**{values!r}))",

@@ -170,6 +170,17 @@ def test_full_packing_loses_nothing(
     assert again.first_lengths.tolist() == first.tolist()
 
 
+def test_full_packing_splits_in_the_middle() -> None:
+    examples = _pack("full", [_stream_of_lines([1] * 20_000)], length=32, seed=0)
+    first, second = examples.first_lengths[:-1], examples.second_lengths[:-1]
+    full = (second > 0) & (first + second == 29)
+    assert full.sum() > 500
+    # Half of 29, at the end of a line or of the one before.
+    lengths, counts = np.unique(first[full], return_counts=True)
+    assert lengths[counts > 5].tolist() == [13, 14]
+    assert abs(counts[lengths == 13].item() / full.sum() - 0.5) < 0.1
+
+
 def test_full_packing_is_the_same_in_blocks_of_any_size(tokenizer: WordPieceTokenizer) -> None:
     generator = random.Random(0)
     lines = [_line(generator) for _ in range(300)]

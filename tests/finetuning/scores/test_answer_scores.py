@@ -207,6 +207,14 @@ def test_squad2_best_threshold_may_empty_all() -> None:
         assert again.overall.exact == 50.0
 
 
+def test_squad2_thresholds_that_empty_all_are_below_every_score_and_never_positive() -> None:
+    for scores, expected in (([0.3, 0.5], 0.0), ([-0.5, 0.3], math.nextafter(-0.5, -math.inf))):
+        score = score_squad2([[], []], ["x", "y"], no_answer_scores=scores, threshold=1.0)
+        assert score.best_exact.threshold == score.best_f1.threshold == expected
+    score = score_squad2([], [], no_answer_scores=[], threshold=1.0)
+    assert score.best_exact.threshold == 0.0
+
+
 @given(
     questions=st.lists(
         st.tuples(st.sampled_from(["", "x", "x y"]), st.sampled_from(["", "x", "z"])), min_size=1

@@ -34,12 +34,18 @@ from electra_zh.finetuning.scores.answer_tokens import (
         ("東京タワー", "東|京|タワー"),  # kana are a run
         ("二〇〇八", "二|〇〇|八"),  # and so is a zero that is not an ideograph
         ("好…的", "好|…|的"),  # a single ellipsis stays
+        ("一一龥龥", "一|一|龥|龥"),  # the first ideograph and the last one
         ("，。！", ""),
         ("", ""),
     ],
 )
 def test_segmentation(text: str, expected: str) -> None:
     assert mixed_segmentation(text) == (expected.split("|") if expected else [])
+
+
+def test_a_long_run_of_common_tokens_is_found() -> None:
+    tokens = list("中文" * 150)
+    assert longest_common_run(tokens, [*tokens, "a"]) == 300
 
 
 @given(text=st.text(alphabet="中文aB1 .,:'\"()%，。-n't…"))

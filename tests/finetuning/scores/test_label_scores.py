@@ -123,6 +123,13 @@ def test_correlations_of_extreme_numbers(scale: float) -> None:
     assert pearson([scale, 2 * scale, 3 * scale], [1, 2, 3]) == pytest.approx(100.0)
 
 
+def test_two_values_correlate() -> None:
+    for gold, predicted in (([0, 1, 0, 1], [2, 4, 2, 4]), ([0, 1, 2, 3], [0, 0, 1, 1])):
+        expected = 100 * scipy.stats.pearsonr(gold, predicted).statistic
+        assert pearson(gold, predicted) == pytest.approx(expected)
+        assert pearson(predicted, gold) == pytest.approx(expected)
+
+
 def test_a_constant_correlates_with_nothing() -> None:
     # The mean of three 0.1 is not 0.1: their variance is not 0 in floating point.
     with warnings.catch_warnings():
