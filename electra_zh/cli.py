@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -104,8 +105,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _epilog(name: str) -> str:
-    """Returns the end of a command's help: its examples."""
-    examples = [f"  electra-zh {each}" for each in COMMANDS[name].examples]
+    """Returns the end of a command's help: its examples, for a terminal of 80 columns."""
+    # A flag and its value stay on one line.
+    joined = [re.sub(r"(--[\w-]+) (?!-)", "\\1\0", each) for each in COMMANDS[name].examples]
+    wrapped = (
+        messages.wrap(f"electra-zh {each}", 77, first="  ", rest="      ") for each in joined
+    )
+    examples = [" \\\n".join(lines).replace("\0", " ") for lines in wrapped]
     return "\n".join(["examples:", *examples, "", _EPILOG])
 
 

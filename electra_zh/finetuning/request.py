@@ -122,7 +122,7 @@ class PredictionRequest(Settings):
     )
     task: str | None = setting(None, "the task, for a model of several", metavar="NAME")
     reader: str | None = setting(
-        None, "form of the input, if it differs from the task's", metavar="READER"
+        None, "form of the input, if it differs from the task's", metavar="NAME"
     )
     format: Literal["jsonl", "tsv"] | None = setting(
         None, "form of the output; by default that of its name"
