@@ -162,28 +162,34 @@ def _command(title: str, words: list[str], *, folder: str) -> str:
     # The steps import the package from where the demo did: a checkout in the working folder is
     # not the installed package.
     paths = [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    path = os.pathsep.join(each for each in paths if each)
+    # Unbuffered, so that results and messages come in their order.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "electra_zh", *words]
     lines = []
-    # In a session of its own the step gets one signal, this process's, and not the terminal's too.
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    ) as step:
+    with interrupts.StopRequest() as stop:  # until the step can be stopped
+        step = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            # The step gets one signal, this process's, and not the terminal's too.
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    try:
+        if stop.is_set:
+            raise KeyboardInterrupt
         assert step.stdout is not None
-        try:
-            for line in step.stdout:
+        with step.stdout as printed:
+            for line in printed:
                 lines.append(line)
                 print(line, end="", flush=True)
-            status = step.wait()
-        except KeyboardInterrupt:
-            step.terminate()
-            step.wait()  # until it has saved its work
-            raise
+        status = step.wait()
+    except KeyboardInterrupt:
+        step.terminate()
+        step.wait()  # until it has saved its work
+        raise
     if status == interrupts.EXIT_CODE:
         raise interrupts.InterruptError
     if status != 0:

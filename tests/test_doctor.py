@@ -33,6 +33,7 @@ def _without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         (["numpy>=99"], "warning", "numpy ", "pip install 'numpy>=99'"),
         (["no-such-package<2,>=1"], "error", "missing: no-such-package", "'no-such-package<2,>=1'"),
         (['no-such-package>=1; extra == "gpu"'], "ok", "0 installed", ""),
+        (['numpy>=99; extra == "test"'], "ok", "0 installed", ""),
         (['numpy>=99; extra == "gpu"'], "warning", "(tested: >=99)", "'numpy>=99'"),
     ],
 )

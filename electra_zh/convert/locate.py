@@ -74,7 +74,9 @@ def find_folder(path: str, *, fine_tuned: bool, checkpoint: int | None = None) -
     if not fine_tuned:
         wanted = ("the folder of a pretraining run", "pretrain")
     if not files.exists(path):
-        raise UserError(f"{path} does not exist: give {wanted[0]}, of `electra-zh {wanted[1]}`")
+        raise UserError(
+            f"{path} does not exist: give {wanted[0]}, of `electra-zh {wanted[1]}`{_hub_hint(path)}"
+        )
     hint = _trial_hint(path) if fine_tuned else ""
     raise UserError(f"{path} is not {wanted[0]}{hint or f'. Run `electra-zh {wanted[1]}` first'}")
 
@@ -154,12 +156,18 @@ def _not_found(path: str) -> str:
     expected = "; ".join(reader.expected for reader in forms.readers())
     what, hint = f"No model found in {path}", _trial_hint(path)
     if not files.exists(path):
-        what, hint = f"{path} does not exist", ""
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", path):
-            hint = (
-                f'. If "{path}" is a model of the Hugging Face hub, download it and give its folder'
-            )
+        what, hint = f"{path} does not exist", _hub_hint(path)
     return f"{what}{hint}. Expected one of: {expected}"
+
+
+def _hub_hint(path: str) -> str:
+    """Returns advice for a path that may be the name of a model of the Hugging Face hub."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        return ""
+    return (
+        f". If it is a model of the Hugging Face hub, download it (`hf download {path} --local-dir "
+        "FOLDER`) and give its folder"
+    )
 
 
 def _trial_hint(path: str) -> str:

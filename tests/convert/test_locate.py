@@ -127,5 +127,7 @@ def test_a_file_that_is_not_of_a_model(place: Path) -> None:
 
 def test_a_name_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"If .* is a model of the Hugging Face hub, download"):
+    with pytest.raises(UserError, match=r"If it is a model of the Hugging Face hub, download it"):
         find_model("hfl/chinese-electra-180g-small-discriminator")
+    with pytest.raises(UserError, match=r"`hf download hfl/chinese-electra --local-dir FOLDER`"):
+        find_folder("hfl/chinese-electra", fine_tuned=False)

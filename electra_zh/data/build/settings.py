@@ -62,7 +62,10 @@ class BuildSettings(Settings):
     inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="folder to write", metavar="DIR")
     vocabulary: str = setting(
-        meaning="vocabulary file, or SentencePiece model", flags=("--vocab",), metavar="FILE"
+        meaning="vocabulary file, or SentencePiece model: that of the model to start from, or one "
+        "of build-vocab",
+        flags=("--vocab",),
+        metavar="FILE",
     )
     max_seq_length: int = setting(128, "tokens per example", at_least=8, at_most=4096)
     packing: Packing = setting(
