@@ -19,7 +19,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from electra_zh import files, interrupts, machine
+from electra_zh import files, interrupts, machine, messages
 from electra_zh.errors import UserError, install_line
 from electra_zh.sample import grammar
 
@@ -91,15 +91,15 @@ def _announcement() -> str:
     cores = machine.usable_cpus()
     least = math.ceil(_PROCESSOR_MINUTES / min(cores, _CORES))
     minutes = f"{least} to {_PROCESSOR_MINUTES}" if cores > 1 else f"{_PROCESSOR_MINUTES}"
-    lines = [
-        f"About {minutes} minutes on this machine ({cores} CPUs) if it is idle. The model",
-        "learns from 0.1 MB of text written for this project, and 1.5 MB of sentences that a",
-        "grammar makes (electra_zh/sample/grammar.yaml). No question below is among them.",
-    ]
+    text = (
+        f"About {minutes} minutes on this machine ({cores} CPUs) if it is idle. The model learns "
+        "from 0.1 MB of text written for this project, and 1.5 MB of sentences that a grammar "
+        "makes (electra_zh/sample/grammar.yaml). No question below is among them."
+    )
     load = os.getloadavg()[0]
     if load > cores:
-        lines.append(f"Other processes use the CPUs (load {load:.0f}): it will take longer.")
-    return "\n".join(lines)
+        text += f" Other processes use the CPUs (load {load:.0f}): it will take longer."
+    return "\n".join(messages.wrap(text, 79))
 
 
 def _write_samples(output: str) -> None:
@@ -186,7 +186,7 @@ def _command(title: str, words: list[str], *, folder: str) -> str:
                 lines.append(line)
                 print(line, end="", flush=True)
         status = step.wait()
-    except KeyboardInterrupt:
+    except BaseException:  # a signal, or nobody who reads the output
         step.terminate()
         step.wait()  # until it has saved its work
         raise

@@ -116,4 +116,5 @@ def test_the_time_is_said_before(
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     text = demo._announcement()
     assert text.startswith(expected)
-    assert ("it will take longer" in text) == (load > cores)
+    assert ("will take longer" in text.replace("\n", " ")) == (load > cores)
+    assert max(map(len, text.split("\n"))) < 80
