@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from electra_zh import files
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.data.manifest import load_manifest
 from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.phases import resolve_phases
@@ -39,6 +38,8 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         from electra_zh.runtime import lowering
 
         lowering.prepare()
+    from electra_zh.data.manifest import load_manifest
+
     for each in call.settings.folders():
         load_manifest(each.folder)  # a wrong path is an error before TensorFlow is loaded
     load_tensorflow(log_machine=True)

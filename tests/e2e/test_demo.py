@@ -19,7 +19,7 @@ def _mean(folder: Path) -> float:
 
 @pytest.mark.slow
 def test_the_endings(tmp_path: Path) -> None:
-    printed = done(electra("demo", "--output", "demo", cwd=tmp_path))
+    printed = done(electra("demo", "--output", "demo", cwd=tmp_path, fork=False))
     assert printed.startswith("About ")
     folder = tmp_path / "demo"
 
