@@ -24,6 +24,13 @@ def load_tensorflow(*, log_machine: bool = False) -> None:
         logging.info(line)
     if messages.style().verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+    with without_keras():
+        _load()
+    logger = sys.modules["tensorflow"].get_logger()
+    logger.setLevel("ERROR")
+
+
+def _load() -> None:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         import tensorflow
     else:
@@ -34,7 +41,23 @@ def load_tensorflow(*, log_machine: bool = False) -> None:
 
             # Looked for once: without a GPU, and after JAX, a native library writes an error here.
             tensorflow.config.list_physical_devices("GPU")
-    tensorflow.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def without_keras() -> Iterator[None]:
+    """Makes imports of Keras fail in the block, unless it is loaded.
+
+    TensorFlow loads its optimizers, a third of the time of its own import, and does without them if
+    that fails. `tf.keras` is there after the block.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 @contextlib.contextmanager

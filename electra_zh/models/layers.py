@@ -225,17 +225,22 @@ def _draw_keep(
     The hash is a 32-bit finalizer of two multiplications, with one word mixed in before and one
     between them, so that two streams are not shifts of each other.
     """
-    count = math.prod(shape)
-    place = tf.range(count)
-    if part is not None:
-        width = count // part.rows
-        first = (tf.range(part.rows) * part.parts + part.number) * width
-        place = tf.reshape(first[:, None] + tf.range(width), [count])
-    word = tf.cast(place, tf.uint32) * _word(0x9E3779B9) + stream[0]
+    rows = part.rows if part else shape[0]
+    width = math.prod(shape) // rows
+    last = shape[-1] if len(shape) > 1 else 1
+    row = tf.range(rows) * part.parts + part.number if part else tf.range(rows)
+    # The place times a constant, as the sum of three: TensorFlow computes the place itself before
+    # it compiles, and a kernel for [32, 12, 128, 128] would hold a table of 25 MB.
+    word = (_times(row, width) + stream[0])[:, None, None]
+    word += _times(tf.range(width // last), last)[:, None] + _times(tf.range(last), 1)
     word = _fold(word, 16) * _word(0x7FEB352D)
     word = _fold(tf.bitwise.bitwise_xor(word, stream[1]), 15) * _word(0x846CA68B)
     threshold = _word(min(round(rate * 2**32), 2**32 - 1))
     return tf.reshape(_fold(word, 16) >= threshold, shape)
+
+
+def _times(number: tf.Tensor, step: int) -> tf.Tensor:
+    return tf.cast(number, tf.uint32) * _word(0x9E3779B9 * step % 2**32)
 
 
 def _fold(word: tf.Tensor, shift: int) -> tf.Tensor:
