@@ -243,9 +243,10 @@ def keep_kernels(facts: Sequence[str]) -> bool:
 def _clean_kernels(top: str) -> None:
     """Removes damaged kernels, and the oldest ones if all of them take too much space."""
     kept: list[tuple[float, int, Path]] = []
-    for path in Path(top).glob("*/*.pb"):
+    for path in Path(top).glob("*/*"):
         with contextlib.suppress(FileNotFoundError):  # Removed by another process.
-            if _is_complete(path):
+            # The others are those that TensorFlow is writing, or was writing when it was killed.
+            if path.suffix != ".pb" or _is_complete(path):
                 found = path.stat()
                 kept.append((found.st_mtime, found.st_size, path))
             else:

@@ -184,6 +184,7 @@ def test_old_kernels_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for number in range(5):
         (folder / f"{number}.pb").write_bytes(kernel)
         os.utime(folder / f"{number}.pb", (number, number))
+    (folder / "0.pb").rename(folder / "0.tmp")  # As of a killed process.
     for number, data in enumerate([b"", kernel[:-1], kernel[: len(kernel) // 3 * 2], b"{text}"]):
         (folder / f"damaged{number}.pb").write_bytes(data)
     assert machine.keep_kernels([])
