@@ -1,7 +1,8 @@
-"""docs/architecture.md names files that exist."""
+"""docs/architecture.md names files that exist, and setup.cfg every package."""
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -19,3 +20,12 @@ def test_the_page_names_paths() -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_of_the_page_exists(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_the_wheel_has_every_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = set(setup["options"]["packages"].split())
+    folders = {path.parent for path in (ROOT / "electra_zh").rglob("*.py")}
+    packages = {".".join(path.relative_to(ROOT).parts) for path in folders}
+    assert listed == packages | {"electra_zh.configs"}
