@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -46,7 +46,8 @@ class MetricsLog:
         self._context, self._trackers = context, trackers
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer: Any = None
-        if writes and importlib.util.find_spec("tensorflow") is not None:
+        # Event files are TensorFlow's. A program that JAX trains does not load it for them.
+        if writes and sys.modules.get("tensorflow") is not None:
             self._writer = _event_files(files.join(folder, "tensorboard"))
 
     def read(self) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +14,18 @@ import pytest
 import tensorflow as tf
 
 from electra_zh.training import logs
+
+
+def test_a_log_does_not_load_tensorflow(tmp_path: Path) -> None:
+    """A program that JAX trains logs without it, where it is installed too."""
+    code = (
+        "import sys; from electra_zh.training import logs; "
+        f"logs.MetricsLog({str(tmp_path)!r}, resume_step=0).write(1, 'train', {{'loss': 1.0}}); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss"] == 1.0
+    assert not (tmp_path / "tensorboard").exists()
 
 
 def test_lines_after_the_resume_step_are_dropped(tmp_path: Path) -> None:
