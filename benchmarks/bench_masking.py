@@ -85,7 +85,7 @@ def make_calls(
     @tf.function(autograph=False)
     def mask() -> tf.Tensor:
         key = RandomKey(0, step.assign_add(1))
-        return state.objective._mask(tensors, key).input_ids
+        return state.objective.draw(tensors, key=key).masked.input_ids
 
     return lambda: inner(1), lambda: mask().numpy()
 
