@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import os
 import random
 import resource
@@ -46,12 +47,15 @@ def _line(generator: random.Random, length: int) -> str:
 
 def _write_large(folder: Path, *, gigabytes: float) -> None:
     generator = random.Random(0)
-    # Lines of their own in every file; text of a gigabyte is made of 4 MB of lines in new orders.
+    # 4 MB of lines in new orders. Each begins with its number: `clean` removes lines that occur in
+    # over 100 documents.
     lines = [_line(generator, generator.randint(20, 120)) for _ in range(20_000)]
+    numbers = map("".join, itertools.product(_CHARACTERS, repeat=3))
     for number in range(max(1, int(gigabytes * 1000 / 100))):
         with (folder / f"{number}.txt").open("w", encoding="utf-8") as file:
             while file.tell() < 100e6:
-                file.write("".join(generator.sample(lines, 1000)) + "\n")
+                sample = zip(numbers, generator.sample(lines, 1000), strict=False)
+                file.write("".join(map("".join, sample)) + "\n")
 
 
 def _write_long_line(folder: Path) -> None:
