@@ -12,6 +12,7 @@ from electra_zh.finetuning.request import PredictionRequest, Request, Submission
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.interrupts import InterruptError
 from electra_zh.report import scores
+from electra_zh.runtime.device import Device, choose
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:
@@ -58,14 +59,15 @@ def finetune(call: Call[Request]) -> int:
     """Fine-tunes on tasks; prints the results so far if a signal stops it."""
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
+    device = _choose_device(request.device)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning import run
 
     if call.dry_run:
-        print_plan(run.prepare(request).lines())
+        print_plan(run.prepare(request, device).lines())
         return 0
     try:
-        run.finetune(request)
+        run.finetune(request, device)
     except InterruptError:
         print(*scores.report(request.output), sep="\n")
         raise
@@ -76,12 +78,24 @@ def finetune(call: Call[Request]) -> int:
     return 0
 
 
+def _choose_device(name: str) -> Device:
+    """Returns the device of a name, before TensorFlow is loaded."""
+    device = choose(name)
+    if device.found:
+        from electra_zh.runtime import lowering
+
+        lowering.prepare()
+        device = device._replace(found=device.found[:1])
+    return device
+
+
 def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
+    device = _choose_device(call.settings.device)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 
-    count, lines = label(call.settings)
+    count, lines = label(call.settings, device)
     for line in lines:
         messages.hint(line)
     if call.settings.output != "-":

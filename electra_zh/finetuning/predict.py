@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
+from electra_zh.finetuning.programs.lower import lower_task
 from electra_zh.finetuning.readers import find_reader
 from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.plain import is_plain
@@ -28,10 +29,17 @@ from electra_zh.finetuning.readers.streams import TaskFile
 from electra_zh.finetuning.request import PredictionRequest
 from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.models import layers
+from electra_zh.runtime.device import CPU, Device
+from electra_zh.runtime.program import StepProgram
 from electra_zh.training import loop
+
+if TYPE_CHECKING:
+    from electra_zh.finetuning.programs.steps import TaskPrograms
 
 # Examples that are sorted by length together, and held in memory.
 _BLOCK = 4096
+# The most batches of one call on a device.
+_DEVICE_CALL = 64
 _STANDARD_INPUT = "/dev/stdin"
 
 
@@ -53,6 +61,7 @@ class Predictor:
         batch_size: int,
         precision: str = "float32",
         lengths: Sequence[int] = (),
+        device: Device = CPU,
     ) -> None:
         """Makes the predictor for the head of a task; weights may change between calls.
 
@@ -66,6 +75,11 @@ class Predictor:
         # padding to a few lengths 12 % more work.
         self._any_length = not lengths and kind.any_length and not loop.use_xla()
         self._lengths = lengths or batches.all_lengths(kind.max_seq_length)
+        self._device = device
+        self._on_device: TaskPrograms | None = None
+        if device.found:
+            self._any_length = False
+            self._lengths = lengths or _device_lengths(kind.max_seq_length)
         if loop.is_tpu():
             self._any_length, self._lengths = False, (kind.max_seq_length,)
         self._dtype = tf.as_dtype(machine.compute_type(precision))
@@ -82,15 +96,29 @@ class Predictor:
             )
             return self._kind.outputs(self._head, hidden, features)
 
+    def lower(self, rows: EncodedSplit, length: int) -> StepProgram:
+        """Returns the program of the outputs for such rows at a padded length."""
+        return lower_task(
+            self._step,
+            rows,
+            self._model.weights(),
+            batch_size=self._batch_size,
+            length=length,
+            full_precision=self._dtype == tf.float32,
+        )
+
     def outputs(
         self, rows: EncodedSplit, *, before_batch: Callable[[], None] = lambda: None
     ) -> dict[str, np.ndarray]:
         """Returns each output for all groups of the rows, [groups, ...], in their order.
 
-        What `before_batch` raises ends it.
+        What `before_batch` raises ends it. On a device it is called before some batches.
         """
+        plan = batches.evaluation_plan(rows, batch_size=self._batch_size)
+        if self._device.found:
+            return self._compute_on_device(rows, plan, before_batch)
         collected: dict[str, np.ndarray] = {}
-        for groups in batches.evaluation_plan(rows, batch_size=self._batch_size):
+        for groups in plan:
             before_batch()
             lengths = (
                 (int(rows.group_lengths[groups].max()),) if self._any_length else self._lengths
@@ -104,12 +132,31 @@ class Predictor:
                 self._step.get_concrete_function(_of_any_length(tensors, rows.per_token))
             for name, value in self._step(tensors).items():
                 found = value.numpy()[: len(groups)]
-                if name not in collected:
-                    # The first batch is the longest: no later one is wider.
-                    collected[name] = np.zeros((rows.groups, *found.shape[1:]), found.dtype)
-                sizes = zip(collected[name].shape[1:], found.shape[1:], strict=True)
-                padding = [(0, widest - size) for widest, size in sizes]
-                collected[name][groups] = np.pad(found, [(0, 0), *padding])
+                batches.collect(collected, name, rows.groups, groups, found)
+        return collected
+
+    def _compute_on_device(
+        self, rows: EncodedSplit, plan: Sequence[np.ndarray], before_call: Callable[[], None]
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs of the batches of a plan."""
+        from electra_zh.finetuning.programs.steps import TaskPrograms
+
+        if self._on_device is None:
+            self._on_device = TaskPrograms(
+                functools.partial(self.lower, rows),
+                self._lengths,
+                self._device.found[:1],
+                batch_size=self._batch_size,
+                room=_DEVICE_CALL,
+            )
+        weights = {name: variable.numpy() for name, variable in self._model.weights().items()}
+        state, held = self._on_device.put(weights), self._on_device.hold(rows)
+        collected: dict[str, np.ndarray] = {}
+        for first in range(0, len(plan), _DEVICE_CALL):
+            before_call()
+            some = plan[first : first + _DEVICE_CALL]
+            state, sums = self._on_device.run(state, held, some)
+            sums.collect(collected, rows.groups)
         return collected
 
     def predict(
@@ -137,6 +184,13 @@ class Predictor:
         predictions = self.predict(rows, examples, before_batch=before_batch)
         scores = self._kind.scores(examples, predictions) if labelled else {}
         return Evaluation(predictions, scores)
+
+
+def _device_lengths(maximum: int) -> tuple[int, ...]:
+    """Returns the lengths for unknown texts on a device, which compiles each of them."""
+    lengths = batches.all_lengths(maximum)
+    parts = {batches.bucket(-(-maximum // part), lengths) for part in (1, 2, 4)}
+    return tuple(sorted(parts))
 
 
 def _of_any_length(
@@ -194,7 +248,7 @@ class Summary(NamedTuple):
     lines: list[str]
 
 
-def predict(request: PredictionRequest) -> Summary:
+def predict(request: PredictionRequest, device: Device = CPU) -> Summary:
     """Writes one prediction for each example of a file, in its order.
 
     Raises:
@@ -208,8 +262,13 @@ def predict(request: PredictionRequest) -> Summary:
     problems = BadExamples(skip=request.skip_bad)
     examples = _open(request, kind, problems).read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
-    precision = choose_precision(request, kind)
-    predictor = Predictor(tuned.model, kind, batch_size=request.batch_size, precision=precision)
+    predictor = Predictor(
+        tuned.model,
+        kind,
+        batch_size=request.batch_size,
+        precision=choose_precision(request, kind, device),
+        device=device,
+    )
     describe = functools.partial(
         kind.to_json, inputs=request.with_text, probabilities=request.probabilities
     )
@@ -266,11 +325,15 @@ def _checked(example: Any, kind: TaskKind[Any, Any], problems: BadExamples) -> A
     return example.unlabelled()
 
 
-def choose_precision(request: PredictionRequest, kind: TaskKind[Any, Any]) -> str:
+def choose_precision(
+    request: PredictionRequest, kind: TaskKind[Any, Any], device: Device = CPU
+) -> str:
     """Returns the compute type: with that of the fine-tuning the scores of its dev set hold."""
     if request.precision != "auto":
         return request.precision
     tuned = machine.compute_type(kind.task.training.precision)
+    if device.platform != "cpu":
+        return tuned
     return "float32" if machine.precision_warning(tuned) else tuned
 
 

@@ -12,6 +12,7 @@ from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.runtime.device import NAMES
 from electra_zh.settings import Settings, parse_overrides, setting
 from electra_zh.settings.resolution import short_key
 from electra_zh.training.trackers import check_installed, tracker_names
@@ -22,6 +23,15 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f'--task "{text}" names no task; `electra-zh tasks` lists them')
     return names
+
+
+def _device_setting() -> Any:
+    return setting(
+        "auto",
+        "auto: an accelerator if JAX has one, else the CPU; one device is used; pjrt:cpu: the "
+        "accelerators' program on the CPU, for tests",
+        choices=NAMES,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +71,7 @@ class Request(SourceSettings):
         None, "step of the checkpoint; the newest by default", metavar="STEP"
     )
     skip_bad: bool = setting(False, "skip bad examples and count them")
+    device: str = _device_setting()
     track: tuple[str, ...] = setting(
         (),
         "trackers that get the settings and the metrics of each trial, too; each is an extra",
@@ -135,6 +146,7 @@ class PredictionRequest(Settings):
         "compute type; auto: that of the fine-tuning, but float32 on a CPU without instructions "
         "for bfloat16",
     )
+    device: str = _device_setting()
     overwrite: bool = setting(False, "replace an existing file")
     skip_bad: bool = setting(False, "skip bad examples and count them")
 

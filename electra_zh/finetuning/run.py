@@ -29,6 +29,7 @@ from electra_zh.finetuning.request import Request
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
+from electra_zh.runtime.device import CPU, Device
 
 
 class ModelPlan(NamedTuple):
@@ -83,7 +84,7 @@ class Prepared(NamedTuple):
         return lines + [f"note: {note}" for note in self.pretrained.notes]
 
 
-def prepare(request: Request) -> Prepared:
+def prepare(request: Request, device: Device = CPU) -> Prepared:
     """Checks the settings, the model and every file of every unfinished task; writes nothing.
 
     Raises:
@@ -96,10 +97,13 @@ def prepare(request: Request) -> Prepared:
         attention_start=request.attention_start,
         hints=request.source_settings(),
     )
-    plans = [_with_precision(each, request.output) for each in plan(request)]
+    auto = "bfloat16" if device.platform != "cpu" else machine.compute_type("auto")
+    plans = [_with_precision(each, request.output, auto) for each in plan(request)]
     precisions = {task.name: task.training.precision for each in plans for task, _ in each.found}
     settings = [
-        GridPoint(values, {t.name: _choose_precision(t, precisions.get(t.name)) for t in tasks})
+        GridPoint(
+            values, {t.name: _choose_precision(t, precisions.get(t.name, auto)) for t in tasks}
+        )
         for values, tasks in request.settings_of_tasks()
     ]
     results.check_folder(request.output)
@@ -119,14 +123,15 @@ def prepare(request: Request) -> Prepared:
     return Prepared(pretrained, plans, jobs, data)
 
 
-def finetune(request: Request) -> None:
+def finetune(request: Request, device: Device = CPU) -> None:
     """Trains all trials that are not finished.
 
     Raises:
       UserError: as in `prepare`; nothing has been written then.
       InterruptError: a signal came; finished trials and a checkpoint of the others are saved.
     """
-    pretrained, plans, jobs, data = prepare(request)
+    pretrained, plans, jobs, data = prepare(request, device)
+    logging.info("Device: %s", device)
     total = sum(map(len, jobs.values()))
     numbers = (f"trial {number} of {total}" for number in range(1, total + 1))
     with locks.locked(request.output), StopRequest() as stop:
@@ -138,7 +143,9 @@ def finetune(request: Request) -> None:
                 files.make_dirs(folder)
                 identity = _identity(request, each, pretrained)
                 files.write_json(files.join(folder, "task.json"), identity)
-                trials = functools.partial(Trials, pretrained, each.name, track=request.track)
+                trials = functools.partial(
+                    Trials, pretrained, each.name, track=request.track, device=device
+                )
                 _train(jobs[each.name], folder, trials, data.pop(each.name), stop, numbers)
             results.summarise(request.output, pretrained)
             if stop.is_set:
@@ -173,24 +180,26 @@ def plan(request: Request) -> list[ModelPlan]:
     return [ModelPlan("+".join(task.name for task, _ in found), tuple(found))]
 
 
-def _with_precision(each: ModelPlan, output: str) -> ModelPlan:
-    """Returns the plan with its compute type for `auto`: that of its folder's trials, if any."""
+def _with_precision(each: ModelPlan, output: str, auto: str) -> ModelPlan:
+    """Returns the plan with its compute type for `auto`: that of its folder's trials, if any.
+
+    Otherwise it is the device's, `auto`.
+    """
     path = files.join(output, each.name, "task.json")
     tasks = files.read_json(path)["tasks"] if files.exists(path) else {}
     saved = {
         name: TaskConfig.from_dict(values, where=path).training.precision
         for name, values in tasks.items()
     }
-    found = [(_choose_precision(t, saved.get(t.name)), place) for t, place in each.found]
+    found = [(_choose_precision(t, saved.get(t.name, auto)), place) for t, place in each.found]
     return each._replace(found=tuple(found))
 
 
-def _choose_precision(task: TaskConfig, known: str | None) -> TaskConfig:
-    """Returns the task with `known` for the precision `auto`, or with the machine's choice."""
+def _choose_precision(task: TaskConfig, known: str) -> TaskConfig:
+    """Returns the task with `known` for the precision `auto`."""
     if task.training.precision != "auto":
         return task
-    chosen = machine.compute_type(known or "auto")
-    training = dataclasses.replace(task.training, precision=chosen)
+    training = dataclasses.replace(task.training, precision=machine.compute_type(known))
     return dataclasses.replace(task, training=training)
 
 

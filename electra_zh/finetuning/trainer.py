@@ -12,7 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,10 +22,13 @@ from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.model import Kinds, TaskModel
 from electra_zh.finetuning.pretrained import Pretrained
+from electra_zh.finetuning.programs.lower import lower_task
 from electra_zh.finetuning.tasks import Training
 from electra_zh.interrupts import EvaluationStoppedError, StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
+from electra_zh.runtime.device import CPU, Device
+from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints, loop, schedules
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog, has_line
@@ -33,6 +36,11 @@ from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.schedules import layerwise_factors
 from electra_zh.training.trackers import Trackers
 
+if TYPE_CHECKING:
+    from electra_zh.finetuning.programs.trials import DeviceTrainer
+
+# The most padded lengths on a device, where each is compiled.
+DEVICE_LENGTHS = 3
 # Seconds between two checkpoints of a trial. They are saved at ends of epochs, and on a signal.
 _SAVE_SECONDS = 60.0
 
@@ -58,14 +66,18 @@ def fill_defaults(training: Training, model: ModelConfig) -> Hyperparameters:
     )
 
 
-def shape_tokens(model: ModelConfig) -> float:
+def shape_tokens(model: ModelConfig, *, on_device: bool = False) -> float:
     """Returns the cost of tracing and compiling one padded length, in tokens of training.
 
-    Measured on 2 cores with AVX512, float32: 2 s and 0.4 s per layer for a length; 4,500 tokens per
-    second of tiny (4 layers of width 312), by layers and the square of the width for other sizes.
+    On devices some 20 seconds, in which an H200 trains tiny on 50 M tokens (estimated from its
+    pretraining). Else measured on 2 cores with AVX512, float32: 2 s and 0.4 s per layer for a
+    length; 4,500 tokens per second of tiny (4 layers of width 312). Both scale with layers and the
+    square of the width for other sizes.
     """
     seconds = 2.0 + 0.4 * model.num_hidden_layers
     work = model.num_hidden_layers * model.hidden_size**2 / (4 * 312**2)
+    if on_device:
+        return 50e6 / work
     return 4500 * seconds / work
 
 
@@ -148,12 +160,15 @@ class TaskTrainer:
         training: Training,
         *,
         what: str,
+        device: Device = CPU,
     ) -> None:
         """Makes the networks; several kinds are trained jointly, `what` names the progress bar."""
-        self._pretrained, self._kinds, self._rows = pretrained, kinds, train_rows
+        self._device = device
+        self._on_device: DeviceTrainer | None = None
+        self._pretrained, self._kinds, self.rows = pretrained, kinds, train_rows
         self.training, self.what = training, what
         self.hyper = fill_defaults(training, pretrained.model)
-        self._dtype = tf.as_dtype(machine.compute_type(training.precision))
+        self.dtype = tf.as_dtype(machine.compute_type(training.precision))
         # A TPU compiles one shape, so batches of similar length would save nothing there.
         self._by_length = training.bucket_by_length and not loop.is_tpu()
         self.epoch_steps = sum(
@@ -163,14 +178,14 @@ class TaskTrainer:
         # Task to the lengths that its batches are padded to.
         self.lengths = {name: self._choose_lengths(name) for name in kinds}
         self.model = TaskModel(pretrained, kinds, seed=0)
-        self._seed = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._seed = tf.Variable(0, dtype=tf.int64, trainable=False, name="seed")
         self.state = TrialState(self.model, self._optimizer(), keep_best=training.keep_best)
         # The update does not depend on the batch's shape: traced once for all of them.
         self._update = tf.function(self.state.optimizer.apply, autograph=False)
         self._steps = {name: self._make_step(name) for name in kinds}
 
     def _choose_lengths(self, task: str) -> tuple[int, ...]:
-        rows, size = self._rows[task], self.training.train_batch_size
+        rows, size = self.rows[task], self.training.train_batch_size
         plan = batches.training_plan(rows, batch_size=size, seed=0, epoch=0)
         longest = batches.longest_rows(rows, plan)
         return self.padded_lengths(task, np.repeat(longest, self.epochs), rows, size)
@@ -198,23 +213,35 @@ class TaskTrainer:
         if not self._by_length:
             return (maximum,)
         most = int(rows.group_lengths.max(initial=1))
-        cost = relative_cost * shape_tokens(self._pretrained.model) / (batch_size * rows.group)
-        return batches.choose_lengths(longest, most=most, max_seq_length=maximum, cost=cost)
+        on_device = bool(self._device.found)
+        tokens = relative_cost * shape_tokens(self._pretrained.model, on_device=on_device)
+        return batches.choose_lengths(
+            longest,
+            most=most,
+            max_seq_length=maximum,
+            cost=tokens / (batch_size * rows.group),
+            at_most=DEVICE_LENGTHS if on_device else 0,
+        )
 
     def warm_up(self) -> list[Callable[[], object]]:
         """Returns calls that trace and compile the step of each length.
 
-        They may run at the same time. Each takes a step: `run` assigns all variables after it.
+        They may run at the same time. Without a device each takes a step: `run` assigns all
+        variables after it.
         """
+        if self._device.found:
+            return self._on_devices().compilations()
         return [
-            functools.partial(self._step, task, batches.shortest_group(self._rows[task]), (length,))
+            functools.partial(self._step, task, batches.shortest_group(self.rows[task]), (length,))
             for task, lengths in self.lengths.items()
             for length in lengths
         ]
 
     def is_small(self) -> bool:
         """Returns whether several steps at the same time fit into memory: some 2 GB each."""
-        model, rows = self._pretrained.model, max(each.group for each in self._rows.values())
+        if self._device.found:
+            return True  # they are compiled only
+        model, rows = self._pretrained.model, max(each.group for each in self.rows.values())
         longest = max(length for lengths in self.lengths.values() for length in lengths)
         tokens = self.training.train_batch_size * rows * longest
         return 80 * tokens * model.hidden_size * model.num_hidden_layers < 2e9
@@ -249,7 +276,7 @@ class TaskTrainer:
             key = RandomKey(0, self.state.optimizer.step, trial=self._seed)
             with tf.GradientTape() as tape:
                 hidden = self.model.hidden(
-                    features, dtype=self._dtype, key=key, first_only=kind.first_only
+                    features, dtype=self.dtype, key=key, first_only=kind.first_only
                 )
                 losses = kind.losses(head, hidden, features)
                 # The sum, not the mean, as in the reference: the clip is nearly always active.
@@ -265,6 +292,23 @@ class TaskTrainer:
         )
         return traced
 
+    def lower(self, task: str, length: int) -> StepProgram:
+        """Returns the program of a task's step at a padded length; its sum is `loss`."""
+        step = self._steps[task]
+        return lower_task(
+            lambda features: {"loss": step(features)},
+            self.rows[task],
+            self.variables(),
+            batch_size=self.training.train_batch_size,
+            length=length,
+            full_precision=self.dtype == tf.float32,
+        )
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns all variables of the steps: by their names in checkpoints, `step` and `seed`."""
+        numbers = {"step": self.state.optimizer.step, "seed": self._seed}
+        return self.model.weights() | self.state.optimizer.state_tensors() | numbers
+
     def reset(self, seed: int) -> None:
         """Assigns the initial values of the trial of this seed to every variable."""
         initial = TaskModel(self._pretrained, self._kinds, seed=seed).weights()
@@ -272,12 +316,14 @@ class TaskTrainer:
             variable.assign(initial[name])
         self.state.optimizer.reset()
         self._seed.assign(seed)
+        if self._on_device is not None:
+            self._on_device.forget()
 
     def plan(self, seed: int, epoch: int) -> list[tuple[str, np.ndarray]]:
         """Returns the (task, groups) of each step of an epoch; tasks are mixed by size."""
         plan = [
             (task, groups)
-            for task, rows in self._rows.items()
+            for task, rows in self.rows.items()
             for groups in batches.training_plan(
                 rows,
                 batch_size=self.training.train_batch_size,
@@ -286,17 +332,42 @@ class TaskTrainer:
                 by_length=self._by_length,
             )
         ]
-        if len(self._rows) == 1:
+        if len(self.rows) == 1:
             return plan
         order = np.random.default_rng([seed, epoch, 1]).permutation(len(plan))
         return [plan[index] for index in order]
+
+    def train_steps(self, steps: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+        """Takes steps, each a task and the groups of its batch; returns the summed losses."""
+        if self._device.found:
+            return self._on_devices().run(steps)
+        return np.array([float(loss) for loss in [self.train_step(*step) for step in steps]])
+
+    def _on_devices(self) -> DeviceTrainer:
+        if self._on_device is None:
+            from electra_zh.finetuning.programs.trials import DeviceTrainer
+
+            self._on_device = DeviceTrainer(
+                self.lower,
+                self.rows,
+                self.lengths,
+                self.variables(),
+                batch_size=self.training.train_batch_size,
+                device=self._device,
+            )
+        return self._on_device
+
+    def sync(self) -> None:
+        """Assigns the state of the device, if there is one, to the variables."""
+        if self._on_device is not None:
+            self._on_device.sync()
 
     def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
         """Takes one step and returns the summed loss of the batch's groups."""
         return self._step(task, groups, self.lengths[task])
 
     def _step(self, task: str, groups: np.ndarray, lengths: Sequence[int]) -> tf.Tensor:
-        rows, size = self._rows[task], self.training.train_batch_size
+        rows, size = self.rows[task], self.training.train_batch_size
         features = batches.make_batch(rows, groups, batch_size=size, lengths=lengths)
         return self._steps[task]({name: tf.constant(value) for name, value in features.items()})
 
@@ -368,6 +439,7 @@ class Trial:
 
     def save(self) -> None:
         """Saves the checkpoint of the last step."""
+        self._trainer.sync()
         saved = {"dev": self._dev, "loss": self._loss}
         self._trainer.state.save(self._store, self.step, saved)
 
@@ -388,12 +460,11 @@ class Trial:
         def inner(count: int) -> StepLosses:
             start = time.perf_counter()
             taken = list(itertools.islice(plan, count))
-            summed = [self._trainer.train_step(task, groups) for task, groups in taken]
             sizes = [len(groups) for _, groups in taken]
-            means = [float(loss) / size for loss, size in zip(summed, sizes, strict=True)]
+            means = self._trainer.train_steps(taken) / sizes
             self._seconds += time.perf_counter() - start
             self._examples += sum(sizes)
-            return StepLosses(np.array(means))
+            return StepLosses(means)
 
         def on_call(first: int, last: int, found: StepLosses) -> None:
             losses.extend(found.loss)
@@ -403,6 +474,7 @@ class Trial:
 
         def end_epoch(step: int) -> None:
             self._log.write(step, "train", {"loss": self._loss / (step - epoch * per_epoch)})
+            self._trainer.sync()
             self._score_epoch(step)
 
         self.step = loop.run(

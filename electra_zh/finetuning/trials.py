@@ -20,6 +20,7 @@ from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.finetuning.tasks import Split, Training
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import EvaluationStoppedError, StopRequest
+from electra_zh.runtime.device import CPU, Device
 from electra_zh.training.trackers import Trackers
 from electra_zh.training.trackers import start as start_trackers
 
@@ -34,6 +35,7 @@ class Trials:
         data: Mapping[str, TaskData],
         *,
         track: Sequence[str] = (),
+        device: Device = CPU,
     ) -> None:
         """Encodes the examples and makes the trainer.
 
@@ -42,7 +44,9 @@ class Trials:
           name: name in log lines.
           data: task name to its data; joint training takes the first task's settings.
           track: names of trackers.
+          device: TensorFlow's CPU, or a device of JAX.
         """
+        self._device = device
         tokenizer = pretrained.make_tokenizer()
         self._name, self._data, self._track = name, data, track
         self._rows = {
@@ -55,7 +59,9 @@ class Trials:
         # The saved model has the dropout rates that it was trained with.
         self._pretrained = pretrained.with_dropout(training.dropout)
         train_rows = {task: self._rows[task, "train"] for task in data}
-        self.trainer = TaskTrainer(self._pretrained, self._kinds, train_rows, training, what=name)
+        self.trainer = TaskTrainer(
+            self._pretrained, self._kinds, train_rows, training, what=name, device=device
+        )
         self._predictors = {task: self._make_predictor(task, training) for task in data}
         self._compiled = False
         self._last_dev: dict[str, Evaluation] = {}
@@ -66,7 +72,7 @@ class Trials:
         """Returns the predictor of a task, with lengths for all of its evaluations."""
         size, precision = training.eval_batch_size, training.precision
         model, kind = self.trainer.model, self._kinds[task]
-        if kind.any_length:
+        if kind.any_length and not self._device.found:
             return Predictor(model, kind, batch_size=size, precision=precision)
         splits = [split for split in self._data[task].splits if split != "train"]
         longest, rows = [], [self._rows[task, split] for split in splits]
@@ -74,11 +80,18 @@ class Trials:
             found = batches.longest_rows(each, batches.evaluation_plan(each, batch_size=size))
             longest.append(np.repeat(found, self.trainer.epochs if split == "dev" else 1))
         widest = max(rows, key=lambda each: each.group_lengths.max(initial=0))
-        # Nothing is compiled: a twelfth of the seconds for a length, a third of the work.
+        # A third of the work. Only a device compiles, else a length takes a twelfth of the seconds.
+        cost = 3.0 if self._device.found else 0.25
         lengths = self.trainer.padded_lengths(
-            task, np.concatenate(longest), widest, size, relative_cost=0.25
+            task, np.concatenate(longest), widest, size, relative_cost=cost
         )
-        return Predictor(model, kind, batch_size=size, precision=precision, lengths=lengths)
+        return Predictor(
+            *(model, kind),
+            batch_size=size,
+            precision=precision,
+            lengths=lengths,
+            device=self._device,
+        )
 
     def _compile(self) -> None:
         """Compiles all lengths side by side, once; compiling one keeps a single core busy."""
@@ -112,7 +125,8 @@ class Trials:
         )
         lengths = {length for each in trainer.lengths.values() for length in each}
         logging.info("%s: batches are padded to %s", name, ", ".join(map(str, sorted(lengths))))
-        if warning := machine.precision_warning(training.precision):
+        warning = machine.precision_warning(training.precision)
+        if warning and self._device.platform == "cpu":
             logging.warning(warning)
         if len(self._data) > 1:
             logging.info("%s: training settings are those of %s", name, next(iter(self._data)))

@@ -26,6 +26,10 @@ class Device(NamedTuple):
         return f"{len(self.found)} x {kind} ({self.platform}, JAX{many})"
 
 
+# TensorFlow's own.
+CPU = Device("cpu")
+
+
 def has_jax() -> bool:
     """Returns whether JAX is installed, without importing it."""
     return importlib.util.find_spec("jax") is not None
@@ -68,4 +72,4 @@ def _tensorflow(most: int | None) -> Device:
         raise UserError(
             f"--devices is {most}, but there is no accelerator. Add --device gpu, tpu or pjrt:cpu"
         )
-    return Device("cpu")
+    return CPU

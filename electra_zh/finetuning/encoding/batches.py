@@ -93,7 +93,7 @@ def shortest_group(rows: EncodedSplit) -> np.ndarray:
 
 
 def choose_lengths(
-    longest: np.ndarray, *, most: int, max_seq_length: int, cost: float
+    longest: np.ndarray, *, most: int, max_seq_length: int, cost: float, at_most: int = 0
 ) -> tuple[int, ...]:
     """Returns the lengths to pad batches to, ascending: those with the least work in total.
 
@@ -105,20 +105,29 @@ def choose_lengths(
       most: the longest row that a batch may have.
       max_seq_length: the maximum.
       cost: of a new length, in positions of a row.
+      at_most: the most lengths; 0 for any number.
     """
     below = sorted({min(each, max_seq_length) for each in _CANDIDATES} | {max_seq_length})
     lengths = [0, *(each for each in below if each < most), bucket(most, below)]
     batches = np.searchsorted(np.sort(longest), lengths, side="right")
-    # The least work for the batches up to each length, and the lengths that give it.
-    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    number = min(at_most or len(lengths), len(lengths) - 1)
+    # By number of lengths and the last of them: the least work, and the lengths that give it.
+    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(0, 0): (0.0, ())}
     for last in range(1, len(lengths)):
-        ways = [
-            (work + cost + lengths[last] * float(batches[last] - batches[first]), chosen)
-            for first, (work, chosen) in enumerate(best)
-        ]
-        work, chosen = min(ways)
-        best.append((work, (*chosen, lengths[last])))
-    return best[-1][1]
+        for count in range(1, min(number, last) + 1):
+            best[count, last] = min(
+                (
+                    best[count - 1, first][0]
+                    + cost
+                    + lengths[last] * float(batches[last] - batches[first]),
+                    (*best[count - 1, first][1], lengths[last]),
+                )
+                for first in range(last)
+                if (count - 1, first) in best
+            )
+    # The first of equal ones has the fewest lengths.
+    ways = [best[count, len(lengths) - 1] for count in range(1, number + 1)]
+    return min(ways, key=lambda way: way[0])[1]
 
 
 def steps_per_epoch(rows: EncodedSplit, batch_size: int) -> int:
@@ -184,3 +193,18 @@ def make_batch(
     features["input_mask"] = real.astype(np.int32)
     features["weight"] = (np.arange(batch_size) < len(groups)).astype(np.float32)
     return features
+
+
+def collect(
+    collected: dict[str, np.ndarray], name: str, total: int, groups: np.ndarray, found: np.ndarray
+) -> None:
+    """Writes an output of some groups, [groups, ...], to that of all, [total, ...].
+
+    It is made at the first call. That is for the longest rows: no later one is wider, and narrower
+    ones are filled up with 0.
+    """
+    if name not in collected:
+        collected[name] = np.zeros((total, *found.shape[1:]), found.dtype)
+    sizes = zip(collected[name].shape[1:], found.shape[1:], strict=True)
+    padding = [(0, widest - size) for widest, size in sizes]
+    collected[name][groups] = np.pad(found, [(0, 0), *padding])

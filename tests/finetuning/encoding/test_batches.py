@@ -126,6 +126,12 @@ def test_lengths_are_those_with_the_least_work(
     assert chosen == expected
 
 
+def test_of_at_most_two_lengths_those_with_the_least_work() -> None:
+    longest = np.array([20, 24, 30, 32, 42] * 1000)
+    chosen = batches.choose_lengths(longest, most=100, max_seq_length=128, cost=300, at_most=2)
+    assert chosen == (32, 104)
+
+
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=30), st.integers(0, 900))
 def test_lengths_hold_every_batch(longest: list[int], cost: int) -> None:
     most = max(longest) + 12
