@@ -34,6 +34,7 @@ def _lower(state: TrainState, config: PretrainConfig) -> StepProgram:
     shape = (config.train_batch_size, config.max_seq_length)
     step, full_precision = PretrainStep(state), config.precision == "float32"
     nest: list[Any] = []
+    state.optimizer.joins_small = False
 
     def differentiate(batch: Mapping[str, tf.Tensor]) -> Any:
         sums, gradients = step.differentiate(batch)

@@ -100,7 +100,8 @@ class Optimizer(tf.Module):
             )
             for is_decayed in (not NOT_DECAYED.search(each.name) for each in self._variables)
         ]
-        self._groups = self._group()
+        # Updates the small variables together. Off where devices split each of them.
+        self.joins_small = True
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.m = [_slot(variable, "adam_m") for variable in self._variables]
         self.v = [_slot(variable, "adam_v") for variable in self._variables]
@@ -142,7 +143,7 @@ class Optimizer(tf.Module):
         usable = tf.math.is_finite(norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
-        for group in self._groups:
+        for group in self._groups():
             value = _joined([dense[index] for index in group])
             numbers = Gradient(value, factor, step, rate * self._factors(group), usable)
             slots = self._variables, self.m, self.v
@@ -160,12 +161,14 @@ class Optimizer(tf.Module):
         """
         raise NotImplementedError
 
-    def _group(self) -> list[list[int]]:
+    def _groups(self) -> list[list[int]]:
         """Returns the numbers of the variables that are updated together.
 
         The many small ones, biases and layer norms, are one: each kernel takes 0.1 ms to start.
         """
         numbers = range(len(self.rules))
+        if not self.joins_small:
+            return [[number] for number in numbers]
         small = [number for number in numbers if not self.rules[number].is_decayed]
         return [*([small] if small else []), *([n] for n in numbers if self.rules[n].is_decayed)]
 
