@@ -32,6 +32,17 @@ def _objective(text: str) -> str:
     return {"true": "electra", "false": "masked_lm"}.get(text.lower(), text)
 
 
+def _parse_batch_size(text: str) -> str:
+    """Returns 0 for auto, until the batch is chosen; other text as it is.
+
+    Raises:
+      UserError: the text is 0.
+    """
+    if text == "0":
+        raise UserError("train_batch_size must be at least 1; received 0. auto chooses it")
+    return "0" if text == "auto" else text
+
+
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Settings):
     """One pretraining run. Lengths are in tokens, batch sizes are global, rates are per step."""
@@ -257,7 +268,7 @@ class PretrainConfig(Settings):
         "sequences per step; auto: the largest power of two whose step fits the memory of the "
         "devices, by their compiler; a run keeps it",
         at_least=0,
-        parse=lambda text: "0" if text == "auto" else text,
+        parse=_parse_batch_size,
         group="training",
     )
     device_memory_gb: float = setting(

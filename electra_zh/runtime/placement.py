@@ -64,7 +64,10 @@ class Placement(NamedTuple):
         return cls(program, everywhere, batches, state, update)
 
     def jitted(self) -> Any:
-        """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums)."""
+        """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums).
+
+        The sums are those of each step of the block, zeros before `first` and from `end` on.
+        """
         steps = [export.deserialize(bytearray(part.exported)) for part in self.program.parts]
         return jax.jit(
             functools.partial(_run_steps, self, steps),
@@ -133,7 +136,11 @@ def _run_steps(
     first: Any,
     end: Any,
 ) -> tuple[Any, Any]:
-    """Runs the steps of the batches from `first` to `end`."""
+    """Runs the steps of the batches from `first` to `end`; returns the state and each one's sums.
+
+    The sums are added up by the host in float64: in float32 their last bits would depend on how
+    the steps are cut into calls.
+    """
     parts, everywhere = placement.program.parts, placement.everywhere
     last, constrain = parts[-1], jax.lax.with_sharding_constraint
 
@@ -153,9 +160,10 @@ def _run_steps(
             if result >= 0
         }
         new = constrain(constrain({**state, **written}, placement.update), placement.state)
-        return new, [a + b for a, b in zip(sums, values, strict=False)]
+        return new, [a.at[index].set(b) for a, b in zip(sums, values, strict=False)]
 
     loop: Any = jax.lax.fori_loop
-    zeros = [jnp.zeros(info.shape, jax_type(info.dtype)) for info in last.sums]
+    block = len(batches[parts[0].batch[0].name])
+    zeros = [jnp.zeros((block, *info.shape), jax_type(info.dtype)) for info in last.sums]
     new_state, sums = loop(first, end, one, (state, zeros))
     return new_state, sums
