@@ -78,7 +78,7 @@ class Placement(NamedTuple):
 
     def lowered(self, block: int) -> jax.stages.Lowered:
         """Returns the steps for blocks of batches, ready to be compiled without any array."""
-        state = {info.name: _struct(info) for info in self.program.all_variables}
+        state = {info.name: struct(info) for info in self.program.all_variables}
         batches = {
             info.name: jax.ShapeDtypeStruct((block, *info.shape), np.int32)
             for info in self.program.batch
@@ -112,7 +112,8 @@ def _spec(info: TensorInfo, devices: int, state_sharding: str) -> PartitionSpec:
     return PartitionSpec(*[None] * longest, "data")
 
 
-def _struct(info: TensorInfo) -> jax.ShapeDtypeStruct:
+def struct(info: TensorInfo) -> jax.ShapeDtypeStruct:
+    """Returns the shape of a tensor and its type, that of JAX."""
     return jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))
 
 

@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.runtime.pjrt import compile_for_devices
-from electra_zh.runtime.placement import Placement
+from electra_zh.runtime.placement import Placement, struct
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
 Arrays = Mapping[str, Any]
@@ -263,9 +263,9 @@ class _Compiled:
                 out_shardings=(written, place.everywhere),
                 donate_argnums=(0, 3),
             )
-            variables = {info.name: _struct(info) for info in self._program.variables}
+            variables = {info.name: struct(info) for info in self._program.variables}
             sums = {
-                info.name: _struct(info._replace(shape=(number, *info.shape)))
+                info.name: struct(info._replace(shape=(number, *info.shape)))
                 for info in self._program.sums
             }
             structs = jax.tree.map(
@@ -326,7 +326,3 @@ def _run(
     loop: Any = jax.lax.fori_loop
     new, found = loop(first, end, one, (written, sums))
     return new, found
-
-
-def _struct(info: TensorInfo) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))

@@ -270,8 +270,7 @@ class _Trainer:
             start_example=0,
         )
         steps = PjrtSteps(self._prepared.programs[name], state, batches, devices=[self._device])
-        if name in self._compiled:
-            steps.__dict__["compiled"] = self._compiled[name]
+        steps.kept = self._compiled.get(name)
         return steps
 
     def _rate(self, name: str, run: Mapping[str, Any]) -> float:
