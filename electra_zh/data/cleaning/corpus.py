@@ -5,6 +5,7 @@ Of equal texts, the first one in the order of the input is kept.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_zh import files
 from electra_zh.data.cleaning import minhash, overlap
 from electra_zh.data.cleaning.document_batch import KEPT, Verdicts
 from electra_zh.data.cleaning.ngrams import Ngrams
@@ -19,8 +21,11 @@ from electra_zh.data.cleaning.rules import Rule
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, load_records
 
-# The most hashes to sort at once; each takes about 80 bytes meanwhile.
-PART_HASHES = 1 << 24
+# The most files of parts to write at once.
+PART_FILES = 128
+_PART_LINE = np.dtype(
+    [("hashes", "<u8"), ("documents", "<i8"), ("solid", "<i8"), ("positions", "<i8")]
+)
 
 
 class CorpusLines(NamedTuple):
@@ -120,7 +125,9 @@ def judge_corpus(
     rules = settings.active_rules("corpus")
     for on_documents, group in itertools.groupby(rules, lambda each: each[1].on_documents):
         if not on_documents:
-            judge_lines(corpus.load_lines, len(units), list(group), settings, corpus.lines)
+            judge_lines(
+                corpus.load_lines, len(units), list(group), settings, corpus.lines, work=work
+            )
             continue
         for verdict, rule in group:
             matched = rule.matches(corpus, settings)
@@ -135,24 +142,46 @@ def judge_lines(
     settings: CleanSettings,
     verdicts: np.ndarray,
     *,
-    part_hashes: int = PART_HASHES,
+    work: str,
+    part_hashes: int = overlap.PART_HASHES,
+    part_files: int = PART_FILES,
 ) -> None:
     """Applies corpus rules, with their verdicts, to the lines that `load` returns of each unit.
 
-    Parts of `part_hashes` hashes, cut by their first bits, bound the memory. Only the verdicts,
-    uint8 [lines of the corpus], grow with the corpus. A unit is loaded once per part.
+    Parts of about `part_hashes` hashes, cut by their first bits, bound the memory: they are written
+    to the folder `work`, `part_files` at once, and read one after the other. All copies of a line
+    are in one part. Only the verdicts, uint8 [lines of the corpus], grow with the corpus.
     """
     bits = max(0, (max(len(verdicts) - 1, 0) // part_hashes).bit_length())
-    for part in range(1 << bits):
-        lines = _load_part(map(load, range(num_units)), part=part, bits=bits)
-        for verdict, rule in rules:
-            matched = rule.matches(lines, settings)
-            verdicts[lines.positions[matched]] = verdict
-            lines = lines.select(~matched)
+    for first in range(0, 1 << bits, part_files):
+        numbers = range(first, min(first + part_files, 1 << bits))
+        for lines in _load_parts(map(load, range(num_units)), numbers, bits=bits, work=work):
+            for verdict, rule in rules:
+                matched = rule.matches(lines, settings)
+                verdicts[lines.positions[matched]] = verdict
+                lines = lines.select(~matched)
 
 
-def _load_part(units: Iterator[CorpusLines], *, part: int, bits: int) -> CorpusLines:
-    """Returns the lines of all units whose hashes start with the bits of `part`."""
-    if bits:
-        units = (lines.select(lines.hashes >> np.uint64(64 - bits) == part) for lines in units)
-    return CorpusLines(*map(np.concatenate, zip(*units, strict=True)))
+def _load_parts(
+    units: Iterator[CorpusLines], numbers: range, *, bits: int, work: str
+) -> Iterator[CorpusLines]:
+    """Yields the lines of all units whose hashes start with the bits of each number."""
+    if not bits:
+        yield CorpusLines(*map(np.concatenate, zip(*units, strict=True)))
+        return
+    paths = [files.join(work, f"part-{number}") for number in numbers]
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(files.atomic_write(path, durable=False)) for path in paths]
+        for lines in units:
+            of_part = (lines.hashes >> np.uint64(64 - bits)).astype(np.int64) - numbers.start
+            order = np.argsort(of_part, kind="stable")
+            records = np.empty(len(order), _PART_LINE)
+            for name, values in lines._asdict().items():
+                records[name] = values[order]
+            bounds = np.searchsorted(of_part[order], np.arange(len(parts) + 1))
+            for part, (begin, end) in zip(parts, itertools.pairwise(bounds), strict=True):
+                part.write(records[begin:end].tobytes())
+    for path in paths:
+        records = np.frombuffer(files.read_bytes(path), _PART_LINE)
+        files.remove(path)
+        yield CorpusLines(*(records[name] for name in CorpusLines._fields))

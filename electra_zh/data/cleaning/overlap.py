@@ -24,6 +24,8 @@ from electra_zh.errors import UserError
 _JSON = (".json", ".jsonl", ".ndjson")
 _TABLES = {".tsv": "\t", ".csv": ","}
 _CHUNK_BYTES = 1 << 20
+# The most hashes to sort at once; each takes up to 110 bytes meanwhile.
+PART_HASHES = 1 << 21
 # Entries of the filter per hash. One in this many look-ups of other hashes needs a search.
 _SPARSITY = 8
 _MIN_BITS = 16
@@ -38,9 +40,18 @@ def later_in_document(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:
     return later
 
 
-def later_occurrences(hashes: np.ndarray) -> np.ndarray:
-    """Returns whether each hash occurs earlier in the array, bool [n]."""
-    return later_in_document(hashes, np.zeros(len(hashes), np.uint8))
+def later_occurrences(hashes: np.ndarray, *, part_hashes: int = PART_HASHES) -> np.ndarray:
+    """Returns whether each hash occurs earlier in the array, bool [n].
+
+    Parts of about `part_hashes` hashes, cut by their first bits, bound the memory.
+    """
+    bits = max(0, (max(len(hashes) - 1, 0) // part_hashes).bit_length())
+    later = np.zeros(len(hashes), np.bool_)
+    for part in range(1 << bits):
+        among = np.flatnonzero(hashes >> np.uint64(64 - bits) == part) if bits else slice(None)
+        chosen = hashes[among]
+        later[among] = later_in_document(chosen, np.zeros(len(chosen), np.uint8))
+    return later
 
 
 def document_counts(hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import defaultdict
 from typing import Any
 
@@ -42,10 +44,12 @@ def _load(units: list[list[tuple[list[int], bool]]]) -> list[CorpusLines]:
     return corpus
 
 
-@pytest.mark.parametrize("part_hashes", [1, 3, 1000])
+@pytest.mark.parametrize(("part_hashes", "part_files"), [(1, 2), (3, 100), (1000, 100)])
 @settings(deadline=None, max_examples=30)
 @given(units=UNITS)
-def test_repeats_of_the_corpus(units: list[list[tuple[list[int], bool]]], part_hashes: int) -> None:
+def test_repeats_of_the_corpus(
+    units: list[list[tuple[list[int], bool]]], part_hashes: int, part_files: int
+) -> None:
     lines = [
         (value, index)
         for index, (document, kept) in enumerate(item for unit in units for item in unit)
@@ -53,7 +57,10 @@ def test_repeats_of_the_corpus(units: list[list[tuple[list[int], bool]]], part_h
     ]
     found = np.zeros(len(lines), np.uint8)
     load = _load(units).__getitem__
-    judge_lines(load, len(units), RULES, SETTINGS, found, part_hashes=part_hashes)
+    limits = {"part_hashes": part_hashes, "part_files": part_files}
+    with tempfile.TemporaryDirectory() as work:
+        judge_lines(load, len(units), RULES, SETTINGS, found, work=work, **limits)
+        assert os.listdir(work) == []
     (boilerplate, _), (duplicate, _) = RULES
     inside: dict[int, set[int]] = defaultdict(set)
     for value, index in lines:

@@ -28,10 +28,11 @@ HASHES = st.lists(st.sampled_from([index * (2**64 // 7) + 5 for index in range(7
 
 
 @settings(deadline=None)
-@given(HASHES)
-def test_later_occurrences(hashes: list[int]) -> None:
+@given(HASHES, st.integers(1, 100))
+def test_later_occurrences(hashes: list[int], part: int) -> None:
     expected = [value in hashes[:index] for index, value in enumerate(hashes)]
-    assert later_occurrences(np.array(hashes, np.uint64)).tolist() == expected
+    found = later_occurrences(np.array(hashes, np.uint64), part_hashes=part)
+    assert found.tolist() == expected
 
 
 @settings(deadline=None)
