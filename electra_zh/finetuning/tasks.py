@@ -163,7 +163,7 @@ class Training(Settings):
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "compute type; auto: bfloat16 where the CPU has instructions for it, else float32; "
+        "compute type; auto: bfloat16 where the CPU has fast instructions for it, else float32; "
         "weights, losses and softmax are float32 in both",
     )
     seed: int = setting(

@@ -319,9 +319,9 @@ class PretrainConfig(Settings):
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "compute type; auto: bfloat16 where the CPU has instructions for it and on accelerators, "
-        "else float32, and a run keeps it; weights, losses, softmax and layer norm are float32 in "
-        "both",
+        "compute type; auto: bfloat16 where the CPU has fast instructions for it and on "
+        "accelerators, else float32, and a run keeps it; weights, losses, softmax and layer norm "
+        "are float32 in both",
         group="training",
     )
     gradient_accumulation_steps: int = setting(
