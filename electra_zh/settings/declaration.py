@@ -49,8 +49,8 @@ class Declaration:
     parse: Callable[[str], Any] | None = None
 
     def parsed(self, value: Any) -> Any:
-        """Returns a value after `parse`, if it is text, or YAML's true or false for a word."""
-        if self.parse is None or not isinstance(value, str | bool):
+        """Returns a value after `parse`, if it is text, or YAML's true, false or a number."""
+        if self.parse is None or not isinstance(value, str | int):
             return value
         return self.parse(str(value))
 

@@ -156,6 +156,7 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
     [
         ({"mask_prob": "1.5"}, "mask_prob must be above 0 and below 1; received 1.5"),
         ({"train_batch_size": "0"}, "train_batch_size must be at least 1; received 0"),
+        ({"train_batch_size": 0}, "train_batch_size must be at least 1; received 0"),
         ({"learning_rate": "-1"}, "learning_rate must be above 0"),
         ({"lr_decay_power": "-1"}, "lr_decay_power must be at least 0; received -1.0"),
         ({"layer_norm_eps": "-1"}, "layer_norm_eps must be above 0; received -1.0"),
