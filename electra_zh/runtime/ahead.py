@@ -70,8 +70,9 @@ def compile_for(
     start = time.perf_counter()
     placement = Placement.on(devices, program, state_sharding)
     block = block_size(program.batch)
+    lowered = placement.lowered(block)
     try:
-        executable = compile_for_devices(placement.lowered(block), placement.everywhere)
+        executable = compile_for_devices(lowered, placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
         kind = OutOfMemoryError if "RESOURCE_EXHAUSTED" in lines[0] else UserError
@@ -81,6 +82,9 @@ def compile_for(
         kept_steps.save(output, executable, placement, block)
     memory = executable.memory_analysis()
     batches = sum(4 * math.prod(info.shape) for info in program.batch) * block // len(devices)
+    flops = float((executable.cost_analysis() or {}).get("flops", 0.0))
+    if not flops:  # The compiler for GPUs counts none.
+        flops = float(lowered.cost_analysis()["flops"]) / len(devices)
     return Compiled(
         seconds,
         len(devices),
@@ -88,7 +92,7 @@ def compile_for(
         memory.argument_size_in_bytes + batches,
         memory.temp_size_in_bytes,
         memory.generated_code_size_in_bytes,
-        float((executable.cost_analysis() or {}).get("flops", 0.0)),
+        flops,
         find_collectives(executable.as_text() or ""),
     )
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+import jax
 import pytest
 
 from electra_zh.errors import UsageError
-from electra_zh.runtime.ahead import Collectives, find_collectives
+from electra_zh.pretraining.config import resolve
+from electra_zh.pretraining.programs.compiling import made_up
+from electra_zh.pretraining.programs.lower import lower_step
+from electra_zh.pretraining.state import TrainState
+from electra_zh.runtime.ahead import Collectives, compile_for, find_collectives
 from electra_zh.runtime.targets import CHIPS, Target
 from support.runner import done, electra
 
@@ -69,10 +74,19 @@ def _compile(target: str) -> dict[str, object]:
 def test_a_recipe_is_compiled_for_cpu_devices() -> None:
     found = _compile("cpu:4")
     assert found["devices"] == 4
-    # The update is on all devices, and so are the masks; the networks are split.
-    assert 0.25 < float(str(found["flops"])) / float(str(_compile("cpu:1")["flops"])) < 0.4
     assert set(found["collectives"]) == {"all-reduce"}  # type: ignore[call-overload]
     assert all(found[name] > 0 for name in ("state", "temporary", "flops"))  # type: ignore[operator]
+
+
+def test_operations_are_divided_among_the_devices() -> None:
+    """The update and the masks are on all devices; the networks are split."""
+    config = resolve("nano", dict(word.split("=") for word in SMALL), vocab_size=300).settings
+    program = lower_step(TrainState(config, made_up(300)))
+    one, two, four = (
+        compile_for("cpu", jax.devices("cpu")[:count], program).flops for count in (1, 2, 4)
+    )
+    assert 0.5 < two / one < 0.55
+    assert 0.25 < four / one < 0.3
 
 
 @pytest.mark.slow
@@ -81,4 +95,5 @@ def test_a_recipe_is_compiled_for_devices_that_are_not_there(target: str) -> Non
     pytest.importorskip("libtpu" if target.startswith("tpu") else "jax_plugins.xla_cuda13")
     found = _compile(target)
     assert 0 < float(str(found["temporary"])) < float(str(found["capacity"]))
+    assert float(str(found["flops"])) > 1e6
     assert set(found["collectives"]) <= {"all-reduce"}  # type: ignore[call-overload]

@@ -114,7 +114,7 @@ def compile_recipe(
         _check_output(phases.compiled_folder(output, phase.name))
     memory = target.chip.memory * target.chips or machine.memory().total
     for phase in found:
-        vocabulary = known or _made_up(phase.config.model.vocab_size)
+        vocabulary = known or made_up(phase.config.model.vocab_size)
         phase = fitting.fit(phase, vocabulary, devices, memory / len(devices))
         config = phase.config
         compiled = compile_for(
@@ -153,7 +153,7 @@ def _check_output(folder: str | None) -> None:
         kept_steps.check_output(folder)
 
 
-def _made_up(size: int) -> Vocabulary:
-    """Returns a vocabulary of a size."""
+def made_up(size: int) -> Vocabulary:
+    """Returns a vocabulary of a size, for recipes without data."""
     words = [f"[unused{number}]" for number in range(size)]
     return Vocabulary([*SPECIAL_TOKENS, *words][:size])
