@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import io
 import pickle
 import tempfile
@@ -16,7 +17,10 @@ from electra_zh.convert import tensor_files
 from support.mutations import fuzz, inputs
 from support.refusing import folder_of, refusing
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch"),
+]
 
 
 @functools.cache
