@@ -159,6 +159,20 @@ def check_output(path: str) -> None:
         raise UserError(f"{path} is a file; --output names a folder")
 
 
+def check_output_file(path: str, *, overwrite: bool) -> None:
+    """Checks before any work that a file can be written; raises UserError."""
+    if not path:
+        raise UserError("--output is empty; it names a file")
+    if is_dir(path):
+        raise UserError(f"{path} is a folder; --output names a file")
+    if exists(path) and not overwrite:
+        raise UserError(f"{path} exists; --overwrite replaces it")
+    parent = os.path.dirname(path) or "."
+    if not is_remote(path) and not is_dir(parent):
+        what = "is a file" if exists(parent) else "does not exist"
+        raise UserError(f"--output {path}: {parent} {what}; it must be a folder")
+
+
 def remove(path: str) -> None:
     """Removes a file."""
     _system(path).rm_file(path)

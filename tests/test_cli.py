@@ -206,8 +206,8 @@ def test_an_error_of_memory_advises_what_the_command_has() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("old", "old is a folder; --output names the vocabulary file to write"),
-        ("", "--output is empty; it names the vocabulary file to write"),
+        ("old", "old is a folder; --output names a file"),
+        ("", "--output is empty; it names a file"),
         ("corpus.txt/vocab.txt", "corpus.txt is a file; it must be a folder"),
         ("none/vocab.txt", "--output none/vocab.txt: none does not exist; it must be a folder"),
     ],

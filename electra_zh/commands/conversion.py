@@ -39,13 +39,14 @@ def convert(call: Call[Convert]) -> int:
     if files.exists(settings.output):
         raise UserError(f"{settings.output} exists; choose another --output")
     files.check_output(settings.output)
+    from electra_zh.convert.source import check_source, open_source
+
+    hints = settings.source_settings()
+    check_source(settings.source, checkpoint=settings.checkpoint, hints=hints)
     load_tensorflow(log_machine=True)
-    from electra_zh.convert.source import open_source
     from electra_zh.finetuning.kinds import head_form
 
-    weights = open_source(
-        settings.source, checkpoint=settings.checkpoint, hints=settings.source_settings()
-    )
+    weights = open_source(settings.source, checkpoint=settings.checkpoint, hints=hints)
     weights = weights.with_head_forms(head_form)
     print(*weights.lines(), sep="\n")
     print(*write_form(settings.to, weights, settings.output), sep="\n")

@@ -52,25 +52,26 @@ class Embed(Settings):
     overwrite: bool = setting(False, "replace an existing file")
 
     def check_together(self) -> None:
-        """Checks the files before TensorFlow is loaded.
+        """Checks the output before TensorFlow is loaded.
 
         Raises:
-          UserError: the output exists or is remote, or the input is missing.
+          UserError: the output exists, is remote or has no folder.
         """
         if files.is_remote(self.output) or self.output == "-":
             raise UserError(f"--output {self.output}: name a local file, which is written in place")
-        if files.exists(self.output) and not self.overwrite:
-            raise UserError(f"{self.output} exists; --overwrite replaces it")
-        if self.input != "-" and not files.exists(self.input):
-            raise UserError(f"No such file: {self.input}")
+        files.check_output_file(self.output, overwrite=self.overwrite)
 
 
 def embed(call: Call[Embed]) -> int:
     """Writes a vector for each line of a file."""
+    from electra_zh.convert.source import check_source
+    from electra_zh.finetuning.readers.streams import TaskFile
+
     settings = call.settings
+    check_source(settings.model, checkpoint=settings.checkpoint)
+    source = TaskFile(_STANDARD_INPUT if settings.input == "-" else settings.input)
     load_tensorflow()
     from electra_zh import api
-    from electra_zh.finetuning.readers.streams import TaskFile
 
     encoder = api.load_encoder(
         settings.model,
@@ -79,7 +80,6 @@ def embed(call: Call[Embed]) -> int:
         max_seq_length=settings.max_seq_length,
         batch_size=settings.batch_size,
     )
-    source = TaskFile(_STANDARD_INPUT if settings.input == "-" else settings.input)
     texts = (_checked(record) for record in source.lines())
     with (
         files.atomic_write(settings.output) as file,

@@ -59,6 +59,7 @@ def finetune(call: Call[Request]) -> int:
     """Fine-tunes on tasks; prints the results so far if a signal stops it."""
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
+    request.check_files()
     device = _choose_device(request.device)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning import run
@@ -91,11 +92,13 @@ def _choose_device(name: str) -> Device:
 
 def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
+    call.settings.check_files()
+    source = call.settings.open_input()
     device = _choose_device(call.settings.device)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 
-    count, lines = label(call.settings, device)
+    count, lines = label(call.settings, device, source)
     for line in lines:
         messages.hint(line)
     if call.settings.output != "-":

@@ -44,6 +44,7 @@ class Inspect(Settings):
 def inspect(call: Call[Inspect]) -> int:
     """Shows counts of pretraining data, one example as a run would mask it, or a model."""
     from electra_zh.data.manifest import holds_data
+    from electra_zh.data.source import open_data_source
 
     settings = call.settings
     if call.overrides and settings.example is None:
@@ -56,6 +57,7 @@ def inspect(call: Call[Inspect]) -> int:
         return _describe_model(settings)
     if settings.check:
         return _check(settings)
+    open_data_source(settings.data, vocab=settings.vocab)
     load_tensorflow()
     from electra_zh.pretraining import inspect as inspection
 

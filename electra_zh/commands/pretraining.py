@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from electra_zh import files
@@ -20,6 +20,7 @@ from electra_zh.runtime.targets import Target
 from electra_zh.settings import Settings, load_recipe, setting
 
 if TYPE_CHECKING:
+    from electra_zh.data.manifest import WeightedFolder
     from electra_zh.pretraining.programs.compiling import CompiledPhase
 
 # The number of tokens of the usual Chinese vocabulary, to estimate a run without its data.
@@ -28,6 +29,10 @@ VOCAB_SIZE = 21128
 
 def pretrain(call: Call[PretrainRequest]) -> int:
     """Pretrains a model."""
+    from electra_zh.pretraining import folder
+
+    if call.settings.program is None:
+        folder.check_request(call.settings, call.overrides)
     device = call.settings.choose_device()
     if call.settings.program is not None:
         from electra_zh.pretraining.programs.train import train
@@ -38,15 +43,10 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         from electra_zh.runtime import lowering
 
         lowering.prepare()
-    from electra_zh.data.manifest import load_manifest
-
-    for each in call.settings.folders():
-        load_manifest(each.folder)  # a wrong path is an error before TensorFlow is loaded
     load_tensorflow(log_machine=True)
-    from electra_zh.pretraining import folder, run
+    from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import budget
 
-    budget.check_overrides(call.overrides)
     prepared = run.prepare(call.settings, call.overrides, device=device)
     if not folder.is_run(call.settings.output):
         prepared = budget.plan(prepared)
@@ -61,8 +61,10 @@ def pretrain(call: Call[PretrainRequest]) -> int:
 
 def export_step(call: Call[PretrainRequest]) -> int:
     """Writes a new run with its lowered step."""
+    from electra_zh.pretraining import folder
     from electra_zh.runtime import lowering
 
+    folder.check_request(call.settings, call.overrides)
     lowering.prepare()
     load_tensorflow()
     from electra_zh.pretraining import run
@@ -131,16 +133,26 @@ def _compiled(
         output = settings.output
         yield compiling.compile_program(settings.program, overrides, target, output=output)
         return
-    from electra_zh.data.manifest import parse_folders
     from electra_zh.runtime import lowering
 
+    data = _open_data(settings.data)
     lowering.prepare()
     load_tensorflow()
     assert settings.config is not None
-    data = parse_folders(settings.data, flag="--data")
     yield from compiling.compile_recipe(
         settings.config, overrides, target, data=data, output=settings.output
     )
+
+
+def _open_data(words: Sequence[str]) -> tuple[WeightedFolder, ...]:
+    """Returns the folders that --data names; an error if one cannot be opened."""
+    from electra_zh.data.manifest import parse_folders
+    from electra_zh.data.mixed_folders import open_sources
+
+    folders = parse_folders(words, flag="--data")
+    if folders:
+        open_sources(folders)
+    return folders
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,10 +165,12 @@ class Evaluate(RunSettings):
 
 def evaluate(call: Call[Evaluate]) -> int:
     """Evaluates a pretraining run on held-out data."""
+    from electra_zh.data.source import open_data_source
     from electra_zh.pretraining import folder
 
     settings = call.settings
     run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
+    open_data_source(settings.data, default=run.vocabulary)
     load_tensorflow(log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
@@ -191,6 +205,8 @@ def estimate(call: Call[Estimate]) -> int:
     settings = call.settings
     recipe_phases = resolve_phases(settings.config, call.overrides, vocab_size=VOCAB_SIZE)
     configs = [each.settings for each in recipe_phases.values()]
+    if settings.data:
+        _open_data(settings.data)
     device = choose(settings.device, most=settings.devices)
     if device.found:
         from electra_zh.runtime import lowering

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 
 from electra_zh import files, messages, progress
@@ -15,7 +14,6 @@ from electra_zh.data.input_files import (
     strict_setting,
     text_field_setting,
 )
-from electra_zh.errors import UserError
 from electra_zh.settings import Settings, setting
 from electra_zh.text.training import VocabularySettings, train_vocabulary
 
@@ -38,17 +36,7 @@ class BuildVocab(Settings):
         Raises:
           UserError: the output is not the name of a file, or the file exists.
         """
-        output = self.output
-        if not output:
-            raise UserError("--output is empty; it names the vocabulary file to write")
-        if files.is_dir(output):
-            raise UserError(f"{output} is a folder; --output names the vocabulary file to write")
-        if files.exists(output) and not self.overwrite:
-            raise UserError(f"{output} exists; --overwrite replaces it")
-        parent = os.path.dirname(output) or "."
-        if not files.is_remote(output) and not files.is_dir(parent):
-            what = "is a file" if files.exists(parent) else "does not exist"
-            raise UserError(f"--output {output}: {parent} {what}; it must be a folder")
+        files.check_output_file(self.output, overwrite=self.overwrite)
 
 
 def build_vocab(call: Call[BuildVocab]) -> int:

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 
+from electra_zh import files
 from electra_zh.convert.locate import find_model
 from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
 from electra_zh.text.settings import TokenizerSettings
+from electra_zh.training import checkpoints
+
+
+def check_source(
+    path: str,
+    *,
+    checkpoint: int | None = None,
+    settings_only: bool = False,
+    hints: SourceSettings = SourceSettings(),
+) -> None:
+    """Checks that `open_source` finds a model; reads no weights and loads no TensorFlow.
+
+    Raises:
+      UserError: there is no model, no such checkpoint, or no such vocabulary.
+    """
+    found = find_model(path, checkpoint=checkpoint)
+    if found.reader.has_checkpoints:
+        found.reader.read(found.path, found.step, settings_only=True)
+        if not settings_only:
+            checkpoints.find(files.join(found.path, "checkpoints"), step=found.step)
+    else:
+        _refuse_checkpoint(path, checkpoint)
+    if hints.vocab is not None and not files.exists(hints.vocab):
+        raise UserError(f"--vocab {hints.vocab} does not exist")
 
 
 def open_source(
@@ -33,13 +58,17 @@ def open_source(
     if found.reader.has_checkpoints:
         weights = found.reader.read(found.path, found.step, settings_only=settings_only)
         return weights if hints.is_empty() else _with_hints(weights, hints)
-    if checkpoint is not None:
-        raise UserError(f"--checkpoint {checkpoint} is for runs of this tool, not for {path}")
+    _refuse_checkpoint(path, checkpoint)
     if hints.is_empty():
         return found.reader.read(found.path)
     weights = found.reader.read(found.path, hints)
     hints.check(weights.model, where=weights.path)
     return weights
+
+
+def _refuse_checkpoint(path: str, checkpoint: int | None) -> None:
+    if checkpoint is not None:
+        raise UserError(f"--checkpoint {checkpoint} is for runs of this tool, not for {path}")
 
 
 def _with_hints(weights: Weights, hints: SourceSettings) -> Weights:

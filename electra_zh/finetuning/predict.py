@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import content, files, machine, progress
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 _BLOCK = 4096
 # The most batches of one call on a device.
 _DEVICE_CALL = 64
-_STANDARD_INPUT = "/dev/stdin"
 
 
 class Evaluation(NamedTuple):
@@ -248,19 +247,21 @@ class Summary(NamedTuple):
     lines: list[str]
 
 
-def predict(request: PredictionRequest, device: Device = CPU) -> Summary:
-    """Writes one prediction for each example of a file, in its order.
+def predict(
+    request: PredictionRequest, device: Device = CPU, opened: TaskFile | None = None
+) -> Summary:
+    """Writes one prediction for each example of a file, in its order; it may be opened before.
 
     Raises:
       UserError: the model or the input cannot be read, or no example is among it.
     """
     output = request.output
     tuned = models.load(request.model)
-    kind = _choose(tuned.kinds, request.task)
+    kind = tuned.kinds[request.choose_task(list(tuned.kinds))]
     if request.probabilities and not kind.has_probabilities:
         raise UsageError(f"--probabilities is for labels; {kind.task.kind} has none to show")
     problems = BadExamples(skip=request.skip_bad)
-    examples = _open(request, kind, problems).read(problems)
+    examples = _open(request, kind, problems, opened or request.open_input()).read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(
         tuned.model,
@@ -296,10 +297,9 @@ def predict(request: PredictionRequest, device: Device = CPU) -> Summary:
 
 
 def _open(
-    request: PredictionRequest, kind: TaskKind[Any, Any], problems: BadExamples
+    request: PredictionRequest, kind: TaskKind[Any, Any], problems: BadExamples, file: TaskFile
 ) -> ExampleReader:
     """Returns the reader for the input, by its content unless the request names one."""
-    file = TaskFile(_STANDARD_INPUT if request.input == "-" else request.input)
     name = request.reader
     if name is None:
         if file.form in (content.XML, content.WIKIEXTRACTOR):
@@ -335,15 +335,3 @@ def choose_precision(
     if device.platform != "cpu":
         return tuned
     return "float32" if machine.precision_warning(tuned) else tuned
-
-
-def _choose(kinds: Mapping[str, TaskKind[Any, Any]], task: str | None) -> TaskKind[Any, Any]:
-    names = ", ".join(kinds)
-    if task is None:
-        if len(kinds) > 1:
-            raise UsageError(f"the model has several tasks: give --task, one of {names}")
-        return next(iter(kinds.values()))
-    if task not in kinds:
-        hint = did_you_mean(task, kinds)
-        raise UsageError(f'the model has no task "{task}".{hint} Its tasks: {names}')
-    return kinds[task]

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from electra_zh import files
 from electra_zh.convert.source_settings import SourceSettings
-from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import registry
+from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.finetuning import locate, registry
+from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.runtime.device import NAMES
 from electra_zh.settings import Settings, parse_overrides, setting
 from electra_zh.settings.resolution import short_key
 from electra_zh.training.trackers import check_installed, tracker_names
+
+if TYPE_CHECKING:
+    from electra_zh.finetuning.readers.streams import TaskFile
+
+
+class ModelPlan(NamedTuple):
+    """One model to train: for one task, or jointly for several; its name is that of its folder."""
+
+    name: str
+    found: tuple[tuple[TaskConfig, Found], ...]
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -116,6 +127,67 @@ class Request(SourceSettings):
             chosen = dict(zip(grid, values, strict=True))
             yield chosen, registry.load(self.tasks, {**self.overrides, **chosen})
 
+    def plan(self) -> tuple[list[ModelPlan], list[str]]:
+        """Returns the models to train, and the tasks of groups without files, with the reason.
+
+        Raises:
+          UserError: a task that was given by its own name has no files, or none has.
+        """
+        found: list[tuple[TaskConfig, Found]] = []
+        missing: list[str] = []
+        folders, own = locate.folders_below(self.data), registry.own_names(self.tasks)
+        for task in registry.load(self.tasks, self.overrides):
+            place = locate.find(task, folders)
+            reason = locate.why_missing(task, place, self.data)
+            if place is not None and not reason:
+                found.append((task, place))
+                continue
+            if task.name in own:
+                raise UserError(f"task {task.name}: {reason}")
+            missing.append(f"{task.name} ({reason})")
+        if not found:
+            raise UserError(f"no task has data: {'; '.join(missing)}")
+        if not self.joint:
+            return [ModelPlan(task.name, ((task, place),)) for task, place in found], missing
+        names = [task.name for task, _ in found]
+        self._check_joint(names)
+        return [ModelPlan("+".join(names), tuple(found))], missing
+
+    def _check_joint(self, names: Sequence[str]) -> None:
+        """Refuses training settings for any task but the first: there is one training."""
+        for key in (*self.overrides, *self.grid_values()):
+            task, _, setting = key.rpartition(".")
+            if task in names[1:] and setting in registry.JOINT_KEYS:
+                raise UsageError(
+                    f'"{key}": tasks trained jointly share their training settings. Write '
+                    f"{setting}= for all of them (the defaults are those of {names[0]}, the first "
+                    "task)"
+                )
+
+    def check_files(self) -> None:
+        """Checks that the model and the data exist and the output can be written.
+
+        It loads no TensorFlow: `prepare` reads all files, seconds later.
+
+        Raises:
+          UserError: a path is wrong.
+        """
+        from electra_zh.convert.source import check_source
+        from electra_zh.finetuning import results
+
+        files.check_output(self.output)
+        results.check_folder(self.output)
+        self.plan()
+        try:
+            check_source(
+                self.model,
+                checkpoint=self.checkpoint,
+                settings_only=self.from_scratch,
+                hints=self.source_settings(),
+            )
+        except UserError as error:
+            raise UserError(f"--model: {error}") from None
+
 
 @dataclasses.dataclass(frozen=True)
 class PredictionRequest(Settings):
@@ -156,15 +228,44 @@ class PredictionRequest(Settings):
         return self.format == "tsv" or (self.format is None and self.output.endswith(".tsv"))
 
     def check_together(self) -> None:
-        """Checks the files before TensorFlow is loaded.
+        """Checks that the output can be written."""
+        if self.output != "-":
+            files.check_output_file(self.output, overwrite=self.overwrite)
+
+    def check_files(self) -> None:
+        """Checks the model, its task and the reader, without TensorFlow.
 
         Raises:
-          UserError: the output exists, or the input is missing.
+          UserError: there is no such model, task or reader.
         """
-        if self.output != "-" and files.exists(self.output) and not self.overwrite:
-            raise UserError(f"{self.output} exists; --overwrite replaces it")
-        if self.input != "-" and not files.exists(self.input):
-            raise UserError(f"No such file: {self.input}")
+        from electra_zh.convert import model_folder
+        from electra_zh.convert.locate import find_folder
+        from electra_zh.finetuning.readers import find_reader
+
+        folder = find_folder(self.model, fine_tuned=True).path
+        where, saved = model_folder.config_path(folder), model_folder.load(folder).tasks
+        tasks = {str(values["name"]): values for values in saved}
+        task = tasks[self.choose_task(list(tasks))]
+        if self.reader is not None:
+            find_reader(self.reader, TaskConfig.from_dict(task, where=where))
+
+    def open_input(self) -> TaskFile:
+        """Opens the input; raises UserError if it is missing, empty or not text."""
+        from electra_zh.finetuning.readers.streams import TaskFile
+
+        return TaskFile("/dev/stdin" if self.input == "-" else self.input)
+
+    def choose_task(self, names: Sequence[str]) -> str:
+        """Returns the name of the task, of those of the model."""
+        shown = ", ".join(names)
+        if self.task is None:
+            if len(names) > 1:
+                raise UsageError(f"the model has several tasks: give --task, one of {shown}")
+            return names[0]
+        if self.task not in names:
+            hint = did_you_mean(self.task, names)
+            raise UsageError(f'the model has no task "{self.task}".{hint} Its tasks: {shown}')
+        return self.task
 
 
 @dataclasses.dataclass(frozen=True)

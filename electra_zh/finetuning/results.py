@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from electra_zh import __version__, files, locks
 from electra_zh.errors import UserError
-from electra_zh.finetuning.dataset import TaskData
-from electra_zh.finetuning.pretrained import Pretrained
 from electra_zh.finetuning.tasks import Split
 from electra_zh.models.config import size_name
+
+if TYPE_CHECKING:
+    from electra_zh.finetuning.dataset import TaskData
+    from electra_zh.finetuning.pretrained import Pretrained
 
 RESULTS = "results.json"
 

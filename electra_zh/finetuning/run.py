@@ -20,23 +20,15 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from electra_zh import files, locks, machine
-from electra_zh.errors import UsageError, UserError
-from electra_zh.finetuning import dataset, locate, readers, registry, results
+from electra_zh.errors import UserError
+from electra_zh.finetuning import dataset, readers, results
 from electra_zh.finetuning.dataset import TaskData
-from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
-from electra_zh.finetuning.request import Request
+from electra_zh.finetuning.request import ModelPlan, Request
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.runtime.device import CPU, Device
-
-
-class ModelPlan(NamedTuple):
-    """One model to train: for one task, or jointly for several; its name is that of its folder."""
-
-    name: str
-    found: tuple[tuple[TaskConfig, Found], ...]
 
 
 class GridPoint(NamedTuple):
@@ -98,7 +90,10 @@ def prepare(request: Request, device: Device = CPU) -> Prepared:
         hints=request.source_settings(),
     )
     auto = "bfloat16" if device.platform != "cpu" else machine.compute_type("auto")
-    plans = [_with_precision(each, request.output, auto) for each in plan(request)]
+    models, skipped = request.plan()
+    for reason in skipped:
+        logging.warning("Skipped: %s", reason)
+    plans = [_with_precision(each, request.output, auto) for each in models]
     precisions = {task.name: task.training.precision for each in plans for task, _ in each.found}
     settings = [
         GridPoint(
@@ -152,34 +147,6 @@ def finetune(request: Request, device: Device = CPU) -> None:
                 raise InterruptError(f"Finished trials and a checkpoint are saved; {RESUME}")
 
 
-def plan(request: Request) -> list[ModelPlan]:
-    """Returns the models of a request; a group's tasks without files are skipped with a warning.
-
-    Raises:
-      UserError: a task that was given by its own name has no files, or none has.
-    """
-    found: list[tuple[TaskConfig, Found]] = []
-    missing: list[str] = []
-    folders, own = locate.folders_below(request.data), registry.own_names(request.tasks)
-    for task in registry.load(request.tasks, request.overrides):
-        place = locate.find(task, folders)
-        reason = locate.why_missing(task, place, request.data)
-        if place is not None and not reason:
-            found.append((task, place))
-            continue
-        if task.name in own:
-            raise UserError(f"task {task.name}: {reason}")
-        missing.append(f"{task.name} ({reason})")
-    if not found:
-        raise UserError(f"no task has data: {'; '.join(missing)}")
-    for each in missing:
-        logging.warning("Skipped: %s", each)
-    if not request.joint:
-        return [ModelPlan(task.name, ((task, place),)) for task, place in found]
-    _check_joint(request, [task.name for task, _ in found])
-    return [ModelPlan("+".join(task.name for task, _ in found), tuple(found))]
-
-
 def _with_precision(each: ModelPlan, output: str, auto: str) -> ModelPlan:
     """Returns the plan with its compute type for `auto`: that of its folder's trials, if any.
 
@@ -201,17 +168,6 @@ def _choose_precision(task: TaskConfig, known: str) -> TaskConfig:
         return task
     training = dataclasses.replace(task.training, precision=machine.compute_type(known))
     return dataclasses.replace(task, training=training)
-
-
-def _check_joint(request: Request, names: Sequence[str]) -> None:
-    """Refuses training settings for any task but the first: there is one training."""
-    for key in (*request.overrides, *request.grid_values()):
-        task, _, setting = key.rpartition(".")
-        if task in names[1:] and setting in registry.JOINT_KEYS:
-            raise UsageError(
-                f'"{key}": tasks trained jointly share their training settings. Write {setting}= '
-                f"for all of them (the defaults are those of {names[0]}, the first task)"
-            )
 
 
 def _unfinished(request: Request, each: ModelPlan, settings: Sequence[GridPoint]) -> Iterator[Job]:

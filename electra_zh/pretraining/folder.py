@@ -19,11 +19,14 @@ from electra_zh import files, locks
 from electra_zh.convert import model_folder
 from electra_zh.convert.locate import find_folder
 from electra_zh.convert.model_folder import ModelFolder
-from electra_zh.data.source import DataSource
+from electra_zh.convert.source import check_source
+from electra_zh.data.mixed_folders import open_sources
+from electra_zh.data.source import DataSource, open_data_source
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.phases import Phase
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.settings import build_settings, recipe_names
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
@@ -175,7 +178,62 @@ def open_run(path: str, *, checkpoint: int | None = None) -> tuple[Run, int | No
     The step is `checkpoint`, or that of the path; None for the latest.
     """
     found = find_folder(path, fine_tuned=False, checkpoint=checkpoint)
-    return load(found.path, checkpoint=found.step), found.step
+    run = load(found.path, checkpoint=found.step)
+    checkpoints.find(run.checkpoints, step=found.step)
+    return run, found.step
+
+
+def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> None:
+    """Checks the paths of a request and, where no other model is needed, the settings of its run.
+
+    It loads no TensorFlow: `run.prepare` reads models and data, seconds later.
+
+    Raises:
+      UserError: a path or a setting is wrong.
+    """
+    names = {key.rpartition(".")[2] for key in overrides}
+    if "budget_hours" in names and "num_train_steps" in names:
+        raise UsageError("--budget-hours plans num_train_steps: remove one of them")
+    data = open_sources(request.folders(), vocab=request.vocab)
+    for path in request.eval_folders():
+        open_data_source(path, default=data.vocabulary)
+    new = not is_run(request.output)
+    for flag, source in (("--init", request.init), ("--generator", request.generator)):
+        if new and source is not None:
+            try:
+                check_source(source)
+            except UserError as error:
+                raise UserError(f"{flag}: {error}") from None
+    if not new or request.init is None:
+        begin(request, overrides, data=data)
+
+
+def begin(
+    request: PretrainRequest,
+    overrides: Mapping[str, Any],
+    *,
+    data: DataSource,
+    init: Init | None = None,
+    source: SourceSize | None = None,
+    accelerator: bool = False,
+) -> Run:
+    """Returns the run of a request, new or to be resumed, as `create` and `resume` do."""
+    folder, recipe = request.output, request.config
+    if not is_run(folder):
+        return create(
+            folder,
+            recipe=recipe,
+            overrides=overrides,
+            data=data,
+            init=init,
+            source=source,
+            accelerator=accelerator,
+        )
+    init = request.first_weights()
+    generator = request.foreign_generator()
+    return resume(
+        folder, recipe=recipe, overrides=overrides, data=data, init=init, generator=generator
+    )
 
 
 def create(

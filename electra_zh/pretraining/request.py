@@ -160,6 +160,10 @@ class PretrainRequest(Settings):
             raise UserError(f"Recipe {self.config}: {key} must be folders; received {wrong[0]!r}")
         return tuple(words)
 
+    def foreign_generator(self) -> Init | None:
+        """Returns the source of a generator that is not trained; None for the run's own."""
+        return Init(self.generator.rstrip("/")) if self.generator else None
+
     def first_weights(self) -> Init | None:
         """Returns the source of a new run's first weights; None for random ones."""
         layers = self.init_layers

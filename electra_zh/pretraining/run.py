@@ -19,7 +19,6 @@ from electra_zh.data.manifest import WeightedFolder
 from electra_zh.data.mixed_folders import DamageLog, Mix, choose_by_length, open_sources
 from electra_zh.interrupts import RESUME, EvaluationStoppedError, InterruptError, StopRequest
 from electra_zh.pretraining import folder, warm_start
-from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import (
     make_evaluation,
     make_sample,
@@ -141,7 +140,7 @@ def prepare(
     request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device | None = None
 ) -> PreparedRun:
     """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
-    data, output, start = request.folders(), request.output, request.first_weights()
+    data, start = request.folders(), request.first_weights()
     source = open_sources(data, vocab=request.vocab)
     damage = DamageLog() if request.skip_corrupt else None
     # The order of precedence of a run's weights:
@@ -149,32 +148,21 @@ def prepare(
     # 2. The model of --init; with --keep-optimizer its optimizer's slots. The step is 0.
     # 3. Random weights, by the seed.
     weights = foreign = None
-    given = Init(request.generator.rstrip("/")) if request.generator else None
-    if folder.is_run(output):
-        run = folder.resume(
-            output,
-            recipe=request.config,
-            overrides=overrides,
-            data=source,
-            init=start,
-            generator=given,
-        )
-    else:
-        if start is not None:
-            weights = warm_start.read(start, num_heads=overrides.get(HEADS))
-            start = warm_start.describe(start, weights)
-        run = folder.create(
-            output,
-            recipe=request.config,
-            overrides=overrides,
-            data=source,
-            init=start,
-            source=warm_start.size_of(weights) if weights else None,
-            accelerator=device is not None and device.platform != "cpu",
-        )
-        if given is not None:
-            foreign = generator.read(given, run.vocabulary)
-            run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
+    is_new, given = not folder.is_run(request.output), request.foreign_generator()
+    if is_new and start is not None:
+        weights = warm_start.read(start, num_heads=overrides.get(HEADS))
+        start = warm_start.describe(start, weights)
+    run = folder.begin(
+        request,
+        overrides,
+        data=source,
+        init=start,
+        source=warm_start.size_of(weights) if weights else None,
+        accelerator=device is not None and device.platform != "cpu",
+    )
+    if is_new and given is not None:
+        foreign = generator.read(given, run.vocabulary)
+        run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
     run = _with_batches(run, device or Device("cpu"))
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):

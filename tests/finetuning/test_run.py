@@ -12,7 +12,7 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.finetuning.request import Request
-from electra_zh.finetuning.run import plan, prepare
+from electra_zh.finetuning.run import prepare
 from support.converting import make_run
 
 OWN = """
@@ -36,7 +36,7 @@ def make_data(folder: Path, *tasks: str) -> Path:
 def plan_names(data: Path, *tasks: str, joint: bool = False, **overrides: str) -> list[str]:
     named = {key.replace("__", "."): value for key, value in overrides.items()}
     request = Request("model", tasks, str(data), "out", overrides=named, joint=joint)
-    return [each.name for each in plan(request)]
+    return [each.name for each in request.plan()[0]]
 
 
 def test_tasks_of_a_group_without_files_are_skipped(tmp_path: Path) -> None:

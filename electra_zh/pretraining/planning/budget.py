@@ -7,12 +7,11 @@ so a resumed run has the same schedule and nothing is measured again.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from absl import logging
 
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UserError
 from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.planning import estimate, speed
@@ -25,17 +24,6 @@ _PLANNED = 0.95
 _EVALUATION = 0.35
 # Bytes per second to save checkpoints with, on a slow disk.
 _SAVING = 100e6
-
-
-def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """Refuses steps on the command line together with a budget, which plans them.
-
-    Raises:
-      UsageError: both are given.
-    """
-    names = {key.rpartition(".")[2] for key in overrides}
-    if "budget_hours" in names and "num_train_steps" in names:
-        raise UsageError("--budget-hours plans num_train_steps: remove one of them")
 
 
 def plan(prepared: PreparedRun, *, seconds: float = 10.0) -> PreparedRun:

@@ -93,10 +93,10 @@ def test_too_short_a_time_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("key", ["num_train_steps", "phases.one.num_train_steps"])
-def test_steps_and_a_budget_exclude_each_other(key: str) -> None:
+def test_steps_and_a_budget_exclude_each_other(key: str, data: Path) -> None:
+    request = PretrainRequest(str(data / "run"), (str(data / "data"),), str(data / "phases.yaml"))
     with pytest.raises(UsageError, match="remove one of them"):
-        budget.check_overrides({"budget_hours": "1", key: "7"})
-    budget.check_overrides({key: "7"})
+        folder.check_request(request, {"budget_hours": "1", key: "7"})
 
 
 @pytest.mark.parametrize("recipe", ["plain.yaml", "phases.yaml"])
