@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -109,6 +110,17 @@ def exists(path: str) -> bool:
 def is_dir(path: str) -> bool:
     """Returns whether `path` is a folder."""
     return bool(_system(path).isdir(path))
+
+
+def is_own(path: str) -> bool:
+    """Returns whether only this user, root and a group could have written a local file or folder.
+
+    True for remote paths, whose owner is not known.
+    """
+    if is_remote(path):
+        return True
+    found = os.stat(path)
+    return found.st_uid in (0, os.getuid()) and not found.st_mode & stat.S_IWOTH
 
 
 def size(path: str) -> int:

@@ -233,7 +233,7 @@ def keep_kernels(facts: Sequence[str]) -> bool:
     folder = os.path.join(top, hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16])
     try:
         os.makedirs(folder, exist_ok=True)
-        if shutil.disk_usage(folder).free < _FREE:
+        if shutil.disk_usage(folder).free < _FREE or not files.is_own(folder):
             return False
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"writable")

@@ -185,6 +185,24 @@ def test_names_of_255_bytes_are_written(tmp_path: Path) -> None:
     assert len(files.list_dir(str(tmp_path))) == 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_own"),
+    [(0o644, None, True), (0o664, None, True), (0o666, None, False), (0o644, 4321, False)],
+)
+def test_files_of_others_are_not_own(
+    tmp_path: Path, mode: int, owner: int | None, is_own: bool
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    path.chmod(mode)
+    if owner is not None:
+        if os.getuid():
+            pytest.skip("only root can give files away")
+        os.chown(path, owner, -1)
+    assert files.is_own(str(path)) == is_own
+    assert files.is_own("memory://file")
+
+
 def test_unfinished_files_and_folders_are_removed(tmp_path: Path) -> None:
     (tmp_path / "a.partial-1").write_text("x")
     (tmp_path / "b.partial-2").mkdir()

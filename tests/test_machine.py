@@ -216,6 +216,14 @@ def test_no_kernels_where_they_cannot_be_written(
     assert "TF_XLA_FLAGS" not in os.environ
 
 
+def test_no_kernels_in_a_folder_that_all_may_write() -> None:
+    assert machine.keep_kernels([])
+    folder = os.environ.pop("TF_XLA_FLAGS").partition("=")[2].partition(" ")[0]
+    os.chmod(folder, 0o777)
+    assert not machine.keep_kernels([])
+    assert "TF_XLA_FLAGS" not in os.environ
+
+
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
 def test_the_user_s_allocator_is_left_alone(name: str) -> None:
     assert not _KEEP_FREED_MEMORY({name: "1"})

@@ -47,10 +47,16 @@ def load(folder: str, placement: Placement, block: int) -> jax.stages.Compiled |
     """Returns the compiled steps of a folder; None if they are for something else, which is logged.
 
     Raises:
-      UserError: there are none, or they are damaged.
+      UserError: there are none, they are damaged, or another user could have written them.
     """
     if not files.exists(files.join(folder, _JSON)):
         raise UserError(f"{folder} has no compiled step: make it with electra-zh compile --output")
+    for path in (folder, files.join(folder, _STEPS)):
+        if files.exists(path) and not files.is_own(path):
+            raise UserError(
+                f"{path} belongs to another user, or all may write to it, and loading a compiled "
+                "step runs its code. Compile it again, or copy the folder if you trust it"
+            )
     values = files.read_json(files.join(folder, _JSON))
     steps = files.read_bytes(files.join(folder, _STEPS))
     if files.sha256(steps) != values.get("sha256"):

@@ -71,8 +71,11 @@ def find_devices(platform: str, *, most: int | None = None) -> list[Any]:
 
 def _keep_compiled() -> None:
     """Keeps compiled steps in the user's cache, unless JAX_COMPILATION_CACHE_DIR names another."""
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", files.cache_folder("jax"))
+    folder = files.cache_folder("jax")
+    # The steps are code.
+    trusted = not files.exists(folder) or files.is_own(folder)
+    if trusted and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", folder)
 
 
 def compile_for_devices(lowered: jax.stages.Lowered, place: NamedSharding) -> jax.stages.Compiled:

@@ -153,6 +153,18 @@ def test_a_replaced_shard_is_found(folders: Path) -> None:
     assert "another SHA-256" in line or "in its manifest" in line
 
 
+def test_shards_of_a_run_are_those_of_the_manifest(folders: Path) -> None:
+    first, second = sorted((folders / "a").glob("*.tfrecord*"))
+    names = [shard.path for shard in pipeline.open_shards("a", max_seq_length=LENGTH)]
+    # One more, of another build.
+    first.with_name(first.name.replace("of-00002", "of-00003")).write_bytes(first.read_bytes())
+    assert [s.path for s in pipeline.open_shards("a", max_seq_length=LENGTH)] == names
+    assert pipeline.find_damage("a") == []
+    second.rename(folders / "elsewhere")
+    with pytest.raises(UserError, match=f"{second.name} of the manifest is missing"):
+        pipeline.open_shards("a", max_seq_length=LENGTH)
+
+
 def test_damage_is_counted_once(caplog: pytest.LogCaptureFixture) -> None:
     log = DamageLog()
     with caplog.at_level("WARNING"):

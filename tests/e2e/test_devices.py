@@ -120,8 +120,12 @@ def test_a_compiled_step_is_kept_and_used(job: Job, tmp_path: Path) -> None:
     assert f"The compiled step in {kept} is not used: it is another step" in changed.stderr
     assert "Compiling the step." in changed.stderr
     assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
-    Path(kept, "step.executable").write_bytes(b"x")
     _forget(run, 30)
+    # It is code: others must not have written it.
+    Path(kept, "step.executable").chmod(0o646)
+    assert "all may write to it" in refused(electra("pretrain", *words, fork=False))
+    Path(kept, "step.executable").chmod(0o644)
+    Path(kept, "step.executable").write_bytes(b"x")
     assert "does not match its checksum" in refused(electra("pretrain", *words, fork=False))
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from electra_zh import locks
 from electra_zh.training import checkpoints
 from support.faults import Fault
 from support.runner import PRETRAIN, Blow, Job, done, electra, refused, struck
+from support.task_files import TASKS
 
 _BUILD = ["build-data", "corpus.txt", "--vocab", "vocab.txt", "--max-seq-length", "64"]
 _BUILD += ["--holdout-every", "10", "--num-shards", "3", "--processes", "1"]
@@ -108,6 +110,18 @@ def test_errors_of_disks_are_one_line_and_nothing_is_lost(
     done(electra(*words, cwd=job.folder))
     done(electra(*_BUILD, "--output", str(tmp_path / "whole"), cwd=job.folder))
     assert _contents(tmp_path / "data") == _contents(tmp_path / "whole")
+
+
+def test_a_folder_in_use_is_refused_with_its_process(job: Job, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    tune = ["finetune", "--model", "run", "--task", "tnews", "--data", str(TASKS), "--trials", "1"]
+    for words, locked in ((_BUILD, output / ".work"), (PRETRAIN, output), (tune, output)):
+        with locks.locked(str(locked)):
+            result = electra(*words, "--output", str(output), cwd=job.folder)
+        message = f"Another process is writing to {locked}: process {os.getpid()} on "
+        assert message in refused(result), words[0]
+        assert _contents(output) == {}
+        shutil.rmtree(output)
 
 
 def _weights(run: Path) -> dict[str, bytes]:
