@@ -115,10 +115,12 @@ class ReportSettings(Settings):
             raise UsageError(f"--output {self.output}: give the name of an .html file")
         if self.data and self.model is None:
             raise UsageError("--data is for --model RUN. Add it, or remove --data")
+        files.check_output_file(self.output, overwrite=True)
 
 
 def report(call: Call[ReportSettings]) -> int:
     """Writes the page, and the plots and tables as files."""
+    from electra_zh.pretraining.folder import open_run
     from electra_zh.report import plots, write
     from electra_zh.report.runs import read_references
 
@@ -129,6 +131,7 @@ def report(call: Call[ReportSettings]) -> int:
     sources = write.find_sources(settings.paths)
     reference = read_references(settings.reference)
     if settings.model is not None:
+        open_run(settings.model)
         load_tensorflow()
     contents = write.make_contents(
         sources,

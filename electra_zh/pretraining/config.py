@@ -86,7 +86,10 @@ class PretrainConfig(Settings):
         1.0, "weight of the generator's masked LM loss", at_least=0, group="objective"
     )
     disc_weight: float = setting(
-        50.0, "weight of the discriminator's loss", at_least=0, group="objective"
+        50.0,
+        "weight of the discriminator's loss; by default 10 with objective=joint",
+        at_least=0,
+        group="objective",
     )
     clm_weight: float = setting(
         0.0,
@@ -483,6 +486,10 @@ class PretrainConfig(Settings):
         return resolution.resolve(cls, [Layer(where, values)], where=where).settings
 
 
+# Defaults that belong to an objective.
+_DEFAULTS = {"joint": {"disc_weight": 10.0}}
+
+
 @dataclasses.dataclass(frozen=True)
 class Init:
     """Source of a run's first weights. Two are equal if source, layers and optimizer are."""
@@ -553,13 +560,23 @@ def resolve(
         layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
     if phase is not None:
         layers.append(phase)
-    resolved = resolution.resolve(PretrainConfig, [*layers, Layer(COMMAND_LINE, overrides)])
+    resolved = _with_defaults([*layers, Layer(COMMAND_LINE, overrides)])
     if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(
             f"num_hidden_layers is {resolved.settings.model.num_hidden_layers} but --init-layers "
             f"takes {depth}: remove num_hidden_layers"
         )
     return resolved
+
+
+def _with_defaults(layers: list[Layer]) -> Resolved[PretrainConfig]:
+    """Returns the settings of layers, with the defaults of their objective."""
+    resolved = resolution.resolve(PretrainConfig, layers)
+    objective = resolved.settings.objective
+    if objective not in _DEFAULTS:
+        return resolved
+    named = Layer(f"objective={objective}", _DEFAULTS[objective])
+    return resolution.resolve(PretrainConfig, [named, *layers])
 
 
 def override(config: PretrainConfig, overrides: Mapping[str, Any]) -> PretrainConfig:

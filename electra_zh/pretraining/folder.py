@@ -198,6 +198,8 @@ def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> Non
     for path in request.eval_folders():
         open_data_source(path, default=data.vocabulary)
     new = not is_run(request.output)
+    if request.compiled is not None and not files.is_dir(request.compiled):
+        raise UserError(f"--compiled {request.compiled} is not a folder of `electra-zh compile`")
     for flag, source in (("--init", request.init), ("--generator", request.generator)):
         if new and source is not None:
             try:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from electra_zh import files, machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
-from electra_zh.settings import Layer, Resolved, load_recipe
+from electra_zh.settings import COMMAND_LINE, Layer, Resolved, load_recipe, own_keys
 
 _KEY = re.compile(r"phases\.([^.]+)\.(.+)")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -30,6 +30,23 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEED_STRIDE = 100_000
 # Settings of the model that may differ between phases: they have no variables.
 _FREE_SIZES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+# Settings without effect, and the values of another one with which they have none. An objective
+# that is not named reads all settings.
+_OF_GENERATORS = (
+    *("generator_layers", "generator_hidden_size", "generator_heads", "untied_generator"),
+    *("untied_generator_embeddings", "uniform_generator", "generator_learning_rate", "temperature"),
+)
+_OF_DRAWS = ("disallow_correct", "temperature_start", "temperature_decay")
+_IDLE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "fake_prob": ("objective", ("electra", "electric", "masked_lm")),
+    "disc_weight": ("objective", ("masked_lm",)),
+    "rtd_head": ("objective", ("masked_lm",)),
+    **dict.fromkeys(_OF_GENERATORS, ("objective", ("joint", "masked_lm"))),
+    **dict.fromkeys(_OF_DRAWS, ("objective", ("joint", "masked_lm", "electric"))),
+    "lr_decay_power": ("lr_schedule", ("cosine", "constant")),
+    "lr_decay_fraction": ("lr_schedule", ("polynomial", "cosine", "constant")),
+    "adam_bias_correction": ("optimizer", ("lamb",)),
+}
 
 
 class Phase(NamedTuple):
@@ -106,7 +123,34 @@ def resolve_phases(
             resolved = dataclasses.replace(resolved, settings=settings, origins=origins)
         found[name] = resolved
     _check_models({name: each.settings for name, each in found.items()}, recipe)
+    _check_effects(list(found.values()), recipe)
     return found
+
+
+def _check_effects(phases: Sequence[Resolved[PretrainConfig]], recipe: str) -> None:
+    """Refuses a setting that has no effect in any phase that it is given for.
+
+    Values that a recipe includes, or whose condition the command line has changed, are inherited
+    and may be without effect.
+    """
+    own = own_keys(recipe, kind="pretrain")
+    for key, (condition, without) in _IDLE.items():
+        default = getattr(PretrainConfig, key)
+        for origin in {phase.origin(key) for phase in phases}:
+            given = [each for each in phases if each.origin(key) == origin]
+            given = [each for each in given if getattr(each.settings, key) != default]
+            idle = [each for each in given if getattr(each.settings, condition) in without]
+            inherited = origin != COMMAND_LINE and (
+                (origin.startswith("recipe ") and key not in own)
+                or any(each.origin(condition) == COMMAND_LINE for each in idle)
+            )
+            if idle and len(idle) == len(given) and not inherited:
+                where = "" if origin == COMMAND_LINE else f"{origin}: "
+                value = getattr(idle[0].settings, condition)
+                raise UsageError(
+                    f"{where}{key} has no effect with {condition}={value}: remove it, or choose "
+                    f"another {condition}"
+                )
 
 
 def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tuple[Phase, ...]:

@@ -3,7 +3,7 @@
 from electra_zh.settings.coercion import build_settings
 from electra_zh.settings.command_line import parse_overrides
 from electra_zh.settings.declaration import Declaration, Setting, Settings, declared, setting
-from electra_zh.settings.recipes import load_recipe, recipe_names
+from electra_zh.settings.recipes import load_recipe, own_keys, recipe_names
 from electra_zh.settings.resolution import COMMAND_LINE, Layer, Resolved, place, resolve
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "build_settings",
     "declared",
     "load_recipe",
+    "own_keys",
     "parse_overrides",
     "place",
     "recipe_names",

@@ -38,9 +38,26 @@ def load_recipe(name: str, *, kind: str) -> dict[str, Any]:
     return _load_recipe(name, kind, chain=())
 
 
+def own_keys(name: str, *, kind: str) -> set[str]:
+    """Returns the keys that a recipe has itself, without those that it includes."""
+    return set(_read_recipe(name, kind)) - {"include"}
+
+
 def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]:
     if name in chain:
         raise UserError(f"Recipe {name}: `include` is circular: {' -> '.join(chain)}")
+    recipe = _read_recipe(name, kind)
+    merged: dict[str, Any] = {}
+    for included in _included_names(recipe.pop("include", []), name):
+        if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
+            included = os.path.join(os.path.dirname(name), included)
+        merged.update(_load_recipe(included, kind, (*chain, name)))
+    merged.update(recipe)
+    return merged
+
+
+def _read_recipe(name: str, kind: str) -> dict[str, Any]:
+    """Returns the keys of a recipe's file."""
     if name.endswith((".yaml", ".yml")):
         text, origin = _read_recipe_file(name), name
     else:
@@ -52,14 +69,7 @@ def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]
             )
         folder = importlib.resources.files("electra_zh.configs").joinpath(kind)
         text, origin = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name
-    recipe = _parse_mapping(text, origin)
-    merged: dict[str, Any] = {}
-    for included in _included_names(recipe.pop("include", []), origin):
-        if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
-            included = os.path.join(os.path.dirname(name), included)
-        merged.update(_load_recipe(included, kind, (*chain, name)))
-    merged.update(recipe)
-    return merged
+    return _parse_mapping(text, origin)
 
 
 def _included_names(value: Any, origin: str) -> list[str]:

@@ -25,6 +25,7 @@ from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.phases import at_step, in_order, resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.settings import recipe_names
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
 from support.building import LENGTH, LETTERS, make_settings, make_text
@@ -278,3 +279,59 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
     assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 16")
     assert shown[0].endswith("cut from length 32")
     assert "objective=electra, masking=uniform, learning_rate=0.0002" in shown[1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "overrides", "message"),
+    [
+        ("include: small", {"fake_prob": "0.3"}, "fake_prob has no effect with objective=electra"),
+        ("include: small\nfake_prob: 0.3", {}, "fake_prob has no effect with objective=electra"),
+        ("include: small\nobjective: masked_lm\nrtd_head: dot", {}, "rtd_head has no effect"),
+        (
+            "include: small",
+            {"objective": "masked_lm", "generator_layers": "0.5"},
+            "generator_layer",
+        ),
+        ("include: small", {"lr_decay_fraction": "0.2"}, "with lr_schedule=polynomial: remove it"),
+        ("include: small", {"optimizer": "lamb", "adam_bias_correction": "1"}, "optimizer=lamb"),
+        ("include: tiny-hours", {"phases.masked.fake_prob": "0.3"}, "fake_prob has no effect"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(
+    tmp_path: Path, lines: str, overrides: dict[str, str], message: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(lines)
+    with pytest.raises(UsageError, match=message):
+        resolve_phases(str(recipe), overrides, vocab_size=100)
+
+
+@pytest.mark.parametrize(
+    ("lines", "overrides"),
+    [
+        ("include: base\nobjective: masked_lm", {}),  # the generator's size is inherited
+        ("include: base", {"objective": "masked_lm"}),
+        ("include: small", {"fake_prob": "0.15"}),  # the default
+        ("include: tiny-hours", {"fake_prob": "0.3"}),  # two of three phases read it
+        ("include: tiny-hours", {"objective": "masked_lm"}),
+    ],
+)
+def test_inherited_settings_may_have_no_effect(
+    tmp_path: Path, lines: str, overrides: dict[str, str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(lines)
+    assert resolve_phases(str(recipe), overrides, vocab_size=100)
+
+
+@pytest.mark.parametrize("recipe", recipe_names("pretrain"))
+def test_shipped_recipes_have_no_settings_without_effect(recipe: str) -> None:
+    assert resolve_phases(recipe, {}, vocab_size=100)
+
+
+def test_an_objective_has_defaults() -> None:
+    (found,) = resolve_phases("small", {"objective": "joint"}, vocab_size=100).values()
+    assert (found.settings.disc_weight, found.origin("disc_weight")) == (10, "objective=joint")
+    given = {"objective": "joint", "disc_weight": "3"}
+    (found,) = resolve_phases("small", given, vocab_size=100).values()
+    assert found.settings.disc_weight == 3
