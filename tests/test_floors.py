@@ -61,7 +61,13 @@ WITHOUT_TENSORFLOW = (
     *("convert.weights", "convert.forms", "convert.source", "convert.tensor_files"),
     *("convert.tokenizer_files", "convert.piece_tokenizer", "convert.embedding_transfer"),
     *("convert.model_folder", "convert.task_heads", "convert.adapt", "models.weight_names"),
-    *("pretraining.config", "pretraining.folder", "pretraining.request"),
+    *(
+        "pretraining.config",
+        "pretraining.folder",
+        "pretraining.request",
+        "pretraining.running.driver",
+    ),
+    *("pretraining.programs.train", "pretraining.programs.evaluation"),
     *("runtime.device", "runtime.lowering", "runtime.pjrt", "report"),
     *(
         "finetuning.tasks",

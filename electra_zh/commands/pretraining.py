@@ -35,9 +35,13 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         folder.check_request(call.settings, call.overrides)
     device = call.settings.choose_device()
     if call.settings.program is not None:
-        from electra_zh.pretraining.programs.train import train
+        from electra_zh.pretraining.programs import train
 
-        train(call.settings, call.overrides, device)
+        prepared = train.prepare(call.settings, call.overrides, device)
+        if call.dry_run:
+            print_plan(prepared.plan())
+        else:
+            train.train(prepared)
         return 0
     if device.found:
         from electra_zh.runtime import lowering
@@ -131,7 +135,7 @@ def _compiled(
 
     if settings.program is not None:
         output = settings.output
-        yield compiling.compile_program(settings.program, overrides, target, output=output)
+        yield from compiling.compile_program(settings.program, overrides, target, output=output)
         return
     from electra_zh.runtime import lowering
 
@@ -155,12 +159,24 @@ def _open_data(words: Sequence[str]) -> tuple[WeightedFolder, ...]:
     return folders
 
 
+def _choose_device(name: str, most: int | None) -> Device:
+    """Returns the device of a name, before TensorFlow is loaded."""
+    device = choose(name, most=most)
+    if device.found:
+        from electra_zh.runtime import lowering
+
+        lowering.prepare()
+    return device
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate(RunSettings):
     """Settings of `electra-zh evaluate`."""
 
     data: str = setting(meaning="folder of build-data, or of shards", metavar="DIR")
     batches: int = setting(0, "maximum batches to evaluate; 0: all", at_least=0)
+    device: str = setting("auto", "device to evaluate on, as in pretrain", choices=NAMES)
+    devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
 
 
 def evaluate(call: Call[Evaluate]) -> int:
@@ -171,10 +187,13 @@ def evaluate(call: Call[Evaluate]) -> int:
     settings = call.settings
     run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     open_data_source(settings.data, default=run.vocabulary)
+    device = _choose_device(settings.device, settings.devices)
     load_tensorflow(log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
-    results = evaluate_run(run, [settings.data], checkpoint=step, max_batches=settings.batches)
+    results = evaluate_run(
+        run, [settings.data], checkpoint=step, max_batches=settings.batches, device=device
+    )
     if settings.json:
         print(json.dumps(results))
     else:
@@ -207,11 +226,7 @@ def estimate(call: Call[Estimate]) -> int:
     configs = [each.settings for each in recipe_phases.values()]
     if settings.data:
         _open_data(settings.data)
-    device = choose(settings.device, most=settings.devices)
-    if device.found:
-        from electra_zh.runtime import lowering
-
-        lowering.prepare()
+    device = _choose_device(settings.device, settings.devices)
     load_tensorflow()
     from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import estimate as planning

@@ -335,6 +335,13 @@ class OnePass:
         """Yields the batches; see `batches`."""
         return itertools.islice(self._batches(), self.max_batches)
 
+    def __len__(self) -> int:
+        """Returns the number of batches."""
+        examples = max(0, sum(shard.examples for shard in self.shards) - self.skip)
+        full, rest = divmod(examples, self.batch_size)
+        count = full + (rest > 0 and not self.drop_remainder)
+        return count if self.max_batches is None else min(count, self.max_batches)
+
     def _batches(self) -> Iterator[Batch]:
         skip, held = self.skip, []
         needed = self.batch_size

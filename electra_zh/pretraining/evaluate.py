@@ -8,8 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.data import pipeline
-from electra_zh.data.cutting import SENTENCE_ENDS
-from electra_zh.data.source import open_data_source
 from electra_zh.errors import UserError
 from electra_zh.models import layers
 from electra_zh.pretraining import metrics
@@ -17,35 +15,11 @@ from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.objectives.base import Objective
-from electra_zh.pretraining.state import restore_objective
-
-# Evaluation draws its masks and samples from steps that training never reaches, always the same.
-_FIRST_STEP = 2**33
-
-
-def open_shards(
-    run: Run, data: str, *, on_damage: pipeline.OnDamage | None = None
-) -> tuple[pipeline.Shard, ...]:
-    """Opens data for a run, with the words that the masking needs; longer examples are cut."""
-    tokens = {token: index for index, token in enumerate(run.vocabulary.tokens)}
-    return pipeline.open_shards(
-        data,
-        max_seq_length=run.config.max_seq_length,
-        words=run.config.needs_words,
-        sentence_ends=tuple(tokens[token] for token in SENTENCE_ENDS if token in tokens),
-        on_damage=on_damage,
-    )
-
-
-def open_held_out(
-    run: Run, folders: Sequence[str], *, on_damage: pipeline.OnDamage | None = None
-) -> tuple[pipeline.Shard, ...]:
-    """Opens folders that must also have the vocabulary and tokenizer of a run."""
-    shards: tuple[pipeline.Shard, ...] = ()
-    for data in folders:
-        open_data_source(data, default=run.vocabulary).check_fits(run.vocabulary, run.tokenizer)
-        shards += open_shards(run, data, on_damage=on_damage)
-    return shards
+from electra_zh.pretraining.programs.evaluation import DeviceEvaluation
+from electra_zh.pretraining.programs.lower import EVALUATION_STEP, lower_evaluation
+from electra_zh.pretraining.running.data import evaluation_batches, open_held_out
+from electra_zh.pretraining.state import restore_objective, variables_by_name
+from electra_zh.runtime.device import CPU, Device
 
 
 def make_evaluation(
@@ -56,16 +30,19 @@ def make_evaluation(
     max_batches: int,
     on_damage: pipeline.OnDamage | None = None,
     before_batch: Callable[[], None] = lambda: None,
+    device: Device = CPU,
 ) -> Callable[[], dict[str, float]]:
     """Returns a function that evaluates the networks as they then are, by `evaluation_results`.
 
-    At most `max_batches` batches are evaluated, 0 for all, without a last partial batch. Less than
-    one batch of data is one smaller batch. What `before_batch` raises ends an evaluation.
+    The batches are those of `evaluation_batches`. What `before_batch` raises ends an evaluation. On
+    devices of JAX it is called before some batches.
     """
-    examples = sum(shard.examples for shard in shards)
-    batch_size = min(config.eval_batch_size, examples)
-    reading = pipeline.Reading(config.max_seq_length, config.needs_words, on_damage)
-    batches = pipeline.OnePass(shards, reading, batch_size, max_batches=max_batches or None)
+    batches = evaluation_batches(config, shards, max_batches=max_batches, on_damage=on_damage)
+    if device.found:
+        program = lower_evaluation(objective, batches.batch_size)
+        on_device = DeviceEvaluation(program, batches, device, before_batch=before_batch)
+        weights = variables_by_name(objective)
+        return lambda: on_device({name: value.numpy() for name, value in weights.items()})
 
     @tf.function(autograph=False)
     def evaluate_batch(batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> metrics.EvaluationSums:
@@ -76,7 +53,7 @@ def make_evaluation(
         totals: metrics.EvaluationSums | None = None
         for index, batch in enumerate(batches):
             before_batch()
-            sums = evaluate_batch(batch, tf.constant(_FIRST_STEP + index, tf.int64))
+            sums = evaluate_batch(batch, tf.constant(EVALUATION_STEP + index, tf.int64))
             # float64 on the host: counts of many batches do not fit float32.
             values = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), sums)
             totals = values if totals is None else tf.nest.map_structure(np.add, totals, values)
@@ -107,7 +84,9 @@ def make_sample(
         if objective.masked_lm_head is None:
             return ""
         with layers.plain_operations():
-            mlm = objective(features, step=tf.constant(_FIRST_STEP, tf.int64), training=False).mlm
+            mlm = objective(
+                features, step=tf.constant(EVALUATION_STEP, tf.int64), training=False
+            ).mlm
         best = tf.argmax(mlm.logits, -1).numpy()
         used = mlm.masked.weights.numpy()[0] > 0
         positions = mlm.masked.positions.numpy()[0]
@@ -125,7 +104,12 @@ def make_sample(
 
 
 def evaluate_run(
-    run: Run, data: Sequence[str], *, checkpoint: int | None = None, max_batches: int = 0
+    run: Run,
+    data: Sequence[str],
+    *,
+    checkpoint: int | None = None,
+    max_batches: int = 0,
+    device: Device = CPU,
 ) -> dict[str, float]:
     """Evaluates the newest checkpoint of a run, or that of a step, and measures its health.
 
@@ -136,5 +120,7 @@ def evaluate_run(
         raise UserError(f"--batches must not be negative; received {max_batches}")
     shards = open_held_out(run, data)
     objective = restore_objective(run, checkpoint=checkpoint)
-    results = make_evaluation(objective, run.config, shards, max_batches=max_batches)()
-    return results | make_measure(objective, run.config, shards)()
+    evaluate = make_evaluation(
+        objective, run.config, shards, max_batches=max_batches, device=device
+    )
+    return evaluate() | make_measure(objective, run.config, shards)()

@@ -23,6 +23,7 @@ from electra_zh import files, machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
 from electra_zh.settings import COMMAND_LINE, Layer, Resolved, load_recipe, own_keys
+from electra_zh.training import schedules
 
 _KEY = re.compile(r"phases\.([^.]+)\.(.+)")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -65,6 +66,23 @@ class Phase(NamedTuple):
     def prefix(self) -> str:
         """The beginning of its settings' keys on the command line; empty without a name."""
         return f"phases.{self.name}." if self.name else ""
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate of the run's update number `step`, counted from 1."""
+        return float(learning_rate(self.config, step - self.first_step))
+
+
+def learning_rate(config: PretrainConfig, step: Any) -> Any:
+    """Returns the learning rate of a phase's update number `step`; see `schedules`."""
+    return schedules.learning_rate(
+        step,
+        config.learning_rate,
+        num_train_steps=config.num_train_steps,
+        num_warmup_steps=config.num_warmup_steps,
+        schedule=config.lr_schedule,
+        power=config.lr_decay_power,
+        fraction=config.lr_decay_fraction,
+    )
 
 
 def in_order(named: Iterable[tuple[str, PretrainConfig]]) -> tuple[Phase, ...]:

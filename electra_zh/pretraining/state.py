@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from electra_zh.models.weight_names import variable_name
+from electra_zh.pretraining import phases
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.mask_tensors import SpecialIds
 from electra_zh.pretraining.objectives import build_objective
 from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.training import checkpoints, schedules
+from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 from electra_zh.training.optimizers import optimizer_class
 from electra_zh.training.optimizers.base import Moments
@@ -33,19 +33,10 @@ class TrainState(tf.Module):
         super().__init__()
         self.first_step = first_step
         self.objective = make_objective(config, vocabulary)
-        self._schedule = functools.partial(
-            schedules.learning_rate,
-            peak=config.learning_rate,
-            num_train_steps=config.num_train_steps,
-            num_warmup_steps=config.num_warmup_steps,
-            schedule=config.lr_schedule,
-            power=config.lr_decay_power,
-            fraction=config.lr_decay_fraction,
-        )
         variables = self.objective.trainable_variables
         self.optimizer = optimizer_class(config.optimizer)(
             variables,
-            lambda step: self._schedule(self.local_step(step)),
+            lambda step: phases.learning_rate(config, self.local_step(step)),
             weight_decay_rate=config.weight_decay_rate,
             moments=Moments(
                 config.adam_beta_1,
@@ -60,9 +51,9 @@ class TrainState(tf.Module):
         """Returns the number of a step of the run within its phase."""
         return step - self.first_step if self.first_step else step
 
-    def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of the run's update number `step`, counted from 1."""
-        return float(self._schedule(tf.constant(step - self.first_step, tf.int64)))
+    def tensors(self) -> dict[str, tf.Variable]:
+        """Returns the weights, and the slots of the optimizer, by their names in checkpoints."""
+        return variables_by_name(self.objective) | self.optimizer.state_tensors()
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
         """Saves the checkpoint of `step`; `state` is added to state.json."""

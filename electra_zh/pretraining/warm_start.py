@@ -7,13 +7,15 @@
   BERT's into plain masked LM, not into a generator.
 - The step starts at 0, and with it schedule and data. The optimizer's slots start at zero, or with
   `keep_optimizer` as the source's. The source is not needed once the run has saved.
+
+This module does not import TensorFlow.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -28,16 +30,17 @@ from electra_zh.models.weight_names import part_shapes
 from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.objectives import objective_class
-from electra_zh.pretraining.objectives.base import Networks
+from electra_zh.pretraining.networks import Networks, of_objective
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.sources import generator, heads, report
 from electra_zh.pretraining.sources.digest import digest
 from electra_zh.pretraining.sources.generator import ForeignGenerator
-from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.settings import build_settings
 from electra_zh.training import checkpoints
 from electra_zh.training.optimizers import optimizer_class
+
+if TYPE_CHECKING:
+    from electra_zh.pretraining.state import TrainState
 
 # Settings of a size that must match the source; vocabulary and positions are made to fit.
 _SIZES = (
@@ -59,11 +62,15 @@ class FirstWeights(NamedTuple):
 
     def assign(self, state: TrainState) -> None:
         """Assigns the weights and slots and logs the report; others keep their initial values."""
-        for line in self.lines:
-            logging.info("%s", line)
-        variables = variables_by_name(state.objective) | state.optimizer.state_tensors()
+        self.log()
+        variables = state.tensors()
         for name, value in {**self.tensors, **self.slots}.items():
             variables[name].assign(value)
+
+    def log(self) -> None:
+        """Logs the report."""
+        for line in self.lines:
+            logging.info("%s", line)
 
 
 def read(init: Init, *, num_heads: int | str | None = None) -> Weights:
@@ -125,18 +132,20 @@ def size_of(weights: Weights) -> SourceSize:
     return SourceSize(model, {**size, "gdes": True} if gdes else size)
 
 
-def _networks(config: PretrainConfig) -> Networks:
-    return objective_class(config.objective).networks(config)
-
-
 def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a run's variables without making them."""
-    return _networks(config).shapes(config)
+    return of_objective(config).shapes(config)
 
 
 def trained_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the variables that the run trains."""
-    return {name: shape for name, shape in variable_shapes(config).items() if config.trains(name)}
+    return _trained(variable_shapes(config), config)
+
+
+def _trained(
+    shapes: Mapping[str, tuple[int, ...]], config: PretrainConfig
+) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in shapes.items() if config.trains(name)}
 
 
 def beginning(
@@ -157,11 +166,16 @@ def beginning(
 
 
 def first_weights(
-    weights: Weights, run: Run, foreign: ForeignGenerator | None = None
+    weights: Weights,
+    run: Run,
+    foreign: ForeignGenerator | None = None,
+    *,
+    networks: Networks | None = None,
 ) -> FirstWeights:
     """Returns the weights of a model from `read` that a new run takes.
 
-    `foreign` is the model of --generator, unless `weights` have its weights.
+    `foreign` is the model of --generator, unless `weights` have its weights. `networks` are those
+    of the run, where TensorFlow is missing.
 
     Raises:
       UserError: the encoder does not fit; the message names a tensor and both shapes.
@@ -172,9 +186,10 @@ def first_weights(
     fitted, kept = adapt.with_positions(
         fitted, config.model.max_position_embeddings, length=config.max_seq_length
     )
-    misfit = None if foreign else _generator_misfit(fitted, config)
-    shapes = variable_shapes(config)
-    tensors = _taken(fitted, config, with_generator=misfit is None and not foreign)
+    networks = networks or of_objective(config)
+    misfit = None if foreign else _generator_misfit(fitted, config, networks)
+    shapes = networks.shapes(config)
+    tensors = _taken(fitted, config, networks, with_generator=misfit is None and not foreign)
     if foreign is not None:
         tensors |= foreign.tensors
     assert all(shapes[name] == value.shape for name, value in tensors.items())
@@ -183,7 +198,7 @@ def first_weights(
         *report.table(tensors, shapes, {**fitted.tensors, **fitted.own}),
         report.tokens_line(tokens),
         report.positions_line(kept, config.model.max_position_embeddings),
-        *_meaning(fitted, config, tensors, misfit),
+        *_meaning(fitted, networks, config, tensors, misfit),
         *([foreign.line] if foreign else []),
     ]
     if run.init is not None and run.init.layers:
@@ -199,7 +214,9 @@ def first_weights(
     return FirstWeights(tensors, (*lines, report.advice(weights, config)), slots)
 
 
-def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
+def carried_weights(
+    run: Run, phase: Phase, step: int, *, networks: Networks | None = None
+) -> FirstWeights:
     """Returns the weights that a phase takes from the checkpoint of `step`, the last before it.
 
     They are taken as those of another model are. The optimizer's slots are taken with them, where
@@ -212,14 +229,16 @@ def carried_weights(run: Run, phase: Phase, step: int) -> FirstWeights:
     if phase.config.foreign_generator is not None and before.foreign_generator is None:
         assert run.generator is not None
         foreign = generator.read(run.generator, run.vocabulary)
-    found = first_weights(weights, dataclasses.replace(run.in_phase(phase), init=None), foreign)
+    networks = networks or of_objective(phase.config)
+    in_phase = dataclasses.replace(run.in_phase(phase), init=None)
+    found = first_weights(weights, in_phase, foreign, networks=networks)
     saved, tensors = checkpoints.read(weights.checkpoint).optimizer, dict(found.tensors)
     if before.is_generator_frozen and phase.config.is_generator_frozen:
         # Its positions are those that it was trained with elsewhere.
         tensors |= {
             name: weights.tensors[name] for name in tensors if name.startswith("generator/")
         }
-    trained = trained_shapes(phase.config)
+    trained = _trained(networks.shapes(phase.config), phase.config)
     slots = {
         slot: value
         for slot, value in saved.items()
@@ -316,9 +335,9 @@ def _size_advice(weights: Weights, new: ModelConfig) -> str:
     return f"model=source takes the source's size ({settings}){layers}"
 
 
-def _generator_misfit(weights: Weights, config: PretrainConfig) -> str | None:
+def _generator_misfit(weights: Weights, config: PretrainConfig, networks: Networks) -> str | None:
     """Returns the reason for a fresh generator; None to take the source's, or without one."""
-    wanted, found = _networks(config).generator, weights.generator
+    wanted, found = networks.generator, weights.generator
     if wanted is None:
         return None
     if found is None:
@@ -342,19 +361,23 @@ def _generator_tensors(weights: Weights, *, own: bool) -> dict[str, np.ndarray]:
 
 
 def _taken(
-    weights: Weights, config: PretrainConfig, *, with_generator: bool
+    weights: Weights, config: PretrainConfig, networks: Networks, *, with_generator: bool
 ) -> dict[str, np.ndarray]:
     """Returns the tensors of a fitted model that the run takes."""
     tensors = weights.part("encoder")
-    if _networks(config).generator is not None and with_generator:
+    if networks.generator is not None and with_generator:
         tensors |= _generator_tensors(weights, own=config.has_own_generator_embeddings)
         tensors |= weights.part("masked_lm_head")
-    tensors |= heads.taken(weights, config, variable_shapes(config))
+    tensors |= heads.taken(weights, config, networks.shapes(config))
     return heads.disentangled(tensors) if config.gdes else tensors
 
 
 def _meaning(
-    weights: Weights, config: PretrainConfig, taken: Mapping[str, np.ndarray], misfit: str | None
+    weights: Weights,
+    networks: Networks,
+    config: PretrainConfig,
+    taken: Mapping[str, np.ndarray],
+    misfit: str | None,
 ) -> list[str]:
     """Returns the consequences of parts that start fresh, as lines."""
     lines = []
@@ -367,10 +390,10 @@ def _meaning(
             "learns little from them, and disc_loss says little"
         )
     head = "masked_lm_head/output_bias"
-    if misfit is None and head in variable_shapes(config) and head not in taken:
+    if misfit is None and head in networks.shapes(config) and head not in taken:
         trained = "another network" if weights.has("masked_lm_head") else "nothing"
         lines.append(f"the head of masked LM starts fresh: the source's belongs to {trained}")
-    if _networks(config).has_detection and "rtd_head/output/bias" not in taken:
+    if networks.has_detection and "rtd_head/output/bias" not in taken:
         lines.append(
             "the detection head starts fresh: the source has none of its kind, or its encoder was "
             "not trained as a discriminator"

@@ -108,8 +108,8 @@ def _batches(run: Run, folders: Sequence[str], step: int | None) -> Iterator[_Fa
     import tensorflow as tf
 
     from electra_zh.data import pipeline
-    from electra_zh.pretraining.evaluate import open_held_out
     from electra_zh.pretraining.objectives import objective_class
+    from electra_zh.pretraining.running.data import open_held_out
     from electra_zh.pretraining.state import restore_objective
 
     config, ends = run.config, [run.vocabulary.cls_id, run.vocabulary.sep_id]

@@ -48,6 +48,10 @@ class DeviceSteps:
         """True if the steps are compiled ones of a folder."""
         return self._steps.kept is not None
 
+    def waited(self) -> float:
+        """Returns the seconds that the devices have waited for data."""
+        return self._steps.waited
+
     def sync(self) -> None:
         """Assigns the state of the devices to the variables."""
         if self._is_ahead:

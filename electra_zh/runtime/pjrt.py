@@ -88,6 +88,8 @@ def compile_for_devices(lowered: jax.stages.Lowered, place: NamedSharding) -> ja
 class PjrtSteps:
     """Many steps of a program in one call, with the state on the devices."""
 
+    _blocks: _Blocks
+
     def __init__(
         self,
         program: StepProgram,
@@ -98,10 +100,9 @@ class PjrtSteps:
         state_sharding: str = "none",
         compiled: str | None = None,
     ) -> None:
-        """Puts the state, arrays by variable name, on the devices, and begins to read batches.
+        """Starts with a state and batches; see `start`.
 
-        `state_sharding` is that of `Placement`. Several processes have the same state, and batches
-        of their own rows. `compiled` is a folder of `kept_steps`.
+        `state_sharding` is that of `Placement`, and `compiled` a folder of `kept_steps`.
 
         Raises:
           UserError: the batch cannot be split evenly.
@@ -113,8 +114,22 @@ class PjrtSteps:
             if compiled
             else None
         )
+        self.start(state, batches)
+
+    def start(
+        self, state: Mapping[str, np.ndarray], batches: Iterator[Mapping[str, np.ndarray]]
+    ) -> None:
+        """Puts the state, arrays by variable name, on the devices, and begins to read batches.
+
+        Several processes have the same state, and batches of their own rows.
+        """
         self._state = self._placement.put_state(state)
-        self._blocks = _Blocks(program.batch, batches, self._placement.batches)
+        self._blocks = _Blocks(self._placement.program.batch, batches, self._placement.batches)
+
+    def stop(self) -> None:
+        """Frees the memory of the state and of the batches."""
+        self._state = {}
+        del self._blocks
 
     @property
     def waited(self) -> float:
@@ -157,7 +172,7 @@ class PjrtSteps:
         """The compiled steps: their text, and the memory that they take."""
         if self.kept is not None:
             return self.kept
-        lowered = self._placement.lowered(self._blocks.size)
+        lowered = self._placement.lowered(block_size(self._placement.program.batch))
         return compile_for_devices(lowered, self._placement.everywhere)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -191,6 +206,7 @@ class _Blocks:
         self.size = block_size(infos)
         self.waited = 0.0
         self._infos, self._sharding, self._source = infos, sharding, batches
+        self._processes = len({each.process_index for each in sharding.mesh.devices.flat})
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._coming = self._reader.submit(self._read)
         self._now = _Taken({}, 0, 0)
@@ -216,7 +232,7 @@ class _Blocks:
         batches = list(itertools.islice(self._source, self.size))
         sent = {}
         for info in self._infos:
-            rows, shape = info.shape[0] // jax.process_count(), info.shape[1:]
+            rows, shape = info.shape[0] // self._processes, info.shape[1:]
             values = np.zeros((self.size, rows, *shape), np.int32)
             for index, batch in enumerate(batches):
                 values[index] = batch[info.name]

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -23,16 +25,12 @@ class Decay(NamedTuple):
 
 
 def _cosine(left: Any, decay: Decay) -> Any:
-    import tensorflow as tf
-
-    return 0.5 - 0.5 * tf.cos(math.pi * left)
+    return 0.5 - 0.5 * _operations(left).cos(math.pi * left)
 
 
 def _warmup_stable_decay(left: Any, decay: Decay) -> Any:
     """Constant, then polynomial in the last steps (Hu et al. 2024, MiniCPM, section 4)."""
-    import tensorflow as tf
-
-    return tf.minimum(left / decay.fraction, 1.0) ** decay.power
+    return _operations(left).minimum(left / decay.fraction, 1.0) ** decay.power
 
 
 SCHEDULES: dict[str, Callable[[Any, Decay], Any]] = {
@@ -43,8 +41,17 @@ SCHEDULES: dict[str, Callable[[Any, Decay], Any]] = {
 }
 
 
+def _operations(value: Any) -> Any:
+    """Returns TensorFlow for tensors, NumPy for numbers."""
+    if isinstance(value, int | np.number):
+        return np
+    import tensorflow as tf
+
+    return tf
+
+
 def learning_rate(
-    step: tf.Tensor,
+    step: tf.Tensor | int,
     peak: float,
     *,
     num_train_steps: int,
@@ -52,21 +59,19 @@ def learning_rate(
     schedule: str = "polynomial",
     power: float = 1.0,
     fraction: float = 0.1,
-) -> tf.Tensor:
+) -> tf.Tensor | np.float32:
     """Returns the rate of update number `step`, counted from 1 (reference: optimization.py).
 
     The schedule over all the steps, TIMES min(1, step / warm-up): warm-up does not delay the decay.
     Parity: update k uses step k, so the first rate is not 0 and the last one is.
     """
-    import tensorflow as tf
-
-    now = tf.cast(step, tf.float32)
-    left = 1.0 - tf.minimum(now, float(num_train_steps)) / float(num_train_steps)
-    rate = tf.convert_to_tensor(
-        peak * SCHEDULES[schedule](left, Decay(power, fraction)), tf.float32
-    )
+    ops = _operations(step)
+    now = np.float32(step) if ops is np else ops.cast(step, ops.float32)
+    left = 1.0 - ops.minimum(now, float(num_train_steps)) / float(num_train_steps)
+    rate = peak * SCHEDULES[schedule](left, Decay(power, fraction))
+    rate = np.float32(rate) if ops is np else ops.convert_to_tensor(rate, ops.float32)
     if num_warmup_steps:
-        rate *= tf.minimum(1.0, now / float(num_warmup_steps))
+        rate *= ops.minimum(1.0, now / float(num_warmup_steps))
     return rate
 
 

@@ -24,7 +24,10 @@ from electra_zh.interrupts import InterruptError
 from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.phases import at_step, in_order, resolve_phases
+from electra_zh.pretraining.programs import train
+from electra_zh.pretraining.programs.export import export_step
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.runtime import device
 from electra_zh.settings import recipe_names
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
@@ -186,6 +189,34 @@ def _assert_same(run: Path, other: Path) -> None:
     assert old.keys() == new.keys()
     assert [name for name in old if old[name].tobytes() != new[name].tobytes()] == []
     assert _lines(run) == _lines(other)
+
+
+def test_exported_phases_train_and_evaluate_as_those_of_tensorflow(
+    job: Path, tmp_path: Path
+) -> None:
+    data, program, output = str(job / "data"), str(tmp_path / "program"), tmp_path / "run"
+    recipe, on = str(job / "recipe.yaml"), device.choose("pjrt:cpu", most=1)
+    new = PretrainRequest(program, (data,), config=recipe, eval_data=(data,))
+    export_step(run.prepare(new, {}))
+    request = PretrainRequest(str(output), (data,), program=program)
+    train.train(train.prepare(request, {}, on))
+    ours, theirs = _lines(output), _lines(job / "run")
+    for mine, wanted in zip(ours, theirs, strict=True):
+        assert [mine.pop(key) for key in ("kind", "phase")] == [
+            wanted[key] for key in ("kind", "phase")
+        ]
+        # The measures of the networks' health need TensorFlow.
+        assert {"step", "loss", "tokens", "learning_rate"} < mine.keys()
+        assert mine == pytest.approx({key: wanted[key] for key in mine}, rel=1e-4)
+    for path in (output / "checkpoints").iterdir():
+        if checkpoints.step_of(str(path)) > 3:
+            shutil.rmtree(path)
+    before = _lines(output)
+    train.train(train.prepare(request, {}, on))
+    assert _lines(output) == before
+    saved = folder.load(str(job / "run"))
+    expected = pytest.approx(evaluate_run(saved, [data]), rel=1e-4)
+    assert evaluate_run(saved, [data], device=on) == expected
 
 
 # Each evaluation has two batches; those of steps 2, 3 (the end of a phase), 4, 6 and 7.

@@ -14,7 +14,7 @@ from electra_zh import progress
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.reporter import (
+from electra_zh.pretraining.running.reporter import (
     Reporter,
     evaluation_lines,
     with_first_call_shown,

@@ -20,7 +20,7 @@ from electra_zh.pretraining.health import numerics
 from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.programs.lower import lower_step
-from electra_zh.pretraining.reporter import Reporter
+from electra_zh.pretraining.running.reporter import Reporter
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.step import PretrainStep
 from electra_zh.runtime import device

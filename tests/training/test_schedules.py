@@ -20,6 +20,10 @@ def _rate(step: int, *, warmup: int = 10, power: float = 1.0, peak: float = 0.5)
         power=power,
     )
     assert rate.dtype == tf.float32
+    without_tensorflow = learning_rate(
+        step, peak, num_train_steps=100, num_warmup_steps=warmup, power=power
+    )
+    assert float(without_tensorflow) == pytest.approx(float(rate), rel=1e-6)
     return float(rate)
 
 

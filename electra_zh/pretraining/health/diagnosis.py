@@ -153,7 +153,8 @@ class HealthCheck:
         last_step, before = self._last
         if last_step != step:
             self._last = step, self._measure()
-            self._warn(step, self._last[1], before or None)
+            if self._last[1]:
+                self._warn(step, self._last[1], before or None)
         return self._last[1]
 
     def _warn(

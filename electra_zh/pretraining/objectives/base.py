@@ -13,12 +13,11 @@ import tensorflow as tf
 
 from electra_zh import machine
 from electra_zh.models import heads, split
-from electra_zh.models.config import ModelConfig
 from electra_zh.models.encoder import Embeddings, Encoder
 from electra_zh.models.heads import DotHead, MaskedLmHead, RtdHead, Temperature
 from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.models.start import start_locally
-from electra_zh.models.weight_names import delta_name, part_shapes, variable_name
+from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import (
     MaskedBatch,
@@ -27,6 +26,7 @@ from electra_zh.pretraining.mask_tensors import (
     SpecialIds,
 )
 from electra_zh.pretraining.masking import MASKINGS
+from electra_zh.pretraining.networks import Networks
 
 
 class MaskedLmOutput(NamedTuple):
@@ -110,35 +110,6 @@ class ObjectiveInputs(NamedTuple):
     key: RandomKey
     dropout_key: RandomKey | None  # None without dropout
     sampled_ids: tf.Tensor | None  # int32 [B, N], the generator's draws; None draws them
-
-
-class Networks(NamedTuple):
-    """The networks of an objective. `encoder`, which fine-tuning keeps, is always there."""
-
-    generator: ModelConfig | None  # size of a generator with variables of its own; None without one
-    # size of the network that the masked LM head belongs to; None without the head
-    masked_lm: ModelConfig | None
-    has_detection: bool  # True with a head of replaced token detection on the encoder
-    heads: tuple[str, ...] = ()  # further heads on the encoder, by their parts of the weight table
-    towers: ModelConfig | None = None  # size of Electric's two towers
-
-    def shapes(self, config: PretrainConfig) -> dict[str, tuple[int, ...]]:
-        """Returns the shapes of the variables by name, without making them."""
-        shapes = part_shapes("encoder", config.model)
-        own = config.has_own_generator_embeddings
-        if config.gdes:
-            shapes = {delta_name(name): shape for name, shape in shapes.items()}
-        if self.generator is not None:
-            shapes |= part_shapes("generator", self.generator, embeddings=own)
-        if self.towers is not None:
-            shapes |= part_shapes("generator_ltr", self.towers, embeddings=own)
-            shapes |= part_shapes("generator_rtl", self.towers, embeddings=own)
-            shapes |= part_shapes("cloze_head", self.towers)
-        if self.masked_lm is not None:
-            shapes |= part_shapes("masked_lm_head", self.masked_lm)
-        for head in (*(["rtd_head"] if self.has_detection else []), *self.heads):
-            shapes |= part_shapes(head, config.model)
-        return shapes
 
 
 class Objective(tf.Module):

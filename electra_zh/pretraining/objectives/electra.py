@@ -12,10 +12,10 @@ from electra_zh.models.heads import MaskedLmHead, Temperature
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
+from electra_zh.pretraining.networks import Networks
 from electra_zh.pretraining.objectives.base import (
     Detection,
     DiscriminatorOutput,
-    Networks,
     ObjectiveInputs,
     PretrainOutput,
     detection_output,

@@ -24,12 +24,12 @@ from electra_zh.models.start import start_locally
 from electra_zh.pretraining import mask_tensors
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import MaskedBatch, SpecialIds
+from electra_zh.pretraining.networks import Networks
 from electra_zh.pretraining.objectives.base import (
     BatchCounts,
     Detection,
     Drawn,
     MaskedLmOutput,
-    Networks,
     ObjectiveInputs,
     PretrainOutput,
     detection_output,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from electra_zh.models.heads import MaskedLmHead
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import SpecialIds
+from electra_zh.pretraining.networks import Networks
 from electra_zh.pretraining.objectives.base import (
-    Networks,
     Objective,
     ObjectiveInputs,
     PretrainOutput,

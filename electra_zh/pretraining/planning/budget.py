@@ -16,7 +16,8 @@ from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.planning import estimate, speed
 from electra_zh.pretraining.planning.speed import Speed
-from electra_zh.pretraining.run import PreparedPhase, PreparedRun
+from electra_zh.pretraining.running.data import PreparedPhase
+from electra_zh.pretraining.running.driver import PreparedRun
 
 # Fraction of the time that is planned; the rest is for what is not measured.
 _PLANNED = 0.95

@@ -15,7 +15,7 @@ from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.objectives import objective_class
 from electra_zh.pretraining.planning import speed
 from electra_zh.pretraining.planning.speed import Speed
-from electra_zh.pretraining.run import PreparedRun
+from electra_zh.pretraining.running.driver import PreparedRun
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 _FLOAT32 = 4

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from electra_zh.pretraining.run import PreparedPhase, PreparedRun, steps_of_phase
+from electra_zh.pretraining.run import steps_of_phase
+from electra_zh.pretraining.running.data import PreparedPhase
+from electra_zh.pretraining.running.driver import PreparedRun
 
 # Tokens of a measured step on a CPU, at most, if all of its sequences would take too long.
 _TOKENS, _TOKENS_OF_WIDE, _WIDE = 4096, 1024, 512

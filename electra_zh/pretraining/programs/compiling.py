@@ -12,7 +12,7 @@ from electra_zh.errors import UsageError
 from electra_zh.pretraining import phases
 from electra_zh.pretraining.folder import load
 from electra_zh.pretraining.phases import Phase
-from electra_zh.pretraining.programs.train import load_program
+from electra_zh.pretraining.programs.exported import load_step
 from electra_zh.runtime.ahead import Compiled, compile_for
 from electra_zh.runtime.targets import Target
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -129,21 +129,29 @@ def compile_recipe(
 
 def compile_program(
     folder: str, overrides: Mapping[str, Any], target: Target, *, output: str | None = None
-) -> CompiledPhase:
-    """Compiles an exported step, without TensorFlow. `overrides` may have `state_sharding` alone.
+) -> Iterator[CompiledPhase]:
+    """Compiles the steps of an exported run, without TensorFlow, as `compile_recipe` does.
+
+    `overrides` may have `state_sharding` alone.
 
     Raises:
       UserError: a setting is part of the program, or the compiler refuses the step.
     """
-    others = sorted(set(overrides) - {"state_sharding"})
+    others = sorted(key for key in overrides if key.rpartition(".")[2] != "state_sharding")
     if others:
         raise UsageError(f"{others[0]} is part of the program: give it to electra-zh export-step")
-    (phase,) = phases.override_phases(load(folder).phases, overrides)
-    program, devices = load_program(folder), target.devices()
-    _check_output(output)
-    sharding = phase.config.state_sharding
-    compiled = compile_for(target.name, devices, program, state_sharding=sharding, output=output)
-    return CompiledPhase(phase, target, compiled)
+    devices, found = target.devices(), phases.override_phases(load(folder).phases, overrides)
+    for phase in found:
+        _check_output(phases.compiled_folder(output, phase.name))
+    for phase in found:
+        compiled = compile_for(
+            target.name,
+            devices,
+            load_step(folder, phase.name),
+            state_sharding=phase.config.state_sharding,
+            output=phases.compiled_folder(output, phase.name),
+        )
+        yield CompiledPhase(phase, target, compiled)
 
 
 def _check_output(folder: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The step of a run as a program for devices, kept for the next time."""
+"""The step of a run and its evaluation as programs for devices, kept for the next time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from electra_zh.data import records
+from electra_zh.models.weight_names import variable_name
+from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.state import TrainState
+from electra_zh.pretraining.objectives.base import Objective
+from electra_zh.pretraining.programs.evaluation import BATCHES
+from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.pretraining.step import PretrainStep
 from electra_zh.runtime import lowering
 from electra_zh.runtime.program import StepProgram
@@ -21,13 +25,20 @@ _OUTSIDE = (
     "device_memory_gb",
 )
 
+# Evaluation draws its masks and samples from steps that training never reaches, always the same.
+EVALUATION_STEP = 2**33
+
 
 def lower_step(state: TrainState) -> StepProgram:
     """Returns the lowered step of a run's state, from the cache where it is there."""
     config = state.objective.config
-    values = {key: value for key, value in config.to_dict().items() if key not in _OUTSIDE}
-    key = [values, list(state.objective.special), state.first_step]
+    key = [*_key(state.objective), state.first_step]
     return lowering.cached(key, lambda: _lower(state, config))
+
+
+def _key(objective: Objective) -> list[Any]:
+    values = objective.config.to_dict().items()
+    return [{key: value for key, value in values if key not in _OUTSIDE}, list(objective.special)]
 
 
 def _lower(state: TrainState, config: PretrainConfig) -> StepProgram:
@@ -59,3 +70,33 @@ def _lower(state: TrainState, config: PretrainConfig) -> StepProgram:
         types={name: info.dtype for name, info in between.items()},
     )
     return first._replace(micro_batches=config.gradient_accumulation_steps, then=then)
+
+
+def lower_evaluation(objective: Objective, batch_size: int) -> StepProgram:
+    """Returns the lowered evaluation of a batch, from the cache where it is there.
+
+    Its variables are the weights by their names in checkpoints, and the number of batches before.
+    """
+    key = ["evaluation", *_key(objective), batch_size]
+    return lowering.cached(key, lambda: _lower_evaluation(objective, batch_size))
+
+
+def _lower_evaluation(objective: Objective, batch_size: int) -> StepProgram:
+    config = objective.config
+    before = tf.Variable(0, trainable=False, dtype=tf.int64, name=BATCHES)
+
+    def evaluate(batch: Mapping[str, tf.Tensor]) -> metrics.EvaluationSums:
+        step = EVALUATION_STEP + before.read_value()
+        output = objective(batch, step=step, training=False)
+        before.assign_add(1)
+        return metrics.evaluation_sums(output, batch["input_mask"])
+
+    features = records.feature_names(words=config.needs_words)
+    program = lowering.lower(
+        evaluate,
+        dict.fromkeys(features, (batch_size, config.max_seq_length)),
+        [*objective.variables, before],
+        full_precision=config.precision == "float32",
+    )
+    names = {variable_name(v.name): name for name, v in variables_by_name(objective).items()}
+    return program.renamed({**names, BATCHES: BATCHES})

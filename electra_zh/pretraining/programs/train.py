@@ -1,209 +1,207 @@
-"""Training of an exported step by JAX alone. TensorFlow is not imported."""
+"""Training of exported steps by JAX alone. TensorFlow is not imported."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import logging
 
-from electra_zh import files, progress
-from electra_zh.data import order, pipeline
-from electra_zh.data.mixed_folders import DamageLog, Mix, open_sources
+from electra_zh.data import pipeline
+from electra_zh.data.mixed_folders import DamageLog, open_sources
 from electra_zh.errors import UsageError
-from electra_zh.interrupts import RESUME, InterruptError, StopRequest
-from electra_zh.pretraining import folder
-from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.reporter import Reporter, with_first_call_shown
+from electra_zh.pretraining.phases import compiled_folder
+from electra_zh.pretraining.programs.evaluation import DeviceEvaluation
+from electra_zh.pretraining.programs.exported import STEP, ExportedPhase
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.running import driver
+from electra_zh.pretraining.running.data import (
+    PreparedPhase,
+    evaluation_batches,
+    open_phases,
+    with_data,
+)
+from electra_zh.pretraining.running.driver import PreparedRun, check_batches
+from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
-from electra_zh.runtime.program import StepProgram
-from electra_zh.training import checkpoints, loop
-from electra_zh.training.background import BackgroundStore
-from electra_zh.training.logs import MetricsLog
-from electra_zh.training.trackers import start as start_trackers
+from electra_zh.training import checkpoints
+from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 
 if TYPE_CHECKING:
     from electra_zh.runtime.pjrt import PjrtSteps
 
-PROGRAM = "program"  # folder of the step in that of an exported run
-STEP = "step"  # name of the number of updates among the variables
+# Settings that the program has.
+_LOWERED = ("gradient_accumulation_steps", "recompute", "eval_batch_size")
 
 
-def train(request: PretrainRequest, overrides: Mapping[str, Any], device: Device) -> None:
-    """Trains an exported run in --output, from its newest checkpoint to its last step.
+def prepare(request: PretrainRequest, overrides: Mapping[str, Any], device: Device) -> PreparedRun:
+    """Checks that data, settings and --output match an exported run; writes nothing.
 
     Raises:
-      UsageError: settings that need TensorFlow.
+      UsageError: settings that the program has.
       UserError: data or settings that are not the program's.
-      InterruptError: a signal came before the last step; a checkpoint is saved.
     """
     assert request.program is not None
-    for name in ("config", "init", "eval_data", "vocab", "debug_numerics"):
+    for name in ("config", "init", "generator", "vocab", "debug_numerics"):
         if getattr(request, name):
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} and --program exclude each other: the program has its run")
-    for name in ("gradient_accumulation_steps", "recompute"):
-        if name in overrides:
+    for name in _LOWERED:
+        if name in {key.rpartition(".")[2] for key in overrides}:
             raise UsageError(f"{name} is part of the program: give it to electra-zh export-step")
-    program = load_program(request.program)
     # One that ended before its first checkpoint starts anew.
-    output = request.output if folder.is_started(request.output) else request.program
-    source = folder.resume(
-        output, recipe=None, overrides=overrides, data=open_sources(request.folders())
+    source = request.output if folder.is_started(request.output) else request.program
+    data = open_sources(request.folders())
+    run = folder.resume(source, recipe=None, overrides=overrides, data=data)
+    run = run.moved_to(request.output)
+    check_batches(run, device)
+    run, held_out = with_data(run, request)
+    damage = DamageLog() if request.skip_corrupt else None
+    prepared = PreparedRun(
+        *(run, (), None, device, damage),
+        track=request.track,
+        compiled=request.compiled,
+        program=request.program,
     )
-    run, here = source.moved_to(request.output), device.here
-    here.wait("prepared")
-    with here.locked(run.folder):
-        training = _ProgramRun(run, program, device, request)
-        newest = training.newest(source)
-        if newest.step >= run.last_step:
-            logging.info("The run in %s is finished: step %d.", run.folder, newest.step)
-            return
-        with StopRequest(here.any) as stop:
-            if here.writes:
-                run.save()
-            last_step = training.run(newest, stop)
-    if last_step < run.last_step:
-        raise InterruptError(f"Saved at step {last_step} of {run.last_step}; {RESUME}")
-    logging.info("Done: %d steps, checkpoints in %s", last_step, run.checkpoints)
+    phases = tuple(open_phases(run, request.folders(), held_out, damage))
+    return prepared._replace(phases=phases)
 
 
-def load_program(folder: str) -> StepProgram:
-    """Returns the step of an exported run."""
-    return StepProgram.load(files.join(folder, PROGRAM))
+def train(prepared: PreparedRun) -> None:
+    """Trains an exported run in its folder, from its newest checkpoint to its last step.
+
+    Raises:
+      InterruptError: a signal came before the last step; a checkpoint is saved.
+    """
+    driver.train(prepared, _ProgramTrainer)
 
 
-class _ProgramRun:
-    """A run of an exported step in training."""
+class _ProgramTrainer:
+    """The exported programs of a phase: a `PhaseTrainer`."""
 
-    def __init__(
-        self, run: Run, program: StepProgram, device: Device, request: PretrainRequest
-    ) -> None:
-        self._run, self._config, self._program = run, run.config, program
-        self._device, self._track, self._compiled = device, request.track, request.compiled
-        self._damage = DamageLog() if request.skip_corrupt else None
-        opening = functools.partial(
-            pipeline.open_shards,
-            max_seq_length=run.config.max_seq_length,
-            words=run.config.needs_words,
-            on_damage=self._damage,
-        )
-        self._mix = Mix(request.folders(), opening, seed=run.config.seed)
-        self._store = BackgroundStore(
-            run.checkpoints, keep=run.config.keep_checkpoint_max, writes=device.here.writes
-        )
+    is_compiled = False
 
-    def newest(self, source: Run) -> checkpoints.Checkpoint:
-        """Returns the checkpoint to resume from: the run's, or the first of the exported run."""
-        found = self._store.latest()
-        return found or checkpoints.read(checkpoints.find(source.checkpoints))
-
-    def run(self, newest: checkpoints.Checkpoint, stop: StopRequest) -> int:
-        """Trains from a checkpoint to the last step, or to a signal, and saves there."""
-        config, total, here = self._config, self._run.last_step, self._device.here
-        steps, weights = self._steps(newest), set(newest.model)
-
-        def save(step: int) -> None:
-            self._save(step, steps.state(), weights, reporter.pending())
-
-        logging.info("Device: %s. Step %d of %d.", self._device, newest.step, total)
-        log = self._open_log(newest.step)
-        show = progress.show if here.writes else progress.silent
-        with (
-            contextlib.closing(log),
-            show("pretrain", total=total, unit="step", initial=newest.step) as bar,
-        ):
-            reporter = Reporter(config, log, bar, None, pending=newest.state.get("metrics"))
-            last_step = loop.run(
-                with_first_call_shown(
-                    lambda count: StepSums.of_values(steps(count)),
-                    is_compiled=steps.kept is not None,
-                ),
-                first_step=newest.step,
-                last_step=total,
-                actions=[
-                    loop.Action(config.log_steps, reporter.log),
-                    loop.Action(config.save_checkpoints_steps, save),
-                ],
-                on_call=reporter.add,
-                stop=stop,
-                steps_per_call=here.steps_per_call(config.iterations_per_loop),
+    def __init__(self, prepared: PreparedRun, part: PreparedPhase) -> None:
+        assert prepared.program is not None
+        self._prepared, self._part, self._config = prepared, part, part.phase.config
+        self._exported = ExportedPhase.load(prepared.program, part.phase.name)
+        self._names = self._exported.networks.shapes(self._config)
+        self._steps: PjrtSteps | None = None
+        # All variables on the host; None while the devices are ahead.
+        self._values: dict[str, np.ndarray] | None = {
+            info.name: np.zeros(info.shape, info.dtype) for info in self._step.all_variables
+        }
+        if part.phase.first_step == 0:
+            run = folder.load(prepared.program)
+            path = checkpoints.find(run.checkpoints, step=0)
+            self.assign(checkpoints.read(path), where=path)
+        self._put(self._exported.fresh)
+        if part.eval_shards is not None and self._exported.evaluation is None:
+            raise UsageError(
+                f"{prepared.program} was exported without an evaluation: give --eval-data to "
+                "electra-zh export-step"
             )
-        logging.info("Waited %.1f s for data.", steps.waited)
-        if last_step < total:
-            save(last_step)
-        self._store.wait()
-        return last_step
 
-    def _open_log(self, step: int) -> MetricsLog:
-        here, run = self._device.here, self._run
-        track = self._track if here.writes else ()
-        return MetricsLog(
-            run.folder,
-            resume_step=step,
-            context=self._context,
-            trackers=start_trackers(track, run.folder, run.config.to_dict()),
-            writes=here.writes,
+    @property
+    def _step(self) -> Any:
+        return self._exported.step
+
+    @property
+    def trained(self) -> int:
+        """Number of weights that are trained."""
+        shapes = self._names.items()
+        return sum(math.prod(shape) for name, shape in shapes if self._config.trains(name))
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the devices have waited for data."""
+        return self._steps.waited if self._steps is not None else 0.0
+
+    def _host(self) -> dict[str, np.ndarray]:
+        """Returns all variables, fetched from the devices once after their steps."""
+        if self._values is None:
+            assert self._steps is not None
+            self._values = self._steps.state()
+        return self._values
+
+    def _put(self, tensors: Mapping[str, np.ndarray]) -> None:
+        assert self._values is not None
+        known = self._values
+        self._values = known | {name: each for name, each in tensors.items() if name in known}
+
+    def assign(self, found: Checkpoint, *, where: str) -> None:
+        """Takes the weights, slots and number of updates of the checkpoint `where`."""
+        updates = np.array(found.state["optimizer_step"], np.int64)
+        self._put({**found.model, **found.optimizer, STEP: updates})
+
+    def assign_first(self, first: FirstWeights) -> None:
+        """Takes the first weights of the run."""
+        first.log()
+        self._put({**first.tensors, **first.slots})
+
+    def carry_over(self, step: int) -> None:
+        """Takes what the phase continues from the checkpoint of the last step before it."""
+        run, networks = self._prepared.run, self._exported.networks
+        self.assign_first(
+            warm_start.carried_weights(run, self._part.phase, step, networks=networks)
         )
+        self._put({STEP: np.array(step, np.int64)})
 
-    def _save(
-        self,
-        step: int,
-        found: dict[str, np.ndarray],
-        weights: set[str],
-        pending: Mapping[str, Any],
-    ) -> None:
-        """Saves the state, arrays by name; `weights` are the names of those of the networks.
-
-        `pending` are sums of metrics that are not logged yet.
-        """
-        updates = int(found.pop(STEP))
-        self._store.save(
-            step,
-            model={name: found[name] for name in found if name in weights},
-            optimizer={name: found[name] for name in found if name not in weights},
-            state={"optimizer_step": updates, "metrics": pending, **self._position(step)},
-        )
-
-    def _steps(self, newest: checkpoints.Checkpoint) -> PjrtSteps:
-        """Returns the steps from a checkpoint on."""
+    def steps(self, batches: Iterator[pipeline.Batch]) -> Callable[[int], StepSums]:
+        """Returns the function that runs steps on the batches."""
         from electra_zh.runtime.pjrt import PjrtSteps
 
-        config, state = self._config, newest.model | newest.optimizer
-        state[STEP] = np.array(newest.state["optimizer_step"])
-        for info in self._program.all_variables if newest.step == 0 else ():
-            # The slots of an exported run.
-            state.setdefault(info.name, np.zeros(info.shape, info.dtype))
-        batches = pipeline.batches(
-            self._mix.parts,
-            pipeline.Reading(config.max_seq_length, config.needs_words, self._damage),
-            batch_size=config.train_batch_size,
-            seed=config.seed,
-            start_example=newest.step * config.train_batch_size,
-            share=self._device.here.share(config.train_batch_size),
-        )
-        return PjrtSteps(
-            self._program,
-            state,
+        steps = PjrtSteps(
+            self._step,
+            self._host(),
             batches,
-            devices=self._device.found,
-            state_sharding=config.state_sharding,
-            compiled=self._compiled,
+            devices=self._prepared.device.found,
+            state_sharding=self._config.state_sharding,
+            compiled=compiled_folder(self._prepared.compiled, self._part.phase.name),
+        )
+        self._steps, self.is_compiled = steps, steps.kept is not None
+
+        def run(count: int) -> StepSums:
+            self._values = None
+            return StepSums.of_values(steps(count))
+
+        return run
+
+    def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
+        """Saves the checkpoint of `step`; `state` is added to state.json."""
+        found = self._host()
+        names = found.keys() - {STEP}
+        store.save(
+            step,
+            model={name: found[name] for name in names if name in self._names},
+            optimizer={name: found[name] for name in names if name not in self._names},
+            state={"optimizer_step": int(found[STEP]), **state},
         )
 
-    def _context(self, step: int) -> dict[str, float]:
-        return {"tokens": step * self._config.train_batch_size * self._config.max_seq_length}
+    def evaluation(
+        self, before_batch: Callable[[], None]
+    ) -> tuple[Callable[[], dict[str, float]], Callable[[], str]]:
+        """Returns the function that evaluates, and one without a sample: there is none."""
+        shards, program = self._part.eval_shards, self._exported.evaluation
+        assert shards is not None
+        assert program is not None
+        batches = evaluation_batches(
+            self._config,
+            shards,
+            max_batches=self._config.num_eval_steps,
+            on_damage=self._prepared.damage,
+        )
+        device = self._prepared.device
+        evaluate = DeviceEvaluation(program, batches, device, before_batch=before_batch)
+        return lambda: evaluate(self._host()), str
 
-    def _position(self, step: int) -> dict[str, Any]:
-        read = step * self._config.train_batch_size
-        data = {
-            "fingerprint": self._run.data_fingerprint,
-            "order": order.VERSION,
-            **self._mix.position(read),
-        }
-        return {"settings": self._config.to_dict(), "data": data}
+    def measure(self) -> dict[str, float]:
+        """Returns nothing: the measures of the networks' health need TensorFlow."""
+        return {}
+
+    def explain(self, batch: pipeline.Batch) -> str:
+        """Raises: --debug-numerics, which needs TensorFlow, is refused before."""
+        raise NotImplementedError

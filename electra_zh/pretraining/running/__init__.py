@@ -1,0 +1,1 @@
+"""The course of a run: its data, its steps and checkpoints in their order, its lines of metrics."""
