@@ -66,9 +66,9 @@ def export(folder: Path, model: str, length: int, batch: int, precision: str) ->
     from safetensors.numpy import save_file
 
     from electra_zh.pretraining.config import resolve
+    from electra_zh.pretraining.programs.lower import lower_step
     from electra_zh.pretraining.run import PretrainStep
     from electra_zh.pretraining.state import TrainState
-    from electra_zh.runtime import lowering
     from electra_zh.text.vocabulary import Vocabulary
     from electra_zh.training import loop
 
@@ -77,18 +77,15 @@ def export(folder: Path, model: str, length: int, batch: int, precision: str) ->
     config = resolve(model, values, vocab_size=vocab).settings
     vocabulary = Vocabulary([*SPECIAL, *(f"t{i}" for i in range(vocab - len(SPECIAL)))])
     state = TrainState(config, vocabulary)
-    step = PretrainStep(state)
-    batches = make_batches(batch, length, vocab)
-    shapes = dict.fromkeys(next(batches), (batch, length))
-    full = precision == "float32"
-    program = lowering.lower(step.train_step, shapes, state.variables, full_precision=full)
+    program = lower_step(state)
     program.save(str(folder))
     if model == "nano":
         save_file(read_variables(state), folder / "first")
-        sums = loop.make_inner_loop(step, batches)(1)
+        batches = make_batches(batch, length, vocab)
+        sums = loop.make_inner_loop(PretrainStep(state), batches)(1)
         save_file(read_variables(state), folder / "after")
         (folder / "loss").write_text(repr(float(sums.objective.loss)))
-    print(f"{folder.name}: {len(program.exported) / 1e6:.1f} MB", flush=True)
+    print(f"{folder.name}: {program.size / 1e6:.1f} MB", flush=True)
 
 
 def read_variables(state: Any) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ import tensorflow as tf
 from electra_zh.data import records
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import metrics
-from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.objectives.base import Objective
 from electra_zh.pretraining.programs.evaluation import BATCHES
 from electra_zh.pretraining.state import TrainState, variables_by_name
@@ -31,9 +30,8 @@ EVALUATION_STEP = 2**33
 
 def lower_step(state: TrainState) -> StepProgram:
     """Returns the lowered step of a run's state, from the cache where it is there."""
-    config = state.objective.config
     key = [*_key(state.objective), state.first_step]
-    return lowering.cached(key, lambda: _lower(state, config))
+    return lowering.cached(key, lambda: lower_uncached(state))
 
 
 def _key(objective: Objective) -> list[Any]:
@@ -41,7 +39,9 @@ def _key(objective: Objective) -> list[Any]:
     return [{key: value for key, value in values if key not in _OUTSIDE}, list(objective.special)]
 
 
-def _lower(state: TrainState, config: PretrainConfig) -> StepProgram:
+def lower_uncached(state: TrainState) -> StepProgram:
+    """Returns the lowered step of a state, also of one with variables or a schedule of its own."""
+    config = state.objective.config
     shape = (config.train_batch_size, config.max_seq_length)
     step, full_precision = PretrainStep(state), config.precision == "float32"
     nest: list[Any] = []

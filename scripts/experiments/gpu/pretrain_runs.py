@@ -116,10 +116,8 @@ def _export(
 
     import tensorflow as tf
 
-    from electra_zh.data import records
+    from electra_zh.pretraining.programs.lower import lower_uncached
     from electra_zh.pretraining.state import TrainState, variables_by_name
-    from electra_zh.pretraining.step import PretrainStep
-    from electra_zh.runtime import lowering
     from electra_zh.training import schedules
 
     state = TrainState(dataclasses.replace(config, attention_start=start), vocabulary)
@@ -142,13 +140,9 @@ def _export(
             return inputs[1] * rate * tf.minimum(1.0, now / float(max(config.num_warmup_steps, 1)))
 
         state._schedule = schedule  # type: ignore[assignment]
-        shape = (config.train_batch_size, config.max_seq_length)
-        program = lowering.lower(
-            PretrainStep(state).train_step,
-            dict.fromkeys(records.feature_names(words=config.needs_words), shape),
-            [*state.variables, *inputs],
-            full_precision=config.precision == "float32",
-        )
+        # They are variables of the state, hence inputs of its program.
+        state.inputs = inputs
+        program = lower_uncached(state)
         slots = state.optimizer.state_tensors()
         names = {_STEPS: _STEPS, _PEAK: _PEAK}
         for tensors in (weights, slots, {_STEP: state.optimizer.step}):
@@ -192,7 +186,7 @@ class Prepared(NamedTuple):
         made = self.plan["starts"][f"{name} {start}"]
         # The same seed draws the same weights for every program, name by name.
         state: dict[str, np.ndarray] = {}
-        for info in self.programs[name].variables:
+        for info in self.programs[name].all_variables:
             value = made.get(info.name, 0.0)
             if isinstance(value, str):
                 state[info.name] = self.arrays[value]
