@@ -8,16 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from support.runner import Job
+from support.task_files import copy_tasks
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-_SCRIPT = ROOT / "scripts/experiments/gpu/pretrain_runs.py"
+_SCRIPTS = ROOT / "scripts/experiments/gpu"
 _RECIPE = {
     "model": {
         "embedding_size": 32,
@@ -46,10 +48,11 @@ _PLAN: dict[str, Any] = {
 }
 
 
-def _script(*words: str | Path) -> None:
-    command = [sys.executable, str(_SCRIPT), *map(str, words)]
+def _script(name: str, *words: str | Path) -> str:
+    command = [sys.executable, str(_SCRIPTS / f"{name}.py"), *map(str, words)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_runs_of_a_plan_train_for_their_seconds_one_program_after_the_other(
@@ -59,8 +62,10 @@ def test_runs_of_a_plan_train_for_their_seconds_one_program_after_the_other(
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(_RECIPE | recipe))
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(_PLAN))
     prepared, runs = tmp_path / "prepared", tmp_path / "runs"
-    _script("prepare", tmp_path / "plan.yaml", "--vocab", job.vocab, "--output", prepared)
-    _script("run", prepared, "--data", job.data, "--output", runs, "--device", "pjrt:cpu")
+    plan = ("prepare", tmp_path / "plan.yaml", "--vocab", job.vocab, "--output", prepared)
+    _script("pretrain_runs", *plan)
+    run = ("run", prepared, "--data", job.data, "--output", runs, "--device", "pjrt:cpu")
+    _script("pretrain_runs", *run)
     lines = [*map(json.loads, (runs / "metrics.jsonl").read_text().splitlines())]
     local = [line["gen_loss"] for line in lines if line["run"] == "local"]
     assert local[-1] < local[0]
@@ -68,3 +73,29 @@ def test_runs_of_a_plan_train_for_their_seconds_one_program_after_the_other(
     found = load_file(runs / "both" / "model.safetensors")
     assert "rtd_head/output/kernel" in found
     assert found["encoder/layers/0/attention/query/kernel"].shape == (32, 32)
+
+
+def test_workers_share_the_trials_of_seeds_that_have_weights(job: Job, tmp_path: Path) -> None:
+    data = copy_tasks(tmp_path / "data", "tnews", "csl")
+    tasks, results = tmp_path / "tasks", tmp_path / "results.jsonl"
+    names = ("--data", data, "--tasks", "tnews,csl", "--output", tasks, "num_train_epochs=1")
+    _script("lower_tasks", "--model", "nano", "--vocab", job.vocab, *names)
+    fresh = json.loads((tasks / "tasks.json").read_text())["fresh"]
+    weights = {name: np.full(shape, 0.01, np.float32) for name, (shape, *_) in fresh.items()}
+    (tmp_path / "run-1").mkdir()
+    save_file(weights, tmp_path / "run-1" / "model.safetensors")
+    models = ("--models", "fresh", f"run={tmp_path}/run-{{seed}}", "--seeds", "0,1")
+    options = ("--output", results, "--device", "cpu", "--workers", "2", "--steps", "2")
+    printed = _script("run_tasks", tasks, *models, *options)
+    assert "run: no weights of seed 0" in printed
+    lines = [*map(json.loads, results.read_text().splitlines())]
+    found = {(line["model"], line["task"], line["seed"]) for line in lines}
+    assert found == {
+        (model, task, seed)
+        for task in ("tnews", "csl")
+        for model, seed in (("fresh", 0), ("fresh", 1), ("run", 1))
+    }
+    assert len(lines) == len(found)
+    table = _script("score_tasks", tasks, results, "--data", data)
+    assert table.count("(2)") == 2
+    assert table.count("(1)") == 2

@@ -1,29 +1,39 @@
 r"""Fine-tunes pretrained models on the tasks of `lower_tasks.py`, by JAX without TensorFlow.
 
     python scripts/experiments/gpu/run_tasks.py FOLDER --output RESULTS.jsonl --seconds 300 \
-        --models electra=RUN/model.safetensors masked-lm=OTHER/ckpt-6000 fresh --seeds 0,1,2
+        --models electra=RUNS/electra-{seed} masked-lm=OTHER/ckpt-6000 fresh --seeds 0,1,2 \
+        --workers 6
 
-A model is NAME=PATH, a safetensors file of a pretraining run or the folder of its checkpoint, or
-`fresh`, new random weights. All programs are compiled side by side first. RESULTS gets one line per
-trial at its end: losses, seconds, and the outputs for dev after each epoch, which `score_tasks.py`
-scores. Trials of the first seed are first, and those that RESULTS has are skipped.
+A model is NAME=PATH, a safetensors file or the folder of one, such as a checkpoint; {seed} stands
+for the seed of the trial, and seeds without a file have no trial. Or it is `fresh`, new random
+weights. RESULTS gets one line per trial at its end: losses, seconds, and the outputs for dev after
+each epoch, which `score_tasks.py` scores. Trials of the first seed are first, and those that
+RESULTS has are skipped.
+
+A step of a small model leaves a GPU waiting, so several workers share one. They overlap best under
+CUDA MPS: start `nvidia-cuda-mps-control -d` first. The first worker compiles all programs side by
+side, and the others read them from JAX's cache.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import json
 import math
+import multiprocessing
 import os
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
@@ -36,6 +46,23 @@ _MANIFEST = "tasks.json"
 
 def main() -> int:
     """Runs the trials."""
+    arguments = _arguments()
+    names = arguments.tasks or list(_manifest(arguments.folder)["tasks"])
+    paths = dict(_pair(text) for text in arguments.models)
+    done = {(x["model"], x["task"], x["seed"]) for x in read_results(arguments.output)}
+    trials = _trials(paths, names, [int(seed) for seed in arguments.seeds.split(",")], done)
+    # A part of the memory for each process.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.8 / arguments.workers:.3f}")
+    setup = _Setup(arguments.folder, arguments.device, arguments.steps)
+    with arguments.output.open("a") as file:
+        queue = _Queue(setup, trials, names, file, arguments.seconds)
+        with ThreadPoolExecutor(arguments.workers) as pool:
+            for each in [pool.submit(queue.work, number) for number in range(arguments.workers)]:
+                each.result()
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -45,37 +72,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=math.inf, help="no trial begins after")
     parser.add_argument("--steps", type=int, help="cut the trials to this many, to try it out")
     parser.add_argument("--device", default="gpu", choices=("gpu", "cpu", "tpu"))
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    start = time.monotonic()
-    device = find_devices(arguments.device, most=1)[0]
-    manifest = json.loads((arguments.folder / _MANIFEST).read_text())
-    names = arguments.tasks or list(manifest["tasks"])
-    with ThreadPoolExecutor(arguments.threads) as pool:
-        made = pool.map(
-            lambda name: _Task(arguments.folder / name, manifest["tasks"][name], device), names
-        )
-        tasks = dict(zip(names, made, strict=True))
-        calls = [call for task in tasks.values() for call in task.compilations()]
-        for seconds in pool.map(_timed, calls):
-            print(f"{time.monotonic() - start:.0f} s: compiled in {seconds:.0f} s", flush=True)
-    models = _Models(dict(_pair(text) for text in arguments.models), manifest)
-    done = {(x["model"], x["task"], x["seed"]) for x in read_results(arguments.output)}
-    with arguments.output.open("a") as file:
-        for model, task, seed in _order(models.names, names, arguments.seeds, done):
-            if time.monotonic() - start > arguments.seconds:
-                print("no time for the rest", flush=True)
-                break
-            line = tasks[task].run(models.weights(model, seed), seed, steps=arguments.steps)
-            file.write(json.dumps({"model": model, "task": task, "seed": seed, **line}) + "\n")
-            file.flush()
-            losses = ", ".join(f"{loss:.4f}" for loss in line["losses"])
-            print(
-                f"{time.monotonic() - start:.0f} s: {model} {task} seed {seed} in "
-                f"{line['seconds']:.1f} s, loss by epoch {losses}",
-                flush=True,
-            )
-    return 0
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the device")
+    return parser.parse_args()
+
+
+def _manifest(folder: Path) -> Any:
+    return json.loads((folder / _MANIFEST).read_text())
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -83,20 +85,136 @@ def _pair(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _timed(call: Any) -> float:
-    start = time.monotonic()
-    call()
-    return time.monotonic() - start
+class _Trial(NamedTuple):
+    model: str
+    path: Path | None  # of the weights; None for new ones
+    task: str
+    seed: int
 
 
-def _order(
-    models: list[str], tasks: list[str], seeds: str, done: set[Any]
-) -> Iterator[tuple[str, str, int]]:
-    for seed in map(int, seeds.split(",")):
-        for task in tasks:
-            for model in models:
-                if (model, task, seed) not in done:
-                    yield model, task, seed
+def _trials(
+    paths: Mapping[str, str], tasks: list[str], seeds: list[int], done: set[Any]
+) -> list[_Trial]:
+    """Returns the trials in order; seeds of a model without a file have none."""
+    files = {
+        (model, seed): _file(path.format(seed=seed)) if path else None
+        for model, path in paths.items()
+        for seed in seeds
+    }
+    for model, path in paths.items():
+        missing = [seed for seed in seeds if path and files[model, seed] is None]
+        if len(missing) == len(seeds):
+            raise SystemExit(f"{model}: no weights in {path}")
+        if missing:
+            print(f"{model}: no weights of seed {', '.join(map(str, missing))}")
+    return [
+        _Trial(model, files[model, seed], task, seed)
+        for seed in seeds
+        for task in tasks
+        for model, path in paths.items()
+        if not (path and files[model, seed] is None) and (model, task, seed) not in done
+    ]
+
+
+def _file(path: str) -> Path | None:
+    found = (Path(path), Path(path) / "model.safetensors")
+    return next((each for each in found if each.is_file()), None)
+
+
+class _Queue:
+    """The trials, which workers take one after the other."""
+
+    def __init__(
+        self, setup: _Setup, trials: list[_Trial], tasks: list[str], file: TextIO, seconds: float
+    ) -> None:
+        self._setup, self._trials, self._tasks, self._file = setup, iter(trials), tasks, file
+        self._start, self._seconds = time.monotonic(), seconds
+        self._lock, self._compiled = threading.Lock(), threading.Event()
+
+    def work(self, number: int) -> None:
+        """Runs trials in a process until none is left, or no time; number 0 compiles first."""
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            process.submit(_open, self._setup).result()
+            try:
+                if number == 0:
+                    process.submit(_compile, self._setup, self._tasks).result()
+                    self._say("compiled")
+            finally:
+                if number == 0:
+                    self._compiled.set()
+            self._compiled.wait()
+            while trial := self._next():
+                self._write(trial, process.submit(_run, self._setup, trial).result())
+
+    def _next(self) -> _Trial | None:
+        with self._lock:
+            trial = next(self._trials, None)
+        if trial and time.monotonic() - self._start > self._seconds:
+            self._say(f"no time for {trial.model} {trial.task} seed {trial.seed}")
+            return None
+        return trial
+
+    def _write(self, trial: _Trial, line: Mapping[str, Any]) -> None:
+        names = {"model": trial.model, "task": trial.task, "seed": trial.seed}
+        with self._lock:
+            self._file.write(json.dumps({**names, **line}) + "\n")
+            self._file.flush()
+        losses = ", ".join(f"{loss:.4f}" for loss in line["losses"])
+        self._say(
+            f"{trial.model} {trial.task} seed {trial.seed} in {line['seconds']:.1f} s, "
+            f"loss by epoch {losses}"
+        )
+
+    def _say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._start:.0f} s: {text}", flush=True)
+
+
+class _Setup(NamedTuple):
+    """The folder, the device and the length of the trials."""
+
+    folder: Path
+    device: str
+    steps: int | None
+
+
+class _Opened(NamedTuple):
+    manifest: Any
+    device: Any
+    tasks: dict[str, _Task]
+
+
+@functools.cache
+def _opened(setup: _Setup) -> _Opened:
+    """Finds the device; once in each process."""
+    device = find_devices(setup.device, most=1)[0]
+    return _Opened(_manifest(setup.folder), device, {})
+
+
+def _open(setup: _Setup) -> None:
+    _opened(setup)
+
+
+def _task(setup: _Setup, name: str) -> _Task:
+    manifest, device, tasks = _opened(setup)
+    if name not in tasks:
+        tasks[name] = _Task(setup.folder / name, manifest["tasks"][name], device)
+    return tasks[name]
+
+
+def _compile(setup: _Setup, names: list[str]) -> None:
+    """Compiles all programs side by side."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        tasks = list(pool.map(functools.partial(_task, setup), names))
+        calls = [call for task in tasks for call in task.compilations()]
+        list(pool.map(lambda call: call(), calls))
+
+
+def _run(setup: _Setup, trial: _Trial) -> dict[str, Any]:
+    """Returns the result of a trial."""
+    fresh = _opened(setup).manifest["fresh"]
+    encoder = _read(trial.path, fresh) if trial.path else dict(_drawn(fresh, trial.seed))
+    return _task(setup, trial.task).run(encoder, trial.seed, steps=setup.steps)
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -127,32 +245,21 @@ def read_rows(path: Path) -> EncodedSplit:
     )
 
 
-class _Models:
-    """The pretrained encoders."""
+def _read(file: Path, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the weights of a pretrained encoder."""
+    tensors = load_file(file)
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise SystemExit(f"{file}: {len(missing)} tensors are missing, first {missing[0]}")
+    return {name: tensors[name] for name in wanted}
 
-    def __init__(self, paths: Mapping[str, str], manifest: Any) -> None:
-        self.names, self._fresh = list(paths), manifest["fresh"]
-        self._read_ones = {name: self._read(Path(path)) for name, path in paths.items() if path}
 
-    def weights(self, name: str, seed: int) -> dict[str, np.ndarray]:
-        """Returns the weights of an encoder; new ones depend on the seed."""
-        return self._read_ones.get(name) or dict(self._drawn(seed))
-
-    def _read(self, path: Path) -> dict[str, np.ndarray]:
-        from safetensors.numpy import load_file
-
-        file = path / "model.safetensors" if path.is_dir() else path
-        tensors = load_file(file)
-        missing = [name for name in self._fresh if name not in tensors]
-        if missing:
-            raise SystemExit(f"{file}: {len(missing)} tensors are missing, first {missing[0]}")
-        return {name: tensors[name] for name in self._fresh}
-
-    def _drawn(self, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-        for name, (shape, mean, deviation) in self._fresh.items():
-            drawn = np.random.default_rng([seed, *name.encode()]).standard_normal(shape, np.float32)
-            # Truncated, as the initializers are, and of the same deviation.
-            yield name, mean + np.float32(deviation / 0.8796) * np.clip(drawn, -2, 2)
+def _drawn(wanted: Mapping[str, Any], seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields new random weights."""
+    for name, (shape, mean, deviation) in wanted.items():
+        drawn = np.random.default_rng([seed, *name.encode()]).standard_normal(shape, np.float32)
+        # Truncated, as the initializers are, and of the same deviation.
+        yield name, mean + np.float32(deviation / 0.8796) * np.clip(drawn, -2, 2)
 
 
 class _Task:
@@ -191,6 +298,8 @@ class _Task:
         self, encoder: Mapping[str, Any], seed: int, *, steps: int | None = None
     ) -> dict[str, Any]:
         """Returns the result of a trial, of at most `steps` steps."""
+        for compile_ in self.compilations():
+            compile_()
         start = time.monotonic()
         state = self._first(encoder, seed)
         total, per_epoch = self._entry["num_train_steps"], self._entry["epoch_steps"]
