@@ -70,9 +70,8 @@ def compile_for(
     start = time.perf_counter()
     placement = Placement.on(devices, program, state_sharding)
     block = block_size(program.batch)
-    lowered = placement.lowered(block)
     try:
-        executable = compile_for_devices(lowered, placement.everywhere)
+        executable = compile_for_devices(placement.lowered(block), placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
         kind = OutOfMemoryError if "RESOURCE_EXHAUSTED" in lines[0] else UserError
@@ -83,8 +82,9 @@ def compile_for(
     memory = executable.memory_analysis()
     batches = sum(4 * math.prod(info.shape) for info in program.batch) * block // len(devices)
     flops = float((executable.cost_analysis() or {}).get("flops", 0.0))
-    if not flops:  # The compiler for GPUs counts none.
-        flops = float(lowered.cost_analysis()["flops"]) / len(devices)
+    if not flops:  # The compiler for GPUs counts none, that for CPUs before it compiles.
+        on_cpu = Placement.on(jax.devices("cpu")[:1], program).lowered(block)
+        flops = float(on_cpu.cost_analysis()["flops"]) / len(devices)
     return Compiled(
         seconds,
         len(devices),
