@@ -63,7 +63,7 @@ COMMANDS = {
         "Estimate a run's memory, disk and time; its step is measured.",
         "pretraining",
         "pretraining",
-        ("estimate --config small", "estimate --config tiny --data data train_batch_size=64"),
+        ("estimate --config small", "estimate --config base --for gpu:h100:8"),
     ),
     "evaluate": Entry(
         "Evaluate a pretraining run on held-out data.",

@@ -216,12 +216,29 @@ class Estimate(Settings):
     device: str = setting("auto", "device to measure, as in pretrain", choices=NAMES)
     devices: int | None = setting(None, "number of devices to use; by default all", at_least=1)
     seconds: float = setting(10.0, "time to measure a step for", above=0, metavar="SECONDS")
+    target: str | None = setting(
+        None,
+        "devices that this machine need not have, as in compile: the step is compiled for them, "
+        "not measured",
+        metavar="DEVICES",
+        flags=("--for",),
+    )
     json: bool = setting(False, "print JSON")
+
+    def check_together(self) -> None:
+        """Checks the devices."""
+        if self.target is None:
+            return
+        Target.parse(self.target).check_peak()
+        if self.device != "auto" or self.devices is not None:
+            raise UsageError("--for and --device exclude each other: --for names the devices")
 
 
 def estimate(call: Call[Estimate]) -> int:
     """Estimates the size, memory, disk and time of a run, and measures its step."""
     settings = call.settings
+    if settings.target is not None:
+        return _estimate_ahead(call, Target.parse(settings.target))
     recipe_phases = resolve_phases(settings.config, call.overrides, vocab_size=VOCAB_SIZE)
     configs = [each.settings for each in recipe_phases.values()]
     if settings.data:
@@ -242,6 +259,21 @@ def estimate(call: Call[Estimate]) -> int:
         request = PretrainRequest(output=output, data=data, config=settings.config, vocab=vocab)
         prepared = run.prepare(request, call.overrides, device=device)
         found = planning.estimate(prepared, has_data=bool(settings.data), seconds=settings.seconds)
+    if settings.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print(*found.lines(), sep="\n")
+    return 0
+
+
+def _estimate_ahead(call: Call[Estimate], target: Target) -> int:
+    """Estimates a run on devices that this machine need not have."""
+    settings = call.settings
+    steps = Compile(target=settings.target or "", config=settings.config, data=settings.data)
+    compiled = tuple(_compiled(steps, call.overrides, target))
+    from electra_zh.pretraining.planning.ahead import AheadEstimate
+
+    found = AheadEstimate(compiled)
     if settings.json:
         print(json.dumps(found.to_dict()))
     else:

@@ -78,6 +78,17 @@ class Target(NamedTuple):
             raise UsageError(f"--for {text}: write the devices of {name} as {name}:{example}")
         return cls(name, chip, shape)
 
+    def check_peak(self) -> None:
+        """Checks that the operations per second are known.
+
+        Raises:
+          UsageError: they are not.
+        """
+        if not self.chip.bfloat16:
+            raise UsageError(
+                f"--for {self.name} has no known peak: measure the step with --device pjrt:cpu"
+            )
+
     def devices(self) -> list[Any]:
         """Returns the devices, real ones for a CPU.
 

@@ -88,22 +88,18 @@ class RunEstimate(NamedTuple):
         """Yields the estimate as lines of at most 80 columns."""
         run, counts = self.prepared.run, self.parameters
         yield f"device       {self.prepared.device}, precision={run.config.precision}"
-        parts = [("discriminator", counts.discriminator), ("generator", counts.generator)]
-        if counts.generator or counts.shared:
-            parts.append(("shared", counts.shared))
-        shown = ", ".join(f"{name} {_millions(count)}" for name, count in parts if count)
-        yield f"parameters   {_millions(counts.total)}: {shown}"
-        memory = {name: _size(size) for name, size in _memory(self).items()}
+        yield parameters_line(counts)
+        memory = {name: size(each) for name, each in _memory(self).items()}
         rest = memory.pop("activations")
-        shown = ", ".join(f"{name} {size}" for name, size in memory.items())
+        shown = ", ".join(f"{name} {each}" for name, each in memory.items())
         yield f"memory       {shown}"
         yield f"             activations about {rest} (an estimate, from the measured peak)"
         kept, each = run.config.keep_checkpoint_max, self.checkpoint_bytes
-        yield f"checkpoints  {_size(each)} each, {_size(kept * each)} for the {kept} that are kept"
+        yield f"checkpoints  {size(each)} each, {size(kept * each)} for the {kept} that are kept"
         for phase, part in zip(self.phases, self.prepared.phases, strict=True):
             yield from _phase_lines(phase, part.phase.config)
         if len(self.phases) > 1:
-            yield f"all phases   {_duration(sum(phase.hours for phase in self.phases))}"
+            yield f"all phases   {duration(sum(phase.hours for phase in self.phases))}"
         if self.load > 0.5 * machine.usable_cpus():
             yield f"note: other processes use the CPUs (load {self.load:.1f}): repeat without them"
 
@@ -141,6 +137,15 @@ def count_parameters(config: PretrainConfig) -> Parameters:
     return Parameters(sum(sizes.values()) - generator - shared, generator, shared, trained)
 
 
+def parameters_line(counts: Parameters) -> str:
+    """Returns the numbers of weights as a line."""
+    parts = [("discriminator", counts.discriminator), ("generator", counts.generator)]
+    if counts.generator or counts.shared:
+        parts.append(("shared", counts.shared))
+    shown = ", ".join(f"{name} {_millions(count)}" for name, count in parts if count)
+    return f"parameters   {_millions(counts.total)}: {shown}"
+
+
 def checkpoint_bytes(counts: Parameters) -> int:
     """Returns the size of a checkpoint of a run with these weights."""
     return _FLOAT32 * (counts.total + _SLOTS * counts.trained)
@@ -173,18 +178,20 @@ def _phase_lines(phase: PhaseEstimate, config: PretrainConfig) -> Iterator[str]:
     epochs = "" if phase.epochs is None else f", {phase.epochs:.2f} epochs"
     read = f"{phase.tokens / 1e6:,.1f} million tokens{epochs}"
     yield f"training     {phase.steps:,} steps, {read}"
-    yield f"             {_duration(phase.hours)}, without evaluations"
+    yield f"             {duration(phase.hours)}, without evaluations"
 
 
 def _millions(count: int) -> str:
     return f"{count / 1e6:.1f} M"
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+def size(number: int) -> str:
+    """Returns a number of bytes as text."""
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Returns a number of hours as text."""
     days = f" ({hours / 24:,.1f} days)" if hours >= 48 else ""
     return f"{hours:,.1f} hours{days}" if hours >= 1 else f"{60 * hours:.1f} minutes"
 

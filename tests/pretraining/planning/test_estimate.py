@@ -10,9 +10,15 @@ import pytest
 from electra_zh.commands.command import Call
 from electra_zh.commands.pretraining import Estimate
 from electra_zh.commands.pretraining import estimate as command
+from electra_zh.errors import UsageError
+from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.planning import estimate, speed
+from electra_zh.pretraining.planning.ahead import AheadEstimate
 from electra_zh.pretraining.planning.speed import Speed
+from electra_zh.pretraining.programs.compiling import CompiledPhase
 from electra_zh.pretraining.state import make_objective
+from electra_zh.runtime.ahead import Compiled
+from electra_zh.runtime.targets import Target
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from support.networks import tiny
 
@@ -100,3 +106,35 @@ def test_the_real_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert phase["speed"]["sequences"] == 8
     assert phase["epochs"] is None
     assert phase["hours"] == pytest.approx(2500 * phase["speed"]["seconds"] / 3600)
+
+
+def test_hours_on_devices_follow_from_the_peak() -> None:
+    config = tiny(num_train_steps=3600, precision="bfloat16")
+    # A tenth of a second at the peak of an H100.
+    compiled = Compiled(1.0, 2, int(2e9), int(40e9), 0, 98.9e12, {})
+    phase = CompiledPhase(Phase("", config), Target.parse("gpu:h100:2"), compiled)
+    found = AheadEstimate((phase,))
+    hours = {"0.2": pytest.approx(0.5), "0.4": pytest.approx(0.25), "0.6": pytest.approx(1 / 6)}
+    assert found.to_dict()["hours"] == hours
+    text = "\n".join(found.lines())
+    assert "device       2 x gpu:h100, compiled for, precision=bfloat16" in text
+    assert "memory       42.00 GB of 85.00 GB of a device" in text
+    assert "98.9 TFLOP of a device, 100 ms at its peak of 989 TFLOP/s" in text
+    assert "time         30.0 minutes at 20%, 15.0 minutes at 40%" in text
+    assert "does not fit" not in text
+    too_large = phase._replace(compiled=compiled._replace(temporary=int(90e9)))
+    assert "does not fit" in "\n".join(AheadEstimate((too_large,)).lines())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": "cpu:4"}, "--for cpu has no known peak"),
+        ({"target": "gpu:h100", "device": "cpu"}, "--for and --device exclude each other"),
+    ],
+)
+def test_devices_that_cannot_be_estimated_are_refused(
+    settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        Estimate(config="nano", **settings)  # type: ignore[arg-type]
