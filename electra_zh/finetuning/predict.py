@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -61,9 +62,11 @@ class Predictor:
         precision: str = "float32",
         lengths: Sequence[int] = (),
         device: Device = CPU,
+        fixed: bool = False,
     ) -> None:
         """Makes the predictor for the head of a task; weights may change between calls.
 
+        With `fixed` they do not, and a device gets them once.
         Batches are padded to one of the lengths. By default they are padded to their longest row,
         or to lengths for unknown texts where each length is traced by itself.
         """
@@ -76,6 +79,7 @@ class Predictor:
         self._lengths = lengths or batches.all_lengths(kind.max_seq_length)
         self._device = device
         self._on_device: TaskPrograms | None = None
+        self._fixed, self._weights = fixed, dict[str, Any]()
         if device.found:
             self._any_length = False
             self._lengths = lengths or _device_lengths(kind.max_seq_length)
@@ -104,6 +108,10 @@ class Predictor:
             batch_size=self._batch_size,
             length=length,
             full_precision=self._dtype == tf.float32,
+            key=[
+                *("outputs", self._kind.task.to_dict(), self._kind.max_seq_length),
+                *(dataclasses.asdict(self._model.encoder.config), self._dtype.name),
+            ],
         )
 
     def outputs(
@@ -148,8 +156,10 @@ class Predictor:
                 batch_size=self._batch_size,
                 room=_DEVICE_CALL,
             )
-        weights = {name: variable.numpy() for name, variable in self._model.weights().items()}
-        state, held = self._on_device.put(weights), self._on_device.hold(rows)
+        if not (self._fixed and self._weights):
+            weights = {name: variable.numpy() for name, variable in self._model.weights().items()}
+            self._weights = self._on_device.put(weights)
+        state, held = self._weights, self._on_device.hold(rows)
         collected: dict[str, np.ndarray] = {}
         for first in range(0, len(plan), _DEVICE_CALL):
             before_call()
@@ -269,6 +279,7 @@ def predict(
         batch_size=request.batch_size,
         precision=choose_precision(request, kind, device),
         device=device,
+        fixed=True,
     )
     describe = functools.partial(
         kind.to_json, inputs=request.with_text, probabilities=request.probabilities

@@ -7,6 +7,7 @@ assigning initial values to the same variables. Every random draw is a function 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
@@ -294,7 +295,8 @@ class TaskTrainer:
 
     def lower(self, task: str, length: int) -> StepProgram:
         """Returns the program of a task's step at a padded length; its sum is `loss`."""
-        step = self._steps[task]
+        step, kind = self._steps[task], self._kinds[task]
+        model, training = dataclasses.asdict(self._pretrained.model), self.training
         return lower_task(
             lambda features: {"loss": step(features)},
             self.rows[task],
@@ -302,6 +304,10 @@ class TaskTrainer:
             batch_size=self.training.train_batch_size,
             length=length,
             full_precision=self.dtype == tf.float32,
+            key=[
+                *("train", kind.task.to_dict(), kind.max_seq_length, model, self.hyper),
+                *(dataclasses.asdict(training), self.dtype.name, self.num_train_steps),
+            ],
         )
 
     def variables(self) -> dict[str, tf.Variable]:

@@ -129,6 +129,27 @@ def _get(value: jax.Array, everywhere: NamedSharding) -> np.ndarray:
     return np.asarray(value)
 
 
+def take_step(
+    placement: Placement, steps: Sequence[export.Exported], state: Mapping[str, Any], batch: Any
+) -> tuple[dict[str, Any], list[Any]]:
+    """Runs the parts of a step on a batch; returns the variables that it writes, and its sums."""
+    parts, everywhere, values = placement.program.parts, placement.everywhere, batch
+    last, constrain = parts[-1], jax.lax.with_sharding_constraint
+    for part, step in zip(parts, steps, strict=True):
+        used = [state[info.name] for info in part.variables]
+        if part is last:
+            places = [placement.update[info.name] for info in part.variables]
+            values = step.call(*values, *constrain(used, places))
+        else:
+            values = constrain(step.call(*values, *constrain(used, everywhere)), everywhere)
+    written = {
+        info.name: values[result]
+        for info, result in zip(last.variables, last.written, strict=True)
+        if result >= 0
+    }
+    return written, values[: len(last.sums)]
+
+
 def _run_steps(
     placement: Placement,
     steps: Sequence[export.Exported],
@@ -142,29 +163,18 @@ def _run_steps(
     The sums are added up by the host in float64: in float32 their last bits would depend on how
     the steps are cut into calls.
     """
-    parts, everywhere = placement.program.parts, placement.everywhere
-    last, constrain = parts[-1], jax.lax.with_sharding_constraint
+    program, constrain = placement.program, jax.lax.with_sharding_constraint
 
     def one(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         state, sums = constrain(carry[0], placement.state), carry[1]
-        values = [batches[info.name][index] for info in parts[0].batch]
-        for part, step in zip(parts, steps, strict=True):
-            used = [state[info.name] for info in part.variables]
-            if part is last:
-                places = [placement.update[info.name] for info in part.variables]
-                values = step.call(*values, *constrain(used, places))
-            else:
-                values = constrain(step.call(*values, *constrain(used, everywhere)), everywhere)
-        written = {
-            info.name: values[result]
-            for info, result in zip(last.variables, last.written, strict=True)
-            if result >= 0
-        }
+        batch = [batches[info.name][index] for info in program.batch]
+        written, found = take_step(placement, steps, state, batch)
         new = constrain(constrain({**state, **written}, placement.update), placement.state)
-        return new, [a.at[index].set(b) for a, b in zip(sums, values, strict=False)]
+        return new, [a.at[index].set(b) for a, b in zip(sums, found, strict=True)]
 
     loop: Any = jax.lax.fori_loop
-    block = len(batches[parts[0].batch[0].name])
+    block = len(batches[program.batch[0].name])
+    last = program.parts[-1]
     zeros = [jnp.zeros((block, *info.shape), jax_type(info.dtype)) for info in last.sums]
     new_state, sums = loop(first, end, one, (state, zeros))
     return new_state, sums

@@ -1,12 +1,13 @@
 """A step of a task at one padded length, as a program for devices.
 
 All variables are inputs of the program: weights, slots of the optimizer, the number of the step,
-the seed of the trial. So one program serves all pretrained models of a size, and all trials.
+the seed of the trial. So one program serves all pretrained models of a size, and all trials. It is
+kept for the next time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,8 +26,9 @@ def lower_task(
     batch_size: int,
     length: int,
     full_precision: bool,
+    key: Sequence[Any],
 ) -> StepProgram:
-    """Returns the program of a step.
+    """Returns the program of a step, from the cache where it is there.
 
     Args:
       step: takes the features of a batch and returns tensors by name, the sums of the program.
@@ -35,6 +37,7 @@ def lower_task(
       batch_size: groups of a batch.
       length: positions that the rows are padded to.
       full_precision: as in `lowering.lower`.
+      key: plain values that the step follows from, next to the shapes of features and variables.
     """
     group = batches.shortest_group(rows)
     own = int(rows.group_lengths[group].max())
@@ -42,6 +45,23 @@ def lower_task(
     shapes = {name: value.shape for name, value in features.items()}
     for name in ("input_ids", "input_mask", "segment_ids", *rows.per_token):
         shapes[name] = (shapes[name][0], length)
+    types = {name: value.dtype.name for name, value in features.items()}
+    known = {name: [*value.shape.as_list(), value.dtype.name] for name, value in variables.items()}
+
+    def make() -> StepProgram:
+        return _lower(step, shapes, types, variables, full_precision=full_precision)
+
+    return lowering.cached([*key, shapes, types, known, full_precision], make)
+
+
+def _lower(
+    step: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]],
+    shapes: Mapping[str, tuple[int, ...]],
+    types: Mapping[str, str],
+    variables: Mapping[str, tf.Variable],
+    *,
+    full_precision: bool,
+) -> StepProgram:
     sums: list[str] = []
 
     def named_step(features: Mapping[str, tf.Tensor]) -> list[Any]:
@@ -54,7 +74,7 @@ def lower_task(
         shapes,
         list(variables.values()),
         full_precision=full_precision,
-        types={name: value.dtype.name for name, value in features.items()},
+        types=types,
     )
     infos = zip(program.sums, sums, strict=True)
     program = program._replace(sums=tuple(info._replace(name=name) for info, name in infos))

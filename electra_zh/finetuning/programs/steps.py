@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.runtime.pjrt import compile_for_devices
-from electra_zh.runtime.placement import Placement, struct
+from electra_zh.runtime.placement import Placement, struct, take_step
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
 Arrays = Mapping[str, Any]
@@ -314,13 +314,8 @@ def _run(
         state, sums = carry[0] | read, carry[1]
         batch = _batch(program.batch, rows, plan.groups[index], plan.sizes[index])
         batch = jax.lax.with_sharding_constraint(batch, split)
-        out = step.call(*batch, *(state[info.name] for info in program.variables))
-        new = {
-            info.name: out[result]
-            for info, result in zip(program.variables, program.written, strict=True)
-            if result >= 0
-        }
-        named = zip(program.sums, out, strict=False)
+        new, found = take_step(placement, [step], state, batch)
+        named = zip(program.sums, found, strict=True)
         return new, {info.name: sums[info.name].at[index].set(value) for info, value in named}
 
     loop: Any = jax.lax.fori_loop

@@ -1,4 +1,4 @@
-"""The training step of every kind of task adds in a fixed order, so it repeats bit for bit."""
+"""The training step of every kind of task: it repeats bit for bit, and is the same on a device."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from electra_zh.finetuning.examples import (
     TextExample,
 )
 from electra_zh.finetuning.kinds import make_kind
+from electra_zh.finetuning.predict import Predictor
+from electra_zh.finetuning.programs.trials import DeviceTrainer
 from electra_zh.finetuning.tasks import TaskConfig, Training, kind_names
 from electra_zh.finetuning.trainer import TaskTrainer
+from electra_zh.runtime.device import CPU, choose
 from support.converting import make_start
 from support.repeatable import wide_sums
 
@@ -54,14 +57,54 @@ def test_every_kind_is_tested() -> None:
     assert {name.partition(",")[0] for name in CASES} == set(kind_names())
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_no_sum_of_three_or_more(name: str) -> None:
+def _trainer(name: str) -> TaskTrainer:
     changes, example = CASES[name]
     values = {"name": "t", "kind": name.partition(",")[0], "reader": "any", **changes}
     task = TaskConfig.from_dict({**values, "max_seq_length": 16}, where="test")
     kind, start = make_kind(task, max_position_embeddings=16), make_start()
     rows = kind.encode([example], start.make_tokenizer(), training=True)
-    trainer = TaskTrainer(start, {"t": kind}, {"t": rows}, Training(train_batch_size=1), what="t")
-    batch = make_batch(rows, np.arange(1), batch_size=1, lengths=(16,))
+    training = Training(train_batch_size=1, precision="float32")
+    return TaskTrainer(start, {"t": kind}, {"t": rows}, training, what="t")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_sum_of_three_or_more(name: str) -> None:
+    trainer = _trainer(name)
+    batch = make_batch(trainer.rows["t"], np.arange(1), batch_size=1, lengths=(16,))
     features = {name: tf.constant(value) for name, value in batch.items()}
     assert wide_sums(trainer._steps["t"], features) == []
+
+
+# tests/finetuning/test_programs.py has the others.
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("regression", "cloze"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("span, all heads", "choice")),
+    ],
+)
+def test_steps_and_outputs_on_a_device_are_those_of_tensorflow(name: str) -> None:
+    trainer, device = _trainer(name), choose("pjrt:cpu", most=1)
+    trainer.lengths = {"t": (16,)}
+    on_device = DeviceTrainer(
+        *(trainer.lower, trainer.rows, trainer.lengths, trainer.variables()),
+        batch_size=1,
+        device=device,
+    )
+    trainer.reset(seed=3)
+    plan = [("t", np.arange(1))] * 2
+    losses = on_device.run(plan)
+    np.testing.assert_allclose(losses, trainer.train_steps(plan), rtol=1e-5)
+    wanted = {name: variable.numpy() for name, variable in trainer.variables().items()}
+    on_device.sync()
+    for key, variable in trainer.variables().items():
+        np.testing.assert_allclose(variable.numpy(), wanted[key], atol=2e-5, err_msg=key)
+    kind = trainer._kinds["t"]
+    rows = kind.encode([CASES[name][1]], make_start().make_tokenizer(), training=False)
+    found, expected = (
+        Predictor(trainer.model, kind, batch_size=1, lengths=(16,), device=each).outputs(rows)
+        for each in (device, CPU)
+    )
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, atol=1e-5, err_msg=key)
