@@ -73,7 +73,7 @@ cluster: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow tests/e2e/test_cluster.py
 
 accelerators: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow tests/runtime tests/finetuning/kinds tests/e2e/test_processes.py tests/e2e/test_experiments.py
+	$(BIN)/python -m pytest -m slow tests/runtime tests/finetuning/kinds tests/e2e/test_devices.py tests/e2e/test_processes.py tests/e2e/test_experiments.py
 
 interop: $(VENV)/installed-interop
 	$(BIN)/python -m pytest -m interop
