@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import math
 import os
 from typing import Any
 
@@ -13,6 +14,8 @@ import yaml
 
 from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
+
+_MOST_VALUES = 100_000  # of a file
 
 
 def recipe_names(kind: str) -> list[str]:
@@ -91,7 +94,16 @@ def _read_recipe_file(path: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads YAML, and refuses a key that a mapping has twice: YAML itself takes the last one."""
+    """Loads YAML, and refuses a key that a mapping has twice: YAML itself takes the last one.
+
+    It refuses aliases of aliases, too, that stand for more values than memory can hold.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _count_values(node, {}) > _MOST_VALUES:
+            raise ValueError(f"with its aliases it has over {_MOST_VALUES:,} values")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -102,6 +114,17 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _count_values(node: yaml.Node, counts: dict[int, float]) -> float:
+    """Returns the number of values, those of an alias each time that it is used."""
+    if id(node) not in counts:
+        counts[id(node)] = math.inf  # of a value inside itself
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [each for pair in parts for each in pair]
+        counts[id(node)] = 1 + sum(_count_values(each, counts) for each in parts)
+    return counts[id(node)]
 
 
 # PyYAML's errors of wrong dates and tags, long numbers and deep nesting.

@@ -46,6 +46,13 @@ def test_include_circle_is_an_error(tmp_path: Path) -> None:
         (f"a: {'9' * 5000}\n", "not valid YAML: Exceeds the limit"),
         ("a: 1\nb: 2\na: 3\n", 'line 3: "a" is given twice: remove one'),
         ("a: {b: 2, b: 3}\n", 'line 1: "b" is given twice: remove one'),
+        # Ten aliases, each of ten of the one before it.
+        (
+            "a0: &a0 [x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11)),
+            "not valid YAML: with its aliases it has over 100,000 values",
+        ),
+        ("a: &a [*a]\n", "not valid YAML: with its aliases it has over 100,000 values"),
         ("1: 2\n", "mapping"),
         ("include:\n", "`include` must be the name of a recipe or a list of names; received None"),
         ("include: 3\n", "`include` must be the name of a recipe or a list of names; received 3"),

@@ -115,6 +115,7 @@ def test_moments_and_bias_correction_are_settings() -> None:
     optimizer = AdamWeightDecay(variables, _schedule, moments=moments)
     assert optimizer.corrects_bias
     assert not AdamWeightDecay.corrects_bias
+    assert Lamb.corrects_bias
     for step in range(1, 5):
         gradients = _gradients(step)
         optimizer.apply(gradients)
@@ -216,6 +217,13 @@ def test_a_variable_moves_by_the_rate_s_share_of_its_norm() -> None:
         moved = np.linalg.norm(variable - start)
         norm = np.linalg.norm(start) if scaled else np.prod(SHAPE) ** 0.5
         assert moved == pytest.approx(0.125 * norm, rel=3e-3)
+
+
+def test_a_variable_of_one_small_number_moves_by_its_share() -> None:
+    variable = tf.Variable([0.01], name="a/kernel")
+    optimizer = Lamb([variable], lambda step: tf.constant(0.125), weight_decay_rate=0.0)
+    optimizer.apply([tf.constant([0.1])])
+    np.testing.assert_allclose(variable, [0.01 * (1 - 0.125)], rtol=1e-5)
 
 
 @pytest.mark.parametrize("gradient", [0.0, 0.1])
