@@ -98,20 +98,37 @@ def parse(name: str, words: Sequence[str]) -> Call[Any]:
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help with room for long flags, and an epilog that is already in lines."""
+    """Help for a terminal of 80 columns, with room for long flags, and an epilog in lines."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
 
+    def _format_usage(self, *arguments: Any) -> str:
+        usage = super()._format_usage(*arguments).strip()
+        return "\n".join(_wrap_command(usage, 79, rest=" " * 11)) + "\n\n"
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Returns the spellings of a flag with one placeholder, after the last."""
+        if action.nargs == 0 or not action.option_strings:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
+def _wrap_command(text: str, most: int, *, first: str = "", rest: str) -> list[str]:
+    """Returns a command as lines; a flag and its value stay on one line."""
+    joined = re.sub(r"(--[\w-]+) (?!-)", "\\1\0", text)
+    lines = messages.wrap(joined, most, first=first, rest=rest)
+    return [line.replace("\0", " ") for line in lines]
+
 
 def _epilog(name: str) -> str:
     """Returns the end of a command's help: its examples, for a terminal of 80 columns."""
-    # A flag and its value stay on one line.
-    joined = [re.sub(r"(--[\w-]+) (?!-)", "\\1\0", each) for each in COMMANDS[name].examples]
     wrapped = (
-        messages.wrap(f"electra-zh {each}", 77, first="  ", rest="      ") for each in joined
+        _wrap_command(f"electra-zh {each}", 77, first="  ", rest="      ")
+        for each in COMMANDS[name].examples
     )
-    examples = [" \\\n".join(lines).replace("\0", " ") for lines in wrapped]
+    examples = [" \\\n".join(lines) for lines in wrapped]
     return "\n".join(["examples:", *examples, "", _EPILOG])
 
 

@@ -21,7 +21,7 @@ from electra_zh import cli, demo, interrupts
 from electra_zh.commands import COMMANDS, load_command
 from electra_zh.commands.command import Call, make_command_line
 from electra_zh.errors import UserError
-from electra_zh.messages import Style
+from electra_zh.messages import Style, width
 from support.runner import electra
 
 
@@ -31,6 +31,18 @@ def test_help(command: tuple[str, ...]) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("usage: electra-zh")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)
+def test_no_line_of_the_help_is_wider_than_80_columns(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.run([*words, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert [line for line in lines if width(line) > 79] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -156,10 +156,12 @@ def make_content(
     if form in _FORMS_OF_ONE_OBJECT:
         return _merged(made)
     answers = Counter(_show(each["label"]) for each in made)
+    names = task.labels.names
+    words = {"{}": "without entities"} | {_show(n): task.labels.in_words(n) for n in names}
     warnings = [
         line
         for answer, count in answers.most_common(1)
-        for line in same_answer("without entities" if answer == "{}" else answer, count, len(made))
+        for line in same_answer(words.get(answer, answer), count, len(made))
     ]
     return Content(_json_lines(made), len(made), warnings)
 

@@ -75,6 +75,12 @@ class Labels(Settings):
             counts = f"{len(self.descriptions)} descriptions for {len(self.names)} labels"
             raise UserError(f"{counts}; give one for each, in the order of names")
 
+    def in_words(self, name: str) -> str:
+        """Returns a label for messages, with its description."""
+        if not self.descriptions or name not in self.names:
+            return f'"{name}"'
+        return f'"{name}" ({self.descriptions[self.names.index(name)]})'
+
 
 def _plain_labels(labels: Any, where: str) -> Any:
     """Returns labels as a mapping of the settings of `Labels`.

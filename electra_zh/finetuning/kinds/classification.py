@@ -209,7 +209,7 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
 
     def one_answer(self, prediction: LabelPrediction) -> str:
         """Returns the label."""
-        return f'"{prediction.label}"'
+        return self.task.labels.in_words(prediction.label)
 
     def probabilities(self, prediction: LabelPrediction) -> dict[str, float]:
         """Returns the probability of each label."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.classification import LabelPrediction
 from electra_zh.finetuning.scores.answer_counts import AnswerCounts, same_answer
-from support.tuning import make_classification
+from support.tuning import LABELS, make_classification, make_task
 
 
 def predictions(*labels: str) -> list[LabelPrediction]:
@@ -26,6 +27,13 @@ def predictions(*labels: str) -> list[LabelPrediction]:
 def test_equal_predictions_are_reported(same: int, others: int, line: str | None) -> None:
     counts = AnswerCounts(make_classification(), predictions(*["100"] * same, *["101"] * others))
     assert list(counts.lines()) == ([] if line is None else [line])
+
+
+def test_a_label_s_description_is_shown() -> None:
+    labels = {"names": LABELS, "descriptions": ["news_story", "news_culture"]}
+    kind = make_kind(make_task(labels=labels), max_position_embeddings=64)
+    (line,) = AnswerCounts(kind, predictions(*["101"] * 20)).lines()
+    assert line.startswith('all 20 predictions are "101" (news_culture): ')
 
 
 def test_empty_lines_are_counted_and_are_no_answer() -> None:
