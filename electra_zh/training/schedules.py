@@ -1,4 +1,4 @@
-"""Learning rates by step and by layer. This module does not import TensorFlow until a rate is made.
+"""Learning rates by step and by layer. Neither TensorFlow nor NumPy is imported before a rate is made.
 
 A schedule is one entry of `SCHEDULES`: a function of what is left of the training, from 1 to 0, and
 the settings of the decay. It returns the factor of the peak rate, without warm-up.
@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import tensorflow as tf
 
 
@@ -43,6 +42,8 @@ SCHEDULES: dict[str, Callable[[Any, Decay], Any]] = {
 
 def _operations(value: Any) -> Any:
     """Returns TensorFlow for tensors, NumPy for numbers."""
+    import numpy as np
+
     if isinstance(value, int | np.number):
         return np
     import tensorflow as tf
@@ -65,6 +66,8 @@ def learning_rate(
     The schedule over all the steps, TIMES min(1, step / warm-up): warm-up does not delay the decay.
     Parity: update k uses step k, so the first rate is not 0 and the last one is.
     """
+    import numpy as np
+
     ops = _operations(step)
     now = np.float32(step) if ops is np else ops.cast(step, ops.float32)
     left = 1.0 - ops.minimum(now, float(num_train_steps)) / float(num_train_steps)
