@@ -85,9 +85,9 @@ def _weights(run: Path) -> dict[str, str]:
     return {name: entry["sha256"] for name, entry in state["files"].items()}
 
 
-def _losses(run: Path) -> dict[int, float]:
+def _losses(run: Path, kind: str = "train") -> dict[int, float]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return {line["step"]: line["loss"] for line in lines}
+    return {line["step"]: line["loss"] for line in lines if line["kind"] == kind}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,9 @@ def test_two_processes_are_two_devices(
     assert "Device" not in second
     assert _weights(run) == _weights(whole)
     assert _losses(run) == _losses(whole)
+    # Each process evaluates on its own devices.
+    assert _losses(run, "eval") == pytest.approx(_losses(whole, "eval"), rel=1e-5)
+    assert len(_losses(run, "eval")) == STEPS // 20
 
 
 def test_a_killed_process_ends_the_others_and_the_run_is_resumed(
