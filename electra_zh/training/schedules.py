@@ -1,4 +1,4 @@
-"""Learning rates by step and by layer. Neither TensorFlow nor NumPy is imported before a rate is made.
+"""Learning rates by step and by layer. TensorFlow and NumPy are not imported until a rate is made.
 
 A schedule is one entry of `SCHEDULES`: a function of what is left of the training, from 1 to 0, and
 the settings of the decay. It returns the factor of the peak rate, without warm-up.

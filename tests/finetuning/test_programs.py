@@ -14,11 +14,13 @@ import pytest
 from electra_zh import progress
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.predict import Predictor, predict
+from electra_zh.finetuning.programs.steps import TaskPrograms
 from electra_zh.finetuning.programs.trials import DeviceTrainer
 from electra_zh.finetuning.request import PredictionRequest, Request
 from electra_zh.finetuning.run import finetune
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
+from electra_zh.runtime import lowering
 from electra_zh.runtime.device import choose
 from support.converting import make_run
 from support.tuning import make_classification, make_start, make_texts
@@ -38,7 +40,9 @@ def trainer() -> TaskTrainer:
     return trainer
 
 
-def test_steps_on_a_device_are_those_of_tensorflow(trainer: TaskTrainer) -> None:
+def test_steps_on_a_device_are_those_of_tensorflow(
+    trainer: TaskTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_device = DeviceTrainer(
         trainer.lower,
         trainer.rows,
@@ -61,18 +65,26 @@ def test_steps_on_a_device_are_those_of_tensorflow(trainer: TaskTrainer) -> None
     for name, variable in trainer.variables().items():
         np.testing.assert_allclose(variable.numpy(), wanted[name], atol=2e-5, err_msg=name)
     assert int(wanted["step"]) == len(plan)
+    # It is kept, and not lowered again.
+    monkeypatch.setattr(lowering, "lower", None)
+    assert trainer.lower("texts", LENGTHS[0]).variables
 
 
-def test_outputs_on_a_device_are_those_of_tensorflow(trainer: TaskTrainer) -> None:
+def test_outputs_on_a_device_are_those_of_tensorflow(
+    trainer: TaskTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = make_texts(21, seed=1)
     rows = KIND.encode(texts, make_start().make_tokenizer(), training=False)
     cpu, device = (
-        Predictor(trainer.model, KIND, batch_size=SIZE, device=choose(name))
+        Predictor(trainer.model, KIND, batch_size=SIZE, device=choose(name), fixed=True)
         for name in ("cpu", "pjrt:cpu")
     )
     found, expected = device.outputs(rows), cpu.outputs(rows)
     assert found.keys() == expected.keys() == {"probabilities"}
     np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-6)
+    # The weights are on the device since the first block.
+    monkeypatch.setattr(TaskPrograms, "put", None)
+    np.testing.assert_array_equal(device.outputs(rows)["probabilities"], found["probabilities"])
 
 
 def _trial(trainer: TaskTrainer, folder: Path, *, epochs: int) -> int:

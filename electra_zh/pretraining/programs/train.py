@@ -27,6 +27,7 @@ from electra_zh.pretraining.running.data import (
 from electra_zh.pretraining.running.driver import PreparedRun, check_batches
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
+from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 
@@ -106,7 +107,7 @@ class _ProgramTrainer:
             )
 
     @property
-    def _step(self) -> Any:
+    def _step(self) -> StepProgram:
         return self._exported.step
 
     @property
