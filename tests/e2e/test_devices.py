@@ -22,7 +22,8 @@ def _losses(run: Path) -> dict[int, float]:
 def _evaluations(run: Path) -> list[dict[str, float]]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     names = ("step", "loss", "masked_lm_loss", "disc_loss", "disc_auc_real")
-    return [{name: line[name] for name in names} for line in lines if line["kind"] == "eval"]
+    found = [line for line in lines if line["kind"] == "eval"]
+    return [{name: line[name] for name in names if name in line} for line in found]
 
 
 def _forget(run: Path, *steps: int) -> None:
@@ -125,6 +126,25 @@ def test_an_exported_step_trains_without_tensorflow(job: Job, tmp_path: Path) ->
     on_device = json.loads(done(electra(*evaluate, "--device", "pjrt:cpu", fork=False)))
     assert on_device["loss"] == pytest.approx(last["loss"], rel=1e-6)
     assert "--init and --program exclude" in refused(electra(*words, "--init", "x"), code=2)
+
+
+@pytest.mark.slow
+def test_exported_phases_train_without_tensorflow(job: Job, tmp_path: Path) -> None:
+    recipe, program, run = tmp_path / "recipe.yaml", str(tmp_path / "program"), tmp_path / "run"
+    recipe.write_text(
+        "include: nano\nphases:\n"
+        "  - {name: short, num_train_steps: 10, max_seq_length: 32, objective: masked_lm}\n"
+        "  - {name: long, num_train_steps: 10, num_warmup_steps: 0}\n"
+    )
+    words = with_changes(PRETRAIN[1:], "--config", str(recipe), "--output", program)
+    words = [word for word in words if "max_seq_length" not in word and "steps=30" not in word]
+    done(electra("export-step", *words, "precision=float32", cwd=job.folder))
+    told = _without_tensorflow(
+        *("pretrain", "--program", program, "--data", str(job.data), "--output", str(run))
+    )
+    assert "phase long begins with the weights of step 10:" in told
+    assert [line["step"] for line in _evaluations(run)] == [10, 20]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["ckpt-10", "ckpt-20"]
 
 
 def test_devices_that_are_missing_are_refused(job: Job, tmp_path: Path) -> None:
