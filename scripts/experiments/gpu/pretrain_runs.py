@@ -139,7 +139,7 @@ def _export(
             )
             return inputs[1] * rate * tf.minimum(1.0, now / float(max(config.num_warmup_steps, 1)))
 
-        state._schedule = schedule  # type: ignore[assignment]
+        state.optimizer._schedule = schedule
         # They are variables of the state, hence inputs of its program.
         state.inputs = inputs
         program = lower_uncached(state)
@@ -147,7 +147,9 @@ def _export(
         names = {_STEPS: _STEPS, _PEAK: _PEAK}
         for tensors in (weights, slots, {_STEP: state.optimizer.step}):
             names |= {value.name.partition(":")[0]: name for name, value in tensors.items()}
-        program.renamed(names).save(str(folder))
+        program = program.renamed(names)
+        assert {_STEPS, _PEAK} <= {info.name for info in program.all_variables}
+        program.save(str(folder))
     return {name: _describe(name, value.numpy(), arrays) for name, value in weights.items()}
 
 
