@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from absl import logging
@@ -29,6 +30,9 @@ class Style(NamedTuple):
 # What a line may be broken between: words, spaces, and Chinese characters with their punctuation.
 _WIDE = "\u2e80-\uffef\U00020000-\U0003ffff"
 _PIECES = re.compile(rf"\s+|[{_WIDE}][，。；：！？、）》」』”]*|[^\s{_WIDE}]+")
+
+# Columns of a terminal that the last column of a table needs next to the others.
+_LEAST_ROOM = 24
 
 _style = Style()
 
@@ -126,6 +130,26 @@ def wrap(text: str, most: int, *, first: str = "", rest: str = "") -> list[str]:
         if not (is_empty and piece.isspace()):
             line, is_empty = line + piece, False
     return [*lines, line.rstrip()]
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yields rows as lines of aligned columns, of the width of a terminal if they are for one.
+
+    The last column is wrapped; where it has little room, it begins on a line of its own.
+    """
+    widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    most = sys.maxsize
+    if sys.stdout.isatty():
+        most = max(60, shutil.get_terminal_size().columns - 1)
+    indent = sum(widths) + 2 * len(widths)
+    for *cells, last in rows:
+        pairs = zip(cells, widths, strict=True)
+        start = "".join(cell + " " * (most_wide - width(cell) + 2) for cell, most_wide in pairs)
+        if most - indent < _LEAST_ROOM and width(last) > most - indent:
+            yield start.rstrip()
+            yield from wrap(last, most, first="    ", rest="    ")
+        else:
+            yield from wrap(last, most, first=start, rest=" " * indent)
 
 
 def _iso_time(moment: float) -> str:

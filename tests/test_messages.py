@@ -133,3 +133,19 @@ def test_starting_again_does_not_double_the_lines(monkeypatch: pytest.MonkeyPatc
     messages.start()
     logging.info("once")
     assert terminal.getvalue().count("once") == 1
+
+
+def test_a_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = " ".join(["word"] * 20)
+    rows = [("键", "1", words), ("a_long_key", "22", "short")]
+    assert list(messages.table(rows)) == [f"键          1   {words}", "a_long_key  22  short"]
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    first, second, *_ = messages.table(rows)
+    assert second.startswith(" " * 16 + "word")
+    wide = [("k" * 40, "v" * 30, words), ("k", "v", "x")]
+    lines = list(messages.table(wide))
+    assert lines[0] == f"{'k' * 40}  {'v' * 30}"
+    assert lines[1].startswith("    word word")
+    assert max(map(len, [first, second, *lines])) <= 80

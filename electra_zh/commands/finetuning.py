@@ -31,28 +31,26 @@ def tasks(call: Call[Tasks]) -> int:
     from electra_zh.finetuning import locate, registry
 
     data = call.settings.data
-    rows = [("task", "kind", "metric", "data" if data else "", "title")]
+    rows = [("task", "kind", "metric", "data" if data else "title")]
     folders = locate.folders_below(data) if data else []
     for name in registry.task_names():
         task = registry.load([name])[0]
-        place = _place(locate.find(task, folders)) if data else ""
-        rows.append((name, task.kind, task.metric, place, task.title))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True) if width]
-        print("  ".join([*cells, row[4]]))
+        last = _place(locate.find(task, folders), folders[0]) if data else task.title
+        rows.append((name, task.kind, task.metric, last))
+    print(*messages.table(rows), sep="\n")
     print("\ngroups")
-    for name in registry.group_names():
-        print(f"{name}: {', '.join(task.name for task in registry.load([name]))}")
+    groups = {name: registry.load([name]) for name in registry.group_names()}
+    lines = [(f"{name}:", ", ".join(task.name for task in each)) for name, each in groups.items()]
+    print(*messages.table(lines), sep="\n")
     return 0
 
 
-def _place(found: Found | None) -> str:
-    """Returns the folder of a task's files, with the splits that are missing for training."""
+def _place(found: Found | None, data: str) -> str:
+    """Returns the folder of a task's files in `data`, and the missing splits of training."""
     if found is None:
         return "-"
-    missing = found.missing_splits()
-    return f"{found.folder} (no {' and no '.join(missing)} file)" if missing else found.folder
+    folder, missing = found.folder.removeprefix(data).lstrip("/") or ".", found.missing_splits()
+    return f"{folder} (no {' and no '.join(missing)} file)" if missing else folder
 
 
 def finetune(call: Call[Request]) -> int:

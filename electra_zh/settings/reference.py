@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from electra_zh import messages
 from electra_zh.settings.command_line import allowed_values, default_value, flags_of
 from electra_zh.settings.declaration import Setting, Settings, declared
 from electra_zh.settings.resolution import DEFAULT, Resolved
@@ -52,11 +53,9 @@ def list_defaults(cls: type[Settings], given: Mapping[str, Any], *, origin: str)
 
 def row_lines(rows: Sequence[Row]) -> Iterator[str]:
     """Yields rows as lines of aligned columns."""
-    cells = [(row.key, value_text(row.value), row.origin, row.meaning) for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    for row in cells:
-        shown = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)]
-        yield "  ".join([*shown, row[3]])
+    return messages.table(
+        [(row.key, value_text(row.value), row.origin, row.meaning) for row in rows]
+    )
 
 
 def value_text(value: Any) -> str:
