@@ -150,8 +150,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         short = not words.hours
         kills = run(Path(folder), seed=words.seed, names=words.subjects, until=until, short=short)
+    full = sum(kills[name] for name in _ERRORS.values())
     print(
-        f"{kills.total()} kills: {dict(kills)}; every outcome is that of the untouched run; "
+        f"{kills.total() - full} kills and {full} full disks: {dict(kills)}; "
+        "every outcome is that of the untouched run; "
         f"{processor_seconds():.0f} s of processors"
     )
 

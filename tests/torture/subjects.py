@@ -149,10 +149,10 @@ def subjects() -> list[Subject]:
     export = ["export-step", "--config", "nano", *_DATA[:2], *settings]
     train = ["pretrain", "--program", "program", "--data", "../job/data", "--output", "out"]
     return [
-        Subject("build-data", [[*_BUILD, "--processes", "1"]], _out, 30),
+        Subject("build-data", [[*_BUILD, "--processes", "1"]], _out, 45),
         Subject("build-data, 2 processes", [[*_BUILD, "--processes", "2"]], _out, 6),
         Subject("build-data, parts", [*parts, _BUILD], _out, 3),
-        Subject("clean", [[*clean, "--processes", "1"]], _out, 8),
+        Subject("clean", [[*clean, "--processes", "1"]], _out, 12),
         Subject(
             "convert",
             [["convert", "../job/run", "--to", "huggingface", "--output", "out"]],
