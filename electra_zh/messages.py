@@ -31,6 +31,8 @@ class Style(NamedTuple):
 _WIDE = "\u2e80-\uffef\U00020000-\U0003ffff"
 _PIECES = re.compile(rf"\s+|[{_WIDE}][，。；：！？、）》」』”]*|[^\s{_WIDE}]+")
 
+# Libraries whose messages are shown with --verbose.
+_OF_LIBRARIES = re.compile("/(tensorflow|matplotlib)/")
 # Columns of a terminal that the last column of a table needs next to the others.
 _LEAST_ROOM = 24
 
@@ -85,10 +87,10 @@ def _show(text: str, level: str, *, json_text: str) -> None:
 
 
 class _Handler(python_logging.Handler):
-    """Writes the records of all loggers, without those of TensorFlow."""
+    """Writes the records of all loggers, without those of large libraries."""
 
     def emit(self, record: python_logging.LogRecord) -> None:
-        if "/tensorflow/" in record.pathname and not _style.verbose:
+        if _OF_LIBRARIES.search(record.pathname) and not _style.verbose:
             return
         message = record.getMessage()
         if _style.as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging as python_logging
 import os
 import shutil
 import sys
@@ -149,3 +150,15 @@ def test_a_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0] == f"{'k' * 40}  {'v' * 30}"
     assert lines[1].startswith("    word word")
     assert max(map(len, [first, second, *lines])) <= 80
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_messages_of_libraries_are_shown_with_verbose(
+    monkeypatch: pytest.MonkeyPatch, verbose: bool
+) -> None:
+    terminal = _terminal(monkeypatch)
+    messages.start(Style(verbose=verbose))
+    path = "/venv/lib/python3.11/site-packages/matplotlib/font_manager.py"
+    record = python_logging.LogRecord("fonts", python_logging.WARNING, path, 1, "a font", (), None)
+    python_logging.getLogger("fonts").handle(record)
+    assert ("a font" in terminal.getvalue()) == verbose

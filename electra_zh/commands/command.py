@@ -31,7 +31,10 @@ class CommonSettings(Settings):
         False, "show only warnings and errors, no progress", flags=("-q",), group="messages"
     )
     verbose: bool = setting(
-        False, "show the messages of TensorFlow, too", flags=("-v",), group="messages"
+        False,
+        "show the messages of libraries, as TensorFlow, too",
+        flags=("-v",),
+        group="messages",
     )
     json_logs: bool = setting(
         False, "write messages and progress as lines of JSON", group="messages"
