@@ -127,7 +127,7 @@ def warnings(results: Results) -> list[str]:
 
 
 def score_table(results: Results) -> ReportTable:
-    """Returns the table: task, metric, dev, test, and published scores of the size.
+    """Returns the table: task, metric, dev, test, and published scores of the size, if any.
 
     Scores of several trials are shown as max (mean ± standard deviation), as in the published
     tables of ten runs. The last row has the mean over the tasks of CLUE's leaderboard.
@@ -146,7 +146,9 @@ def score_table(results: Results) -> ReportTable:
     count = _count_means(results)
     if count > 1:
         rows.append((_mean_name(count), "", *(_show(_mean(results, s)) for s in _SPLITS), "-"))
-    header = ("task", "metric", "dev", "test", f"published ({size or 'none of this size'})")
+    header: tuple[str, ...] = ("task", "metric", "dev", "test", f"published ({size})")
+    if all(row[-1] == "-" for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
     return ReportTable(f"scores_{file_name(results.name)}", results.title, header, tuple(rows))
 
 

@@ -32,6 +32,13 @@ def test_scores_of_several_seeds_have_their_spread(tmp_path: Path) -> None:
     assert rows["own"] == ("accuracy", "70.00", "-", "-")
 
 
+def test_without_published_scores_there_is_no_column_of_them(tmp_path: Path) -> None:
+    write_results(tmp_path, {"tnews": [50]})
+    table = scores.score_table(scores.read_results(str(tmp_path)))
+    assert table.header == ("task", "metric", "dev", "test")
+    assert table.rows == (("tnews", "accuracy", "50.00", "-"),)
+
+
 def test_the_mean_of_clue_is_over_the_leaderboards_tasks(tmp_path: Path) -> None:
     write_results(tmp_path, {**{name: [60.0] for name in NINE}, "tnews": [51.0], "cmnli": [0.0]})
     assert cells(tmp_path)["CLUE mean"][1] == "59.00"
