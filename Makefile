@@ -83,6 +83,7 @@ check: $(VENV)/installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy electra_zh tests
 	$(BIN)/bandit -q -ll -r electra_zh scripts
+	$(BIN)/hadolint Dockerfile
 	@$(BIN)/pip-audit --skip-editable --progress-spinner off \
 		|| echo "pip-audit: a known vulnerability, or no answer of the service: see above" >&2
 
