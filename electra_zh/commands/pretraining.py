@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from electra_zh import files
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
 from electra_zh.commands.loading import load_tensorflow
@@ -258,6 +260,7 @@ def estimate(call: Call[Estimate]) -> int:
         output = files.join(folder, "run")
         request = PretrainRequest(output=output, data=data, config=settings.config, vocab=vocab)
         prepared = run.prepare(request, call.overrides, device=device)
+        logging.info("Compiling the step, then measuring it for %g s.", settings.seconds)
         found = planning.estimate(prepared, has_data=bool(settings.data), seconds=settings.seconds)
     if settings.json:
         print(json.dumps(found.to_dict()))
