@@ -42,6 +42,10 @@ def run(words: Sequence[str]) -> int:
             messages.start()
             call = parse(name, words[1:])
             messages.start(call.common.style())
+            # Before JAX is loaded, which shows the errors of TensorFlow's native libraries.
+            if call.common.verbose:
+                os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             return command.run(call)
     except interrupts.InterruptError as error:
         return _fail(str(error), interrupts.EXIT_CODE)

@@ -17,7 +17,7 @@ from unittest import mock
 
 import pytest
 
-from electra_zh import cli, demo, interrupts
+from electra_zh import cli, demo, interrupts, messages
 from electra_zh.commands import COMMANDS, load_command
 from electra_zh.commands.command import Call, make_command_line
 from electra_zh.errors import UserError
@@ -89,6 +89,18 @@ def test_messages_are_quiet_verbose_or_json() -> None:
     assert _call("tasks", "-v", "--json-logs").common.style() == Style(verbose=True, as_json=True)
     with pytest.raises(SystemExit):
         _call("tasks", "-q", "-v")
+
+
+@pytest.mark.parametrize(("flag", "level"), [("-q", "3"), ("-v", "0")])
+def test_messages_of_native_libraries_are_hidden(
+    flag: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    style = messages.style()
+    assert cli.run(["tasks", flag]) == 0
+    messages.start(style)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == level
 
 
 def test_help_does_not_load_large_libraries() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from electra_zh import machine, messages
+from electra_zh import machine
 
 
 def load_tensorflow(*, log_machine: bool = False) -> None:
@@ -22,8 +22,6 @@ def load_tensorflow(*, log_machine: bool = False) -> None:
     line = machine.set_up()
     if log_machine:
         logging.info(line)
-    if messages.style().verbose:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     with without_keras():
         _load()
     logger = sys.modules["tensorflow"].get_logger()
