@@ -205,7 +205,8 @@ def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> Non
             try:
                 check_source(source)
             except UserError as error:
-                raise UserError(f"{flag}: {error}") from None
+                named = "" if str(error).startswith(source) else f"{source}: "
+                raise UserError(f"{flag} {named}{error}") from None
     if not new or request.init is None:
         begin(request, overrides, data=data)
 
