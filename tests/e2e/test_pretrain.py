@@ -137,6 +137,21 @@ def test_damaged_shards_are_named(job: Job, tmp_path: Path) -> None:
     assert "it was truncated or replaced" in refused(result)
 
 
+def test_damaged_records_are_skipped_and_counted_when_asked(job: Job, tmp_path: Path) -> None:
+    shutil.copytree(job.data, tmp_path / "data")
+    shard = min((tmp_path / "data").glob("pretrain_data*"))
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    words = with_changes(PRETRAIN, "--output", "run", "num_train_steps=4")
+    assert f"Damaged data: record 0 (byte 0) of {Path('data', shard.name)}" in refused(
+        electra(*words, cwd=tmp_path)
+    )
+    result = electra(*words, "--skip-corrupt", cwd=tmp_path)
+    done(result)
+    assert "1 damaged record skipped, in 1 shard" in result.stderr
+
+
 def test_evaluate_repeats_the_last_evaluation_of_the_run(job: Job) -> None:
     words = ["evaluate", "run", "--data", "data/heldout", "--json"]
     found = json.loads(done(electra(*words, cwd=job.folder, fork=False)))
