@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _CHARACTERS = "".join(chr(0x4E00 + index) for index in range(2000))
-_LIMIT = 2000  # MB of memory for build-data and clean, with two processes
+_LIMIT = 1000  # MB of memory for build-data and clean, with two processes
 _GROWTH = 1.05  # of the memory of a run
 _SAMPLES = 40
 
