@@ -19,10 +19,11 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
@@ -57,39 +58,41 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Any]]:
         yield f"{node.value} to {new}", lambda target: setattr(target, "value", new)
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
-    """Imports one module from changed source."""
+class _Finder(importlib.abc.MetaPathFinder):
+    """Imports one module from a file of changed source."""
 
-    def __init__(self, name: str, path: Path, source: str) -> None:
-        self._name, self._path, self._source = name, path, source
+    def __init__(self, name: str, path: str) -> None:
+        self._name, self._path = name, path
 
     def find_spec(self, name: str, path: object, target: object = None) -> Any:
         if name != self._name:
             return None
-        return importlib.util.spec_from_loader(name, self, origin=str(self._path))
-
-    def get_filename(self, fullname: str) -> str:
-        return str(self._path)
-
-    def get_data(self, path: str | bytes) -> bytes:
-        return self._source.encode()
+        return importlib.util.spec_from_file_location(name, self._path)
 
 
 def _killed(path: Path, source: str, tests: list[str], seconds: float) -> bool:
     """Returns whether the tests fail, crash or hang with the changed module."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with contextlib.suppress(BaseException):
-            for number in (1, 2):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            signal.alarm(int(seconds))
-            sys.meta_path.insert(0, _Finder(".".join(path.with_suffix("").parts), path, source))
-            import pytest
+    with tempfile.TemporaryDirectory() as folder:
+        # TensorFlow reads the source of functions that it converts.
+        changed = Path(folder, path.name)
+        changed.write_text(source, encoding="utf-8")
+        child = os.fork()
+        if child == 0:
+            _test(".".join(path.with_suffix("").parts), str(changed), tests, seconds)
+        return os.waitpid(child, 0)[1] != 0
 
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
-        os._exit(code)
-    return os.waitpid(child, 0)[1] != 0
+
+def _test(name: str, path: str, tests: list[str], seconds: float) -> NoReturn:
+    code = 1
+    with contextlib.suppress(BaseException):
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        signal.alarm(int(seconds))
+        sys.meta_path.insert(0, _Finder(name, path))
+        import pytest
+
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    os._exit(code)
 
 
 def main() -> None:
