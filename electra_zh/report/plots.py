@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,7 +203,7 @@ def draw_panel(
             axes.set_ylim(0, 1)  # all are 0
         if not for_page:
             axes.set_title(say(panel.title), fontsize=9.5)
-        _name_curves(axes, panel, palette, say)
+        _name_curves(axes, panel, _drawn(panel, [*reference, *logs], axis), palette, say)
         if not for_page:
             names = [(f"{log.name} ({say('reference')})", palette.reference) for log in reference]
             names += [(log.name, colour) for log, colour, *_ in drawn[len(reference) :]]
@@ -274,8 +274,12 @@ def set_frame(axes: Any) -> None:
     axes.tick_params(length=0)
 
 
-def _name_curves(axes: Any, panel: Panel, palette: Palette, say: Say) -> None:
-    """Adds a legend of the curves of a panel with several."""
+def _drawn(panel: Panel, logs: Sequence[HasLines], axis: Axis) -> set[Curve]:
+    return {each for each in panel.curves if any(points(log, each, axis).x for log in logs)}
+
+
+def _name_curves(axes: Any, panel: Panel, named: Set[Curve], palette: Palette, say: Say) -> None:
+    """Adds a legend of these curves of a panel, unless it has only one."""
     from matplotlib.lines import Line2D
 
     if len(panel.curves) > 1:
@@ -288,6 +292,7 @@ def _name_curves(axes: Any, panel: Panel, palette: Palette, say: Say) -> None:
                 **_style(panel, curve),
             )
             for curve in panel.curves
+            if curve in named
         ]
         axes.legend(handles=lines, frameon=False, handlelength=2.2, fontsize=8)
 

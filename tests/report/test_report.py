@@ -236,6 +236,16 @@ def test_a_curve_has_the_values_of_the_lines(tmp_path: Path) -> None:
     assert found.y == [line["masked_lm_loss"] for line in log.lines if line["kind"] == "eval"]
 
 
+def test_a_legend_names_the_curves_that_are_drawn(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", steps=40, done=40)
+    path = tmp_path / "a" / "metrics.jsonl"
+    path.write_text('{"step": 10, "kind": "eval", "effective_rank": 9.0}\n')
+    plot = write.make_contents(write.find_sources([str(tmp_path)])).plots
+    (svg,) = (each.svg() for name, each in plot.items() if "effective_rank" in name)
+    assert "discriminator" in svg
+    assert "generator" not in svg
+
+
 def test_runs_without_time_and_tokens_have_steps_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "a", steps=40, done=40)
     path = tmp_path / "a" / "metrics.jsonl"
@@ -282,7 +292,7 @@ def test_an_svg_is_valid_xml(tmp_path: Path) -> None:
     svg = plots.draw_panel(panel, [read_run(str(tmp_path / "a"))], curves.AXES[0]).svg()
     root = ElementTree.fromstring(svg)
     assert "width" not in root.attrib
-    assert [text for text in root.itertext() if text.strip() == "held-out"]
+    assert [text for text in root.itertext() if text.strip() == "training"]
 
 
 @pytest.mark.parametrize(
