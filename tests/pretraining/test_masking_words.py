@@ -339,3 +339,10 @@ def test_bert_s_shares_of_what_is_shown() -> None:
 def test_all_kept_or_none(keep: float, allowed: set[int]) -> None:
     found = _mask(_two_segments([1] * 40), 0, slots=12, shown=ReplacementRates(keep=keep))
     assert set(found.input_ids.numpy()[_is_masked(found)]) == allowed
+
+
+def test_the_largest_of_a_row_so_far() -> None:
+    rows = np.random.default_rng(0).integers(0, 9, [4, 13])
+    rows[0] = [5, *[0] * 12]
+    found = mask_tensors._running_max(tf.constant(rows))
+    assert np.array_equal(found, np.maximum.accumulate(rows, axis=1))
