@@ -32,17 +32,6 @@ def _objective(text: str) -> str:
     return {"true": "electra", "false": "masked_lm"}.get(text.lower(), text)
 
 
-def _parse_batch_size(text: str) -> str:
-    """Returns 0 for auto, until the batch is chosen; other text as it is.
-
-    Raises:
-      UserError: the text is 0.
-    """
-    if text == "0":
-        raise UserError("train_batch_size must be at least 1; received 0. auto chooses it")
-    return "0" if text == "auto" else text
-
-
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Settings):
     """One pretraining run. Lengths are in tokens, batch sizes are global, rates are per step."""
@@ -271,7 +260,7 @@ class PretrainConfig(Settings):
         "sequences per step; auto: the largest power of two whose step fits the memory of the "
         "devices, by their compiler; a run keeps it",
         at_least=0,
-        parse=_parse_batch_size,
+        parse=lambda text: "0" if text == "auto" else text,
         group="training",
     )
     device_memory_gb: float = setting(
@@ -571,6 +560,9 @@ def resolve(
 
 def _with_defaults(layers: list[Layer]) -> Resolved[PretrainConfig]:
     """Returns the settings of layers, with the defaults of their objective."""
+    for _, values in layers:
+        if str(values.get("train_batch_size")) == "0":  # as a setting it is auto
+            raise UserError("train_batch_size must be at least 1; received 0. auto chooses it")
     resolved = resolution.resolve(PretrainConfig, layers)
     objective = resolved.settings.objective
     if objective not in _DEFAULTS:

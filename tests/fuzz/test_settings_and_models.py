@@ -38,7 +38,7 @@ WEIGHTS: dict[str, np.ndarray] = {
 def test_recipes(data: bytes) -> None:
     with folder_of(recipe_yaml=data) as folder, refusing():
         found = resolve(str(folder / "recipe.yaml"), {}, vocab_size=1000)
-        assert found.settings.train_batch_size > 0
+        assert found.settings.train_batch_size >= 0  # 0 is auto
 
 
 @given(data=inputs(*(path.read_bytes() for path in sorted((CONFIGS / "finetune").glob("*.yaml")))))

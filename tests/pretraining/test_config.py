@@ -138,6 +138,10 @@ def test_words_get_spare_slots_but_no_more_than_the_length() -> None:
     assert not _resolve().needs_words
 
 
+def test_the_batch_may_be_chosen_later() -> None:
+    assert _resolve("small", train_batch_size="auto").train_batch_size == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
