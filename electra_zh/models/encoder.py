@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from electra_zh.models import layers, split
+from electra_zh.models import layers, marked_attention, split
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 from electra_zh.models.random import RandomKey, truncated_normal
@@ -153,6 +153,10 @@ class Attention(tf.Module):
         width = self._config.hidden_size
         shape = [batch, length, 3, heads, width // heads]
         qkv = tf.reshape(_joint_dense(x, self.query, self.key, self.value), shape)
+        if split.is_split() and attention_bias.shape[2] == 1:
+            attend = functools.partial(self._attend_marked, key=key, stream=stream)
+            context = recomputed("attention", attend, qkv, attention_bias)
+            return self._add(x, context, key=key, stream=stream)
         query, keys, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
         attend = functools.partial(self._attend, key=key, stream=stream)
         context = recomputed("attention", attend, query, keys, value, attention_bias)
@@ -172,6 +176,16 @@ class Attention(tf.Module):
         bias = attention_bias[:, :, :1]
         context = self._attend(query, keys, value, bias, key=key, stream=stream)
         return self._add(x, context, key=key, stream=stream)
+
+    def _attend_marked(
+        self, qkv: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
+    ) -> tf.Tensor:
+        """Returns [T, D] for [B, L, 3, H, S], as `_attend` of its parts."""
+        batch, length, _, heads, width = qkv.shape
+        rate, shape = self._config.attention_probs_dropout_prob, [batch, heads, length, length]
+        dropped = layers.draw_dropout(key, f"{stream}/probabilities", shape, rate)
+        context = marked_attention.attend(qkv, attention_bias, factor=width**-0.5, dropped=dropped)
+        return tf.reshape(context, [batch * length, heads * width])
 
     def _attend(
         self,

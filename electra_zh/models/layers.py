@@ -31,6 +31,7 @@ from tensorflow.python.eager import record
 
 from electra_zh.models import split
 from electra_zh.models.random import BatchPart, RandomKey, glorot_uniform, truncated_normal
+from electra_zh.models.regions import marked
 
 _plain = contextvars.ContextVar("plain", default=False)
 
@@ -197,6 +198,10 @@ class DropoutMask(NamedTuple):
 
     keep: tf.Tensor  # bool, True where the value is kept
     scale: float  # 1 / (1 - rate), which the kept values are multiplied by
+    # Of lowered steps, whose kernels draw again:
+    rate: float = 0.0
+    rows: int = 0  # of the batch or the part of it
+    draw: tf.Tensor | None = None  # uint32: words of the stream, number of parts, index of the part
 
 
 def draw_dropout(
@@ -206,8 +211,12 @@ def draw_dropout(
     if key is None or rate == 0.0:
         return None
     words = key._replace(part=None).bits(stream, [2])
-    keep = _draw_keep(words, tuple(shape), rate, key.part)
-    return DropoutMask(keep, 1.0 / (1.0 - rate))
+    keep, scale = _draw_keep(words, tuple(shape), rate, key.part), 1.0 / (1.0 - rate)
+    if not split.is_split():
+        return DropoutMask(keep, scale)
+    part = key.part or BatchPart(0, 1, shape[0])
+    place = tf.cast(tf.stack([part.parts, part.number]), tf.uint32)
+    return DropoutMask(keep, scale, rate, part.rows, tf.concat([words, place], 0))
 
 
 _word = functools.partial(tf.constant, dtype=tf.uint32)
@@ -299,6 +308,8 @@ def _norm(
     dtype: tf.DType,
 ) -> tf.Tensor:
     """Returns norm(x), or norm(x + dropout(y)), for the inputs (x,) or (x, y)."""
+    if split.is_split() and len(inputs) == 2:
+        return _marked_norm(inputs, gamma, beta, dropped, eps, dtype)
 
     @custom_gradient
     def apply(
@@ -315,6 +326,47 @@ def _norm(
         return out, gradient
 
     return apply(gamma, beta, *inputs)
+
+
+def _marked_norm(
+    inputs: tuple[tf.Tensor, ...],
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    dropped: DropoutMask | None,
+    eps: float,
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """Returns `_norm` of (x, y) with marks for the kernels of devices."""
+    draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
+    rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, 1)
+    settings = {"eps": eps, "rate": rate, "rows": rows}
+
+    @custom_gradient
+    def apply(
+        x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, draw: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def forward(
+            x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, _: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            found: tuple[tf.Tensor, ...] = _norm_forward((x, y), gamma, beta, dropped, eps, dtype)
+            return found
+
+        def backward(
+            dout: tf.Tensor, normal: tf.Tensor, inverse: tf.Tensor, gamma: tf.Tensor, _: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            found: tuple[tf.Tensor, ...]
+            found = _norm_backward(dout, normal, inverse, gamma, dropped, dtype)
+            return found
+
+        out, normal, inverse = marked("norm", forward, [x, y, gamma, beta, draw], **settings)
+
+        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            found = [dout, normal, inverse, gamma, draw]
+            return (*marked("norm_gradient", backward, found, **settings), None)
+
+        return out, gradient
+
+    return apply(*inputs, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta), draw)
 
 
 @fused
@@ -365,10 +417,10 @@ def attention_probabilities(
 
     @custom_gradient
     def apply(scores: tf.Tensor, attention_bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out, probs = _softmax_forward(scores, attention_bias, factor, dropped)
+        out, probs = softmax_forward(scores, attention_bias, factor, dropped)
 
         def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, None]:
-            return _softmax_backward(dout, probs, factor, dropped), None
+            return softmax_backward(dout, probs, factor, dropped), None
 
         return out, gradient
 
@@ -376,17 +428,19 @@ def attention_probabilities(
 
 
 @fused
-def _softmax_forward(
+def softmax_forward(
     scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: DropoutMask | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the probabilities [B, H, L, L] after dropout, and those before it, float32."""
     probs = tf.nn.softmax(tf.cast(scores, tf.float32) * factor + attention_bias)
     return _drop(probs, dropped, scores.dtype), tf.cast(probs, scores.dtype)
 
 
 @fused
-def _softmax_backward(
+def softmax_backward(
     dout: tf.Tensor, probs: tf.Tensor, factor: float, dropped: DropoutMask | None
 ) -> tf.Tensor:
+    """Returns the derivative by the scores for `dout` by the probabilities, [B, H, L, L]."""
     dprobs = _drop(tf.cast(dout, tf.float32), dropped, tf.float32)
     probs32 = tf.cast(probs, tf.float32)
     along = tf.reduce_sum(dprobs * probs32, -1, keepdims=True)

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-_split = contextvars.ContextVar("split", default=False)
+# The numbers of marked regions (`regions.py`) while a step is traced for devices.
+_split: contextvars.ContextVar[Iterator[int] | None] = contextvars.ContextVar("split", default=None)
 
 
 @contextlib.contextmanager
 def split_batch() -> Iterator[None]:
     """Traces the operations in the `with` block in the form for several devices."""
-    token = _split.set(True)
+    token = _split.set(itertools.count())
     try:
         yield
     finally:
@@ -33,7 +35,14 @@ def split_batch() -> Iterator[None]:
 
 def is_split() -> bool:
     """Returns whether operations are traced for several devices."""
-    return _split.get()
+    return _split.get() is not None
+
+
+def next_region() -> int:
+    """Returns the number of the next marked region; only in `split_batch`."""
+    numbers = _split.get()
+    assert numbers is not None
+    return next(numbers)
 
 
 def product_float32(a: tf.Tensor, b: tf.Tensor, *, transpose_a: bool = False) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import time
@@ -64,14 +65,16 @@ def compile_for(
     import jax
 
     from electra_zh.runtime import kept_steps
-    from electra_zh.runtime.pjrt import block_size, compile_for_devices
+    from electra_zh.runtime.compiling import compile_with_kernels
+    from electra_zh.runtime.pjrt import block_size
     from electra_zh.runtime.placement import Placement
 
     start = time.perf_counter()
     placement = Placement.on(devices, program, state_sharding)
     block = block_size(program.batch)
     try:
-        executable = compile_for_devices(placement.lowered(block), placement.everywhere)
+        lower = functools.partial(placement.lowered, block)
+        executable = compile_with_kernels(lower, placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
         kind = OutOfMemoryError if "RESOURCE_EXHAUSTED" in lines[0] else UserError

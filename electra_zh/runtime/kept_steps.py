@@ -16,6 +16,7 @@ from jax.experimental import serialize_executable
 
 from electra_zh import files, machine
 from electra_zh.errors import UserError
+from electra_zh.runtime import kernels
 from electra_zh.runtime.placement import Placement
 
 _JSON, _STEPS = "compiled.json", "step.executable"
@@ -98,6 +99,7 @@ def _conditions(placement: Placement, block: int) -> dict[str, Any]:
         "devices": f"{len(devices)} x {_kind(devices[0])}",
         "processes": processes,
         "versions": f"JAX {jax.__version__}, jaxlib {jaxlib.__version__}",
+        "kernels": kernels.version(devices),
         "state_sharding": files.sha256(json.dumps(places).encode()),
         "step": placement.program.digest,
         "block": block,
@@ -125,5 +127,7 @@ def _difference(kept: dict[str, Any], here: dict[str, Any]) -> str:
             )
         if name in ("state_sharding", "block"):
             return f"its {name} is another one"
+        if name == "kernels":
+            return "it has other kernels: compile it with this version of electra-zh"
         return f"it is for {name.rstrip('s')} {kept.get(name)}, and this is {value}"
     return ""

@@ -14,7 +14,6 @@ import functools
 import itertools
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,17 +26,13 @@ from jax.sharding import NamedSharding
 from electra_zh import files
 from electra_zh.errors import UserError, install_line
 from electra_zh.runtime import kept_steps
+from electra_zh.runtime.compiling import compile_with_kernels
 from electra_zh.runtime.placement import Placement
 from electra_zh.runtime.program import StepProgram, TensorInfo
 
 # The most batches and bytes of a block. The devices hold two blocks.
 _BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
-# XLA's options that are off on a GPU; XLA_FLAGS with one of them wins. With the first XLA tries
-# dozens of kernels of its own for each matrix product: minutes for a step on an H200, where
-# cuBLAS's need half a minute. With the second it keeps tensors in float32 between kernels that the
-# step rounds to bfloat16: a tenth more memory to read and write.
-_OFF_ON_GPU = ("xla_gpu_enable_triton_gemm", "xla_allow_excess_precision")
-# Its lines about platforms that the machine does not have.
+# JAX's lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
 
 
@@ -76,13 +71,6 @@ def _keep_compiled() -> None:
     trusted = not files.exists(folder) or files.is_own(folder)
     if trusted and jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", folder)
-
-
-def compile_for_devices(lowered: jax.stages.Lowered, place: NamedSharding) -> jax.stages.Compiled:
-    """Compiles steps with the options for the devices of a place."""
-    given = os.environ.get("XLA_FLAGS", "")
-    on_gpu = place.mesh.devices.flat[0].platform in ("gpu", "cuda")
-    return lowered.compile({name: False for name in _OFF_ON_GPU if on_gpu and name not in given})
 
 
 class PjrtSteps:
@@ -172,8 +160,10 @@ class PjrtSteps:
         """The compiled steps: their text, and the memory that they take."""
         if self.kept is not None:
             return self.kept
-        lowered = self._placement.lowered(block_size(self._placement.program.batch))
-        return compile_for_devices(lowered, self._placement.everywhere)
+        lower = functools.partial(
+            self._placement.lowered, block_size(self._placement.program.batch)
+        )
+        return compile_with_kernels(lower, self._placement.everywhere)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""

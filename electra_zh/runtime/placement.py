@@ -23,6 +23,7 @@ import numpy as np
 from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from electra_zh.runtime.kernels import Kernels, regions
 from electra_zh.runtime.program import StepProgram, TensorInfo, check_split, jax_type
 
 # Slots of an optimizer, by their names in checkpoints and among TensorFlow's variables.
@@ -63,12 +64,12 @@ class Placement(NamedTuple):
         )
         return cls(program, everywhere, batches, state, update)
 
-    def jitted(self) -> Any:
+    def jitted(self, kernels: Kernels | None) -> Any:
         """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums).
 
         The sums are those of each step of the block, zeros before `first` and from `end` on.
         """
-        steps = [export.deserialize(bytearray(part.exported)) for part in self.program.parts]
+        steps = [regions.load(part.exported, kernels) for part in self.program.parts]
         return jax.jit(
             functools.partial(_run_steps, self, steps),
             in_shardings=(self.state, self.batches, self.everywhere, self.everywhere),
@@ -76,14 +77,14 @@ class Placement(NamedTuple):
             donate_argnums=(0,),
         )
 
-    def lowered(self, block: int) -> jax.stages.Lowered:
+    def lowered(self, block: int, kernels: Kernels | None = None) -> jax.stages.Lowered:
         """Returns the steps for blocks of batches, ready to be compiled without any array."""
         state = {info.name: struct(info) for info in self.program.all_variables}
         batches = {
             info.name: jax.ShapeDtypeStruct((block, *info.shape), np.int32)
             for info in self.program.batch
         }
-        return self.jitted().lower(state, batches, np.int32(0), np.int32(1))
+        return self.jitted(kernels).lower(state, batches, np.int32(0), np.int32(1))
 
     def put_state(self, values: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Returns the variables on the devices; each process puts what its own hold."""

@@ -21,7 +21,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.runtime.pjrt import compile_for_devices
+from electra_zh.runtime.compiling import compile_for_devices
+from electra_zh.runtime.kernels import regions
 from electra_zh.runtime.placement import Placement, struct, take_step
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
@@ -255,7 +256,7 @@ class _Compiled:
         key = tuple((value.shape, str(value.dtype)) for value in jax.tree.leaves((rows, plan)))
         if key not in self._compiled:
             place, number = self.placement, len(plan.sizes)
-            step = export.deserialize(bytearray(self._program.exported))
+            step = regions.load(self._program.exported)  # no kernels: not tried on a GPU
             written, read = self._parts(place.state)
             jitted = jax.jit(
                 functools.partial(_run, place, step),
