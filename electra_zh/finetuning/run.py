@@ -29,6 +29,7 @@ from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import RESUME, InterruptError, StopRequest
 from electra_zh.runtime.device import CPU, Device
+from electra_zh.settings import flat
 
 
 class GridPoint(NamedTuple):
@@ -218,17 +219,7 @@ def _comparable(identity: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         name: readers.resolve_fields(TaskConfig.from_dict(values, where=where)).to_dict()
         for name, values in identity["tasks"].items()
     }
-    return _flat(json.loads(json.dumps({**identity, "tasks": tasks})))
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        key: leaf
-        for name, item in value.items()
-        for key, leaf in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
+    return flat(json.loads(json.dumps({**identity, "tasks": tasks})))
 
 
 def _train(

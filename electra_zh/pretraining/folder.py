@@ -27,7 +27,7 @@ from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.settings import build_settings, recipe_names
+from electra_zh.settings import build_settings, flat, recipe_names
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
 from electra_zh.text.vocabulary import Vocabulary
@@ -389,9 +389,5 @@ def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
 
 
 def _flat(phases: tuple[Phase, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for phase in phases:
-        values = phase.config.to_dict()
-        model = {f"model.{key}": value for key, value in values.pop("model").items()}
-        found |= {f"{phase.prefix}{key}": value for key, value in {**values, **model}.items()}
-    return found
+    found = (flat(phase.config.to_dict(), phase.prefix) for phase in phases)
+    return {key: value for each in found for key, value in each.items()}

@@ -15,6 +15,7 @@ from electra_zh.report.plots import Dots, Plot
 from electra_zh.report.runs import HasLines, RunLog
 from electra_zh.report.scores import Results
 from electra_zh.report.tables import ReportTable
+from electra_zh.settings import flat
 
 # Labels from which on a matrix is followed by its largest cells, or replaced by them.
 _SMALL_MATRIX, _LARGEST_MATRIX = 6, 20
@@ -108,7 +109,7 @@ def _overview(logs: Sequence[RunLog], say: Say) -> ReportTable:
 
 def _settings(contents: Contents, logs: Sequence[RunLog]) -> str:
     """Returns the settings in which runs differ, and all settings to be opened."""
-    found = {log.name: _flat(log.run.config.to_dict()) for log in logs}
+    found = {log.name: flat(log.run.config.to_dict()) for log in logs}
     keys = list(dict.fromkeys(key for values in found.values() for key in values))
     rows = [(key, *(_word(values.get(key)) for values in found.values())) for key in keys]
     header = ("setting", *found)
@@ -121,16 +122,6 @@ def _settings(contents: Contents, logs: Sequence[RunLog]) -> str:
     everything = ReportTable("settings", "Settings", header, tuple(rows))
     body = contents.add_table(everything)
     return f"{shown}<details><summary>{contents.say('All settings')}</summary>{body}</details>"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _word(value: object) -> str:

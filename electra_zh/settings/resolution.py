@@ -179,6 +179,15 @@ def _check_plain(cls: type[Settings], values: Mapping[str, Any]) -> None:
                 raise UsageError(f"{name} applies only with {section.name}: set {section.name} too")
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested plain values under joined keys, such as `model.hidden_size`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
 def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in values.items():

@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from absl import logging
 
 from electra_zh import files
 from electra_zh.errors import UserError, install_line
 from electra_zh.modules import load_module, module_names
+from electra_zh.settings import flat
 
 PROJECT = "electra-zh"
 # File of a run's folder with its identity, so that a resumed run continues in the tracker.
@@ -32,22 +33,12 @@ class Tracked(NamedTuple):
     settings: Mapping[str, Any]  # plain values; those of sections as `model.hidden_size`
 
 
-class Tracker(Protocol):
-    """A started tracker."""
+class Tracker(NamedTuple):
+    """A started tracker: the functions of its package."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes the values of a line of metrics; names as in TensorBoard, `train/loss`."""
-
-    def close(self) -> None:
-        """Ends the tracking; called at the end and at interruptions."""
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        found |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found
+    # takes the values of a line of metrics, by names as in TensorBoard (`train/loss`), and `step`
+    log: Callable[..., object]
+    close: Callable[[], object]  # called at the end and at interruptions
 
 
 def start(
@@ -66,7 +57,7 @@ def start(
     where = folder if files.is_remote(folder) else os.path.abspath(folder)
     identity = files.read_text(path).strip()
     name = name or where.rstrip("/").rpartition("/")[2]
-    return Trackers(names, Tracked(where, name, identity, _flat(settings)))
+    return Trackers(names, Tracked(where, name, identity, flat(settings)))
 
 
 def tracker_names() -> tuple[str, ...]:
@@ -97,7 +88,7 @@ class Trackers:
         """Passes a line of metrics to each tracker."""
         for name, tracker in list(self._trackers.items()):
             try:
-                tracker.log(step, values)
+                tracker.log(dict(values), step=step)
             except Exception as error:
                 self._stop(name, error)
 

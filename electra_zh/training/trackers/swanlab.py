@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
-from electra_zh.training.trackers import PROJECT, Tracked
+from electra_zh.training.trackers import PROJECT, Tracked, Tracker
 
 
-class SwanlabTracker:
-    """An experiment of SwanLab, which a resumed run continues."""
-
-    def __init__(self, swanlab: Any) -> None:
-        self._swanlab = swanlab
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Logs the values."""
-        self._swanlab.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Finishes the experiment."""
-        self._swanlab.finish()
-
-
-def start(tracked: Tracked) -> SwanlabTracker:
-    """Starts or continues the experiment."""
+def start(tracked: Tracked) -> Tracker:
+    """Starts the experiment, or continues that of a resumed run."""
     import swanlab
 
     swanlab.init(
@@ -35,4 +18,4 @@ def start(tracked: Tracked) -> SwanlabTracker:
         resume="allow",
         config=dict(tracked.settings),
     )
-    return SwanlabTracker(swanlab)
+    return Tracker(swanlab.log, swanlab.finish)
