@@ -220,44 +220,21 @@ def begin(
     source: SourceSize | None = None,
     accelerator: bool = False,
 ) -> Run:
-    """Returns the run of a request, new or to be resumed, as `create` and `resume` do."""
-    folder, recipe = request.output, request.config
-    if not is_run(folder):
-        return create(
-            folder,
-            recipe=recipe,
-            overrides=overrides,
-            data=data,
-            init=init,
-            source=source,
-            accelerator=accelerator,
-        )
-    init = request.first_weights()
-    generator = request.foreign_generator()
-    return resume(
-        folder, recipe=recipe, overrides=overrides, data=data, init=init, generator=generator
-    )
+    """Returns the run of a request, new or to be resumed; writes nothing.
 
-
-def create(
-    folder: str,
-    *,
-    recipe: str | None,
-    overrides: Mapping[str, Any],
-    data: DataSource,
-    init: Init | None = None,
-    source: SourceSize | None = None,
-    accelerator: bool = False,
-) -> Run:
-    """Returns a new run on `data`, in a folder that must be empty or missing; writes nothing.
-
-    `source` is the size of the model that `init` names. `accelerator` is True if the run trains on
-    a GPU or TPU.
+    The folder of a new run must be empty or missing. `init` is the source of its first weights and
+    `source` the size of that model. `accelerator` is True if it trains on a GPU or TPU.
 
     Raises:
-      UsageError: there is no recipe.
-      UserError: the folder holds something else, or a setting is not allowed.
+      UsageError: a new run has no recipe.
+      UserError: the folder holds something else, a setting is not allowed, or as in `resume`.
     """
+    folder, recipe = request.output, request.config
+    if is_run(folder):
+        own, generator = request.first_weights(), request.foreign_generator()
+        return resume(
+            folder, recipe=recipe, overrides=overrides, data=data, init=own, generator=generator
+        )
     files.check_output(folder)
     if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
         raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
@@ -277,12 +254,7 @@ def create(
             "Remove vocab_size: it is that of the data."
         )
     return Run(
-        folder,
-        wanted,
-        data.vocabulary,
-        data.tokenizer,
-        data.fingerprint,
-        init,
+        *(folder, wanted, data.vocabulary, data.tokenizer, data.fingerprint, init),
         data=data.counts,
         phases=phases,
         recipe=pathlib.PurePath(recipe).stem,

@@ -11,6 +11,7 @@ from electra_zh.data.source import DataSource
 from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import folder
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
 
@@ -19,8 +20,8 @@ VOCABULARY = Vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "一"])
 
 def _open(path: Path, recipe: str | None = "nano", *, data: str = "d", **overrides: str) -> Run:
     source = DataSource("data", VOCABULARY, TokenizerSettings(map_punctuation=True), data)
-    open_run = folder.resume if folder.is_run(str(path)) else folder.create
-    return open_run(str(path), recipe=recipe, overrides=overrides, data=source)
+    request = PretrainRequest(output=str(path), data=("data",), config=recipe)
+    return folder.begin(request, overrides, data=source)
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:

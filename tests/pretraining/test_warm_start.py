@@ -366,8 +366,15 @@ def test_flags() -> None:
 
 def _open(path: Path, start: Init | None, **overrides: str) -> Run:
     source = DataSource("data", VOCABULARY, TokenizerSettings(), "data")
-    open_run = folder.resume if folder.is_run(str(path)) else folder.create
-    return open_run(str(path), recipe="nano", overrides=overrides, data=source, init=start)
+    layers = ",".join(map(str, start.layers)) if start else ""
+    request = PretrainRequest(
+        output=str(path),
+        data=("data",),
+        config="nano",
+        init=start.source if start else None,
+        init_layers=layers or None,
+    )
+    return folder.begin(request, overrides, data=source, init=start)
 
 
 def test_a_run_is_resumed_only_with_its_own_first_weights(tmp_path: Path) -> None:
