@@ -119,30 +119,24 @@ class _TensorFlowTrainer:
 
     @property
     def trained(self) -> int:
-        """Number of weights that are trained."""
         variables = self._state.objective.trainable_variables
         return sum(variable.shape.num_elements() for variable in variables)
 
     @property
     def waited(self) -> float:
-        """Seconds that devices of JAX have waited for data."""
         return self._waited()
 
     def assign(self, found: Checkpoint, *, where: str) -> None:
-        """Takes the weights, slots and number of updates of the checkpoint `where`."""
         self._state.assign(found, where=where)
 
     def assign_first(self, first: FirstWeights) -> None:
-        """Takes the first weights of the run."""
         first.assign(self._state)
 
     def carry_over(self, step: int) -> None:
-        """Takes what the phase continues from the checkpoint of the last step before it."""
         warm_start.carried_weights(self._prepared.run, self._part.phase, step).assign(self._state)
         self._state.optimizer.step.assign(step)
 
     def steps(self, batches: Iterator[pipeline.Batch]) -> Callable[[int], StepSums]:
-        """Returns the function that runs steps on the batches."""
         device = self._prepared.device
         if not device.found:
             step = PretrainStep(self._state)
@@ -162,14 +156,12 @@ class _TensorFlowTrainer:
         return lambda count: StepSums.of_values(steps(count))
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
-        """Saves the checkpoint of `step`; `state` is added to state.json."""
         self._sync()
         self._state.save(store, step, state=state)
 
     def evaluation(
         self, before_batch: Callable[[], None]
     ) -> tuple[Callable[[], dict[str, float]], Callable[[], str]]:
-        """Returns functions that evaluate, and that fill the masks of an example as Markdown."""
         objective, shards, damage = self._state.objective, self._part.eval_shards, self._damage
         assert shards is not None
         evaluate = make_evaluation(
@@ -195,12 +187,10 @@ class _TensorFlowTrainer:
         return self._prepared.damage
 
     def measure(self) -> dict[str, float]:
-        """Returns the measures of the networks' health."""
         self._sync()
         return self._measure()
 
     def explain(self, batch: pipeline.Batch) -> str:
-        """Returns sentences about a skipped step, the last one that was done, on `batch`."""
         self._sync()
         draws = self._state.local_step(self._state.optimizer.step - 1)
         return numerics.explain(self._state.objective, batch, draws)

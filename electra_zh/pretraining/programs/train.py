@@ -112,13 +112,11 @@ class _ProgramTrainer:
 
     @property
     def trained(self) -> int:
-        """Number of weights that are trained."""
         shapes = self._names.items()
         return sum(math.prod(shape) for name, shape in shapes if self._config.trains(name))
 
     @property
     def waited(self) -> float:
-        """Seconds that the devices have waited for data."""
         return self._steps.waited if self._steps is not None else 0.0
 
     def _host(self) -> dict[str, np.ndarray]:
@@ -134,17 +132,14 @@ class _ProgramTrainer:
         self._values = known | {name: each for name, each in tensors.items() if name in known}
 
     def assign(self, found: Checkpoint, *, where: str) -> None:
-        """Takes the weights, slots and number of updates of the checkpoint `where`."""
         updates = np.array(found.state["optimizer_step"], np.int64)
         self._put({**found.model, **found.optimizer, STEP: updates})
 
     def assign_first(self, first: FirstWeights) -> None:
-        """Takes the first weights of the run."""
         first.log()
         self._put({**first.tensors, **first.slots})
 
     def carry_over(self, step: int) -> None:
-        """Takes what the phase continues from the checkpoint of the last step before it."""
         run, networks = self._prepared.run, self._exported.networks
         self.assign_first(
             warm_start.carried_weights(run, self._part.phase, step, networks=networks)
@@ -152,7 +147,6 @@ class _ProgramTrainer:
         self._put({STEP: np.array(step, np.int64)})
 
     def steps(self, batches: Iterator[pipeline.Batch]) -> Callable[[int], StepSums]:
-        """Returns the function that runs steps on the batches."""
         from electra_zh.runtime.pjrt import PjrtSteps
 
         steps = PjrtSteps(
@@ -172,7 +166,6 @@ class _ProgramTrainer:
         return run
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
-        """Saves the checkpoint of `step`; `state` is added to state.json."""
         found = self._host()
         names = found.keys() - {STEP}
         store.save(
