@@ -19,6 +19,7 @@ from electra_zh import files
 from electra_zh.convert import model_card, tensor_files, tokenizer_files
 from electra_zh.convert.forms import FormReader
 from electra_zh.convert.model_card import Card
+from electra_zh.convert.model_folder import config_path
 from electra_zh.convert.source_settings import (
     SourceSettings,
     encoder_size,
@@ -57,18 +58,14 @@ _TIED = {
 }
 
 
-def _config(folder: str) -> str:
-    return files.join(folder, "config.json")
-
-
 def _is_model(path: str) -> bool:
     if tensor_files.find_tensors(path):
         return True
-    if not files.is_dir(path) or not files.exists(_config(path)):
+    if not files.is_dir(path) or not files.exists(config_path(path)):
         return False
     # Settings without tensors: a folder of TF1, or one whose tensors are missing.
     is_tf1 = any(name.endswith(".index") for name in files.list_dir(path))
-    return "model_type" in tensor_files.read_settings(_config(path)) and not is_tf1
+    return "model_type" in tensor_files.read_settings(config_path(path)) and not is_tf1
 
 
 def _networks(path: str) -> list[str]:
@@ -90,7 +87,8 @@ def read(path: str, hints: SourceSettings = SourceSettings()) -> Weights:
 
 def _read_model(path: str, hints: SourceSettings) -> Weights:
     folder = path if files.is_dir(path) else path.rpartition("/")[0] or "."
-    stated = next((each for each in read_files(folder) if _is_usual(each.path)), None)
+    usual = (x for x in read_files(folder) if x.path.rpartition("/")[2] in _SETTINGS)
+    stated = next(usual, None)
     settings = stated.values if stated else {}
     _check_network(settings, where=stated.path if stated else folder)
     path = tensor_files.find_tensors(path)
@@ -124,10 +122,6 @@ def _read_model(path: str, hints: SourceSettings) -> Weights:
         _naming(named, base),
         names=found,
     )
-
-
-def _is_usual(path: str) -> bool:
-    return path.rpartition("/")[2] in _SETTINGS
 
 
 def _check_network(settings: Mapping[str, Any], *, where: str) -> None:
@@ -291,7 +285,7 @@ def write(weights: Weights, output: str, *, onnx: bool = False) -> list[str]:
             files.make_dirs(target)
             tensors = model.naming.to_file(model.tensors)
             tensor_file.write(files.join(target, tensor_files.SAFETENSORS), tensors)
-            files.write_json(_config(target), _settings(model))
+            files.write_json(config_path(target), _settings(model))
             length = model_card.trained_length(weights, model.task)
             card = Card(model.class_name, model.size, length, model.task, onnx)
             model_card.write(target, weights, card)

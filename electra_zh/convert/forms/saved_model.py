@@ -49,7 +49,9 @@ def write(weights: Weights, output: str) -> list[str]:
             if each is not None and len(tasks) > 1:
                 target, shown = files.join(folder, each.name), files.join(output, each.name)
             _write_one(weights, each, target, text=None if missing else text)
-            lines.extend(_lines(shown, missing))
+            names = "ids" if missing else "ids, texts, text_pairs"
+            note = f"no signature takes text: {missing}" if missing else _TEXT_NOTE
+            lines += [f"{shown}: SavedModel with the signatures {names}", f"note: {note}"]
     return lines
 
 
@@ -60,14 +62,6 @@ def _no_text(weights: Weights, task: TaskHead | None) -> str:
     if task is not None and not task.form.takes_text:
         return f"rows of {task.kind} tasks are more than their texts"
     return ""
-
-
-def _lines(shown: str, missing: str) -> list[str]:
-    if missing:
-        names, note = "ids", f"no signature takes text: {missing}"
-    else:
-        names, note = "ids, texts, text_pairs", _TEXT_NOTE
-    return [f"{shown}: SavedModel with the signatures {names}", f"note: {note}"]
 
 
 def _write_one(
