@@ -6,6 +6,7 @@ Every conversion reads into `Weights` and writes from it. This module does not i
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -87,6 +88,15 @@ class Weights:
             for name, value in self.part("encoder/embeddings").items():
                 tensors[name.replace("encoder/", "generator/", 1)] = value
         return tensors
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of the tensors and their names, by which a run knows its source."""
+        found = hashlib.sha256()
+        for tensors in (self.tensors, self.own):
+            for name in sorted(tensors):
+                found.update(name.encode())
+                found.update(np.ascontiguousarray(tensors[name]).data)
+        return found.hexdigest()
 
     def lines(self) -> list[str]:
         """Returns a description of the model for people."""

@@ -14,9 +14,9 @@ from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.measures import make_measure
-from electra_zh.pretraining.objectives.base import Objective
+from electra_zh.pretraining.objectives.base import EVALUATION_STEP, Objective
 from electra_zh.pretraining.programs.evaluation import DeviceEvaluation
-from electra_zh.pretraining.programs.lower import EVALUATION_STEP, lower_evaluation
+from electra_zh.pretraining.programs.lower import lower_evaluation
 from electra_zh.pretraining.running.data import evaluation_batches, open_held_out
 from electra_zh.pretraining.state import restore_objective, variables_by_name
 from electra_zh.runtime.device import CPU, Device

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.objectives import objective_class
+from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.state import restore_objective
 from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.text.vocabulary import MASK
@@ -59,7 +59,7 @@ def fill_mask(
     """
     if not 1 <= top <= run.vocabulary.size:
         raise UserError(f"--top must be from 1 to {run.vocabulary.size}; received {top}")
-    networks = objective_class(run.config.objective).networks(run.config)
+    networks = of_objective(run.config)
     if networks.masked_lm is None and networks.towers is None:
         raise UserError(
             f"{run.folder} was trained with a uniform generator and has no masked LM. Use another "
@@ -99,7 +99,7 @@ def detect(
     Raises:
       UserError: a sentence too long, or a run without a discriminator.
     """
-    if not objective_class(run.config.objective).networks(run.config).has_detection:
+    if not of_objective(run.config).has_detection:
         raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator.")
     objective = restore_objective(run, checkpoint=checkpoint)
     for batch in _batches(run, texts):

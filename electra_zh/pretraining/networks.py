@@ -40,6 +40,10 @@ class Networks(NamedTuple):
             shapes |= part_shapes(head, config.model)
         return shapes
 
+    def trained_shapes(self, config: PretrainConfig) -> dict[str, tuple[int, ...]]:
+        """Returns the shapes of the variables that are trained."""
+        return {name: each for name, each in self.shapes(config).items() if config.trains(name)}
+
     def to_plain(self) -> dict[str, Any]:
         """Returns plain values, as `from_plain` takes them."""
         return {

@@ -32,7 +32,7 @@ class TrainState(tf.Module):
     ) -> None:
         super().__init__()
         self.first_step = first_step
-        self.objective = make_objective(config, vocabulary)
+        self.objective = build_objective(config, SpecialIds.of(vocabulary))
         variables = self.objective.trainable_variables
         self.optimizer = optimizer_class(config.optimizer)(
             variables,
@@ -98,18 +98,13 @@ def variables_by_name(objective: Objective) -> dict[str, tf.Variable]:
     return {variable_name(value.name): value for value in objective.variables}
 
 
-def make_objective(config: PretrainConfig, vocabulary: Vocabulary) -> Objective:
-    """Returns the networks with their initial weights."""
-    return build_objective(config, SpecialIds.of(vocabulary))
-
-
 def restore_objective(run: Run, *, checkpoint: int | None = None) -> Objective:
     """Returns a run's networks with the weights of its newest checkpoint, or of a step.
 
     The run has the settings of the phase of that checkpoint (`folder.load`).
     """
     path = checkpoints.find(run.checkpoints, step=checkpoint)
-    objective = make_objective(run.config, run.vocabulary)
+    objective = build_objective(run.config, SpecialIds.of(run.vocabulary))
     weights = checkpoints.read(path, optimizer=False).model
     checkpoints.assign(variables_by_name(objective), weights, where=path)
     return objective

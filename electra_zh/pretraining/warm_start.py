@@ -33,7 +33,6 @@ from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.networks import Networks, of_objective
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.sources import generator, heads, report
-from electra_zh.pretraining.sources.digest import digest
 from electra_zh.pretraining.sources.generator import ForeignGenerator
 from electra_zh.settings import build_settings
 from electra_zh.training import checkpoints
@@ -94,7 +93,7 @@ def read(init: Init, *, num_heads: int | str | None = None) -> Weights:
         # Most messages begin with the source.
         named = "" if str(error).startswith(init.source) else f"{init.source}: "
         raise UserError(f"--init {named}{error}") from None
-    if init.sha256 and digest(weights) != init.sha256:
+    if init.sha256 and weights.digest() != init.sha256:
         raise UserError(
             f"{init.source} has changed since the run was started with it, and the run has no "
             "checkpoint yet: start it again in another --output."
@@ -110,7 +109,7 @@ def describe(init: Init, weights: Weights) -> Init:
         kind=weights.kind,
         step=weights.step,
         positions=positions,
-        sha256=digest(weights),
+        sha256=weights.digest(),
         notes=weights.notes,
     )
 
@@ -130,22 +129,6 @@ def size_of(weights: Weights) -> SourceSize:
     if generator.num_attention_heads != max(1, generator.hidden_size // 64):
         size["generator_heads"] = generator.num_attention_heads
     return SourceSize(model, {**size, "gdes": True} if gdes else size)
-
-
-def variable_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a run's variables without making them."""
-    return of_objective(config).shapes(config)
-
-
-def trained_shapes(config: PretrainConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the variables that the run trains."""
-    return _trained(variable_shapes(config), config)
-
-
-def _trained(
-    shapes: Mapping[str, tuple[int, ...]], config: PretrainConfig
-) -> dict[str, tuple[int, ...]]:
-    return {name: shape for name, shape in shapes.items() if config.trains(name)}
 
 
 def beginning(
@@ -238,7 +221,7 @@ def carried_weights(
         tensors |= {
             name: weights.tensors[name] for name in tensors if name.startswith("generator/")
         }
-    trained = _trained(networks.shapes(phase.config), phase.config)
+    trained = networks.trained_shapes(phase.config)
     slots = {
         slot: value
         for slot, value in saved.items()
@@ -278,7 +261,7 @@ def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
             f"--keep-optimizer: {weights.path} has another vocabulary than the data. {remedy}"
         )
     slots = checkpoints.read(weights.checkpoint).optimizer
-    for name, shape in trained_shapes(run.config).items():
+    for name, shape in of_objective(run.config).trained_shapes(run.config).items():
         for slot in (f"m/{name}", f"v/{name}"):
             found = slots[slot].shape if slot in slots else None
             if found != shape:

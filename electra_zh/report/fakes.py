@@ -15,8 +15,6 @@ from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run, open_run
 from electra_zh.text.characters import is_cjk, is_punctuation
 
-# Evaluation draws from steps that training never reaches.
-_FIRST_STEP = 2**33
 _BATCHES = 16
 _SENTENCES = 8
 _TOKENS = 60
@@ -108,12 +106,13 @@ def _batches(run: Run, folders: Sequence[str], step: int | None) -> Iterator[_Fa
     import tensorflow as tf
 
     from electra_zh.data import pipeline
-    from electra_zh.pretraining.objectives import objective_class
+    from electra_zh.pretraining.networks import of_objective
+    from electra_zh.pretraining.objectives.base import EVALUATION_STEP
     from electra_zh.pretraining.running.data import open_held_out
     from electra_zh.pretraining.state import restore_objective
 
     config, ends = run.config, [run.vocabulary.cls_id, run.vocabulary.sep_id]
-    if not objective_class(config.objective).networks(config).has_detection:
+    if not of_objective(config).has_detection:
         raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator")
     shards = open_held_out(run, folders)
     objective = restore_objective(run, checkpoint=step)
@@ -121,7 +120,7 @@ def _batches(run: Run, folders: Sequence[str], step: int | None) -> Iterator[_Fa
     reading = pipeline.Reading(config.max_seq_length, config.needs_words)
     for number, batch in enumerate(pipeline.OnePass(shards, reading, size, max_batches=_BATCHES)):
         features = {name: tf.constant(values) for name, values in batch.items()}
-        drawn = tf.constant(_FIRST_STEP + number, tf.int64)
+        drawn = tf.constant(EVALUATION_STEP + number, tf.int64)
         disc = objective(features, step=drawn, training=False).disc
         assert disc is not None
         original = batch["input_ids"]

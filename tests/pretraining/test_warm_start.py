@@ -22,6 +22,7 @@ from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init, PretrainConfig, resolve
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.sources.report import advice
 from electra_zh.pretraining.state import TrainState
@@ -76,10 +77,11 @@ def test_all_of_a_run_of_the_same_kind(changes: dict[str, bool], tmp_path: Path)
     first.assign(state)
     variables = {variable_name(v.name): v.numpy() for v in state.objective.variables}
     source = {**weights.tensors, **weights.own}
-    assert variables.keys() == warm_start.variable_shapes(state.objective.config).keys()
+    shapes = of_objective(state.objective.config).shapes(state.objective.config)
+    assert variables.keys() == shapes.keys()
     assert variables.keys() == first.tensors.keys() == source.keys()
     for name, value in variables.items():
-        assert warm_start.variable_shapes(state.objective.config)[name] == value.shape
+        assert shapes[name] == value.shape
         assert np.array_equal(value, source[name]), name
     assert int(state.optimizer.step) == 0
     assert not any("fresh:" in line or "starts fresh" in line for line in first.lines)
@@ -262,7 +264,7 @@ def test_the_first_layers(tmp_path: Path) -> None:
     run = _run(_config({"num_hidden_layers": 1}, generator_layers=1.0), start)
     first = warm_start.first_weights(warm_start.read(start), run)
     assert _parts(first) == {"encoder", "generator", "masked_lm_head", "rtd_head"}
-    assert first.tensors.keys() == warm_start.variable_shapes(run.config).keys()
+    assert first.tensors.keys() == of_objective(run.config).shapes(run.config).keys()
     assert "layers: 0 of the source's" in first.lines
 
 

@@ -26,12 +26,10 @@ from electra_zh.models import layers
 from electra_zh.models.encoder import Encoder
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.objectives.base import MaskedLmOutput, Objective
+from electra_zh.pretraining.objectives.base import EVALUATION_STEP, MaskedLmOutput, Objective
 
 # Positions of the batch, and of the text that token frequencies are counted in.
 _POSITIONS, _COUNTED = 4096, 262_144
-# Masks and samples are drawn from a step that training never reaches.
-_STEP = 2**33
 _FIRST_LAYERS = 2
 
 Batch = Mapping[str, tf.Tensor]
@@ -79,7 +77,7 @@ def _load(
 
 
 def _measure(objective: Objective, batch: Batch, counts: np.ndarray) -> dict[str, float]:
-    output = objective(batch, step=_STEP, training=False)
+    output = objective(batch, step=EVALUATION_STEP, training=False)
     by_frequency = -np.log(frequencies(counts))
     found = {"unigram_entropy": float(by_frequency @ counts / max(counts.sum(), 1))}
     if objective.masked_lm_head is not None:

@@ -28,6 +28,9 @@ from electra_zh.pretraining.mask_tensors import (
 from electra_zh.pretraining.masking import MASKINGS
 from electra_zh.pretraining.networks import Networks
 
+# Evaluations and measures draw masks and samples of steps that training never reaches.
+EVALUATION_STEP = 2**33
+
 
 class MaskedLmOutput(NamedTuple):
     """Output of the masked LM."""

@@ -12,7 +12,7 @@ import numpy as np
 from electra_zh import files, machine
 from electra_zh.data.build import rows, tfrecord_writer
 from electra_zh.pretraining.config import PretrainConfig
-from electra_zh.pretraining.objectives import objective_class
+from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.planning import speed
 from electra_zh.pretraining.planning.speed import Speed
 from electra_zh.pretraining.running.driver import PreparedRun
@@ -124,7 +124,7 @@ def estimate(prepared: PreparedRun, *, has_data: bool, seconds: float = 10.0) ->
 
 def count_parameters(config: PretrainConfig) -> Parameters:
     """Returns the numbers of weights of a run's networks, without making them."""
-    networks = objective_class(config.objective).networks(config)
+    networks = of_objective(config)
     sizes = {name: math.prod(shape) for name, shape in networks.shapes(config).items()}
     has_generator = networks.generator is not None or networks.towers is not None
     own = ("generator", "cloze_head/", *(("masked_lm_head/",) if has_generator else ()))

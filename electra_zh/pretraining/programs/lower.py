@@ -10,7 +10,7 @@ import tensorflow as tf
 from electra_zh.data import records
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import metrics
-from electra_zh.pretraining.objectives.base import Objective
+from electra_zh.pretraining.objectives.base import EVALUATION_STEP, Objective
 from electra_zh.pretraining.programs.evaluation import BATCHES
 from electra_zh.pretraining.state import TrainState, variables_by_name
 from electra_zh.pretraining.step import PretrainStep
@@ -23,9 +23,6 @@ _OUTSIDE = (
     *("log_steps", "iterations_per_loop", "attention_start", "state_sharding"),
     "device_memory_gb",
 )
-
-# Evaluation draws its masks and samples from steps that training never reaches, always the same.
-EVALUATION_STEP = 2**33
 
 
 def lower_step(state: TrainState) -> StepProgram:

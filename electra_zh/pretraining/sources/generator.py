@@ -16,7 +16,6 @@ from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.pretraining.config import Init
-from electra_zh.pretraining.sources.digest import digest
 from electra_zh.text.vocabulary import Vocabulary
 
 
@@ -52,7 +51,7 @@ def read(start: Init, vocabulary: Vocabulary) -> ForeignGenerator:
             f"{named} has another vocabulary than the data ({weights.vocabulary.size:,} and "
             f"{vocabulary.size:,} tokens): build the data with the generator's vocabulary"
         )
-    found = digest(weights)
+    found = weights.digest()
     if start.sha256 and start.sha256 != found:
         raise UserError(
             f"{named} has changed since the run was started with it. Restore the former model, "

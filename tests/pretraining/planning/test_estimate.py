@@ -11,16 +11,15 @@ from electra_zh.commands.command import Call
 from electra_zh.commands.pretraining import Estimate
 from electra_zh.commands.pretraining import estimate as command
 from electra_zh.errors import UsageError
+from electra_zh.pretraining.objectives import build_objective
 from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.planning import estimate, speed
 from electra_zh.pretraining.planning.ahead import AheadEstimate
 from electra_zh.pretraining.planning.speed import Speed
 from electra_zh.pretraining.programs.compiling import CompiledPhase
-from electra_zh.pretraining.state import make_objective
 from electra_zh.runtime.ahead import Compiled
 from electra_zh.runtime.targets import Target
-from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
-from support.networks import tiny
+from support.networks import SPECIAL, tiny
 
 SMALL = {
     "hidden_size": "32",
@@ -46,8 +45,7 @@ SMALL = {
 )
 def test_parameters_are_those_of_the_networks(changes: dict[str, Any]) -> None:
     config = tiny(**changes)
-    others = [str(number) for number in range(config.model.vocab_size - len(SPECIAL_TOKENS))]
-    objective = make_objective(config, Vocabulary([*SPECIAL_TOKENS, *others]))
+    objective = build_objective(config, SPECIAL)
     found = estimate.count_parameters(config)
     assert found.total == sum(each.shape.num_elements() for each in objective.variables)
     trained = objective.trainable_variables
