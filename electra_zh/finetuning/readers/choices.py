@@ -11,7 +11,7 @@ from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.base import ExampleReader
-from electra_zh.finetuning.readers.streams import Record, is_texts, json_value, read_json
+from electra_zh.finetuning.readers.streams import Record, TaskFile, is_texts, json_value
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
@@ -99,7 +99,7 @@ class Chid(ExampleReader, name="chid"):
         self._answers_path = f"{self.path.removesuffix('.json')}_answer.json"
         self._answers: dict[str, Any] | None = None
         if files.exists(self._answers_path):
-            self._answers = read_json(self._answers_path)
+            self._answers = json_value(TaskFile(self._answers_path))
             if not isinstance(self._answers, dict):
                 wanted = "a JSON object of blank to index of its idiom"
                 raise UserError(f"{self._answers_path}: not {wanted}")

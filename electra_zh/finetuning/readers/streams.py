@@ -159,19 +159,9 @@ class TaskFile:
             return self._stream.read()
 
 
-def read_lines(path: str) -> Iterator[Record]:
-    """Yields the lines of a file, see `TaskFile.lines`."""
-    yield from TaskFile(path).lines()
-
-
-def read_text_lines(path: str) -> Iterator[Record]:
-    """Yields the lines of a file as `read_lines` does, without those that are blank."""
-    return (line for line in read_lines(path) if line.value.strip())
-
-
 def read_json_lines(path: str) -> Iterator[Record]:
     """Yields the JSON objects of a file, one per line that is not blank."""
-    return map(_parsed, read_text_lines(path))
+    return (_parsed(line) for line in TaskFile(path).lines() if line.value.strip())
 
 
 def json_records(file: TaskFile, *, blank_lines: bool = False) -> Iterator[Record]:
@@ -270,11 +260,6 @@ def parse_object(line: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadExampleError("not a JSON object", line[:40])
     return value
-
-
-def read_json(path: str) -> Any:
-    """Returns the value of a file that is one JSON value, see `json_value`."""
-    return json_value(TaskFile(path))
 
 
 def json_value(file: TaskFile) -> Any:

@@ -13,7 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import BadExamples, TextExample
 from electra_zh.finetuning.readers.base import READERS, ExampleReader
-from electra_zh.finetuning.readers.streams import Record, read_text_lines
+from electra_zh.finetuning.readers.streams import Record
 from electra_zh.finetuning.tasks import TaskConfig
 
 PACKAGE = Path(electra_zh.__file__).parent
@@ -38,7 +38,7 @@ def exclaimed() -> Iterator[None]:
         example_type = TextExample
 
         def _records(self) -> Iterator[Record]:
-            return read_text_lines(self.path)
+            return self.file.lines()
 
         def _example(self, record: Record, number: int) -> TextExample:
             text, _, label = record.value.partition("|")

@@ -14,7 +14,7 @@ import zstandard
 from electra_zh.errors import UserError
 from electra_zh.finetuning import readers, registry
 from electra_zh.finetuning.examples import BadExamples
-from electra_zh.finetuning.readers.streams import Record, TaskFile, json_records, read_lines
+from electra_zh.finetuning.readers.streams import Record, TaskFile, json_records
 
 Pack = Callable[[bytes], bytes]
 
@@ -22,7 +22,7 @@ Pack = Callable[[bytes], bytes]
 def test_lines_have_places_and_no_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeff甲\r\n\n乙\u2028丙".encode())
-    assert list(read_lines(str(path))) == [
+    assert list(TaskFile(str(path)).lines()) == [
         Record("甲", f"{path}, line 1"),
         Record("", f"{path}, line 2"),
         Record("乙\u2028丙", f"{path}, line 3"),
@@ -33,19 +33,19 @@ def test_lines_have_places_and_no_ends(tmp_path: Path) -> None:
 def test_every_line_end_of_a_file(tmp_path: Path, end: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(f"甲{end}{end}乙{end}".encode())
-    assert [line.value for line in read_lines(str(path))] == ["甲", "", "乙"]
+    assert [line.value for line in TaskFile(str(path)).lines()] == ["甲", "", "乙"]
 
 
 def test_a_packed_file_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress("甲\n乙\n".encode()))
-    assert [line.value for line in read_lines(str(path))] == ["甲", "乙"]
+    assert [line.value for line in TaskFile(str(path)).lines()] == ["甲", "乙"]
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(UserError, match=r"a\.txt is empty"):
-        list(read_lines(str(tmp_path / "a.txt")))
+        list(TaskFile(str(tmp_path / "a.txt")).lines())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_line_that_is_not_utf_8_is_bad(tmp_path: Path, task: str, good: str, l
 def test_the_bytes_decide_the_compression(tmp_path: Path, pack: Pack, suffix: str) -> None:
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(pack("甲\n乙\n".encode()))
-    assert [line.value for line in read_lines(str(path))] == ["甲", "乙"]
+    assert [line.value for line in TaskFile(str(path)).lines()] == ["甲", "乙"]
 
 
 VALUES = [{"text": "甲" * 3000, "n": number, "list": [[], {"a": "]}"}]} for number in range(99)]
