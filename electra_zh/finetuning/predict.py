@@ -83,8 +83,6 @@ class Predictor:
         if device.found:
             self._any_length = False
             self._lengths = lengths or _device_lengths(kind.max_seq_length)
-        if loop.is_tpu():
-            self._any_length, self._lengths = False, (kind.max_seq_length,)
         self._dtype = tf.as_dtype(machine.compute_type(precision))
         self._head = model.heads[kind.task.name]
         self._step = tf.function(self._outputs, jit_compile=loop.use_xla(), autograph=False)

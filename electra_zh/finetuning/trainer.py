@@ -170,8 +170,6 @@ class TaskTrainer:
         self.training, self.what = training, what
         self.hyper = fill_defaults(training, pretrained.model)
         self.dtype = tf.as_dtype(machine.compute_type(training.precision))
-        # A TPU compiles one shape, so batches of similar length would save nothing there.
-        self._by_length = training.bucket_by_length and not loop.is_tpu()
         self.epoch_steps = sum(
             batches.steps_per_epoch(rows, training.train_batch_size) for rows in train_rows.values()
         )
@@ -211,7 +209,7 @@ class TaskTrainer:
         not for training.
         """
         maximum = self._kinds[task].max_seq_length
-        if not self._by_length:
+        if not self.training.bucket_by_length:
             return (maximum,)
         most = int(rows.group_lengths.max(initial=1))
         on_device = bool(self._device.found)
@@ -335,7 +333,7 @@ class TaskTrainer:
                 batch_size=self.training.train_batch_size,
                 seed=seed,
                 epoch=epoch,
-                by_length=self._by_length,
+                by_length=self.training.bucket_by_length,
             )
         ]
         if len(self.rows) == 1:

@@ -45,13 +45,6 @@ def use_xla() -> bool | None:
     return True if tf.config.list_physical_devices("GPU") else None
 
 
-def is_tpu() -> bool:
-    """Returns whether the run's device is a TPU, which takes minutes to compile each shape."""
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("TPU"))
-
-
 def make_inner_loop(
     program: Program, batches: Iterator[Any], *, jit_compile: bool | None = None
 ) -> Callable[[int], Sums]:

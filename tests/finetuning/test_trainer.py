@@ -30,7 +30,6 @@ from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
-from electra_zh.training import loop
 from support.tuning import make_classification, make_start, make_texts
 
 START = make_start()
@@ -164,9 +163,10 @@ def test_compiling_side_by_side_changes_no_number(
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_tpu_gets_random_batches_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "is_tpu", lambda: True)
-    trainer = Fixture(train_batch_size=16).trainer
+def test_without_buckets_batches_are_random_and_of_one_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = Fixture(train_batch_size=16, bucket_by_length=False).trainer
     expected = batches.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
     plan = trainer.plan(0, 0)
     assert [groups.tolist() for _, groups in plan] == [groups.tolist() for groups in expected]
