@@ -25,11 +25,10 @@ from electra_zh.settings import (
 from electra_zh.settings.command_line import parse_overrides
 from electra_zh.settings.declaration import select
 from electra_zh.settings.reference import Row, list_defaults, list_resolved, row_lines, table
+from electra_zh.text.settings import USUAL_SIZE
 
 # The kinds of recipe; a name of several kinds means the first.
 _KINDS = ("pretrain", "finetune", "model")
-# The number of tokens of the usual Chinese vocabulary: a run takes that of its data.
-_VOCAB_SIZE = 21128
 _INTRODUCTION = """\
 # Settings
 
@@ -131,7 +130,7 @@ def list_settings(name: str, overrides: Mapping[str, str]) -> Sequence[Row]:
     if kind == "pretrain":
         from electra_zh.pretraining.phases import resolve_phases
 
-        phases = resolve_phases(recipe, overrides, vocab_size=_VOCAB_SIZE)
+        phases = resolve_phases(recipe, overrides, vocab_size=USUAL_SIZE)
         return _by_phase({name: list_resolved(each) for name, each in phases.items()})
     if kind == "finetune":
         from electra_zh.finetuning import registry
@@ -143,7 +142,7 @@ def list_settings(name: str, overrides: Mapping[str, str]) -> Sequence[Row]:
     if kind == "model":
         from electra_zh.models.config import ModelConfig
 
-        data = Layer("the data", {"vocab_size": _VOCAB_SIZE})
+        data = Layer("the data", {"vocab_size": USUAL_SIZE})
         size = Layer(f"model {recipe}", load_recipe(recipe, kind="model"))
         return list_resolved(resolve(ModelConfig, [data, size, Layer(COMMAND_LINE, overrides)]))
     if name not in ALL_COMMANDS:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, print_next, print_plan
-from electra_zh.commands.loading import load_tensorflow
+from electra_zh.commands.loading import choose_device, load_tensorflow
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.interrupts import InterruptError
 from electra_zh.report import scores
-from electra_zh.runtime.device import Device, choose
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def finetune(call: Call[Request]) -> int:
     request = dataclasses.replace(call.settings, overrides=call.overrides)
     found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     request.check_files()
-    device = _choose_device(request.device)
+    device = choose_device(request.device, 1)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning import run
 
@@ -77,22 +76,11 @@ def finetune(call: Call[Request]) -> int:
     return 0
 
 
-def _choose_device(name: str) -> Device:
-    """Returns the device of a name, before TensorFlow is loaded."""
-    device = choose(name)
-    if device.found:
-        from electra_zh.runtime import lowering
-
-        lowering.prepare()
-        device = device._replace(found=device.found[:1])
-    return device
-
-
 def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
     call.settings.check_files()
     source = call.settings.open_input()
-    device = _choose_device(call.settings.device)
+    device = choose_device(call.settings.device, 1)
     load_tensorflow(log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from absl import logging
 
 from electra_zh import machine
+from electra_zh.runtime.device import Device, choose
 
 
 def load_tensorflow(*, log_machine: bool = False) -> None:
@@ -39,6 +40,21 @@ def _load() -> None:
 
             # Looked for once: without a GPU, and after JAX, a native library writes an error here.
             tensorflow.config.list_physical_devices("GPU")
+
+
+def choose_device(name: str, most: int | None = None) -> Device:
+    """Returns at most `most` devices of a name, before TensorFlow is loaded."""
+    device = choose(name, most=most)
+    prepare_device(device)
+    return device
+
+
+def prepare_device(device: Device) -> None:
+    """Prepares TensorFlow, before it is loaded, to lower steps for devices of JAX."""
+    if device.found:
+        from electra_zh.runtime import lowering
+
+        lowering.prepare()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +13,19 @@ from absl import logging
 
 from electra_zh import files
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
-from electra_zh.commands.loading import load_tensorflow
+from electra_zh.commands.loading import choose_device, load_tensorflow, prepare_device
 from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.phases import resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.runtime.device import NAMES, Device, choose
+from electra_zh.runtime.device import NAMES, Device
 from electra_zh.runtime.targets import Target
 from electra_zh.settings import Settings, load_recipe, setting
+from electra_zh.text.settings import USUAL_SIZE
 
 if TYPE_CHECKING:
     from electra_zh.data.manifest import WeightedFolder
     from electra_zh.pretraining.programs.compiling import CompiledPhase
-
-# The number of tokens of the usual Chinese vocabulary, to estimate a run without its data.
-VOCAB_SIZE = 21128
 
 
 def pretrain(call: Call[PretrainRequest]) -> int:
@@ -45,10 +44,7 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         else:
             train.train(prepared)
         return 0
-    if device.found:
-        from electra_zh.runtime import lowering
-
-        lowering.prepare()
+    prepare_device(device)
     load_tensorflow(log_machine=True)
     from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import budget
@@ -161,16 +157,6 @@ def _open_data(words: Sequence[str]) -> tuple[WeightedFolder, ...]:
     return folders
 
 
-def _choose_device(name: str, most: int | None) -> Device:
-    """Returns the device of a name, before TensorFlow is loaded."""
-    device = choose(name, most=most)
-    if device.found:
-        from electra_zh.runtime import lowering
-
-        lowering.prepare()
-    return device
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate(RunSettings):
     """Settings of `electra-zh evaluate`."""
@@ -189,7 +175,7 @@ def evaluate(call: Call[Evaluate]) -> int:
     settings = call.settings
     run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     open_data_source(settings.data, default=run.vocabulary)
-    device = _choose_device(settings.device, settings.devices)
+    device = choose_device(settings.device, settings.devices)
     load_tensorflow(log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
@@ -241,11 +227,11 @@ def estimate(call: Call[Estimate]) -> int:
     settings = call.settings
     if settings.target is not None:
         return _estimate_ahead(call, Target.parse(settings.target))
-    recipe_phases = resolve_phases(settings.config, call.overrides, vocab_size=VOCAB_SIZE)
+    recipe_phases = resolve_phases(settings.config, call.overrides, vocab_size=USUAL_SIZE)
     configs = [each.settings for each in recipe_phases.values()]
     if settings.data:
         _open_data(settings.data)
-    device = _choose_device(settings.device, settings.devices)
+    device = choose_device(settings.device, settings.devices)
     load_tensorflow()
     from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import estimate as planning
@@ -284,36 +270,14 @@ def _estimate_ahead(call: Call[Estimate], target: Target) -> int:
     return 0
 
 
+# Commands whose overrides are settings of a run.
+_of_run = functools.partial(
+    Command, overrides=PretrainConfig, prefixed=True, batch_size="train_batch_size"
+)
 COMMANDS = {
-    "pretrain": Command(
-        PretrainRequest,
-        pretrain,
-        overrides=PretrainConfig,
-        prefixed=True,
-        common=("dry_run",),
-        batch_size="train_batch_size",
-    ),
-    "export-step": Command(
-        PretrainRequest,
-        export_step,
-        overrides=PretrainConfig,
-        prefixed=True,
-        common=("dry_run",),
-        batch_size="train_batch_size",
-    ),
-    "compile": Command(
-        Compile,
-        compile_step,
-        overrides=PretrainConfig,
-        prefixed=True,
-        batch_size="train_batch_size",
-    ),
+    "pretrain": _of_run(PretrainRequest, pretrain, common=("dry_run",)),
+    "export-step": _of_run(PretrainRequest, export_step, common=("dry_run",)),
+    "compile": _of_run(Compile, compile_step),
     "evaluate": Command(Evaluate, evaluate),
-    "estimate": Command(
-        Estimate,
-        estimate,
-        overrides=PretrainConfig,
-        prefixed=True,
-        batch_size="train_batch_size",
-    ),
+    "estimate": _of_run(Estimate, estimate),
 }

@@ -13,7 +13,7 @@ from electra_zh import progress
 from electra_zh.data import pipeline, records
 from electra_zh.data.manifest import Manifest, load_manifest, summary_lines
 from electra_zh.data.source import open_data_source
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError
 from electra_zh.models.random import RandomKey
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import SpecialIds
@@ -24,7 +24,6 @@ from electra_zh.text.vocabulary import Vocabulary
 _BATCH = 4096
 _BAR = 40
 _MAX_ROWS = 16
-_SETTINGS = ("masking", "mask_prob", "mask_keep_prob", "mask_random_prob", "seed")
 
 
 class Counts(NamedTuple):
@@ -129,12 +128,6 @@ def show_example(data: Data, index: int, *, settings: Mapping[str, str]) -> Mask
 
 
 def _config(data: Data, settings: Mapping[str, str]) -> PretrainConfig:
-    wrong = [name for name in settings if name not in _SETTINGS]
-    if wrong:
-        raise UsageError(
-            f'"{wrong[0]}" is not a setting of masking; allowed: {", ".join(_SETTINGS)}.'
-            f"{did_you_mean(wrong[0], _SETTINGS)}"
-        )
     # Masking depends on no other size of a model than the vocabulary and the length.
     model = {**load_recipe("nano", kind="model"), "vocab_size": data.vocabulary.size}
     model["max_position_embeddings"] = data.max_seq_length

@@ -13,6 +13,8 @@ from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.settings.declaration import Settings, setting
 
 JIEBA, SPACES = "jieba", "spaces"
+# Tokens of the usual Chinese vocabulary, Google's, which runs without data assume.
+USUAL_SIZE = 21128
 
 
 @dataclasses.dataclass(frozen=True)

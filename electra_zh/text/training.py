@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from electra_zh.errors import UsageError, UserError
 from electra_zh.modules import load_module, parts_of_folders
 from electra_zh.settings.declaration import Settings, setting
-from electra_zh.text.settings import TokenizerSettings
+from electra_zh.text.settings import USUAL_SIZE, TokenizerSettings
 
 if TYPE_CHECKING:
     from electra_zh.text.vocabulary import Vocabulary
@@ -57,7 +57,7 @@ class VocabularySettings(Settings):
         "pieces are words and parts of phrases, Chinese too",
         choices=lambda: tuple(trainer_modules()),
     )
-    size: int = setting(21128, "number of tokens, special tokens included", at_least=1)
+    size: int = setting(USUAL_SIZE, "number of tokens, special tokens included", at_least=1)
     tokenizer: TokenizerSettings = TokenizerSettings()
     model_type: ModelType = setting(
         "unigram",

@@ -108,7 +108,7 @@ def test_mistakes_are_named(folders: dict[str, Path]) -> None:
     plain = inspect.open_data(str(folders["plain"]))
     with pytest.raises(UsageError, match=r"--example is -1; the data has examples 0 to \d+"):
         inspect.show_example(plain, -1, settings={})
-    with pytest.raises(UsageError, match=r'"mask_prb" is not a setting.*Did you mean "mask_prob"'):
+    with pytest.raises(UsageError, match=r'unknown setting "mask_prb". Did you mean "mask_prob"'):
         inspect.show_example(plain, 0, settings={"mask_prb": "1"})
     with pytest.raises(UserError, match=r"ngram needs words.*--words jieba"):
         inspect.show_example(plain, 0, settings={"masking": "ngram"})

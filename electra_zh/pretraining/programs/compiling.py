@@ -15,10 +15,9 @@ from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.programs.exported import load_step
 from electra_zh.runtime.ahead import Compiled, compile_for
 from electra_zh.runtime.targets import Target
+from electra_zh.text.settings import USUAL_SIZE
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-# That of the released Chinese models, for recipes without data.
-VOCAB_SIZE = 21128
 _GB = 1e9
 
 
@@ -105,7 +104,7 @@ def compile_recipe(
     from electra_zh.pretraining.state import TrainState
 
     known = open_sources(data).vocabulary if data else None
-    size = known.size if known else VOCAB_SIZE
+    size = known.size if known else USUAL_SIZE
     resolved = phases.resolve_phases(recipe, overrides, vocab_size=size)
     found = phases.in_order((name, each.settings) for name, each in resolved.items())
     found = phases.choose_precision(found, accelerator=target.chip.platform != "cpu")
