@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
@@ -17,6 +17,7 @@ from electra_zh.settings import (
     Settings,
     build_settings,
     load_recipe,
+    own_keys,
     resolution,
     setting,
 )
@@ -25,6 +26,26 @@ from electra_zh.training.schedules import SCHEDULES
 
 # Keys of a recipe that are not settings of one phase of training.
 REQUEST_KEYS = ("phases", "data", "eval_data")
+
+# Settings without effect, and the values of another one with which they have none. An objective
+# that is not named reads all settings.
+_OF_GENERATORS = (
+    *("generator_layers", "generator_hidden_size", "generator_heads", "untied_generator"),
+    *("untied_generator_embeddings", "uniform_generator", "generator_learning_rate", "temperature"),
+)
+_OF_ELECTRA = ("clm_weight", "gdes", "generator_frozen", "discriminator_frozen")
+_OF_DRAWS = ("disallow_correct", "temperature_start", "temperature_decay")
+IDLE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_OF_ELECTRA, ("objective", ("joint", "masked_lm", "electric"))),
+    "fake_prob": ("objective", ("electra", "electric", "masked_lm")),
+    "disc_weight": ("objective", ("masked_lm",)),
+    "rtd_head": ("objective", ("masked_lm",)),
+    **dict.fromkeys(_OF_GENERATORS, ("objective", ("joint", "masked_lm"))),
+    **dict.fromkeys(_OF_DRAWS, ("objective", ("joint", "masked_lm", "electric"))),
+    "lr_decay_power": ("lr_schedule", ("cosine", "constant")),
+    "lr_decay_fraction": ("lr_schedule", ("polynomial", "cosine", "constant")),
+    "adam_bias_correction": ("optimizer", ("lamb",)),
+}
 
 
 def _objective(text: str) -> str:
@@ -373,10 +394,7 @@ class PretrainConfig(Settings):
 
     def _check_embeddings(self) -> None:
         """Checks the sharing of embeddings and the training of the generator."""
-        for name in (
-            *("clm_weight", "gdes", "generator_frozen", "discriminator_frozen"),
-            "foreign_generator",
-        ):
+        for name in (*_OF_ELECTRA, "foreign_generator"):
             if getattr(self, name) and self.objective != "electra":
                 shown = "--generator" if name == "foreign_generator" else name
                 raise UserError(
@@ -452,6 +470,12 @@ class PretrainConfig(Settings):
             generator_heads=self.generator_heads,
             untied_embeddings=self.untied_generator_embeddings,
         )
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Settings that have no effect with the others."""
+        pairs = IDLE.items()
+        return tuple(key for key, (name, without) in pairs if getattr(self, name) in without)
 
     @property
     def needs_words(self) -> bool:
@@ -549,13 +573,41 @@ def resolve(
         layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
     if phase is not None:
         layers.append(phase)
-    resolved = _with_defaults([*layers, Layer(COMMAND_LINE, overrides)])
+    own = {*own_keys(recipe, kind="pretrain"), *(phase.values if phase else ())}
+    layers, notes = _drop_idle([*layers, Layer(COMMAND_LINE, overrides)], own)
+    resolved = dataclasses.replace(_with_defaults(layers), notes=notes)
     if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(
             f"num_hidden_layers is {resolved.settings.model.num_hidden_layers} but --init-layers "
             f"takes {depth}: remove num_hidden_layers"
         )
     return resolved
+
+
+def _drop_idle(layers: list[Layer], own: Collection[str]) -> tuple[list[Layer], tuple[str, ...]]:
+    """Drops inherited values without effect, with a sentence on those of the user's own choice.
+
+    A recipe includes them (`own` are the keys that it has itself), or the last layer, the command
+    line, chooses what they have no effect with.
+    """
+    placed = [resolution.place(PretrainConfig, values, origin=origin) for origin, values in layers]
+    found, typed = {key: value for each in placed for key, value in each.items()}, placed[-1]
+    dropped: dict[str, list[str]] = {}  # by reason
+    idle = set()
+    for key, (condition, without) in IDLE.items():
+        value = found.get(condition, getattr(PretrainConfig, condition))
+        if value not in without or key in typed or (condition not in typed and key in own):
+            continue
+        idle.add(key)
+        if condition in typed and found.get(key) not in (None, getattr(PretrainConfig, key)):
+            dropped.setdefault(f"{condition}={value}", []).append(key)
+    spellings = resolution.find_spellings(PretrainConfig)
+    kept = [
+        Layer(origin, {key: each for key, each in values.items() if spellings.get(key) not in idle})
+        for origin, values in layers
+    ]
+    lines = (f"No effect with {why}, dropped: {', '.join(keys)}" for why, keys in dropped.items())
+    return kept, tuple(lines)
 
 
 def _with_defaults(layers: list[Layer]) -> Resolved[PretrainConfig]:

@@ -290,6 +290,7 @@ def resume(
         )
         phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
         phases = run_phases.keep_planned_steps(phases, saved.phases)
+        phases = run_phases.keep_idle(phases, saved.phases)
         sizes = (phase.config.foreign_generator for phase in saved.phases)
         foreign = next((each for each in sizes if each), None)
         if foreign is not None:

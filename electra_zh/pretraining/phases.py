@@ -19,10 +19,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from absl import logging
+
 from electra_zh import files, machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
-from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize, override, resolve
-from electra_zh.settings import COMMAND_LINE, Layer, Resolved, load_recipe, own_keys
+from electra_zh.pretraining.config import IDLE, Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.settings import COMMAND_LINE, Layer, Resolved, load_recipe
 from electra_zh.training import schedules
 
 _KEY = re.compile(r"phases\.([^.]+)\.(.+)")
@@ -31,23 +33,6 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SEED_STRIDE = 100_000
 # Settings of the model that may differ between phases: they have no variables.
 _FREE_SIZES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-# Settings without effect, and the values of another one with which they have none. An objective
-# that is not named reads all settings.
-_OF_GENERATORS = (
-    *("generator_layers", "generator_hidden_size", "generator_heads", "untied_generator"),
-    *("untied_generator_embeddings", "uniform_generator", "generator_learning_rate", "temperature"),
-)
-_OF_DRAWS = ("disallow_correct", "temperature_start", "temperature_decay")
-_IDLE: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "fake_prob": ("objective", ("electra", "electric", "masked_lm")),
-    "disc_weight": ("objective", ("masked_lm",)),
-    "rtd_head": ("objective", ("masked_lm",)),
-    **dict.fromkeys(_OF_GENERATORS, ("objective", ("joint", "masked_lm"))),
-    **dict.fromkeys(_OF_DRAWS, ("objective", ("joint", "masked_lm", "electric"))),
-    "lr_decay_power": ("lr_schedule", ("cosine", "constant")),
-    "lr_decay_fraction": ("lr_schedule", ("polynomial", "cosine", "constant")),
-    "adam_bias_correction": ("optimizer", ("lamb",)),
-}
 
 
 class Phase(NamedTuple):
@@ -141,28 +126,21 @@ def resolve_phases(
             resolved = dataclasses.replace(resolved, settings=settings, origins=origins)
         found[name] = resolved
     _check_models({name: each.settings for name, each in found.items()}, recipe)
-    _check_effects(list(found.values()), recipe)
+    _check_effects(list(found.values()))
+    for note in dict.fromkeys(note for each in found.values() for note in each.notes):
+        logging.info("%s", note)
     return found
 
 
-def _check_effects(phases: Sequence[Resolved[PretrainConfig]], recipe: str) -> None:
-    """Refuses a setting that has no effect in any phase that it is given for.
-
-    Values that a recipe includes, or whose condition the command line has changed, are inherited
-    and may be without effect.
-    """
-    own = own_keys(recipe, kind="pretrain")
-    for key, (condition, without) in _IDLE.items():
+def _check_effects(phases: Sequence[Resolved[PretrainConfig]]) -> None:
+    """Refuses a setting that has no effect in any phase that it is given for."""
+    for key, (condition, without) in IDLE.items():
         default = getattr(PretrainConfig, key)
         for origin in {phase.origin(key) for phase in phases}:
             given = [each for each in phases if each.origin(key) == origin]
             given = [each for each in given if getattr(each.settings, key) != default]
             idle = [each for each in given if getattr(each.settings, condition) in without]
-            inherited = origin != COMMAND_LINE and (
-                (origin.startswith("recipe ") and key not in own)
-                or any(each.origin(condition) == COMMAND_LINE for each in idle)
-            )
-            if idle and len(idle) == len(given) and not inherited:
+            if idle and len(idle) == len(given):
                 where = "" if origin == COMMAND_LINE else f"{origin}: "
                 value = getattr(idle[0].settings, condition)
                 raise UsageError(
@@ -196,6 +174,22 @@ def keep_planned_steps(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple
             num_train_steps=known.num_train_steps,
             num_warmup_steps=known.num_warmup_steps,
         )
+
+    return in_order((phase.name, settings(phase)) for phase in phases)
+
+
+def keep_idle(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns the phases with the run's values of settings without effect.
+
+    Earlier versions saved those of the recipe.
+    """
+    known = {phase.name: phase.config for phase in saved}
+
+    def settings(phase: Phase) -> PretrainConfig:
+        wanted = phase.config
+        old = known.get(phase.name, wanted)
+        kept = {key: getattr(old, key) for key in wanted.idle if key in old.idle}
+        return dataclasses.replace(wanted, **kept)
 
     return in_order((phase.name, settings(phase)) for phase in phases)
 

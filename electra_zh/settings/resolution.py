@@ -35,6 +35,8 @@ class Resolved(Generic[AnySettings]):
     settings: AnySettings
     # Key (`model.hidden_size`) to origin, for the values that are not defaults.
     origins: Mapping[str, str]
+    # Sentences on values that were dropped.
+    notes: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
         """Returns the origin of a value, by its key or by the key of its section."""

@@ -23,7 +23,8 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.interrupts import InterruptError
 from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.evaluate import evaluate_run
-from electra_zh.pretraining.phases import at_step, in_order, resolve_phases
+from electra_zh.pretraining.objectives import objective_names
+from electra_zh.pretraining.phases import at_step, in_order, keep_idle, resolve_phases
 from electra_zh.pretraining.programs import train
 from electra_zh.pretraining.programs.export import export_step
 from electra_zh.pretraining.request import PretrainRequest
@@ -45,6 +46,8 @@ BASE: dict[str, Any] = {
     "train_batch_size": 4,
     "eval_batch_size": 4,
     "num_eval_steps": 2,
+    # Of TensorFlow and of exported steps bfloat16 differs by more than their comparison allows.
+    "precision": "float32",
     "save_checkpoints_steps": 2,
     "log_steps": 2,
 }
@@ -353,6 +356,42 @@ def test_inherited_settings_may_have_no_effect(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(lines)
     assert resolve_phases(str(recipe), overrides, vocab_size=100)
+
+
+@pytest.mark.parametrize("objective", objective_names())
+@pytest.mark.parametrize("recipe", recipe_names("pretrain"))
+def test_shipped_recipes_take_every_objective(recipe: str, objective: str) -> None:
+    for found in resolve_phases(recipe, {"objective": objective}, vocab_size=100).values():
+        assert found.settings.objective == objective
+
+
+def test_values_that_the_users_objective_leaves_without_effect_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(logging, "info", lambda text, *values: lines.append(text % values))
+    given = {"electra_objective": "false"}
+    (found,) = resolve_phases("small-hours", given, vocab_size=100).values()
+    assert (found.settings.clm_weight, found.origin("clm_weight")) == (0, "default")
+    assert len(lines) == 1
+    assert lines[0].startswith("No effect with objective=masked_lm, dropped: clm_weight, disc_wei")
+    resolve_phases("tiny-hours", given, vocab_size=100)
+    assert lines[1:] == ["No effect with objective=masked_lm, dropped: rtd_head"]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("include: small-hours\nobjective: masked_lm")
+    (found,) = resolve_phases(str(recipe), {}, vocab_size=100).values()
+    assert (found.settings.clm_weight, len(lines)) == (0, 2)
+    with pytest.raises(UserError, match="clm_weight is for objective=electra"):
+        resolve_phases("small-hours", {**given, "clm_weight": "1"}, vocab_size=100)
+
+
+def test_a_run_keeps_its_values_without_effect() -> None:
+    resolved = resolve_phases("base", {"objective": "masked_lm"}, vocab_size=100)
+    (phase,) = in_order((name, each.settings) for name, each in resolved.items())
+    old = phase._replace(config=dataclasses.replace(phase.config, generator_hidden_size=0.3))
+    assert keep_idle([phase], [old]) == (old,)
+    electra = phase._replace(config=dataclasses.replace(phase.config, objective="electra"))
+    assert keep_idle([electra], [old]) == (electra,)
 
 
 @pytest.mark.parametrize("recipe", recipe_names("pretrain"))
