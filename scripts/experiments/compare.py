@@ -7,6 +7,8 @@ The YAML file has the recipe (`config`), the budget (`cpu_seconds` or `steps`), 
 (name: settings) and what is compared:
 
 - `curves`: held-out metrics of `metrics.jsonl`, as [step, seconds, value] of each evaluation.
+- `held_out`: settings of the evaluation, such as `masking`, that are the same for all variants; the
+  last checkpoint's `masked_lm_loss` and `masked_lm_accuracy` with them.
 - `probes`: tasks of classification or tagging. Logistic regression on frozen features: the mean of
   the tokens' last layer, or each token's. Nothing of the network is trained.
 - `finetune`: tasks, with `settings` and `trials`.
@@ -19,6 +21,7 @@ is not computed again, and a stopped run is resumed. `fresh` is a variant withou
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -72,13 +75,13 @@ def _compare(
     settings = {**(plan["variants"][name] or {}), "seed": seed}
     pretrain = ["pretrain", "--config", plan["config"], "--data", arguments.data]
     if not results.has(label, "steps"):
-        steps = 1 if is_fresh else _steps(plan, [*pretrain, *_words(settings)], run)
+        steps = 1 if is_fresh else _steps(plan, [*pretrain, *words(settings)], run)
         results.set(label, "steps", steps)
     steps = results.get(label, "steps")
-    words = _words({**_by_steps(plan, steps), **settings, "num_train_steps": steps})
+    given = words({**_by_steps(plan, steps), **settings, "num_train_steps": steps})
     if not is_fresh and not results.has(label, "cpu_seconds"):
         held_out = ["--eval-data", arguments.eval_data, "--output", str(run)]
-        results.set(label, "cpu_seconds", _electra(*pretrain, *held_out, *words))
+        results.set(label, "cpu_seconds", electra(*pretrain, *held_out, *given))
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         found = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
         for metric in plan.get("curves", []):
@@ -86,9 +89,12 @@ def _compare(
                 curve = [[line["step"], line["seconds"], line[metric]] for line in found]
                 results.set(label, f"curve of {metric}", curve)
                 results.set(label, metric, found[-1][metric])
+    if "held_out" in plan and not is_fresh and not results.has(label, "held-out masked_lm_loss"):
+        for metric, value in _evaluate(run, arguments.eval_data, plan["held_out"]).items():
+            results.set(label, f"held-out {metric}", value)
     if is_fresh and not run.exists():
         # One step gives the folder of a run, whose weights are not used.
-        _electra(*pretrain, "--output", str(run), *words)
+        electra(*pretrain, "--output", str(run), *given)
     for task in plan.get("probes", []):
         if not results.has(label, f"probe {task}"):
             score = probe(str(run), task, arguments.tasks, seed=seed, from_scratch=is_fresh)
@@ -96,7 +102,7 @@ def _compare(
     _finetune(plan.get("finetune"), run, arguments, results, from_scratch=is_fresh)
 
 
-def _steps(plan: Mapping[str, Any], words: Sequence[str], run: Path) -> int:
+def _steps(plan: Mapping[str, Any], call: Sequence[str], run: Path) -> int:
     """Returns the steps of a variant's budget."""
     if "steps" in plan:
         return int(plan["steps"])
@@ -104,7 +110,7 @@ def _steps(plan: Mapping[str, Any], words: Sequence[str], run: Path) -> int:
     for steps in _TIMED:
         folder = run.with_name(f"{run.name}-timed-{steps}")
         more = [f"num_train_steps={steps}", "save_checkpoints_steps=1000000"]
-        seconds.append(_electra(*words, "--output", str(folder), *more))
+        seconds.append(electra(*call, "--output", str(folder), *more))
     per_step = (seconds[1] - seconds[0]) / (_TIMED[1] - _TIMED[0])
     return max(1, int(plan["cpu_seconds"] / per_step))
 
@@ -117,17 +123,29 @@ def _by_steps(plan: Mapping[str, Any], steps: int) -> dict[str, Any]:
     }
 
 
-def _words(settings: Mapping[str, Any]) -> list[str]:
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """Returns settings as words of a command."""
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def _electra(*words: str) -> float:
+def electra(*command: str) -> float:
     """Runs a command and returns its CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print("electra-zh", *words, flush=True)
-    subprocess.run([sys.executable, "-m", "electra_zh", *words], check=True, env=os.environ)
+    print("electra-zh", *command, flush=True)
+    subprocess.run([sys.executable, "-m", "electra_zh", *command], check=True, env=os.environ)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _evaluate(run: Path, data: str, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the masked LM's loss and accuracy on held-out data with other settings."""
+    from electra_zh.pretraining import folder
+    from electra_zh.pretraining.evaluate import evaluate_run
+
+    trained = folder.load(str(run))
+    changed = dataclasses.replace(trained.config, **settings)
+    found = evaluate_run(dataclasses.replace(trained, config=changed), [data], max_batches=100)
+    return {metric: found[metric] for metric in ("masked_lm_loss", "masked_lm_accuracy")}
 
 
 def _finetune(
@@ -146,7 +164,7 @@ def _finetune(
         flags = ["--from-scratch"] if from_scratch else []
         common = ["--model", str(run), "--task", task, "--data", arguments.tasks, *flags]
         trials = ["--output", output, "--trials", str(plan.get("trials", 1))]
-        _electra("finetune", *common, *trials, *_words(plan.get("settings", {})))
+        electra("finetune", *common, *trials, *words(plan.get("settings", {})))
         found = json.loads(Path(output, "results.json").read_text(encoding="utf-8"))
         (result,) = found["tasks"].values()
         scores = [100 * trial["dev"][result["metric"]] for trial in result["trials"]]
