@@ -198,12 +198,18 @@ def first_weights(
 
 
 def carried_weights(
-    run: Run, phase: Phase, step: int, *, networks: Networks | None = None
+    run: Run,
+    phase: Phase,
+    step: int,
+    *,
+    networks: Networks | None = None,
+    exported: Mapping[str, np.ndarray] | None = None,
 ) -> FirstWeights:
     """Returns the weights that a phase takes from the checkpoint of `step`, the last before it.
 
     They are taken as those of another model are. The optimizer's slots are taken with them, where
-    the shape of the variable is the same.
+    the shape of the variable is the same. Where TensorFlow is missing, `networks` are those of the
+    phase, and `exported` has the weights of a generator of another model.
     """
     weights = source.open_source(run.folder, checkpoint=step)
     weights = _with_trained_positions(weights, run, step)
@@ -211,7 +217,11 @@ def carried_weights(
     foreign = None
     if phase.config.foreign_generator is not None and before.foreign_generator is None:
         assert run.generator is not None
-        foreign = generator.read(run.generator, run.vocabulary)
+        foreign = (
+            generator.read(run.generator, run.vocabulary)
+            if exported is None
+            else generator.of_exported(run.generator, exported, phase.config)
+        )
     networks = networks or of_objective(phase.config)
     in_phase = dataclasses.replace(run.in_phase(phase), init=None)
     found = first_weights(weights, in_phase, foreign, networks=networks)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from support.runner import PRETRAIN, Job, done, electra, refused, with_changes
 
@@ -24,6 +26,14 @@ def _evaluations(run: Path) -> list[dict[str, float]]:
     names = ("step", "loss", "masked_lm_loss", "disc_loss", "disc_auc_real")
     found = [line for line in lines if line["kind"] == "eval"]
     return [{name: line[name] for name in names if name in line} for line in found]
+
+
+def _generator(run: Path) -> dict[str, np.ndarray]:
+    """Returns the weights of the newest generator of a run."""
+    newest = max((run / "checkpoints").iterdir(), key=lambda path: int(path.name[5:]))
+    weights = load_file(newest / "model.safetensors")
+    names = ("generator/", "masked_lm_head/")
+    return {name: value for name, value in weights.items() if name.startswith(names)}
 
 
 def _forget(run: Path, *steps: int) -> None:
@@ -129,7 +139,11 @@ def test_an_exported_step_trains_without_tensorflow(job: Job, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_exported_phases_train_without_tensorflow(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_generator", [False, True])
+def test_exported_phases_train_without_tensorflow(
+    job: Job, tmp_path: Path, has_generator: bool
+) -> None:
+    """Also with a generator of another model from the second phase on, whose files are gone."""
     recipe, program, run = tmp_path / "recipe.yaml", str(tmp_path / "program"), tmp_path / "run"
     recipe.write_text(
         "include: nano\nphases:\n"
@@ -138,11 +152,20 @@ def test_exported_phases_train_without_tensorflow(job: Job, tmp_path: Path) -> N
     )
     words = with_changes(PRETRAIN[1:], "--config", str(recipe), "--output", program)
     words = [word for word in words if "max_seq_length" not in word and "steps=30" not in word]
+    source = tmp_path / "generator"
+    if has_generator:
+        shutil.copytree(job.run, source)
+        words += ["--generator", str(source)]
     done(electra("export-step", *words, "precision=float32", cwd=job.folder))
+    shutil.rmtree(source, ignore_errors=True)
     told = _without_tensorflow(
         *("pretrain", "--program", program, "--data", str(job.data), "--output", str(run))
     )
     assert "phase long begins with the weights of step 10:" in told
+    assert (f"generator: {source}, pretraining run" in told) == has_generator
+    found, expected = (_generator(each) for each in (run, job.run))
+    for name in expected if has_generator else ():
+        np.testing.assert_array_equal(found[name], expected[name])
     assert [line["step"] for line in _evaluations(run)] == [10, 20]
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["ckpt-10", "ckpt-20"]
 

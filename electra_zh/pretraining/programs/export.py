@@ -75,12 +75,18 @@ def _save_first(prepared: PreparedRun, state: TrainState) -> None:
 def _fresh(
     prepared: PreparedRun, part: PreparedPhase, before: TrainState, state: TrainState
 ) -> dict[str, np.ndarray]:
-    """Returns the initial values of the weights that a phase does not take from the one before."""
-    step = part.phase.first_step
+    """Returns the initial values of the weights that a phase does not take from the one before.
+
+    They include a generator of another model, whose files the run need not see.
+    """
+    step, config = part.phase.first_step, part.phase.config
     with tempfile.TemporaryDirectory() as folder:
         run = prepared.run.moved_to(folder)
         run.save()
         before.save(CheckpointStore(run.checkpoints, keep=1), step, state={})
         taken = warm_start.carried_weights(run, part.phase, step).tensors
     weights = variables_by_name(state.objective)
-    return {name: value.numpy() for name, value in weights.items() if name not in taken}
+    fresh = {name: value.numpy() for name, value in weights.items() if name not in taken}
+    if config.foreign_generator is not None and before.objective.config.foreign_generator is None:
+        fresh |= {name: value for name, value in taken.items() if not config.trains(name)}
+    return fresh

@@ -140,9 +140,11 @@ class _ProgramTrainer:
         self._put({**first.tensors, **first.slots})
 
     def carry_over(self, step: int) -> None:
-        run, networks = self._prepared.run, self._exported.networks
+        run, exported = self._prepared.run, self._exported
         self.assign_first(
-            warm_start.carried_weights(run, self._part.phase, step, networks=networks)
+            warm_start.carried_weights(
+                run, self._part.phase, step, networks=exported.networks, exported=exported.fresh
+            )
         )
         self._put({STEP: np.array(step, np.int64)})
 

@@ -15,7 +15,7 @@ from electra_zh.convert import adapt
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
-from electra_zh.pretraining.config import Init
+from electra_zh.pretraining.config import Init, PretrainConfig
 from electra_zh.text.vocabulary import Vocabulary
 
 
@@ -65,8 +65,27 @@ def read(start: Init, vocabulary: Vocabulary) -> ForeignGenerator:
             f"generator/{n.partition('/')[2]}": v for n, v in weights.part("encoder").items()
         }
     described = Init(start.source, kind=weights.kind, step=weights.step, sha256=found)
-    line = (
-        f"generator: {start.source}, {weights.kind}, {size.num_hidden_layers} layers of "
+    tensors |= weights.part("masked_lm_head")
+    return ForeignGenerator(described, size, tensors, _line(described, size))
+
+
+def of_exported(
+    start: Init, weights: Mapping[str, np.ndarray], config: PretrainConfig
+) -> ForeignGenerator:
+    """Returns the generator among the weights that an exported phase has.
+
+    Raises:
+      UserError: it is not there.
+    """
+    tensors = {name: value for name, value in weights.items() if not config.trains(name)}
+    if not tensors:
+        raise UserError(f"The program is without --generator {start.source}: export the step again")
+    size = config.generator_model()
+    return ForeignGenerator(start, size, tensors, _line(start, size))
+
+
+def _line(start: Init, size: ModelConfig) -> str:
+    return (
+        f"generator: {start.source}, {start.kind}, {size.num_hidden_layers} layers of "
         f"{size.hidden_size}, not trained"
     )
-    return ForeignGenerator(described, size, tensors | weights.part("masked_lm_head"), line)
