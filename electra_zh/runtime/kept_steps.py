@@ -128,6 +128,9 @@ def _difference(kept: dict[str, Any], here: dict[str, Any]) -> str:
         if name in ("state_sharding", "block"):
             return f"its {name} is another one"
         if name == "kernels":
-            return "it has other kernels: compile it with this version of electra-zh"
+            return (
+                "its kernels are not those of this run: compile it with this version of "
+                "electra-zh and the same ELECTRA_ZH_KERNELS"
+            )
         return f"it is for {name.rstrip('s')} {kept.get(name)}, and this is {value}"
     return ""
