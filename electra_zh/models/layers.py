@@ -338,7 +338,7 @@ def _marked_norm(
 ) -> tf.Tensor:
     """Returns `_norm` of (x, y) with marks for the kernels of devices."""
     draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
-    rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, 1)
+    rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, inputs[0].shape[0])
     settings = {"eps": eps, "rate": rate, "rows": rows}
 
     @custom_gradient

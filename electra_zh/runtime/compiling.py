@@ -33,8 +33,9 @@ def compile_with_kernels(
 
     If the compiler refuses the kernels, the steps are compiled without, and the log says why.
     """
-    if kernels.allowed_on(list(place.mesh.devices.flat)):
-        found = Kernels()
+    devices = list(place.mesh.devices.flat)
+    if kernels.allowed_on(devices):
+        found = Kernels(devices=len(devices))
         try:
             compiled = compile_for_devices(lower(found), place)
         except Exception as error:  # of any kind: only the compiler knows

@@ -20,8 +20,9 @@ from electra_zh.finetuning.request import PredictionRequest, Request
 from electra_zh.finetuning.run import finetune
 from electra_zh.finetuning.trainer import TaskTrainer, Trial
 from electra_zh.interrupts import StopRequest
-from electra_zh.runtime import lowering
+from electra_zh.runtime import compiling, kernels, lowering
 from electra_zh.runtime.device import choose
+from electra_zh.runtime.kernels import Kernels
 from support.converting import make_run
 from support.tuning import make_classification, make_start, make_texts
 
@@ -68,6 +69,32 @@ def test_steps_on_a_device_are_those_of_tensorflow(
     # It is kept, and not lowered again.
     monkeypatch.setattr(lowering, "lower", None)
     assert trainer.lower("texts", LENGTHS[0]).variables
+
+
+def test_steps_with_kernels_have_the_losses_of_those_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kernels are interpreted on the CPU; the last layer computes one position, without any."""
+    start = make_start(layers=2, width=64)
+    rows = KIND.encode(make_texts(16), start.make_tokenizer(), training=True)
+    training = dataclasses.replace(KIND.task.training, precision="bfloat16")
+    trainer = TaskTrainer(start, {"texts": KIND}, {"texts": rows}, training, what="texts")
+    losses, found = [], Kernels("cpu", interpret=True)
+    for has_kernels in (False, True):
+        monkeypatch.setattr(kernels, "allowed_on", lambda _, switch=has_kernels: switch)
+        monkeypatch.setattr(compiling, "Kernels", lambda **_: found)
+        on_device = DeviceTrainer(
+            trainer.lower,
+            trainer.rows,
+            {"texts": [64]},
+            trainer.variables(),
+            batch_size=SIZE,
+            device=choose("pjrt:cpu"),
+        )
+        trainer.reset(seed=3)
+        losses.append(on_device.run(trainer.plan(seed=3, epoch=0)))
+    assert found.used == {"attention", "attention_gradient", "norm", "norm_gradient"}
+    np.testing.assert_allclose(losses[1], losses[0], rtol=5e-3)
 
 
 def test_outputs_on_a_device_are_those_of_tensorflow(

@@ -12,6 +12,7 @@ from electra_zh.pretraining.config import resolve
 from electra_zh.pretraining.programs.compiling import made_up
 from electra_zh.pretraining.programs.lower import lower_step
 from electra_zh.pretraining.state import TrainState
+from electra_zh.runtime import kernels
 from electra_zh.runtime.ahead import Collectives, compile_for, find_collectives
 from electra_zh.runtime.targets import CHIPS, Target
 from support.runner import done, electra
@@ -65,10 +66,11 @@ def test_collectives_are_counted_with_their_bytes() -> None:
     }
 
 
-def _compile(target: str) -> dict[str, object]:
-    words = ("compile", "--config", "nano", "--for", target, "--json", *SMALL)
-    found: dict[str, object] = json.loads(done(electra(*words, fork=False)))
-    return found
+def _compile(target: str, *changes: str) -> dict[str, object]:
+    words = ("compile", "--config", "nano", "--for", target, "--json", *SMALL, *changes)
+    result = electra(*words, fork=False)
+    found: dict[str, object] = json.loads(done(result))
+    return {**found, "log": result.stderr}
 
 
 def test_a_recipe_is_compiled_for_cpu_devices() -> None:
@@ -96,4 +98,20 @@ def test_a_recipe_is_compiled_for_devices_that_are_not_there(target: str) -> Non
     found = _compile(target)
     assert 0 < float(str(found["temporary"])) < float(str(found["capacity"]))
     assert float(str(found["flops"])) > 1e6
+    assert set(found["collectives"]) <= {"all-reduce"}  # type: ignore[call-overload]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["gpu:h100", "gpu:h100:2"])
+@pytest.mark.parametrize("rate", [0, 0.1])
+def test_kernels_are_compiled_for_devices_that_are_not_there(
+    monkeypatch: pytest.MonkeyPatch, target: str, rate: float
+) -> None:
+    """Several devices exchange sums alone."""
+    pytest.importorskip("jax_plugins.xla_cuda13", reason="needs jax-cuda13-plugin, a compiler")
+    monkeypatch.setenv(kernels.SWITCH, "1")
+    rates = (f"{name}_dropout_prob={rate}" for name in ("hidden", "attention_probs"))
+    found = _compile(target, "max_seq_length=64", "hidden_size=64", "num_hidden_layers=2", *rates)
+    log = " ".join(str(found["log"]).split())
+    assert "Kernels of the step: attention, attention_gradient, norm, norm_gradient." in log
     assert set(found["collectives"]) <= {"all-reduce"}  # type: ignore[call-overload]

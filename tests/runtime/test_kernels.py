@@ -18,6 +18,7 @@ from electra_zh.models import layers, marked_attention, split
 from electra_zh.models.layers import draw_dropout
 from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.runtime import compiling, kernels, lowering
+from electra_zh.runtime.ahead import find_collectives
 from electra_zh.runtime.kernels import Kernels, attention, norm, regions
 from electra_zh.runtime.kernels.dropout import keep
 from electra_zh.runtime.program import StepProgram
@@ -147,6 +148,22 @@ def test_kernels_take_the_place_of_regions(program: StepProgram) -> None:
         assert error(a, b.astype(jnp.float32)) < 0.01
 
 
+def test_devices_split_the_batch_of_kernels(program: StepProgram) -> None:
+    """They draw what one device draws, and exchange sums alone."""
+    inputs = normal(0, 2, 64, 3, 1, 32).astype(jnp.float32), jnp.ones(32), jnp.zeros(32)
+    found = [Kernels("cpu", devices=count, interpret=True) for count in (1, 2)]
+    one, two = (regions.load(program.exported, each) for each in found)
+    assert all(len(each.used) == 4 for each in found)
+    mesh = Mesh(np.array(jax.devices("cpu")[:2]), ("data",))
+    rows, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+    step = compiled(two.call, in_shardings=(rows, whole, whole), out_shardings=(rows, rows))
+    text = step.lower(*inputs).compile().as_text()
+    assert text is not None
+    assert set(find_collectives(text)) <= {"all-reduce"}
+    for a, b in zip(step(*inputs), compiled(one.call)(*inputs), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def on_cpu() -> NamedSharding:
     return NamedSharding(Mesh(np.array(jax.devices("cpu")[:1]), ("data",)), PartitionSpec())
 
@@ -158,11 +175,11 @@ def on_cpu() -> NamedSharding:
         ("gpu", 1, "1", True),
         ("gpu", 1, None, False),
         ("cuda", 1, "0", False),
-        ("cuda", 2, "1", False),
+        ("cuda", 2, "1", True),
         ("cpu", 1, "1", False),
     ],
 )
-def test_one_gpu_has_kernels(
+def test_gpus_have_kernels(
     monkeypatch: pytest.MonkeyPatch, platform: str, count: int, switch: str | None, expected: bool
 ) -> None:
     monkeypatch.delenv(kernels.SWITCH, raising=False)

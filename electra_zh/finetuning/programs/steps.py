@@ -21,8 +21,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.runtime.compiling import compile_for_devices
-from electra_zh.runtime.kernels import regions
+from electra_zh.runtime.compiling import compile_with_kernels
+from electra_zh.runtime.kernels import Kernels, regions
 from electra_zh.runtime.placement import Placement, struct, take_step
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
@@ -255,27 +255,30 @@ class _Compiled:
         """Returns the compiled steps for arrays of these shapes, compiled at the first call."""
         key = tuple((value.shape, str(value.dtype)) for value in jax.tree.leaves((rows, plan)))
         if key not in self._compiled:
-            place, number = self.placement, len(plan.sizes)
-            step = regions.load(self._program.exported)  # no kernels: not tried on a GPU
-            written, read = self._parts(place.state)
-            jitted = jax.jit(
-                functools.partial(_run, place, step),
-                in_shardings=(written, read, *[place.everywhere] * 4),
-                out_shardings=(written, place.everywhere),
-                donate_argnums=(0, 3),
-            )
-            variables = {info.name: struct(info) for info in self._program.variables}
-            sums = {
-                info.name: struct(info._replace(shape=(number, *info.shape)))
-                for info in self._program.sums
-            }
-            structs = jax.tree.map(
-                lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), (rows, plan)
-            )
-            ends = np.int32(0), np.int32(1)
-            lowered = jitted.lower(*self._parts(variables), structs, sums, *ends)
-            self._compiled[key] = compile_for_devices(lowered, place.everywhere)
+            lower = functools.partial(self._lowered, rows, plan)
+            self._compiled[key] = compile_with_kernels(lower, self.placement.everywhere)
         return self._compiled[key]
+
+    def _lowered(self, rows: Arrays, plan: Plan, kernels: Kernels | None) -> jax.stages.Lowered:
+        place, number = self.placement, len(plan.sizes)
+        step = regions.load(self._program.exported, kernels)
+        written, read = self._parts(place.state)
+        jitted = jax.jit(
+            functools.partial(_run, place, step),
+            in_shardings=(written, read, *[place.everywhere] * 4),
+            out_shardings=(written, place.everywhere),
+            donate_argnums=(0, 3),
+        )
+        variables = {info.name: struct(info) for info in self._program.variables}
+        sums = {
+            info.name: struct(info._replace(shape=(number, *info.shape)))
+            for info in self._program.sums
+        }
+        structs = jax.tree.map(
+            lambda value: jax.ShapeDtypeStruct(value.shape, value.dtype), (rows, plan)
+        )
+        ends = np.int32(0), np.int32(1)
+        return jitted.lower(*self._parts(variables), structs, sums, *ends)
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Kernels for one GPU, in place of the marked regions of a program (`regions.py`)."""
+"""Kernels for GPUs, in place of the marked regions of a program (`regions.py`)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ SWITCH = "ELECTRA_ZH_KERNELS"  # environment variable: 1 for kernels
 
 
 def allowed_on(devices: Sequence[Any]) -> bool:
-    """Returns whether steps on devices may have kernels: on one GPU, if the user wants them.
-
-    Several devices split the operations of a step; they cannot split a kernel.
-    """
-    is_gpu = devices[0].platform in ("gpu", "cuda")
-    return is_gpu and len(devices) == 1 and os.environ.get(SWITCH) == "1"
+    """Returns whether steps on devices may have kernels: on GPUs, if the user wants them."""
+    return devices[0].platform in ("gpu", "cuda") and os.environ.get(SWITCH) == "1"
 
 
 def version(devices: Sequence[Any]) -> str:
@@ -34,25 +30,33 @@ def version(devices: Sequence[Any]) -> str:
 class Kernels:
     """The kernels of a platform, and those that a step uses."""
 
-    def __init__(self, platform: str = "cuda", *, interpret: bool = False) -> None:
-        """Takes the platform to lower for; `interpret` makes operations of JAX for any platform."""
-        self.platform, self._interpret = platform, interpret
+    def __init__(
+        self, platform: str = "cuda", *, devices: int = 1, interpret: bool = False
+    ) -> None:
+        """Takes the platform to lower for, and the devices that the batch is split over.
+
+        `interpret` makes operations of JAX for any platform.
+        """
+        self.platform, self._devices, self._interpret = platform, devices, interpret
         self.used: set[str] = set()
 
     def find(
         self, kind: str, inputs: Sequence[Any], settings: dict[str, Any]
     ) -> Callable[..., Any] | None:
-        """Returns the kernel for a kind of region and its inputs; None if there is none.
-
-        Regions without dropout, of evaluations, have none: it was not tried on a GPU.
-        """
-        from electra_zh.runtime.kernels import attention, norm
+        """Returns the kernel for a kind of region and its inputs; None if there is none."""
+        from electra_zh.runtime.kernels import attention, devices, norm
 
         is_attention = kind.startswith("attention")
         module: Any = attention if is_attention else norm
-        if not (settings["rate"] and module.fits(inputs[0].shape, inputs[0].dtype)):
+        first, *others = inputs[0].shape
+        rows, left = divmod(settings.get("rows", first), self._devices)  # of the batch
+        if left or not module.fits((first // self._devices, *others), inputs[0].dtype):
             return None
         self.used.add(kind)
         form = attention.AttentionSetting if is_attention else norm.NormSetting
-        kernel = module.backward if kind.endswith("gradient") else module.forward
-        return functools.partial(kernel, setting=form(**settings, interpret=self._interpret))
+        own = {**settings, "rows": rows} if "rows" in settings else settings
+        kernel = functools.partial(
+            module.backward if kind.endswith("gradient") else module.forward,
+            setting=form(**own, interpret=self._interpret),
+        )
+        return devices.split(kernel, self._devices, rows) if self._devices > 1 else kernel

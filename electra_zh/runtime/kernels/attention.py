@@ -61,6 +61,8 @@ class _Scores(NamedTuple):
     def drop(self, x: jax.Array, keys: int, first: Any, first_query: Any) -> jax.Array:
         """Returns x of a block with the dropped values zero and the others scaled."""
         rate, (number, head) = self.setting.rate, self.place
+        if not rate:
+            return x
         length = _word(self.shape[-1])
         query = jax.lax.iota(_word, x.shape[1 - keys]) + _word(first_query)
         key = jax.lax.iota(_word, x.shape[keys]) + _word(first)

@@ -73,6 +73,8 @@ class _Rows:
     def drop(self, values: list[jax.Array]) -> list[jax.Array]:
         """Returns the values with the dropped ones zero and the others scaled."""
         rate = self._setting.rate
+        if not rate:
+            return values
         length = jnp.uint32(self._tokens // self._setting.rows)
         token = jax.lax.iota(jnp.uint32, _ROWS) + self._first.astype(jnp.uint32)
         row = jax.lax.div(token, jnp.full_like(token, length))

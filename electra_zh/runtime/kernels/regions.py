@@ -122,9 +122,9 @@ class _Functions:
         traced = jax.jit(kernel).trace(*structs)
         lowered = traced.lower(lowering_platforms=(self._kernels.platform,))
         other = ir.Module.parse(str(lowered.compiler_ir()))  # owns its operations
-        added = list(other.body.operations)
-        names = {each.attributes["sym_name"].value: f"{name}.{i}" for i, each in enumerate(added)}
-        names["main"] = name
+        added = {each.attributes["sym_name"].value: each for each in other.body.operations}
+        functions = [own for own, each in added.items() if isinstance(each, func.FuncOp)]
+        names = {own: f"{name}.{index}" for index, own in enumerate(functions)} | {"main": name}
 
         def rename(operation: Any) -> Any:
             if operation.name == "func.call":
@@ -132,11 +132,13 @@ class _Functions:
                 operation.attributes["callee"] = ir.FlatSymbolRefAttr.get(names[callee])
             return ir.WalkResult.ADVANCE
 
-        for each in added:
+        for own, each in added.items():
+            if own not in names and own in ir.SymbolTable(self._module.operation):
+                continue  # the mesh of several devices, the same in all kernels
             copy = each.operation.clone()
-            own = names[each.attributes["sym_name"].value]
-            copy.attributes["sym_name"] = ir.StringAttr.get(own)
-            copy.attributes["sym_visibility"] = ir.StringAttr.get("private")
-            copy.walk(rename)
+            if own in names:
+                copy.attributes["sym_name"] = ir.StringAttr.get(names[own])
+                copy.attributes["sym_visibility"] = ir.StringAttr.get("private")
+                copy.walk(rename)
             self._module.body.append(copy)
         return name
