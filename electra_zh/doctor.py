@@ -102,7 +102,7 @@ def check_packages() -> Check:
         is_extra = each.marker is not None and "extra" in str(each.marker)
         if is_extra and _DEVELOPMENT.search(str(each.marker)):
             continue  # a new virtual environment has an older setuptools, which does no harm
-        version = _version(each.name)
+        version = machine.version(each.name)
         if version:
             versions[each.name] = version
         elif not is_extra:
@@ -118,13 +118,6 @@ def check_packages() -> Check:
     status: Any = "error" if is_fatal else "warning" if found else "ok"
     shown = "; ".join(found) or f"{len(versions)} installed, all within the tested versions"
     return Check("packages", status, shown, advice, versions)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def check_tensorflow(load: Callable[[], None]) -> Check:
@@ -154,7 +147,7 @@ def check_jax() -> Check:
     platform_name = pjrt.default_platform()
     devices = pjrt.find_devices(platform_name)
     kinds = [f"{len(devices)} x {getattr(devices[0], 'device_kind', platform_name)}"]
-    values = {"version": _version("jax"), "platform": platform_name, "devices": len(devices)}
+    values = {"version": machine.version("jax"), "platform": platform_name, "devices": len(devices)}
     found = f"{values['version']}, devices: {', '.join(kinds)} ({platform_name})"
     if has_gpu and platform_name == "cpu":
         advice = f"JAX does not use the NVIDIA GPU. Run: {install_line('gpu')}"

@@ -42,8 +42,8 @@ _LIBRARIES = ("tensorflow", "numpy")
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 # Bytes that kernels may take (a shape of a batch takes about 1 MB), and that must be free on disk.
 _MOST_KERNELS, _FREE = 1 << 26, 1 << 28
-# Fields of TensorFlow's XlaSerializedCacheEntry: key, computation, kernel.
-_KERNEL_FIELDS = {1, 2, 3}
+# Fields of TensorFlow's XlaSerializedCacheEntry, key, computation and kernel, with their wire type.
+_KERNEL_FIELDS = {(1, 2), (2, 2), (3, 2)}
 _ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -267,36 +267,14 @@ def _clean_kernels(top: str) -> None:
 
 
 def _is_complete(path: Path) -> bool:
-    """Returns whether a file has all fields of a kernel and ends with one.
+    """Returns whether a file has all fields of a kernel; a crash of the machine may cut it."""
+    from google.protobuf import empty_pb2, message, unknown_fields
 
-    The file is a protocol buffer: fields of a tag, a length and as many bytes. A crash of the
-    machine may cut it.
-    """
-    data = path.read_bytes()
-    place, fields = 0, set()
     try:
-        while place < len(data):
-            tag, place = _varint(data, place)
-            length, place = _varint(data, place)
-            place += length
-            fields.add(tag >> 3)
-            if tag & 7 != 2:  # Not a field with a length.
-                return False
-    except IndexError:
+        fields = unknown_fields.UnknownFieldSet(empty_pb2.Empty.FromString(path.read_bytes()))
+    except message.DecodeError:
         return False
-    return place == len(data) and fields == _KERNEL_FIELDS
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """Returns the number at a place, seven bits per byte, and the place after it."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, place
+    return {(each.field_number, each.wire_type) for each in fields} == _KERNEL_FIELDS
 
 
 @functools.cache
@@ -312,7 +290,7 @@ def set_up() -> str:
         os.environ.setdefault(name, value)
     number, onednn = os.environ["TF_NUM_INTRAOP_THREADS"], os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     # The number of threads decides how XLA cuts a loop into parts.
-    has_kernels = keep_kernels([number, _version("tensorflow")])
+    has_kernels = keep_kernels([number, version("tensorflow")])
     parts = [
         f"{found.name} ({', '.join(found.instruction_sets) or 'instruction sets unknown'})",
         f"{number} {'thread' if number == '1' else 'threads'}",
@@ -332,7 +310,7 @@ def identity() -> dict[str, Any]:
         "instruction_sets": list(found.instruction_sets),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", str(threads())),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
-        **{name: _version(name) for name in _LIBRARIES},
+        **{name: version(name) for name in _LIBRARIES},
     }
 
 
@@ -348,7 +326,8 @@ def _shown(value: Any) -> str:
 
 
 @functools.cache
-def _version(library: str) -> str:
+def version(library: str) -> str:
+    """Returns the version of an installed package; empty if it is missing."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
