@@ -16,6 +16,8 @@ Data built with words has a fourth one, which the reference's readers skip:
 Files are written by `build/tfrecord_writer.py` and read by `shard_records.py`.
 """
 
+import struct
+
 INPUT_IDS, INPUT_MASK, SEGMENT_IDS = "input_ids", "input_mask", "segment_ids"
 FEATURES = (INPUT_IDS, INPUT_MASK, SEGMENT_IDS)
 WORD_STARTS = "word_starts"
@@ -24,3 +26,8 @@ WORD_STARTS = "word_starts"
 def feature_names(*, words: bool) -> tuple[str, ...]:
     """Returns the names of the features of an example."""
     return (*FEATURES, WORD_STARTS) if words else FEATURES
+
+
+def masked(crc: int) -> bytes:
+    """Returns a checksum as TFRecord files have it: rotated, with a constant added."""
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

@@ -20,9 +20,9 @@ import numpy as np
 
 from electra_zh import files
 from electra_zh.data.cutting import Cutting
+from electra_zh.data.records import masked
 from electra_zh.errors import UserError
 
-_CRC_MASK = 0xA282EAD8
 _PIECE = 1 << 16  # compressed bytes to decompress at once
 _HEAD, _TAIL = 12, 4  # bytes of a record before its data and after them
 
@@ -141,7 +141,7 @@ class ShardRecords:
             head = bytes(data[at : at + _HEAD])
             size = heads.get(head)
             if size is None:
-                if len(head) < _HEAD or _masked(crc32c(head[:8])) != head[8:]:
+                if len(head) < _HEAD or masked(crc32c(head[:8])) != head[8:]:
                     yield self._lost_rest(at, "its length is damaged; the rest is unreadable"), 0, 0
                     return
                 size = heads[head] = struct.unpack_from("<Q", head)[0]
@@ -151,7 +151,7 @@ class ShardRecords:
                 reason = self._gzip_error or "the shard ends inside it"
                 yield self._lost_rest(start - _HEAD, reason), 0, 0
                 return
-            good = _masked(crc32c(data[start : start + size])) == data[at - _TAIL : at]
+            good = masked(crc32c(data[start : start + size])) == data[at - _TAIL : at]
             damage = None if good else self._damage(start - _HEAD, "its checksum does not match")
             yield damage, start, size
         # All records may be complete before the damage of the archive.
@@ -296,10 +296,6 @@ def _unzipped(data: bytes) -> tuple[memoryview, str]:
     if is_open and not problem:
         problem = "gzip: the file ends early"
     return memoryview(b"".join(parts)), problem
-
-
-def _masked(crc: int) -> bytes:
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK) & 0xFFFFFFFF)
 
 
 def _parse(record: bytes) -> _Layout:

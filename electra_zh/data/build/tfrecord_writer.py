@@ -16,9 +16,8 @@ import struct
 import numpy as np
 
 from electra_zh.data.build.rows import features_of
-from electra_zh.data.records import INPUT_IDS
+from electra_zh.data.records import INPUT_IDS, masked
 
-_CRC_MASK = 0xA282EAD8
 # Tags of protocol buffers: field 1, 2, 3 with a length before their content.
 _TAG1, _TAG2, _TAG3 = b"\x0a", b"\x12", b"\x1a"
 
@@ -45,7 +44,7 @@ def encode_rows(rows: np.ndarray, *, words: bool = False) -> bytes:
         record, example, entry = _frame(size, width)
         flag, first, end = row * width, end, end + size
         data = b"".join((example, flag_bytes[flag : flag + width], entry, id_bytes[first:end]))
-        parts += (record, data, _masked(crc32c(data)))
+        parts += (record, data, masked(crc32c(data)))
     return b"".join(parts)
 
 
@@ -61,7 +60,7 @@ def _frame(id_bytes: int, flag_bytes: int) -> tuple[bytes, bytes, bytes]:
     entry = _entry_head(INPUT_IDS, id_bytes)
     example = _head(_TAG1, flag_bytes + len(entry) + id_bytes)
     length = struct.pack("<Q", len(example) + flag_bytes + len(entry) + id_bytes)
-    return length + _masked(crc32c(length)), example, entry
+    return length + masked(crc32c(length)), example, entry
 
 
 @functools.cache
@@ -82,10 +81,6 @@ def _head(tag: bytes, length: int) -> bytes:
         length >>= 7
     data.append(length)
     return bytes(data)
-
-
-def _masked(crc: int) -> bytes:
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + _CRC_MASK) & 0xFFFFFFFF)
 
 
 def _encode_ids(ids: np.ndarray) -> tuple[bytes, np.ndarray]:
