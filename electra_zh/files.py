@@ -97,6 +97,16 @@ def join(first: str, *rest: str) -> str:
     return os.path.join(first, *rest)
 
 
+def absolute(path: str) -> str:
+    """Returns a local path from the root; a remote one as it is."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def is_pattern(name: str) -> bool:
+    """Returns whether a name has the marks of `glob`."""
+    return any(mark in name for mark in "*?[")
+
+
 def is_name(name: str) -> bool:
     """Returns whether text from a file is the name of a file or folder, and not a path."""
     return name not in ("", ".", "..") and not set(name) & set("/\\\0")

@@ -6,7 +6,6 @@ All commands find models here. This module does not import TensorFlow.
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -99,8 +98,7 @@ def _find(path: str, accepts: Callable[[str], bool], checkpoint: int | None) -> 
 
 def _run_of_checkpoint(path: str) -> tuple[str, int | None]:
     """Returns the folder of a run and the step, for a path of its checkpoints; "" for others."""
-    absolute = path if files.is_remote(path) else os.path.abspath(path)
-    for each in dict.fromkeys((path, absolute)):
+    for each in dict.fromkeys((path, files.absolute(path))):
         match = _CHECKPOINTS.match(each)
         if match and model_folder.is_model_folder(match[1] or "."):
             return match[1] or ".", int(match[2]) if match[2] else None

@@ -251,7 +251,7 @@ def _expand(name: str) -> tuple[list[str], bool]:
         return list(_files_below(name)), False
     if name == _STANDARD_INPUT or files.exists(name):
         return [name], True
-    if not any(mark in name for mark in "*?["):
+    if not files.is_pattern(name):
         raise UserError(f"No such file or folder: {name}")
     matches = files.glob(name)
     if not matches:

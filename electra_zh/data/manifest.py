@@ -206,7 +206,7 @@ def parse_folders(words: Sequence[str], *, flag: str) -> tuple[WeightedFolder, .
         folder, colon, rest = word.rpartition(":")
         if colon and match is None and not _exists(word) and _exists(folder):
             raise UsageError(f'{flag} {word}: the weight "{rest}" must be a positive number')
-        is_glob = any(mark in path for mark in "*?[") and not _exists(path)
+        is_glob = files.is_pattern(path) and not _exists(path)
         folders = list(filter(holds_data, files.glob(path))) if is_glob else [path]
         parts = path.split(",")
         if parts[1:] and not _exists(path) and all(map(_exists, parts)):

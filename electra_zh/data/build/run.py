@@ -19,7 +19,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -169,14 +168,12 @@ def _opened(settings: BuildSettings) -> Iterator[BuildContext]:
     with workers.interruptible(), folder.prepared_folder(settings, fingerprint):
         if settings.runner != LOCAL:
             # The workers have other current folders.
-            words = settings.words and settings.words.with_paths(_absolute)
-            settings = dataclasses.replace(settings, output=_absolute(settings.output), words=words)
-            found = tuple(file._replace(path=_absolute(file.path)) for file in found)
+            words = settings.words and settings.words.with_paths(files.absolute)
+            settings = dataclasses.replace(
+                settings, output=files.absolute(settings.output), words=words
+            )
+            found = tuple(file._replace(path=files.absolute(file.path)) for file in found)
         yield BuildContext(settings, found, vocabulary, digest)
-
-
-def _absolute(path: str) -> str:
-    return path if files.is_remote(path) else os.path.abspath(path)
 
 
 @contextlib.contextmanager

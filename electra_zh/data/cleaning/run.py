@@ -187,7 +187,7 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
         if input_files.is_inside(file.path, output):
             raise UserError(f"The input {file.path} is inside --output {output}")
     for name in settings.inputs:
-        for folder in (name, *(files.glob(name) if any(mark in name for mark in "*?[") else ())):
+        for folder in (name, *(files.glob(name) if files.is_pattern(name) else ())):
             if files.is_dir(folder) and input_files.is_inside(output, folder):
                 raise UserError(
                     f"--output {output} is inside the input {folder}; choose a folder outside"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -113,14 +112,10 @@ def open_phases(
 def with_data(run: Run, request: PretrainRequest) -> tuple[Run, tuple[str, ...]]:
     """Returns the run with the folders of its data, and those of held-out data to evaluate."""
     given = tuple(request.eval_folders())
-    data = [str(each._replace(folder=_absolute(each.folder))) for each in request.folders()]
+    data = [str(each._replace(folder=files.absolute(each.folder))) for each in request.folders()]
     held_out = _find_held_out(run, given)
-    kept = tuple(map(_absolute, given)) or run.eval_data
+    kept = tuple(map(files.absolute, given)) or run.eval_data
     return dataclasses.replace(run, train_data=tuple(data), eval_data=kept), held_out
-
-
-def _absolute(path: str) -> str:
-    return path if files.is_remote(path) else os.path.abspath(path)
 
 
 def _find_held_out(run: Run, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ tracker is an extra of the same name.
 from __future__ import annotations
 
 import importlib.util
-import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,7 +53,7 @@ def start(
     path = files.join(folder, _IDENTITY)
     if not files.exists(path):
         files.write_text(path, uuid.uuid4().hex[:21] + "\n")
-    where = folder if files.is_remote(folder) else os.path.abspath(folder)
+    where = files.absolute(folder)
     identity = files.read_text(path).strip()
     name = name or where.rstrip("/").rpartition("/")[2]
     return Trackers(names, Tracked(where, name, identity, flat(settings)))
