@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from electra_zh import files, locks, machine
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError
 from electra_zh.finetuning import dataset, readers, results
 from electra_zh.finetuning.dataset import TaskData
@@ -67,8 +68,8 @@ class Prepared(NamedTuple):
         lines = []
         for each in self.plans:
             number = len(self.jobs[each.name])
-            trials = "1 trial" if number == 1 else f"{number:,} trials"
-            lines.append(f"{each.name}: {trials} to run" if number else f"{each.name}: finished")
+            left = f"{counted(number, 'trial')} to run" if number else "finished"
+            lines.append(f"{each.name}: {left}")
             for task, found in each.found:
                 paths = {split: ", ".join(paths) for split, paths in found.paths.items() if paths}
                 lines += [f"  {task.name} {split}: {path}" for split, path in paths.items()]

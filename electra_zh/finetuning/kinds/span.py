@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.task_heads import HeadForm
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.answers import (
     QuestionTexts,
@@ -160,12 +161,12 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
         notes = []
         if repaired or missing:
             notes.append(
-                f"{_count(repaired + missing, 'answer')} not found at the given offset: "
+                f"{counted(repaired + missing, 'answer')} not found at the given offset: "
                 f"{repaired:,} repaired, {missing:,} missing in the text and skipped"
             )
         if long:
             notes.append(
-                f"{_count(long, 'answer')} longer than the {longest} tokens that a prediction may "
+                f"{counted(long, 'answer')} longer than the {longest} tokens that a prediction may "
                 "have (max_answer_length)"
             )
         return tuple(notes)
@@ -286,7 +287,3 @@ def _characters(
         found[name] = np.zeros_like(mask)
         found[name][mask > 0] = of_context.ids
     return found
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
