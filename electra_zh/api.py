@@ -27,7 +27,13 @@ from electra_zh import files
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
-from electra_zh.text.tokenizer import Tokenizer, load_vocabulary, make_tokenizer, vocabulary_files
+from electra_zh.text.tokenizer import (
+    Tokenizer,
+    load_vocabulary,
+    make_tokenizer,
+    pad,
+    vocabulary_files,
+)
 
 if TYPE_CHECKING:
     from electra_zh.convert.weights import Weights
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "cls"]
 # Texts that are sorted by length together.
 _BLOCK = 2048
-_MULTIPLE = 16
 
 
 class HiddenStates(NamedTuple):
@@ -148,7 +153,7 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> HiddenStates:
         """Returns the hidden states of texts, as one batch padded to the longest."""
         rows = self._rows(texts)
-        ids, mask = self._pad(rows)
+        ids, mask = pad(rows, self.max_seq_length)
         names = self.tokenizer.vocabulary.tokens
         return HiddenStates(
             self._states(ids, mask), mask, [[names[id_] for id_ in row] for row in rows]
@@ -176,7 +181,7 @@ class TextEncoder:
             order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
             for first in range(0, len(order), self._batch_size):
                 chosen = order[first : first + self._batch_size]
-                ids, mask = self._pad([rows[index] for index in chosen])
+                ids, mask = pad([rows[index] for index in chosen], self.max_seq_length)
                 found[chosen] = _pool(self._states(ids, mask), mask, pool)
             yield found
 
@@ -186,16 +191,6 @@ class TextEncoder:
         encoded = [self.tokenizer.encode(" ".join(text.splitlines())) for text in texts]
         self.cut += sum(len(ids) > room for ids in encoded)
         return [[vocabulary.cls_id, *ids[:room], vocabulary.sep_id] for ids in encoded]
-
-    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids and the mask, int32 [B, L]; few different L, so few are traced."""
-        longest = max((len(row) for row in rows), default=2)
-        length = min(-(-longest // _MULTIPLE) * _MULTIPLE, self.max_seq_length)
-        ids = np.zeros((len(rows), length), np.int32)
-        mask = np.zeros_like(ids)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)], mask[index, : len(row)] = row, 1
-        return ids, mask
 
     def _states(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         states: np.ndarray = self._step(ids, mask).numpy()
@@ -310,10 +305,6 @@ def read_results(folder: str) -> dict[str, dict[str, Any]]:
     Raises:
       UserError: the folder has no results, or they are damaged.
     """
-    path = files.join(folder, "results.json")
-    if not files.exists(path):
-        raise UserError(f"{folder} has no results.json: name the --output of electra-zh finetune")
-    tasks = files.read_json(path).get("tasks")
-    if not isinstance(tasks, dict):
-        raise UserError(f"{path} is damaged: it has no tasks")
-    return tasks
+    from electra_zh.report import scores
+
+    return dict(scores.read_results(folder).summary["tasks"])

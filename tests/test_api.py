@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,9 @@ import electra_zh
 from electra_zh.commands.command import Call
 from electra_zh.commands.embedding import Embed, embed, write_npy
 from electra_zh.errors import UserError
-from electra_zh.text.tokenizer import make_tokenizer
+from electra_zh.text.tokenizer import make_tokenizer, pad
 from support.converting import SENTENCES, make_fine_tuned, make_run, make_vocabulary
+from support.reports import write_results
 
 TASK = {
     "name": "t",
@@ -80,7 +80,7 @@ def test_hidden_states_are_those_of_the_run(place: Path) -> None:
 
     encoder = electra_zh.load_encoder(str(place / "run"))
     rows = encoder._rows([SENTENCES[0]])
-    ids, mask = encoder._pad(rows)
+    ids, mask = pad(rows, encoder.max_seq_length)
     objective = restore_objective(folder.load(str(place / "run")))
     import tensorflow as tf
 
@@ -120,10 +120,11 @@ def test_predictions(place: Path) -> None:
 
 
 def test_results(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no results\.json"):
+    with pytest.raises(UserError, match=r"holds no results\.json"):
         electra_zh.read_results(str(tmp_path))
-    (tmp_path / "results.json").write_text(json.dumps({"tasks": {"t": {"metric": "accuracy"}}}))
-    assert electra_zh.read_results(str(tmp_path)) == {"t": {"metric": "accuracy"}}
+    write_results(tmp_path / "tuned", {"t": [80.0, 90.0]})
+    found = electra_zh.read_results(str(tmp_path / "tuned"))
+    assert (list(found), found["t"]["dev"]["mean"]) == (["t"], 85.0)
 
 
 def _embed(place: Path, lines: str, **settings: Any) -> np.ndarray:

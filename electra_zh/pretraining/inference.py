@@ -13,7 +13,7 @@ from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.state import restore_objective
-from electra_zh.text.tokenizer import Tokenizer
+from electra_zh.text.tokenizer import Tokenizer, pad
 from electra_zh.text.vocabulary import MASK
 
 _BATCH = 16
@@ -115,7 +115,10 @@ def _batches(run: Run, texts: Iterable[str]) -> Iterator[_Batch]:
     tokenizer = run.make_tokenizer()
     encoded = ((text, _encode(run, tokenizer, text)) for text in texts)
     while pending := list(itertools.islice(encoded, _BATCH)):
-        yield _pad(pending, run.config.model.max_position_embeddings)
+        rows = [row for _, row in pending]
+        ids, mask = map(tf.constant, pad(rows, run.config.model.max_position_embeddings))
+        features = {"input_ids": ids, "input_mask": mask, "segment_ids": tf.zeros_like(ids)}
+        yield _Batch([text for text, _ in pending], rows, features)
 
 
 def _encode(run: Run, tokenizer: Tokenizer, text: str) -> list[int]:
@@ -133,20 +136,3 @@ def _encode(run: Run, tokenizer: Tokenizer, text: str) -> list[int]:
             f'A sentence has {len(row)} tokens; at most {longest} are possible: "{text[:30]}..."'
         )
     return row
-
-
-def _pad(pending: list[tuple[str, list[int]]], max_length: int) -> _Batch:
-    rows = [row for _, row in pending]
-    # Few different lengths, so that few shapes are compiled.
-    length = min(-(-max(len(row) for row in rows) // 16) * 16, max_length)
-    input_ids = np.zeros([len(rows), length], np.int32)
-    input_mask = np.zeros_like(input_ids)
-    for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = row
-        input_mask[index, : len(row)] = 1
-    features = {
-        "input_ids": tf.constant(input_ids),
-        "input_mask": tf.constant(input_mask),
-        "segment_ids": tf.zeros_like(input_ids),
-    }
-    return _Batch([text for text, _ in pending], rows, features)

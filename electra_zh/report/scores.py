@@ -43,7 +43,7 @@ def read_results(folder: str) -> Results:
     """
     path = files.join(folder, RESULTS)
     if not files.exists(path):
-        raise UserError(f"{folder} holds no fine-tuning results: it has no {RESULTS}")
+        raise UserError(f"{folder} holds no {RESULTS}. Name an --output of finetune")
     summary = files.read_json(path)
     try:
         for each in summary["tasks"].values():

@@ -26,6 +26,7 @@ from electra_zh.text.vocabulary import Vocabulary, read_file
 
 # Large enough for array speed, small enough for caches: about a megabyte of Chinese.
 BLOCK_CHARACTERS = 1 << 18
+_MULTIPLE = 16  # of tokens, for the length of a batch
 
 
 class TokenizedText(NamedTuple):
@@ -252,6 +253,16 @@ def fit_case(
 def _count_unknown(vocabulary: Vocabulary, settings: TokenizerSettings, text: str) -> int:
     ids = make_tokenizer(vocabulary, settings).tokenize_text(text).ids if text else np.zeros(0)
     return int(np.count_nonzero(ids == vocabulary.unk_id))
+
+
+def pad(rows: Sequence[Sequence[int]], longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ids as a batch, and its mask, int32 [B, L]; few different L, so few are traced."""
+    length = min(-(-max(map(len, rows), default=2) // _MULTIPLE) * _MULTIPLE, longest)
+    ids = np.zeros((len(rows), length), np.int32)
+    mask = np.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)], mask[index, : len(row)] = row, 1
+    return ids, mask
 
 
 def make_tokenizer(
