@@ -27,7 +27,7 @@ _EVALUATION = 0.35
 _SAVING = 100e6
 
 
-def plan(prepared: PreparedRun, *, seconds: float = 10.0) -> PreparedRun:
+def plan(prepared: PreparedRun) -> PreparedRun:
     """Returns a new run with the steps that fit its budget; without a budget, as it is.
 
     Raises:
@@ -37,7 +37,7 @@ def plan(prepared: PreparedRun, *, seconds: float = 10.0) -> PreparedRun:
     if not hours:
         return prepared
     logging.info("Measuring the step, to plan %g hours.", hours)
-    speeds = [speed.measure(prepared, part, seconds=seconds) for part in prepared.phases]
+    speeds = [speed.measure(prepared, part) for part in prepared.phases]
     factor = _factor(prepared, speeds)
     planned = [(part.phase.name, _scaled(part.phase.config, factor)) for part in prepared.phases]
     phases = run_phases.in_order(planned)
