@@ -46,6 +46,7 @@ _CONVERTED = "huggingface"
 _MARK = "electra-zh demo\n"
 # Measured on 2 cores of an AMD EPYC with bfloat16 (docs/results.md).
 _PROCESSOR_MINUTES = 5
+_READ = ("fill-mask", "detect")  # the steps whose output the summary reads
 _CORES = 2  # more hardly help networks of this size
 
 
@@ -79,11 +80,9 @@ def run(output: str) -> None:
     if not _has_report():
         print(f"\nThe report needs matplotlib, which is missing: {install_line('report')}")
     print("\n== Summary")
-    print("\n".join(_summary(output, printed)))
-    print(
-        f"Done in {_minutes(time.monotonic() - start)}, {_minutes(_processor_seconds() - cpu)} of "
-        f"processor time. Everything is in {output}/."
-    )
+    taken, used = _minutes(time.monotonic() - start), _minutes(_processor_seconds() - cpu)
+    done = f"Done in {taken}, {used} of processor time. Everything is in {output}/."
+    messages.print_lines([*_summary(output, printed), done])
     print(_next(output))
 
 
@@ -155,7 +154,7 @@ def _steps() -> dict[str, _Step]:
 
 
 def _command(title: str, words: list[str], *, folder: str) -> str:
-    """Runs a step, prints its output as it comes, and returns it."""
+    """Runs a step, and returns its output if the summary needs it."""
     if title:
         print(f"\n== {title}")
     print(f"$ electra-zh {shlex.join(words)}", flush=True)
@@ -166,7 +165,6 @@ def _command(title: str, words: list[str], *, folder: str) -> str:
     # Unbuffered, so that results and messages come in their order.
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "electra_zh", *words]
-    lines = []
     with interrupts.StopRequest() as stop:  # until the step can be stopped
         step = subprocess.Popen(
             command,
@@ -174,27 +172,26 @@ def _command(title: str, words: list[str], *, folder: str) -> str:
             env=environment,
             # The step gets one signal, this process's, and not the terminal's too.
             start_new_session=True,
-            stdout=subprocess.PIPE,
+            # Through a pipe, results could come after the messages that follow them.
+            stdout=subprocess.PIPE if words[0] in _READ else None,
             encoding="utf-8",
         )
     try:
         if stop.is_set:
             raise KeyboardInterrupt
-        assert step.stdout is not None
-        with step.stdout as printed:
-            for line in printed:
-                lines.append(line)
-                print(line, end="", flush=True)
-        status = step.wait()
-    except BaseException:  # a signal, or nobody who reads the output
+        printed = step.communicate()[0] or ""
+    except BaseException:  # a signal
         step.terminate()
         step.wait()  # until it has saved its work
         raise
-    if status == interrupts.EXIT_CODE:
+    print(printed, end="", flush=True)
+    if step.returncode == interrupts.EXIT_CODE:
         raise interrupts.InterruptError
-    if status != 0:
-        raise UserError(f"the demo's step `electra-zh {words[0]}` failed (exit code {status})")
-    return "".join(lines)
+    if step.returncode != 0:
+        raise UserError(
+            f"the demo's step `electra-zh {words[0]}` failed (exit code {step.returncode})"
+        )
+    return printed
 
 
 def _summary(output: str, printed: dict[str, str]) -> list[str]:
@@ -241,10 +238,12 @@ def _mean_score(output: str, name: str) -> float:
 def _next(output: str) -> str:
     run = files.join(output, "run")
     return (
-        "Next, with your own text:\n"
-        "  electra-zh clean CORPUS --output cleaned    # each command names the one that follows\n"
-        f"  electra-zh fill-mask {run} '我喜欢喝[MASK]。'    # or ask this model\n"
-        "  electra-zh estimate --config tiny-hours --data DATA    # how long does a real one take?"
+        "Next, with your own text (each command names the one that follows):\n"
+        "  electra-zh clean CORPUS --output cleaned\n"
+        "Ask this model:\n"
+        f"  electra-zh fill-mask {run} '我喜欢喝[MASK]。'\n"
+        "How long does a real one take?\n"
+        "  electra-zh estimate --config tiny-hours --data DATA"
     )
 
 

@@ -13,8 +13,8 @@ import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TextIO
 
 from absl import logging
 
@@ -60,12 +60,13 @@ def start(chosen: Style = Style()) -> None:  # noqa: B008 - an immutable value
 def hint(text: str) -> None:
     """Shows a hint, such as the command that usually follows."""
     if not _style.quiet:
-        _show(text, "info", json_text=text)
+        write(_as_json(time.time(), "info", text) if _style.as_json else text)
 
 
 def error(text: str) -> None:
     """Shows the error that ends the command."""
-    _show(f"electra-zh: error: {text}", "error", json_text=text)
+    as_json = _style.as_json
+    write(_as_json(time.time(), "error", text) if as_json else f"electra-zh: error: {text}")
 
 
 def write(text: str) -> None:
@@ -77,13 +78,10 @@ def write(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _show(text: str, level: str, *, json_text: str) -> None:
-    if _style.as_json:
-        text = json.dumps(
-            {"time": _iso_time(time.time()), "level": level, "message": json_text},
-            ensure_ascii=False,
-        )
-    write(text)
+def _as_json(moment: float, level: str, message: str, **more: object) -> str:
+    time_text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment))
+    found = {"time": time_text, "level": level, "message": message, **more}
+    return json.dumps(found, ensure_ascii=False)
 
 
 class _Handler(python_logging.Handler):
@@ -94,10 +92,9 @@ class _Handler(python_logging.Handler):
             return
         message = record.getMessage()
         if _style.as_json:
-            line = {"time": _iso_time(record.created), "level": record.levelname.lower()}
             progress = getattr(record, "progress", None)
-            found = {**line, "message": message, **({"progress": progress} if progress else {})}
-            write(json.dumps(found, ensure_ascii=False))
+            more = {"progress": progress} if progress else {}
+            write(_as_json(record.created, record.levelname.lower(), message, **more))
             return
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         write(_wrapped(f"{moment} {message}", indent=len(moment) + 1))
@@ -105,10 +102,12 @@ class _Handler(python_logging.Handler):
 
 def _wrapped(text: str, *, indent: int) -> str:
     """Returns a log line wrapped to the width of a terminal; as it is for a file or a pipe."""
-    if not sys.stderr.isatty():
-        return text
-    most = max(60, shutil.get_terminal_size().columns - 1)
-    return "\n".join(wrap(text, most, rest=" " * indent))
+    return "\n".join(wrap(text, _columns(sys.stderr), rest=" " * indent))
+
+
+def _columns(stream: TextIO) -> int:
+    """Returns the columns for a line of a terminal; a file or a pipe has any number."""
+    return max(60, shutil.get_terminal_size().columns - 1) if stream.isatty() else sys.maxsize
 
 
 def width(text: str) -> int:
@@ -134,15 +133,22 @@ def wrap(text: str, most: int, *, first: str = "", rest: str = "") -> list[str]:
     return [*lines, line.rstrip()]
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints a command's results, wrapped to the width of a terminal if they are for one."""
+    most = _columns(sys.stdout)
+    for line in lines:
+        text = line.lstrip()
+        indent = line[: len(line) - len(text)]
+        print(*wrap(text, most, first=indent, rest=f"{indent}    "), sep="\n")
+
+
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yields rows as lines of aligned columns, of the width of a terminal if they are for one.
 
     The last column is wrapped; where it has little room, it begins on a line of its own.
     """
     widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    most = sys.maxsize
-    if sys.stdout.isatty():
-        most = max(60, shutil.get_terminal_size().columns - 1)
+    most = _columns(sys.stdout)
     indent = sum(widths) + 2 * len(widths)
     for *cells, last in rows:
         pairs = zip(cells, widths, strict=True)
@@ -152,7 +158,3 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
             yield from wrap(last, most, first="    ", rest="    ")
         else:
             yield from wrap(last, most, first=start, rest=" " * indent)
-
-
-def _iso_time(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment))

@@ -61,6 +61,16 @@ def test_a_step_that_was_interrupted_interrupts_the_demo(
         demo._command("", ["pretrain"], folder=str(tmp_path))
 
 
+def test_a_step_prints_to_the_output_of_the_demo_unless_the_summary_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _step(tmp_path, monkeypatch, "#!/bin/sh\necho $3\n")
+    assert demo._command("", ["pretrain"], folder=str(tmp_path)) == ""
+    assert demo._command("", ["detect"], folder=str(tmp_path)) == "detect\n"
+    printed = capfd.readouterr().out.splitlines()
+    assert printed == ["$ electra-zh pretrain", "pretrain", "$ electra-zh detect", "detect"]
+
+
 FILLED = """他把书放在桌子[MASK]。
     上 81.4%  里 2.5%  了 2.3%
 孩子们在操场上踢足[MASK]。

@@ -75,6 +75,23 @@ def test_lines_are_wrapped_by_the_columns_that_characters_take(text: str, lines:
     assert messages.wrap(text, 10, rest="> ") == lines
 
 
+def test_results_are_wrapped_on_a_terminal_and_not_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = "  " + "word " * 40 + "end"
+    monkeypatch.setattr(sys, "stdout", file := io.StringIO())
+    messages.print_lines([line, ""])
+    assert file.getvalue() == f"{line}\n\n"
+    _terminal(monkeypatch)
+    monkeypatch.setattr(sys, "stdout", terminal := _Terminal())
+    messages.print_lines([line, ""])
+    first, *rest, last = terminal.getvalue().splitlines()
+    assert first.startswith("  word")
+    assert all(each.startswith(" " * 6 + "word") for each in rest)
+    assert last == ""
+    assert max(map(len, [first, *rest])) < 80
+
+
 def test_a_chinese_log_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
     messages.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from electra_zh import progress
+from electra_zh import messages, progress
 from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.data.cleaning.settings import CleanSettings
 
@@ -15,7 +15,7 @@ def clean(call: Call[CleanSettings]) -> int:
     if call.dry_run:
         print_plan(run.plan(call.settings))
         return 0
-    print(*summary_lines(run.clean(call.settings, show=progress.show)), sep="\n")
+    messages.print_lines(summary_lines(run.clean(call.settings, show=progress.show)))
     print_next("build-data", call.settings.output, "--vocab", "VOCAB", "--output", "DATA")
     return 0
 

@@ -149,7 +149,7 @@ def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:
 
 def print_plan(lines: Iterable[str]) -> None:
     """Prints the plan of a command that was called with --dry-run."""
-    print(*lines, "Dry run: nothing was written.", sep="\n")
+    messages.print_lines([*lines, "Dry run: nothing was written."])
 
 
 def print_next(*words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.convert.forms import write_form, writer_summaries
@@ -33,8 +34,6 @@ class Convert(SourceSettings):
 
 def convert(call: Call[Convert]) -> int:
     """Converts a model."""
-    from electra_zh import files
-
     settings = call.settings
     if files.exists(settings.output):
         raise UserError(f"{settings.output} exists; choose another --output")
@@ -48,9 +47,9 @@ def convert(call: Call[Convert]) -> int:
 
     weights = open_source(settings.source, checkpoint=settings.checkpoint, hints=hints)
     weights = weights.with_head_forms(head_form)
-    print(*weights.lines(), sep="\n")
-    print(*write_form(settings.to, weights, settings.output), sep="\n")
-    print(*(f"note: {note}" for note in weights.notes), sep="\n", end="\n" * bool(weights.notes))
+    messages.print_lines(weights.lines())
+    messages.print_lines(write_form(settings.to, weights, settings.output))
+    messages.print_lines(f"note: {note}" for note in weights.notes)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from electra_zh import files, progress
+from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.data.build.settings import BuildSettings
 
@@ -19,7 +19,7 @@ def build_data(call: Call[BuildSettings]) -> int:
     if call.dry_run:
         print_plan(run.plan(settings))
     elif settings.part is None:
-        print(*summary_lines(run.build(settings, show=progress.show)), sep="\n")
+        messages.print_lines(summary_lines(run.build(settings, show=progress.show)))
         _print_next(settings, is_given="max_seq_length" in call.given)
     else:
         print(run.build_part(settings, show=progress.show))

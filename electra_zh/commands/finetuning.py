@@ -67,9 +67,9 @@ def finetune(call: Call[Request]) -> int:
     try:
         run.finetune(request, device)
     except InterruptError:
-        print(*scores.report(request.output), sep="\n")
+        messages.print_lines(scores.report(request.output))
         raise
-    print(*scores.report(request.output), sep="\n")
+    messages.print_lines(scores.report(request.output))
     several = len(found[0][1]) > 1 and not request.joint
     model = files.join(request.output, "TASK") if several else request.output
     print_next("predict", "--model", model, "--input", "FILE", "--output", "LABELS")
@@ -96,7 +96,7 @@ def submission(call: Call[SubmissionRequest]) -> int:
     """Packs test predictions for the leaderboard."""
     from electra_zh.finetuning.submission import submission as pack
 
-    print(*pack(call.settings).lines(), sep="\n")
+    messages.print_lines(pack(call.settings).lines())
     return 0
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from electra_zh import files, progress
+from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.content import not_utf8
@@ -67,7 +67,7 @@ def inspect(call: Call[Inspect]) -> int:
         if settings.json:
             print(json.dumps(inspection.counts_json(counts)))
         else:
-            print(*inspection.report(data, counts), sep="\n")
+            messages.print_lines(inspection.report(data, counts))
         return 0
     shown = inspection.show_example(data, settings.example, settings=call.overrides)
     if settings.json:
@@ -96,7 +96,7 @@ def _check(settings: Inspect) -> int:
     if settings.json:
         print(json.dumps({"damage": problems}, ensure_ascii=False))
     else:
-        print(*problems, sep="\n", end="\n" if problems else "")
+        messages.print_lines(problems)
         found = counted(len(problems), "damaged place") if problems else "no damaged places"
         print(f"{settings.data}: {found}")
     return 1 if problems else 0
@@ -114,7 +114,8 @@ def _describe_model(settings: Inspect) -> int:
     if settings.json:
         print(json.dumps({"path": weights.path, "kind": weights.kind, "model": size}))
     else:
-        print(*weights.lines(), "", *(f"{k:28s}  {v}" for k, v in size.items()), sep="\n")
+        sizes = (f"{name:28s}  {value}" for name, value in size.items())
+        messages.print_lines([*weights.lines(), "", *sizes])
     return 0
 
 

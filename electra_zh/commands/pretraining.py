@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
-from electra_zh import files
+from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, RunSettings, print_next, print_plan
 from electra_zh.commands.loading import choose_device, load_tensorflow, prepare_device
 from electra_zh.errors import UsageError
@@ -25,6 +25,8 @@ from electra_zh.text.settings import USUAL_SIZE
 
 if TYPE_CHECKING:
     from electra_zh.data.manifest import WeightedFolder
+    from electra_zh.pretraining.planning.ahead import AheadEstimate
+    from electra_zh.pretraining.planning.estimate import RunEstimate
     from electra_zh.pretraining.programs.compiling import CompiledPhase
 
 
@@ -119,11 +121,15 @@ def compile_step(call: Call[Compile]) -> int:
     """Compiles a step for devices that this machine need not have."""
     settings, target = call.settings, Target.parse(call.settings.target)
     for found in _compiled(settings, call.overrides, target):
-        if settings.json:
-            print(json.dumps(found.to_dict()))
-        else:
-            print(*found.lines(), sep="\n")
+        _print(found, as_json=settings.json)
     return 0
+
+
+def _print(found: CompiledPhase | RunEstimate | AheadEstimate, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        messages.print_lines(found.lines())
 
 
 def _compiled(
@@ -248,10 +254,7 @@ def estimate(call: Call[Estimate]) -> int:
         prepared = run.prepare(request, call.overrides, device=device)
         logging.info("Compiling the step, then measuring it for %g s.", settings.seconds)
         found = planning.estimate(prepared, has_data=bool(settings.data), seconds=settings.seconds)
-    if settings.json:
-        print(json.dumps(found.to_dict()))
-    else:
-        print(*found.lines(), sep="\n")
+    _print(found, as_json=settings.json)
     return 0
 
 
@@ -263,10 +266,7 @@ def _estimate_ahead(call: Call[Estimate], target: Target) -> int:
     from electra_zh.pretraining.planning.ahead import AheadEstimate
 
     found = AheadEstimate(compiled)
-    if settings.json:
-        print(json.dumps(found.to_dict()))
-    else:
-        print(*found.lines(), sep="\n")
+    _print(found, as_json=settings.json)
     return 0
 
 
