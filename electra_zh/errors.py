@@ -19,6 +19,13 @@ def install_line(extra: str) -> str:
     return f"pip install 'electra-zh[{extra}]'"
 
 
+def few(names: Iterable[str], most: int = 4) -> str:
+    """Returns the first names as a list, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
     by_lower = {option.lower(): option for option in options}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from electra_zh import files
 from electra_zh.convert import forms, model_folder
 from electra_zh.convert.forms import FormReader
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, few
 
 # Of the checkpoints of a run: their folder, a checkpoint, or a file of one.
 _CHECKPOINTS = re.compile(
@@ -90,9 +90,8 @@ def _find(path: str, accepts: Callable[[str], bool], checkpoint: int | None) -> 
     folder = meanings[-1] if f"/{path}".endswith(_OF_RESULTS) else path
     found = [each for each in _models_below(folder) if accepts(each[0])]
     if len(found) > 1:
-        shown = ", ".join(each for each, _ in found[:4])
-        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        raise UserError(f"{path} contains several models; give one of: {shown}{more}")
+        shown = few(each for each, _ in found)
+        raise UserError(f"{path} contains several models; give one of: {shown}")
     return FoundModel(*found[0], checkpoint) if found else None
 
 

@@ -17,6 +17,7 @@ from electra_zh import __version__, files
 from electra_zh.convert import tensor_files
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights
+from electra_zh.errors import few
 from electra_zh.models.config import ModelConfig
 from electra_zh.text.characters import is_cjk
 
@@ -207,7 +208,7 @@ def _description(weights: Weights, card: Card) -> list[str]:
     if card.task and card.task.outputs and not card.task.form.is_number:
         pairs = zip(card.task.outputs, card.task.readable_outputs, strict=True)
         shown = [label if label == name else f"{label} ({name})" for label, name in pairs]
-        lines.append(f"Labels: {', '.join(shown[:200])}" + (", ..." if len(shown) > 200 else ""))
+        lines.append(f"Labels: {few(shown, 200)}")
     return [*lines, *(f"Note: {note}." for note in weights.notes)]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from electra_zh import files
 from electra_zh.convert import piece_tokenizer, tensor_files
 from electra_zh.convert.source_settings import MAX_FILLER, SourceSettings
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.tokenizer import load_vocabulary, vocabulary_files
@@ -118,7 +118,7 @@ def _with_added_tokens(
     added = tokens[vocabulary.size :]
     if not added or set(added) & vocabulary.ids.keys():
         return vocabulary, []
-    note = f"added tokens keep their ids, but no text gives them: {', '.join(added[:4])}"
+    note = f"added tokens keep their ids, but no text gives them: {few(added)}"
     return Vocabulary(tokens, origin=folder), [note]
 
 

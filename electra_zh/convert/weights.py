@@ -14,7 +14,7 @@ import numpy as np
 
 from electra_zh.convert.source_settings import MAX_FILLER
 from electra_zh.convert.task_heads import HeadForm, TaskHead
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming, part_shapes
 from electra_zh.text.settings import TokenizerSettings
@@ -124,7 +124,7 @@ class Weights:
         if filler:
             found.append(f"word embeddings: the last {filler} rows are padding without a token")
         if self.unused:
-            found.append(f"skipped tensors without a counterpart here: {_few(self.unused)}")
+            found.append(f"skipped tensors without a counterpart here: {few(self.unused)}")
         return found
 
 
@@ -149,16 +149,16 @@ def check(weights: Weights, naming: Naming | None = None, *, names: Iterable[str
     extra = [name for name in found if name not in expected and not name.startswith("heads/")]
     problem = _vocabulary_problem(weights)
     if missing:
-        problem = f"{len(missing)} of {len(expected)} tensors are missing: {_few(missing)}"
+        problem = f"{len(missing)} of {len(expected)} tensors are missing: {few(missing)}"
         if naming is not None:
-            problem += f"; their names in the file: {_few(map(naming.theirs, missing))}"
+            problem += f"; their names in the file: {few(map(naming.theirs, missing))}"
         if names:
-            problem += f". It has {_few(sorted(names))}"
+            problem += f". It has {few(sorted(names))}"
     elif wrong:
         shapes = list(found[wrong[0]]), list(expected[wrong[0]])
         problem = f"{wrong[0]} has shape {shapes[0]}; by the model's size it is {shapes[1]}"
     elif extra:
-        problem = f"more tensors than the model's size has: {_few(extra)}"
+        problem = f"more tensors than the model's size has: {few(extra)}"
     if problem:
         raise UserError(f"{weights.path}: {problem}")
     return weights
@@ -173,9 +173,3 @@ def _vocabulary_problem(weights: Weights) -> str:
         f"the vocabulary has {tokens:,} tokens but encoder/embeddings/word_embeddings has "
         f"{rows:,} rows. Replace it with this model's vocabulary"
     )
-
-
-def _few(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more

@@ -22,7 +22,7 @@ from absl import logging
 from electra_zh import content, files
 from electra_zh.data import archives
 from electra_zh.data.json_values import head_records
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.settings.declaration import setting
 
 AUTO = "auto"
@@ -34,7 +34,6 @@ _KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
 _STANDARD_INPUT = "-"
 # The first line of a vocabulary, which is in the folders of pretraining data too.
 _VOCABULARY = re.compile(rb"\[PAD\]\r?\n")
-_MAX_NAMES = 3
 
 
 def inputs_setting() -> Any:
@@ -205,7 +204,7 @@ class _Search:
         paths = [file.path for file in self.found.values()]
         odd = [path for path in paths if not _is_known(path)]
         if odd and self._form == AUTO:
-            line += f"; by content alone: {_names(odd)}"
+            line += f"; by content alone: {few(map(os.path.basename, odd))}"
         if self._form == AUTO and set(forms) != {content.NAMES[content.TEXT]}:
             line += "; --format overrules"
         return line + (f"; skipped: {_listed(self.skipped)}" if self.skipped else "")
@@ -228,13 +227,10 @@ def _refused(path: str, form: str) -> str:
 
 def _listed(by_reason: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(
-        f"{len(paths):,} {reason} ({_names(paths)})" for reason, paths in by_reason.items() if paths
+        f"{len(paths):,} {reason} ({few(map(os.path.basename, paths))})"
+        for reason, paths in by_reason.items()
+        if paths
     )
-
-
-def _names(paths: Sequence[str]) -> str:
-    more = ", ..." if len(paths) > _MAX_NAMES else ""
-    return ", ".join(os.path.basename(path) for path in paths[:_MAX_NAMES]) + more
 
 
 def is_inside(path: str, folder: str) -> bool:

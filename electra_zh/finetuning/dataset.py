@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import BadExamples, TaggedExample
 from electra_zh.finetuning.kinds import kind_class, make_kind
@@ -192,9 +192,8 @@ def _with_labels(
         return with_labels(task, names, descriptions), notes
     names = kind.labels_from(task, seen)
     if len(seen) == len(train) >= _MANY and not isinstance(train[0], TaggedExample):
-        shown = ", ".join(sorted(seen)[:5])
         raise UserError(
             f"task {task.name}: each of the {len(train):,} training examples has another label "
-            f"({shown}, ...): is it the right column? List the labels in the task file"
+            f"({few(sorted(seen), 5)}): is it the right column? List the labels in the task file"
         )
     return with_labels(task, names), []

@@ -21,7 +21,7 @@ from absl import logging
 
 from electra_zh import files, locks, machine
 from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.finetuning import dataset, readers, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
@@ -207,7 +207,7 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
     new = _comparable(_identity(request, each, pretrained), where=path)
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if changed:
-        shown = "; ".join(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed[:3])
+        shown = few(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed)
         raise UserError(
             f"{files.join(request.output, each.name)} was started with other settings: {shown}. "
             "Use the same settings to resume, or choose another --output"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_zh.errors import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean, few
 from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import (
     BadExampleError,
@@ -34,8 +34,7 @@ def _show(value: Any) -> str:
 def _check_known(what: str, value: Any, known: Sequence[str]) -> None:
     if value not in known:
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-        raise UserError(f"{what} {_show(value)}; allowed: {shown}.{hint}")
+        raise UserError(f"{what} {_show(value)}; allowed: {few(known, 20)}.{hint}")
 
 
 def _check_index(what: str, value: Any, start: int, end: int) -> None:

@@ -22,7 +22,7 @@ from electra_zh.convert.model_folder import ModelFolder
 from electra_zh.convert.source import check_source
 from electra_zh.data.mixed_folders import open_sources
 from electra_zh.data.source import DataSource, open_data_source
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, few
 from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import Init, PretrainConfig, SourceSize
 from electra_zh.pretraining.phases import Phase
@@ -349,13 +349,11 @@ def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
         if old.get(key) != new.get(key) and key.rpartition(".")[2] not in _FREE
     ]
     if changed:
-        shown = ", ".join(
-            f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})"
-            for key in changed[:4]
+        shown = few(
+            f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})" for key in changed
         )
-        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
-            f"The run in {saved.folder} was started with {shown}{more}. Resume it with the same "
+            f"The run in {saved.folder} was started with {shown}. Resume it with the same "
             "settings (without --config), or start a new run in another --output; "
             f"--init {saved.folder} --keep-optimizer continues from its weights and optimizer."
         )

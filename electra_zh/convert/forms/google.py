@@ -19,7 +19,7 @@ from electra_zh.convert.source_settings import (
 )
 from electra_zh.convert.tokenizer_files import read_tokenizer
 from electra_zh.convert.weights import Weights, check
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.models import weight_names
 
 _INDEX = ".index"
@@ -46,8 +46,7 @@ def _latest(path: str) -> str:
         prefix = files.join(path, named[1].rpartition("/")[2]) if named else ""
         if prefix in found:
             return prefix
-    shown = ", ".join(found[:4])
-    raise UserError(f"{path} holds several checkpoints; give one of: {shown}")
+    raise UserError(f"{path} holds several checkpoints; give one of: {few(found)}")
 
 
 def read(path: str, hints: SourceSettings = SourceSettings()) -> Weights:
@@ -98,10 +97,9 @@ def _with_official_names(
             return {each.removeprefix(scope): v for each, v in found.items()}, network == "electra"
     if any(name.startswith(("electra/", "bert/")) for name in found):
         return found, any(name.startswith("electra/") for name in found)
-    shown = ", ".join(sorted(found)[:3])
     raise UserError(
-        f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {shown}, ...; needed are names "
-        "such as electra/embeddings/word_embeddings or bert/embeddings/word_embeddings"
+        f"{prefix} is not a checkpoint of ELECTRA or BERT. It holds {few(sorted(found))}; needed "
+        "are names such as electra/embeddings/word_embeddings or bert/embeddings/word_embeddings"
     )
 
 

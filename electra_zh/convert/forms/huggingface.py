@@ -30,7 +30,7 @@ from electra_zh.convert.source_settings import (
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.tokenizer_files import read_tokenizer
 from electra_zh.convert.weights import Weights, check
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.models import weight_names
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming
@@ -199,11 +199,11 @@ def _prefix_of_network(names: Iterable[str], *, where: str) -> str:
         if network in _OTHER_NETWORKS:
             raise UserError(f"{where}: tensors are named {network}...; allowed: electra, bert")
         return chosen[0]
-    shown = ", ".join(sorted(chosen or names)[:4])
+    shown = few(sorted(chosen or names))
     if chosen:
         raise UserError(f"{where} holds several networks, with the prefixes {shown}")
     raise UserError(
-        f"{where} holds {shown}, ...; needed are the names of transformers, such as "
+        f"{where} holds {shown}; needed are the names of transformers, such as "
         f"electra.{_ANCHOR} or bert.{_ANCHOR}"
     )
 

@@ -16,7 +16,7 @@ from electra_zh import __version__, files, locks
 from electra_zh.data import input_files
 from electra_zh.data.build.settings import HELDOUT, WORK, BuildSettings
 from electra_zh.data.manifest import MANIFEST, is_shard_name
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.files import is_partial
 from electra_zh.text.characters import UNICODE_VERSION
 from electra_zh.text.tokenizer import vocabulary_files
@@ -199,7 +199,7 @@ def _refuse_foreign(settings: BuildSettings) -> None:
             own = os.path.abspath(settings.vocabulary)
             foreign = [name for name in names if os.path.abspath(files.join(folder, name)) != own]
         if foreign:
-            shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
             raise UserError(
-                f"{folder} has files that build-data did not write ({shown}). Choose another folder"
+                f"{folder} has files that build-data did not write ({few(foreign)}). Choose "
+                "another folder"
             )

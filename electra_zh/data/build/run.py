@@ -31,7 +31,7 @@ from electra_zh.data.build.context import BuildContext
 from electra_zh.data.build.settings import LOCAL, TRAIN, BuildSettings, Part
 from electra_zh.data.manifest import Manifest, ShardInfo
 from electra_zh.data.workers import OnProgress, Result, Runner, StoppedError, Task
-from electra_zh.errors import UserError, install_line
+from electra_zh.errors import UserError, few, install_line
 from electra_zh.text.tokenizer import (
     BLOCK_CHARACTERS,
     fit_case,
@@ -99,10 +99,9 @@ def build_part(settings: BuildSettings, *, show: progress.Show = progress.silent
 def _missing_line(part: Part, what: str, found: Sequence[object | None], advice: str) -> str:
     missing = [index for index, each in enumerate(found) if each is None]
     owners = sorted({index % part.total for index in missing})
-    names = ", ".join(map(part.owner, owners[:10])) + (", ..." if len(owners) > 10 else "")
     return (
         f"part {part} is done; {len(missing):,} of {len(found):,} {what} are missing, of part "
-        f"{names}. Run these parts, {advice}"
+        f"{few(map(part.owner, owners), 10)}. Run these parts, {advice}"
     )
 
 

@@ -24,7 +24,7 @@ from electra_zh.data.build.context import BuildContext, shuffled
 from electra_zh.data.build.settings import HELDOUT, TRAIN, BuildSettings
 from electra_zh.data.manifest import ShardInfo, shard_name
 from electra_zh.data.workers import OnProgress
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 
 # Shards have about this size, or are more and smaller while they hold enough examples: then several
 # processes can write, and readers can shuffle.
@@ -147,7 +147,7 @@ def _no_examples(settings: BuildSettings, split: str, counts: Sequence[units.Uni
         )
     bad = sum((Counter(each.bad_lines.counts) for each in counts), Counter[str]())
     reasons = "".join(f"; {count:,} lines skipped: {reason}" for reason, count in bad.items())
-    return f"The corpus is empty: no tokens in {', '.join(settings.inputs[:3])}{reasons}"
+    return f"The corpus is empty: no tokens in {few(settings.inputs)}{reasons}"
 
 
 def load_shard(task: ShardTask, *, context: BuildContext) -> ShardInfo | None:

@@ -29,7 +29,7 @@ from electra_zh.data.cleaning.report import CleaningReport, OutputFile, RemovedT
 from electra_zh.data.cleaning.settings import CleanSettings
 from electra_zh.data.cleaning.units import FilteredUnit, WriteTask, filter_unit, write_unit
 from electra_zh.data.workers import interruptible, run_tasks
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 
 _WORK = ".work"
 _TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
@@ -196,9 +196,8 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
     ours = [name for name in names if name in (report.REPORT, report.SUMMARY) or _TEXT.match(name)]
     foreign = sorted(set(names) - set(ours if _is_ours(files.join(output, report.REPORT)) else ()))
     if foreign:
-        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise UserError(
-            f"{output} has files that clean did not write ({shown}). Choose another folder"
+            f"{output} has files that clean did not write ({few(foreign)}). Choose another folder"
         )
     if names and not settings.overwrite:
         raise UserError(f"{output} holds cleaned text; choose another folder, or --overwrite")

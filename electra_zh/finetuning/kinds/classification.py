@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.task_heads import HeadForm
-from electra_zh.errors import UserError, did_you_mean
+from electra_zh.errors import UserError, did_you_mean, few
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import RaggedTokens, build_pairs
 from electra_zh.finetuning.examples import BadExampleError, BadExamples, TextExample
@@ -149,10 +149,8 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         """Checks that the label is in the list."""
         names = self.task.labels.names
         if example.label not in names:
-            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-            detail = (
-                f'"{example.label}"; allowed: {shown}.{did_you_mean(str(example.label), names)}'
-            )
+            hint = did_you_mean(str(example.label), names)
+            detail = f'"{example.label}"; allowed: {few(names, 12)}.{hint}'
             raise BadExampleError("label not in the list", detail)
 
     def encode(

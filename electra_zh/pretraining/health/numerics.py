@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from electra_zh.errors import few
 from electra_zh.pretraining.objectives.base import Objective
 
 
@@ -23,7 +24,7 @@ def explain(objective: Objective, batch: Mapping[str, Any], step: int) -> str:
     variables = objective.trainable_variables
     bad = [_name(value) for value in objective.variables if not _is_finite(value)]
     if bad:
-        return f"The weights of {_list(bad)} are not finite before the step"
+        return f"The weights of {few(bad)} are not finite before the step"
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     with tf.GradientTape() as tape, _outputs(objective) as outputs:
         output = objective(tensors, step=step, training=True)
@@ -43,7 +44,7 @@ def explain(objective: Objective, batch: Mapping[str, Any], step: int) -> str:
     for name, _ in reversed(outputs):
         if any(each.startswith(f"{name}/") for each in bad):
             return f"Outputs are finite. The first layer whose gradient is not: {name}"
-    return f"Outputs are finite. Gradients are not: {_list(bad)}"
+    return f"Outputs are finite. Gradients are not: {few(bad)}"
 
 
 @contextlib.contextmanager
@@ -81,8 +82,3 @@ def _is_finite(values: Any) -> bool:
 
 def _name(variable: tf.Variable) -> str:
     return str(variable.name.partition(":")[0])
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
