@@ -270,7 +270,7 @@ class UnitReader:
             self.text_bytes += len(data)
             documents: list[str] = []
             text = decoder.decode(data, not data)
-            for value, line in stream.feed(text, is_last=not data):
+            for value, line, _ in stream.feed(text, is_last=not data):
                 # An item of an array of texts is a document.
                 record = {self._text_field: value} if isinstance(value, str) else value
                 documents += self._documents(record, part, line)

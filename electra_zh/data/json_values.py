@@ -19,10 +19,11 @@ _SPACE = " \t\r\n"
 
 
 class JsonValue(NamedTuple):
-    """A value and the line, from 0, in which it begins."""
+    """A value, the line, from 0, in which it begins, and its text."""
 
     value: Any
     line: int
+    text: str
 
 
 class JsonStream:
@@ -51,8 +52,9 @@ class JsonStream:
             if found is None:
                 break
             self._line, self._counted = self._line_at(place), place
-            value, place = found
-            yield JsonValue(value, self._line)
+            value, end = found
+            yield JsonValue(value, self._line, self._text[place:end])
+            place = end
         # Dropping the text of each value at once would copy the rest of it each time.
         self._line = self._line_at(place)
         self._text = self._text[place:]
@@ -102,7 +104,7 @@ def head_records(head: str) -> list[Mapping[str, Any]]:
     """Returns the JSON objects that are complete in the first characters of a file."""
     found: list[Mapping[str, Any]] = []
     try:
-        for value, _ in JsonStream("").feed(head):
+        for value, _, _ in JsonStream("").feed(head):
             found += [value] if isinstance(value, dict) else []
     except UserError:
         pass

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, TypeGuard, cast
 
 from electra_zh import content, files
 from electra_zh.data import archives
+from electra_zh.data.json_values import JsonStream
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_BETWEEN_VALUES = re.compile(r"[\s,\[\]]*")
 # Columnar files, which `readers.columnar` reads.
 PARQUET, ARROW = "parquet", "arrow"
 _COLUMNAR = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
@@ -207,31 +207,11 @@ def _json_values(file: TaskFile) -> Iterator[Record]:
     Raises:
       UserError: a value cannot be read; the next one would begin anywhere.
     """
-    decoder, parts = json.JSONDecoder(), file.parts()
-    text, at, line, closed = next(parts), 0, 1, True
-    for number in itertools.count(1):
-        while True:
-            start = cast(Any, _BETWEEN_VALUES.match(text, at)).end()
-            between, at = text[at:start], start
-            line += between.count("\n")
-            if "[" in between or "]" in between:
-                closed = between.rfind("]") > between.rfind("[")
-            place = f"{file.path}, line {line}, item {number}"
-            try:
-                _, end = decoder.raw_decode(text, at)
-                break
-            except (ValueError, RecursionError) as error:
-                # As much again each time: a long value is not parsed for every part of it.
-                more = "".join(itertools.islice(parts, 1 + (len(text) - at) // content.HEAD_BYTES))
-                if not more and at == len(text) and closed:
-                    return
-                if not more:
-                    cut = "the file ends inside an array"
-                    reason = cut if at == len(text) else getattr(error, "msg", error)
-                    raise UserError(f"{place}: not valid JSON: {reason}") from None
-                text, at = text[at:] + more, 0
-        yield _parsed(Record(text[at:end], place))
-        line, at = line + text.count("\n", at, end), end
+    stream, numbers = JsonStream(file.path), itertools.count(1)
+    values = itertools.chain.from_iterable(map(stream.feed, file.parts()))
+    for found in itertools.chain(values, stream.feed("", is_last=True)):
+        place = f"{file.path}, line {found.line + 1}, item {next(numbers)}"
+        yield _parsed(Record(found.text, place))
 
 
 def check_text(*texts: str) -> None:

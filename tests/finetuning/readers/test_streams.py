@@ -98,9 +98,9 @@ def test_objects_are_read_in_every_form_of_json(tmp_path: Path, text: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[{"a": 1}, {"a": 2}', "line 1, item 3: not valid JSON: the file ends inside an array"),
-        ('[\n{"a": 1},\n{"a": "b', "line 3, item 2: not valid JSON: Unterminated string"),
-        ('[{"a": 1},\n\n{"a" 2}]', "line 3, item 2: not valid JSON: Expecting"),
+        ('[{"a": 1}, {"a": 2}', "a is damaged: it ends inside a JSON array"),
+        ('[\n{"a": 1},\n{"a": "b', "a:3: not valid JSON: Unterminated string"),
+        ('[{"a": 1},\n\n{"a" 2}]', "a:3: not valid JSON: Expecting"),
     ],
 )
 def test_a_damaged_array_is_never_read_in_part(tmp_path: Path, text: str, message: str) -> None:

@@ -554,7 +554,7 @@ def test_json_that_python_cannot_hold_is_bad(tmp_path: Path, line: str, message:
 
 def test_an_array_that_python_cannot_hold_is_bad(tmp_path: Path) -> None:
     path = write(tmp_path, "rows.json", "[" * 100_000, '{"sentence": "甲"}')
-    with pytest.raises(UserError, match="not valid JSON: the file ends inside an array"):
+    with pytest.raises(UserError, match=r"rows\.json:1: JSON nested too deeply"):
         read(path, "tnews", "test")
 
 
