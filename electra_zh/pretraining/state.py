@@ -64,13 +64,6 @@ class TrainState(tf.Module):
             state={"optimizer_step": int(self.optimizer.step), **state},
         )
 
-    def restore(self, store: CheckpointStore) -> Checkpoint | None:
-        """Restores the newest checkpoint and returns it; None if there is none."""
-        found = store.latest()
-        if found is not None:
-            self.assign(found, where=f"{store.folder}/ckpt-{found.step}")
-        return found
-
     def assign(self, found: Checkpoint, *, where: str) -> None:
         """Assigns the weights, the slots and the step of the checkpoint `where`."""
         variables = variables_by_name(self.objective)
