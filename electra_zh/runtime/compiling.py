@@ -35,7 +35,7 @@ def compile_with_kernels(
     """
     devices = list(place.mesh.devices.flat)
     if kernels.allowed_on(devices):
-        found = Kernels(devices=len(devices))
+        found = Kernels(devices)
         try:
             compiled = compile_for_devices(lower(found), place)
         except Exception as error:  # of any kind: only the compiler knows

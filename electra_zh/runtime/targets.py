@@ -149,5 +149,5 @@ def _gpu_config(name: str, chip: Chip) -> str:
 }}
 platform_name: "CUDA"
 dnn_version_info {{ major: 9 minor: 8 patch: 0 }}
-device_description_str: "{name}"
+device_description_str: "NVIDIA {name.partition(":")[2].upper()}"
 """

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import AbstractDevice
+
 SWITCH = "ELECTRA_ZH_KERNELS"  # environment variable: 1 for kernels
 
 
@@ -28,16 +30,18 @@ def version(devices: Sequence[Any]) -> str:
 
 
 class Kernels:
-    """The kernels of a platform, and those that a step uses."""
+    """The kernels of devices, and those that a step uses."""
 
-    def __init__(
-        self, platform: str = "cuda", *, devices: int = 1, interpret: bool = False
-    ) -> None:
-        """Takes the platform to lower for, and the devices that the batch is split over.
+    def __init__(self, devices: Sequence[Any], *, interpret: bool = False) -> None:
+        """Takes the devices that the batch is split over.
 
         `interpret` makes operations of JAX for any platform.
         """
-        self.platform, self._devices, self._interpret = platform, devices, interpret
+        first = devices[0]
+        self.platform = "cuda" if first.platform == "gpu" else first.platform
+        # JAX 0.11 lowers for the GPU of this machine, if it is not told of another.
+        self.device = AbstractDevice(first.device_kind, None, first.platform)
+        self._count, self._interpret = len(devices), interpret
         self.used: set[str] = set()
 
     def find(
@@ -49,8 +53,8 @@ class Kernels:
         is_attention = kind.startswith("attention")
         module: Any = attention if is_attention else norm
         first, *others = inputs[0].shape
-        rows, left = divmod(settings.get("rows", first), self._devices)  # of the batch
-        if left or not module.fits((first // self._devices, *others), inputs[0].dtype):
+        rows, left = divmod(settings.get("rows", first), self._count)  # of the batch
+        if left or not module.fits((first // self._count, *others), inputs[0].dtype):
             return None
         self.used.add(kind)
         form = attention.AttentionSetting if is_attention else norm.NormSetting
@@ -59,4 +63,6 @@ class Kernels:
             module.backward if kind.endswith("gradient") else module.forward,
             setting=form(**own, interpret=self._interpret),
         )
-        return devices.split(kernel, self._devices, rows) if self._devices > 1 else kernel
+        if self._count == 1:
+            return kernel
+        return devices.split(kernel, self._count, rows, self.device)

@@ -7,19 +7,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, PartitionSpec
 
 _AXIS = "data"  # the axis of `Placement`
 
 
-def split(kernel: Callable[..., Any], devices: int, rows: int) -> Callable[..., Any]:
-    """Returns a kernel that splits its arrays over devices, along their first axis.
+def split(
+    kernel: Callable[..., Any], devices: int, rows: int, kind: AbstractDevice
+) -> Callable[..., Any]:
+    """Returns a kernel that splits its arrays over devices of a kind, along their first axis.
 
     Each device has the complete vectors: those that the kernel takes, and those that it returns,
     sums over the batch, which the devices add up. The one of uint32 is the draw of `keep`: that of
     a device begins at the first of its `rows` of the batch.
     """
-    mesh = AbstractMesh((devices,), (_AXIS,))
+    mesh = AbstractMesh((devices,), (_AXIS,), (AxisType.Auto,), abstract_device=kind)
 
     def own(*inputs: jax.Array) -> Any:
         first = jax.lax.axis_index(_AXIS).astype(jnp.uint32) * jnp.uint32(rows)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax import export
 from jax.interpreters import mlir
+from jax.sharding import AbstractMesh, use_abstract_mesh
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import func, stablehlo
 
@@ -119,8 +120,9 @@ class _Functions:
     def _add(self, kernel: Callable[..., Any], structs: list[Any]) -> str:
         """Adds a kernel to the module as a private function, and returns its name."""
         name = f"kernel.{len(self._names)}"
-        traced = jax.jit(kernel).trace(*structs)
-        lowered = traced.lower(lowering_platforms=(self._kernels.platform,))
+        with use_abstract_mesh(AbstractMesh((), (), abstract_device=self._kernels.device)):
+            traced = jax.jit(kernel).trace(*structs)
+            lowered = traced.lower(lowering_platforms=(self._kernels.platform,))
         other = ir.Module.parse(str(lowered.compiler_ir()))  # owns its operations
         added = {each.attributes["sym_name"].value: each for each in other.body.operations}
         functions = [own for own, each in added.items() if isinstance(each, func.FuncOp)]
