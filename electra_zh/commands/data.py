@@ -22,7 +22,7 @@ def build_data(call: Call[BuildSettings]) -> int:
         messages.print_lines(summary_lines(run.build(settings, show=progress.show)))
         _print_next(settings, is_given="max_seq_length" in call.given)
     else:
-        print(run.build_part(settings, show=progress.show))
+        messages.print_lines([run.build_part(settings, show=progress.show)])
     return 0
 
 

@@ -66,10 +66,9 @@ def build_vocab(call: Call[BuildVocab]) -> int:
             load_tensorflow()
         trained = train_vocabulary(blocks(), settings.vocabulary, say=_say)
     trained.vocabulary.save(settings.output)
-    print(f"{settings.output}: {trained.summary}")
     logs = [reader.bad_lines for reader in readers]
-    for bad in report_bad_lines(logs, [file.path for file in inputs]):
-        print(bad)
+    bad = report_bad_lines(logs, [file.path for file in inputs])
+    messages.print_lines([f"{settings.output}: {trained.summary}", *map(str, bad)])
     print_next("build-data", "INPUT", "--vocab", settings.output, "--output", "DATA")
     return 0
 
