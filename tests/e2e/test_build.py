@@ -72,10 +72,6 @@ def test_parts_give_the_same_bytes(job: Job, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--part", "0/4"], "--part 0/4 is not i/n"),
-        (["--part", "5/4"], "--part 5/4 is not i/n"),
-        (["--part", "x"], "--part x is not i/n"),
-        (["--part", "1/2", "--runner", "dask"], "assigns all tasks itself; remove --part"),
-        (["--part", "1/2", "--overwrite"], "--overwrite would remove the work of other parts"),
         (["--runner", "dusk"], 'Did you mean "dask"'),
         (["--scheduler", "tcp://here:8786"], "add --runner dask"),
         (["--runner", "dask", "--scheduler", "s", "--processes", "2"], "local workers only"),
@@ -149,11 +145,3 @@ def test_words_are_cut_and_counted(job: Job, tmp_path: Path) -> None:
     assert results[0].stderr == "" or "Prefix dict" not in results[0].stderr
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
-
-
-def test_an_empty_corpus_is_an_error(job: Job, tmp_path: Path) -> None:
-    (tmp_path / "empty.txt").write_text("\n \n")
-    vocab = ["--vocab", str(job.vocab)]
-    result = electra("build-data", "empty.txt", *vocab, "--output", "d", cwd=tmp_path)
-    assert "empty" in refused(result)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt"]

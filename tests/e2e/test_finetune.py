@@ -186,12 +186,6 @@ def test_a_test_file_is_no_dev_file(job: Job, afqmc: Path, tmp_path: Path) -> No
     assert "no label" in line
 
 
-def test_an_empty_file_is_named(job: Job, afqmc: Path, tmp_path: Path) -> None:
-    (afqmc / "afqmc" / "dev.json").write_text("")
-    line = refused(finetune(job, afqmc, tmp_path / "out", "--task", "afqmc"))
-    assert "dev.json is empty" in line
-
-
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
