@@ -31,6 +31,9 @@ class Style(NamedTuple):
 _WIDE = "\u2e80-\uffef\U00020000-\U0003ffff"
 _PIECES = re.compile(rf"\s+|[{_WIDE}][，。；：！？、）》」』”]*|[^\s{_WIDE}]+")
 
+# The indentation of a result, and its label, which spaces divide from the rest.
+_LABEL = re.compile(r" *(?:[^ ]+(?: [^ ]+)?  +)?")
+
 # Libraries whose messages are shown with --verbose.
 _OF_LIBRARIES = re.compile("/(tensorflow|matplotlib)/")
 # Columns of a terminal that the last column of a table needs next to the others.
@@ -134,12 +137,15 @@ def wrap(text: str, most: int, *, first: str = "", rest: str = "") -> list[str]:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Prints a command's results, wrapped to the width of a terminal if they are for one."""
+    """Prints a command's results, wrapped to the width of a terminal if they are for one.
+
+    The rest of a line is below its beginning, to the right of a label.
+    """
     most = _columns(sys.stdout)
     for line in lines:
-        text = line.lstrip()
-        indent = line[: len(line) - len(text)]
-        print(*wrap(text, most, first=indent, rest=f"{indent}    "), sep="\n")
+        start = _LABEL.match(line)[0]  # type: ignore[index]
+        rest = " " * width(start) if start.strip() else f"{start}    "
+        print(*wrap(line[len(start) :], most, first=start, rest=rest), sep="\n")
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -75,10 +75,14 @@ def test_lines_are_wrapped_by_the_columns_that_characters_take(text: str, lines:
     assert messages.wrap(text, 10, rest="> ") == lines
 
 
+@pytest.mark.parametrize(
+    ("start", "indent"),
+    [("", 4), ("  ", 6), ("memory       ", 13), ("all phases   ", 13), ("  文字  ", 8)],
+)
 def test_results_are_wrapped_on_a_terminal_and_not_in_a_file(
-    monkeypatch: pytest.MonkeyPatch,
+    start: str, indent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = "  " + "word " * 40 + "end"
+    line = start + "word " * 40 + "end"
     monkeypatch.setattr(sys, "stdout", file := io.StringIO())
     messages.print_lines([line, ""])
     assert file.getvalue() == f"{line}\n\n"
@@ -86,10 +90,10 @@ def test_results_are_wrapped_on_a_terminal_and_not_in_a_file(
     monkeypatch.setattr(sys, "stdout", terminal := _Terminal())
     messages.print_lines([line, ""])
     first, *rest, last = terminal.getvalue().splitlines()
-    assert first.startswith("  word")
-    assert all(each.startswith(" " * 6 + "word") for each in rest)
+    assert first.startswith(f"{start}word")
+    assert all(each.startswith(" " * indent + "word") for each in rest)
     assert last == ""
-    assert max(map(len, [first, *rest])) < 80
+    assert max(map(messages.width, [first, *rest])) < 80
 
 
 def test_a_chinese_log_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
