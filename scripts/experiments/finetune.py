@@ -6,7 +6,7 @@ r"""Fine-tunes variants of settings with the same seeds, and prints dev scores a
         --data CLUE --output OUT
 
 The YAML file has `tasks` (task: settings), `settings` for all, `trials` (seeds) and `variants`
-(name: settings). A plan with `network`, the name of a model size, trains from scratch: a variant
+(name: settings). A plan with `network`, the name of a recipe, trains from scratch: a variant
 may have `initializer_range` and `attention_start`. Others start from --model.
 
 For each variant and task: the dev scores of the best epochs, the mean training loss of each epoch,
@@ -17,7 +17,6 @@ again, and a stopped trial is resumed.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,10 @@ from typing import Any
 import yaml
 from compare import Results, electra, words
 
-from electra_zh.models.config import ModelConfig
-from electra_zh.settings import load_recipe
+from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.phases import resolve_phases
+from electra_zh.text.settings import TokenizerSettings
+from electra_zh.text.vocabulary import Vocabulary
 
 _OF_THE_START = ("initializer_range", "attention_start")
 
@@ -39,22 +40,21 @@ def main() -> int:
     plan = yaml.safe_load(Path(arguments.plan).read_text(encoding="utf-8"))
     output = Path(arguments.output)
     results = Results(output / "results.json")
-    for name in arguments.only or plan["variants"]:
-        variant = {**plan.get("settings", {}), **(plan["variants"][name] or {})}
-        start = [variant.pop(key, None) for key in _OF_THE_START]
-        if "network" in plan:
-            network = output / "networks" / name
-            _write_network(network, plan["network"], arguments.vocab, initializer_range=start[0])
-            model = ["--model", str(network), "--from-scratch"]
-            model += ["--attention-start", start[1] or "normal"]
-        else:
+    for task, settings in plan["tasks"].items():
+        for name in arguments.only or plan["variants"]:
+            if results.has(name, task):
+                continue
+            given = {**plan.get("settings", {}), **settings, **(plan["variants"][name] or {})}
+            start = {key: given.pop(key) for key in _OF_THE_START if key in given}
             model = ["--model", arguments.model]
-        for task, settings in plan["tasks"].items():
-            if not results.has(name, task):
-                call = [*model, "--task", task, "--data", arguments.data]
-                call += ["--trials", str(plan.get("trials", 1)), *words({**settings, **variant})]
-                _finetune(call, name, task, output, results)
-                print(results.table(), flush=True)
+            if "network" in plan:
+                network = output / "networks" / name
+                _write_network(network, plan["network"], arguments.vocab, start)
+                model = ["--model", str(network), "--from-scratch"]
+            trials = ["--trials", str(plan.get("trials", 1)), *words(given)]
+            call = [*model, "--task", task, "--data", arguments.data, *trials]
+            _finetune(call, name, task, output, results)
+            print(results.table(), flush=True)
     return 0
 
 
@@ -70,16 +70,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _write_network(folder: Path, size: str, vocab: str, *, initializer_range: float | None) -> None:
-    """Writes the settings and the vocabulary of a network, without weights."""
-    lines = Path(vocab).read_text(encoding="utf-8").splitlines()
-    values = {**load_recipe(size, kind="model"), "vocab_size": len(lines)}
-    if initializer_range is not None:
-        values["initializer_range"] = initializer_range
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_type": "electra", **dataclasses.asdict(ModelConfig(**values))}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _write_network(folder: Path, recipe: str, vocab: str, settings: Mapping[str, Any]) -> None:
+    """Writes the folder of a run, without weights."""
+    vocabulary = Vocabulary.load(vocab)
+    (resolved,) = resolve_phases(recipe, settings, vocab_size=vocabulary.size).values()
+    Run(str(folder), resolved.settings, vocabulary, TokenizerSettings(), "").save()
 
 
 def _finetune(call: Sequence[str], variant: str, task: str, output: Path, results: Results) -> None:

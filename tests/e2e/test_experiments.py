@@ -99,3 +99,26 @@ def test_workers_share_the_trials_of_seeds_that_have_weights(job: Job, tmp_path:
     table = _script("score_tasks", tasks, results, "--data", data)
     assert table.count("(2)") == 2
     assert table.count("(1)") == 2
+
+
+def test_variants_are_fine_tuned_from_scratch_with_the_same_seeds(job: Job, tmp_path: Path) -> None:
+    data, output = copy_tasks(tmp_path / "data", "tnews"), tmp_path / "variants"
+    variants = {
+        "local": {"initializer_range": 0.05, "attention_start": "local"},
+        "slow": {"learning_rate": 1e-5},
+    }
+    tasks = {"tnews": {"num_train_epochs": 2, "max_seq_length": 16}}
+    plan = {"network": "nano", "trials": 2, "variants": variants, "tasks": tasks}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    script = str(ROOT / "scripts/experiments/finetune.py")
+    call = [sys.executable, script, str(tmp_path / "plan.yaml"), "--vocab", str(job.vocab)]
+    call += ["--data", str(data), "--output", str(output)]
+    subprocess.run(call, check=True)
+    found = json.loads((output / "results.json").read_text())
+    assert list(found) == ["local", "slow"]
+    for name, values in found.items():
+        assert len(values["tnews"]) == len(values["tnews, last loss"]) == 2
+        assert [len(values[f"curve of tnews, seed {seed}"]) for seed in (0, 1)] == [2, 2]
+        config = json.loads((output / "networks" / name / "config.json").read_text())
+        assert ("local" in json.dumps(config)) == (name == "local")
+    assert subprocess.run(call, check=True, capture_output=True, text=True).stdout == ""
