@@ -167,7 +167,7 @@ def _finetune(
         electra("finetune", *common, *trials, *words(plan.get("settings", {})))
         found = json.loads(Path(output, "results.json").read_text(encoding="utf-8"))
         (result,) = found["tasks"].values()
-        scores = [100 * trial["dev"][result["metric"]] for trial in result["trials"]]
+        scores = [trial["dev"][result["metric"]] for trial in result["trials"]]
         results.set(run.name, f"finetune {task}", scores)
 
 

@@ -6,8 +6,8 @@ r"""Fine-tunes variants of settings with the same seeds, and prints dev scores a
         --data CLUE --output OUT
 
 The YAML file has `tasks` (task: settings), `settings` for all, `trials` (seeds) and `variants`
-(name: settings). A plan with `network`, the name of a recipe, trains from scratch: a variant
-may have `initializer_range` and `attention_start`. Others start from --model.
+(name: settings). They start from --model, or else from scratch as `network`, a recipe; a variant
+may then have `initializer_range` and `attention_start`.
 
 For each variant and task: the dev scores of the best epochs, the mean training loss of each epoch,
 and CPU seconds of the process. All results are in OUT/results.json; what is there is not computed
@@ -47,7 +47,7 @@ def main() -> int:
             given = {**plan.get("settings", {}), **settings, **(plan["variants"][name] or {})}
             start = {key: given.pop(key) for key in _OF_THE_START if key in given}
             model = ["--model", arguments.model]
-            if "network" in plan:
+            if arguments.model is None:
                 network = output / "networks" / name
                 _write_network(network, plan["network"], arguments.vocab, start)
                 model = ["--model", str(network), "--from-scratch"]
@@ -83,7 +83,7 @@ def _finetune(call: Sequence[str], variant: str, task: str, output: Path, result
     seconds = electra("finetune", *call, "--output", str(folder))
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["tasks"][task]
     trials = sorted(found["trials"], key=lambda trial: int(trial["seed"]))
-    results.set(variant, task, [100 * trial["dev"][found["metric"]] for trial in trials])
+    results.set(variant, task, [trial["dev"][found["metric"]] for trial in trials])
     for trial in trials:
         losses = _losses(folder / trial["folder"])
         results.set(variant, f"curve of {task}, seed {trial['seed']}", losses)

@@ -116,7 +116,7 @@ def test_the_largest_training_set_of_ocnli_comes_first() -> None:
         ("cmnli", 128, 64, 2),
         ("ocnli", 128, 32, 5),
         ("cluewsc2020", 128, 8, 50),
-        ("csl", 256, 4, 5),
+        ("csl", 256, 16, 10),
         ("rte", 128, 32, 10),
         ("lcqmc", 128, 32, 3),
     ],
