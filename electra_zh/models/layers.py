@@ -307,66 +307,38 @@ def _norm(
     eps: float,
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Returns norm(x), or norm(x + dropout(y)), for the inputs (x,) or (x, y)."""
-    if split.is_split() and len(inputs) == 2:
-        return _marked_norm(inputs, gamma, beta, dropped, eps, dtype)
+    """Returns norm(x), or norm(x + dropout(y)), for the inputs (x,) or (x, y).
+
+    The second is marked for the kernels of devices. They take gamma and beta after the inputs.
+    """
+
+    def call(kind: str, function: Callable[..., Any], *values: tf.Tensor) -> Any:
+        if not split.is_split() or len(inputs) == 1:
+            return function(*values)
+        draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
+        rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, inputs[0].shape[0])
+        settings = {"eps": eps, "rate": rate, "rows": rows}
+        return marked(kind, lambda *those: function(*those[:-1]), [*values, draw], **settings)
 
     @custom_gradient
     def apply(
         gamma: tf.Tensor, beta: tf.Tensor, *inputs: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out, normal, inverse = _norm_forward(inputs, gamma, beta, dropped, eps, dtype)
+        def forward(*values: tf.Tensor) -> Any:
+            return _norm_forward(values[:-2], *values[-2:], dropped, eps, dtype)
+
+        def backward(*values: tf.Tensor) -> Any:
+            return _norm_backward(*values, dropped, inputs[0].dtype)
+
+        out, normal, inverse = call("norm", forward, *inputs, gamma, beta)
 
         def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            dx, dy, dgamma, dbeta = _norm_backward(
-                dout, normal, inverse, gamma, dropped, inputs[0].dtype
-            )
+            dx, dy, dgamma, dbeta = call("norm_gradient", backward, dout, normal, inverse, gamma)
             return (dgamma, dbeta, dx, dy)[: 2 + len(inputs)]
 
         return out, gradient
 
     return apply(gamma, beta, *inputs)
-
-
-def _marked_norm(
-    inputs: tuple[tf.Tensor, ...],
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    dropped: DropoutMask | None,
-    eps: float,
-    dtype: tf.DType,
-) -> tf.Tensor:
-    """Returns `_norm` of (x, y) with marks for the kernels of devices."""
-    draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
-    rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, inputs[0].shape[0])
-    settings = {"eps": eps, "rate": rate, "rows": rows}
-
-    @custom_gradient
-    def apply(
-        x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, draw: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[..., Any]]:
-        def forward(
-            x: tf.Tensor, y: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, _: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            found: tuple[tf.Tensor, ...] = _norm_forward((x, y), gamma, beta, dropped, eps, dtype)
-            return found
-
-        def backward(
-            dout: tf.Tensor, normal: tf.Tensor, inverse: tf.Tensor, gamma: tf.Tensor, _: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            found: tuple[tf.Tensor, ...]
-            found = _norm_backward(dout, normal, inverse, gamma, dropped, dtype)
-            return found
-
-        out, normal, inverse = marked("norm", forward, [x, y, gamma, beta, draw], **settings)
-
-        def gradient(dout: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-            found = [dout, normal, inverse, gamma, draw]
-            return (*marked("norm_gradient", backward, found, **settings), None)
-
-        return out, gradient
-
-    return apply(*inputs, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta), draw)
 
 
 @fused
