@@ -82,7 +82,7 @@ def export(folder: Path, model: str, length: int, batch: int, precision: str) ->
     if model == "nano":
         save_file(read_variables(state), folder / "first")
         batches = make_batches(batch, length, vocab)
-        sums = loop.make_inner_loop(PretrainStep(state), batches)(1)
+        sums = loop.make_inner_loop(PretrainStep(state).compiled(), batches)(1)
         save_file(read_variables(state), folder / "after")
         (folder / "loss").write_text(repr(float(sums.objective.loss)))
     print(f"{folder.name}: {program.size / 1e6:.1f} MB", flush=True)

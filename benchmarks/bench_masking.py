@@ -78,7 +78,7 @@ def make_calls(
         del batch["word_starts"]
     state = TrainState(config, vocabulary)
     batches = itertools.repeat(batch)
-    inner = loop.make_inner_loop(PretrainStep(state), batches, jit_compile=loop.use_xla())
+    inner = loop.make_inner_loop(PretrainStep(state).compiled(), batches)
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     step = tf.Variable(0, dtype=tf.int64)
 

@@ -99,8 +99,8 @@ def tensorflow_step(name: str, precision: str) -> Callable[[], object]:
         "input_mask": np.ones_like(ids),
         "segment_ids": np.repeat([[0] * 64 + [1] * 64], BATCH, 0).astype(np.int32),
     }
-    program = PretrainStep(TrainState(config, vocabulary))
-    inner = loop.make_inner_loop(program, itertools.repeat(batch), jit_compile=loop.use_xla())
+    step = PretrainStep(TrainState(config, vocabulary)).compiled()
+    inner = loop.make_inner_loop(step, itertools.repeat(batch))
     return lambda: inner(1)
 
 
@@ -205,6 +205,8 @@ def matrix_product(library: str, precision: str) -> Callable[[], object]:
 def work(words: list[str], steps: int) -> None:
     """Runs one variant as a server."""
     kind, *rest = words
+    if kind == "ceiling":  # one operation on all cores
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(machine.threads())
     machine.set_up()
     if kind == "ceiling":
         serve(matrix_product(rest[0], rest[1]), 4 * steps)

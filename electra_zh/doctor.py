@@ -169,10 +169,12 @@ def check_cpu() -> Check:
 def check_threads() -> Check:
     """Checks the threads that compute, and whether other processes use the CPUs."""
     count, usable, load = machine.threads(), machine.usable_cpus(), os.getloadavg()[0]
-    given = os.environ.get("TF_NUM_INTRAOP_THREADS", str(count))
-    values = {"threads": given, "usable_cpus": usable, "cpus": os.cpu_count(), "load": load}
-    shown = f"{given} of {usable} usable CPUs (the machine has {os.cpu_count()}), load {load:.1f}"
-    if given != str(count):
+    given = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    computing = machine.side_by_side() * int(given) if given.isdigit() else count
+    values = {"threads": computing, "usable_cpus": usable, "cpus": os.cpu_count(), "load": load}
+    has = f"the machine has {os.cpu_count()}"
+    shown = f"{computing} of {usable} usable CPUs ({has}), load {load:.1f}"
+    if computing != count:
         advice = f"TF_NUM_INTRAOP_THREADS is set; {count} would be chosen without it."
         return Check("threads", "warning", shown, advice, values)
     if load > usable:

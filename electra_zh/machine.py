@@ -8,7 +8,9 @@ Measured on 2 cores of an AMD EPYC (benchmarks/bench_machine.py repeats it):
 - Memory: glibc returns large tensors to the system, and every step takes their pages again. Nano,
   16 x 64, without oneDNN (whose allocator keeps memory itself): 10,796 page faults and 26 ms of
   system time per step by default, 412 and 3.5 ms with freed memory kept.
-- Threads: TensorFlow makes one for each logical CPU, also where a container may use fewer.
+- Threads: TensorFlow makes one for each logical CPU, also where a container may use fewer. 2, 4 or
+  8 cores compute different rows (training/side_by_side.py); other numbers of cores share the
+  operations of each of 1, 2, 4 or 8 parts. More than two cores were not measured.
 - Compiled kernels: XLA compiles the fused functions of a network once for each shape, 5 of the 10 s
   of processor time of nano's first step. A process that finds them compiled has the same numbers.
 """
@@ -44,6 +46,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _MOST_KERNELS, _FREE = 1 << 26, 1 << 28
 # Fields of TensorFlow's XlaSerializedCacheEntry, key, computation and kernel, with their wire type.
 _KERNEL_FIELDS = {(1, 2), (2, 2), (3, 2)}
+# The most parts of a batch side by side, a power of two; each has gradients of its own.
+_MOST_PARTS = 8
 _ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -110,6 +114,12 @@ def threads(root: str = "/") -> int:
     """
     cores = {_siblings(number, root) for number in _allowed_cpus()}
     return min(len(cores), usable_cpus(root))
+
+
+def side_by_side() -> int:
+    """Returns the number of operations that run at the same time, each on threads of its own."""
+    given = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return max(1, threads() // int(given)) if given.isdigit() and int(given) else 1
 
 
 def usable_cpus(root: str = "/") -> int:
@@ -282,18 +292,22 @@ def set_up() -> str:
     """Prepares this process for TensorFlow, which must not be loaded yet; returns a line on it."""
     found, count = cpu(), threads()
     kept = keep_freed_memory()
-    chosen = {"TF_NUM_INTRAOP_THREADS": str(count)}
+    at_once = math.gcd(count, _MOST_PARTS)  # no core is left over, and usual batches are even
+    chosen = {
+        "TF_NUM_INTRAOP_THREADS": str(count // at_once),
+        "TF_NUM_INTEROP_THREADS": str(at_once),
+    }
     if "avx2" in found.instruction_sets:
         chosen["TF_ENABLE_ONEDNN_OPTS"] = "1"
     given = [name for name in chosen if name in os.environ]
     for name, value in chosen.items():
         os.environ.setdefault(name, value)
-    number, onednn = os.environ["TF_NUM_INTRAOP_THREADS"], os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     # The number of threads decides how XLA cuts a loop into parts.
-    has_kernels = keep_kernels([number, version("tensorflow")])
+    has_kernels = keep_kernels([os.environ["TF_NUM_INTRAOP_THREADS"], version("tensorflow")])
     parts = [
         f"{found.name} ({', '.join(found.instruction_sets) or 'instruction sets unknown'})",
-        f"{number} {'thread' if number == '1' else 'threads'}",
+        f"{count} {'thread' if count == 1 else 'threads'}",
         f"oneDNN {'on' if onednn == '1' else 'as TensorFlow has it'}",
         "freed memory kept" if kept else "allocator unchanged",
         "compiled kernels kept" if has_kernels else "no compiled kernels kept",
@@ -308,7 +322,7 @@ def identity() -> dict[str, Any]:
     return {
         "cpu": found.name,
         "instruction_sets": list(found.instruction_sets),
-        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", str(threads())),
+        "threads": f"{side_by_side()} x {os.environ.get('TF_NUM_INTRAOP_THREADS') or threads()}",
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
         **{name: version(name) for name in _LIBRARIES},
     }

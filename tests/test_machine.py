@@ -19,7 +19,8 @@ _INTEL = (
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"):
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    for name in (*threads, "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS"):
         monkeypatch.setenv(name, "")  # Restored after the test, also where it was missing.
         monkeypatch.delenv(name)
     monkeypatch.setattr(machine, "keep_freed_memory", lambda: True)
@@ -116,11 +117,40 @@ def test_environment_for_tensorflow(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
     line = machine.set_up.__wrapped__()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
-    number = os.environ["TF_NUM_INTRAOP_THREADS"]
-    assert int(number) == machine.threads()
-    assert line.startswith(f"Machine: Some CPU (avx2), {number} thread")
+    assert line.startswith(f"Machine: Some CPU (avx2), {machine.threads()} thread")
     assert line.endswith("oneDNN on, freed memory kept, compiled kernels kept")
     assert str(tmp_path) in os.environ["TF_XLA_FLAGS"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "given", "of_operation", "at_once"),
+    [
+        (1, None, "1", 1),
+        (2, None, "1", 2),
+        (8, None, "1", 8),
+        (7, None, "7", 1),
+        (12, None, "3", 4),
+        (48, None, "6", 8),
+        (8, "4", "4", 2),
+        (2, "2", "2", 1),
+        (2, "16", "16", 1),
+        (2, "0", "0", 1),  # TensorFlow's own choice
+    ],
+)
+def test_cores_compute_parts_of_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    given: str | None,
+    of_operation: str,
+    at_once: int,
+) -> None:
+    monkeypatch.setattr(machine, "threads", lambda: threads)
+    assert machine.side_by_side() == 1  # TensorFlow may have been loaded before the set-up
+    if given:
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
+    machine.set_up.__wrapped__()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == of_operation
+    assert machine.side_by_side() == at_once
 
 
 def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +160,7 @@ def test_the_user_s_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cpu", lambda: machine.Cpu("Some CPU", ("avx2",)))
     line = machine.set_up.__wrapped__()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
-    assert ", 1 thread, oneDNN as TensorFlow has it, " in line
+    assert ", oneDNN as TensorFlow has it, " in line
     assert line.endswith("TF_NUM_INTRAOP_THREADS=1 as given, TF_ENABLE_ONEDNN_OPTS=0 as given")
     assert os.environ["TF_XLA_FLAGS"] == "--tf_xla_auto_jit=0"
     assert "no compiled kernels kept" in line

@@ -32,7 +32,7 @@ from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.models import layers
 from electra_zh.runtime.device import CPU, Device
 from electra_zh.runtime.program import StepProgram
-from electra_zh.training import loop
+from electra_zh.training import loop, side_by_side
 
 if TYPE_CHECKING:
     from electra_zh.finetuning.programs.steps import TaskPrograms
@@ -122,23 +122,30 @@ class Predictor:
         plan = batches.evaluation_plan(rows, batch_size=self._batch_size)
         if self._device.found:
             return self._compute_on_device(rows, plan, before_batch)
+        if self._any_length:
+            # Traces it, unless it is traced; calls of all lengths find it.
+            first = self._features(rows, plan[0])
+            self._step.get_concrete_function(_of_any_length(first, rows.per_token))
+
+        def checked() -> Iterator[np.ndarray]:
+            for groups in plan:
+                before_batch()
+                yield groups
+
+        def compute(groups: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            found = self._step(self._features(rows, groups)).items()
+            return groups, {name: value.numpy()[: len(groups)] for name, value in found}
+
         collected: dict[str, np.ndarray] = {}
-        for groups in plan:
-            before_batch()
-            lengths = (
-                (int(rows.group_lengths[groups].max()),) if self._any_length else self._lengths
-            )
-            features = batches.make_batch(
-                rows, groups, batch_size=self._batch_size, lengths=lengths
-            )
-            tensors = {name: tf.constant(value) for name, value in features.items()}
-            if self._any_length and not collected:
-                # Traces it, unless it is traced; calls of all lengths find it.
-                self._step.get_concrete_function(_of_any_length(tensors, rows.per_token))
-            for name, value in self._step(tensors).items():
-                found = value.numpy()[: len(groups)]
-                batches.collect(collected, name, rows.groups, groups, found)
+        for groups, found in side_by_side.in_order(compute, checked()):
+            for name, value in found.items():
+                batches.collect(collected, name, rows.groups, groups, value)
         return collected
+
+    def _features(self, rows: EncodedSplit, groups: np.ndarray) -> dict[str, tf.Tensor]:
+        lengths = (int(rows.group_lengths[groups].max()),) if self._any_length else self._lengths
+        features = batches.make_batch(rows, groups, batch_size=self._batch_size, lengths=lengths)
+        return {name: tf.constant(value) for name, value in features.items()}
 
     def _compute_on_device(
         self, rows: EncodedSplit, plan: Sequence[np.ndarray], before_call: Callable[[], None]

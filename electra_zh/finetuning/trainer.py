@@ -27,10 +27,10 @@ from electra_zh.finetuning.programs.lower import lower_task
 from electra_zh.finetuning.tasks import Training
 from electra_zh.interrupts import EvaluationStoppedError, StopRequest
 from electra_zh.models.config import ModelConfig
-from electra_zh.models.random import RandomKey
+from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.runtime.device import CPU, Device
 from electra_zh.runtime.program import StepProgram
-from electra_zh.training import checkpoints, loop, schedules
+from electra_zh.training import checkpoints, loop, schedules, side_by_side
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog, has_line
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
@@ -179,9 +179,12 @@ class TaskTrainer:
         self.model = TaskModel(pretrained, kinds, seed=0)
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False, name="seed")
         self.state = TrialState(self.model, self._optimizer(), keep_best=training.keep_best)
+        self._parts = 1 if device.found else side_by_side.parts_of(training.train_batch_size)
+        trace = functools.partial(tf.function, jit_compile=loop.use_xla(), autograph=False)
         # The update does not depend on the batch's shape: traced once for all of them.
-        self._update = tf.function(self.state.optimizer.apply, autograph=False)
-        self._steps = {name: self._make_step(name) for name in kinds}
+        self._update = trace(self._update_by_parts)
+        part = self._differentiate_part
+        self._differentiate = {name: trace(functools.partial(part, name)) for name in kinds}
 
     def _choose_lengths(self, task: str) -> tuple[int, ...]:
         rows, size = self.rows[task], self.training.train_batch_size
@@ -267,36 +270,44 @@ class TaskTrainer:
             rate_factors=factors,
         )
 
-    def _make_step(self, task: str) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
-        """Returns one optimizer step on a batch of a task; it returns the summed loss."""
-        kind, head = self._kinds[task], self.model.heads[task]
+    def _differentiate_part(
+        self, task: str, features: Mapping[str, tf.Tensor], number: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns the summed loss of a batch, or of its part `number`, and the dense gradients."""
+        kind, part = self._kinds[task], None
+        if number is not None:
+            rows = features["input_ids"].shape[0]
+            part = BatchPart(number, self._parts, rows, self.rows[task].group)
+        key = RandomKey(0, self.state.optimizer.step, trial=self._seed, part=part)
+        with tf.GradientTape() as tape:
+            hidden = self.model.hidden(
+                features, dtype=self.dtype, key=key, first_only=kind.first_only
+            )
+            losses = kind.losses(self.model.heads[task], hidden, features)
+            # The sum, not the mean, as in the reference: the clip is nearly always active.
+            loss = tf.reduce_sum(losses * features["weight"])
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        return loss, self.state.optimizer.dense(gradients)
 
-        def step(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            key = RandomKey(0, self.state.optimizer.step, trial=self._seed)
-            with tf.GradientTape() as tape:
-                hidden = self.model.hidden(
-                    features, dtype=self.dtype, key=key, first_only=kind.first_only
-                )
-                losses = kind.losses(head, hidden, features)
-                # The sum, not the mean, as in the reference: the clip is nearly always active.
-                loss = tf.reduce_sum(losses * features["weight"])
-            variables = self.model.trainable_variables
-            gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-            norm = self._update([tf.convert_to_tensor(gradient) for gradient in gradients])
-            # The optimizer skips the step; the trial stops at the loss.
-            return tf.where(tf.math.is_finite(norm), loss, float("nan"))
-
-        traced: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] = tf.function(
-            step, jit_compile=loop.use_xla(), autograph=False
-        )
-        return traced
+    def _update_by_parts(self, found: Sequence[tuple[tf.Tensor, list[tf.Tensor]]]) -> tf.Tensor:
+        """Takes a step and returns the summed loss of the batch."""
+        loss, gradients = found[0]
+        for each in found[1:]:
+            loss, gradients = tf.nest.map_structure(tf.add, (loss, gradients), each)
+        norm = self.state.optimizer.apply(gradients)
+        # The optimizer skips the step; the trial stops at the loss.
+        return tf.where(tf.math.is_finite(norm), loss, float("nan"))
 
     def lower(self, task: str, length: int) -> StepProgram:
         """Returns the program of a task's step at a padded length; its sum is `loss`."""
-        step, kind = self._steps[task], self._kinds[task]
+        kind = self._kinds[task]
         model, training = dataclasses.asdict(self._pretrained.model), self.training
+
+        def step(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return {"loss": self._update([self._differentiate[task](features)])}
+
         return lower_task(
-            lambda features: {"loss": step(features)},
+            step,
             self.rows[task],
             self.variables(),
             batch_size=self.training.train_batch_size,
@@ -371,9 +382,17 @@ class TaskTrainer:
         return self._step(task, groups, self.lengths[task])
 
     def _step(self, task: str, groups: np.ndarray, lengths: Sequence[int]) -> tf.Tensor:
-        rows, size = self.rows[task], self.training.train_batch_size
-        features = batches.make_batch(rows, groups, batch_size=size, lengths=lengths)
-        return self._steps[task]({name: tf.constant(value) for name, value in features.items()})
+        rows, parts, size = self.rows[task], self._parts, self.training.train_batch_size
+
+        def differentiate(number: int) -> Any:
+            features = batches.make_batch(
+                rows, groups, batch_size=size, lengths=lengths, part=(number, parts)
+            )
+            tensors = {name: tf.constant(value) for name, value in features.items()}
+            part = tf.constant(number) if parts > 1 else None
+            return self._differentiate[task](tensors, part)
+
+        return self._update(side_by_side.run(differentiate, range(parts)))
 
 
 class Trial:

@@ -237,7 +237,7 @@ def _draw_keep(
     rows = part.rows if part else shape[0]
     width = math.prod(shape) // rows
     last = shape[-1] if len(shape) > 1 else 1
-    row = tf.range(rows) * part.parts + part.number if part else tf.range(rows)
+    row = part.places() if part else tf.range(rows)
     # The place times a constant, as the sum of three: TensorFlow computes the place itself before
     # it compiles, and a kernel for [32, 12, 128, 128] would hold a table of 25 MB.
     word = (_times(row, width) + stream[0])[:, None, None]

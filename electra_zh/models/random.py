@@ -9,15 +9,23 @@ import tensorflow as tf
 
 
 class BatchPart(NamedTuple):
-    """A part of a batch: every `parts`-th row, so that each device has as many rows of it."""
+    """A part of a batch: every `parts`-th group of rows, so that each has as many rows of it."""
 
-    number: int | tf.Tensor  # number of its first row
+    number: int | tf.Tensor  # number of its first group
     parts: int  # number of parts
     rows: int  # number of its rows
+    group: int = 1  # rows of a group, which stay together
 
     def of(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the rows [rows, ...] of x [rows * parts, ...]."""
-        return tf.reshape(x, [self.rows, self.parts, *x.shape[1:]])[:, self.number]
+        grouped = [self.rows // self.group, self.parts, self.group, *x.shape[1:]]
+        found = tf.reshape(x, grouped)[:, self.number]
+        return tf.reshape(found, [self.rows, *x.shape[1:]])
+
+    def places(self) -> tf.Tensor:
+        """Returns int32 [rows], the numbers of its rows in the whole batch."""
+        groups = tf.range(self.rows // self.group) * self.parts + self.number
+        return tf.reshape(groups[:, None] * self.group + tf.range(self.group), [self.rows])
 
 
 class RandomKey(NamedTuple):

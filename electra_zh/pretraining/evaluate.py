@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,7 @@ from electra_zh.pretraining.programs.lower import lower_evaluation
 from electra_zh.pretraining.running.data import evaluation_batches, open_held_out
 from electra_zh.pretraining.state import restore_objective, variables_by_name
 from electra_zh.runtime.device import CPU, Device
+from electra_zh.training import side_by_side
 
 
 def make_evaluation(
@@ -49,11 +50,21 @@ def make_evaluation(
         output = objective(batch, step=step, training=False)
         return metrics.evaluation_sums(output, batch["input_mask"])
 
-    def evaluate() -> dict[str, float]:
-        totals: metrics.EvaluationSums | None = None
+    def evaluate_one(item: tuple[int, pipeline.Batch]) -> metrics.EvaluationSums:
+        index, batch = item
+        tensors = {name: tf.constant(value) for name, value in batch.items()}
+        found: metrics.EvaluationSums
+        found = evaluate_batch(tensors, tf.constant(EVALUATION_STEP + index, tf.int64))
+        return found
+
+    def numbered() -> Iterator[tuple[int, pipeline.Batch]]:
         for index, batch in enumerate(batches):
             before_batch()
-            sums = evaluate_batch(batch, tf.constant(EVALUATION_STEP + index, tf.int64))
+            yield index, batch
+
+    def evaluate() -> dict[str, float]:
+        totals: metrics.EvaluationSums | None = None
+        for sums in side_by_side.in_order(evaluate_one, numbered()):
             # float64 on the host: counts of many batches do not fit float32.
             values = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), sums)
             totals = values if totals is None else tf.nest.map_structure(np.add, totals, values)

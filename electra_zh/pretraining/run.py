@@ -139,8 +139,7 @@ class _TensorFlowTrainer:
     def steps(self, batches: Iterator[pipeline.Batch]) -> Callable[[int], StepSums]:
         device = self._prepared.device
         if not device.found:
-            step = PretrainStep(self._state)
-            return loop.make_inner_loop(step, batches, jit_compile=loop.use_xla())
+            return loop.make_inner_loop(PretrainStep(self._state).compiled(), batches)
         from electra_zh.pretraining.programs.lower import lower_step
         from electra_zh.runtime.device_steps import DeviceSteps
 

@@ -1,8 +1,13 @@
-"""One step of pretraining: on the whole batch at once, or on parts of it one after the other."""
+"""One step of pretraining: on the whole batch at once, or on parts of it.
+
+Parts are computed one after the other to save memory (`gradient_accumulation_steps`), and side by
+side on the cores of a CPU. Both give the numbers of the whole batch, but for rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +18,7 @@ from electra_zh.pretraining import metrics
 from electra_zh.pretraining.metrics import StepSums, TrainingSums
 from electra_zh.pretraining.objectives.base import Drawn
 from electra_zh.pretraining.state import TrainState
+from electra_zh.training import loop, side_by_side
 
 
 class PretrainStep:
@@ -22,55 +28,93 @@ class PretrainStep:
         self._state = state
         self._config = state.objective.config
 
-    def zero_sums(self) -> StepSums:
-        """Returns the sums before the first step."""
-        count = len(metrics.NUMBERS)
-        return StepSums(metrics.zero_training_sums(), tf.zeros([]), tf.zeros([count]))
-
-    def train_step(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
+    def __call__(self, batch: Mapping[str, tf.Tensor]) -> StepSums:
         """Masks, runs both networks, and updates the weights if the gradients are finite."""
-        return self.update(*self.differentiate(batch))
+        return self.update(*self.differentiate(self.draw(batch)))
 
-    def differentiate(self, batch: Mapping[str, tf.Tensor]) -> tuple[TrainingSums, list[Any]]:
-        """Masks, runs both networks, and returns their sums and the gradients of the weights."""
-        key = RandomKey(self._config.seed, self._state.local_step(self._state.optimizer.step))
-        drawn = self._state.objective.draw(batch, key=key)
-        if self._config.gradient_accumulation_steps == 1:
-            return self._differentiate(drawn, key)
-        return self._accumulate(drawn, key)
+    def compiled(self) -> Callable[[Mapping[str, tf.Tensor]], StepSums]:
+        """Returns the step for TensorFlow's device, traced; on a CPU in parts side by side."""
+        rows = self._config.train_batch_size // self._config.gradient_accumulation_steps
+        parts = side_by_side.parts_of(rows)
+        if parts == 1:
+            step: Callable[[Mapping[str, tf.Tensor]], StepSums]
+            step = tf.function(self, jit_compile=loop.use_xla(), autograph=False)
+            return step
+        draw = tf.function(self.draw, autograph=False)
+        differentiate = tf.function(
+            functools.partial(self.differentiate, parts=parts), autograph=False
+        )
+        update = tf.function(self._update_by_parts, autograph=False)
+        numbers = [tf.constant(number) for number in range(parts)]
 
-    def update(self, sums: TrainingSums, gradients: Sequence[Any]) -> StepSums:
+        def step_in_parts(batch: Mapping[str, tf.Tensor]) -> StepSums:
+            drawn = draw(batch)
+            found = side_by_side.run(lambda number: differentiate(drawn, number), numbers)
+            sums: StepSums = update(found)
+            return sums
+
+        return step_in_parts
+
+    def draw(self, batch: Mapping[str, tf.Tensor]) -> Drawn:
+        """Returns a batch with its masks and what else needs all of it."""
+        return self._state.objective.draw(batch, key=self._key())
+
+    def differentiate(
+        self, drawn: Drawn, number: int | tf.Tensor = 0, *, parts: int = 1
+    ) -> tuple[TrainingSums, list[tf.Tensor]]:
+        """Runs the networks on part `number` of a batch; returns its sums and dense gradients."""
+        accumulated = self._config.gradient_accumulation_steps
+        part = BatchPart(number, parts, self._config.train_batch_size // parts)
+        if accumulated > 1:
+            return self._accumulate(drawn, part)
+        sums, gradients = self._differentiate(drawn, part if parts > 1 else None)
+        return sums, self._state.optimizer.dense(gradients)
+
+    def update(self, sums: TrainingSums, gradients: Sequence[tf.Tensor]) -> StepSums:
         """Updates the weights if the gradients are finite, and returns the sums of the step."""
         return metrics.step_sums(sums, self._state.optimizer.apply(gradients))
 
-    def _differentiate(self, drawn: Drawn, key: RandomKey) -> tuple[TrainingSums, list[Any]]:
-        """Returns the sums and the gradients of a batch, or of a part of one."""
-        objective = self._state.objective
+    def _update_by_parts(self, found: Sequence[tuple[TrainingSums, list[tf.Tensor]]]) -> StepSums:
+        sums, gradients = found[0]
+        for each in found[1:]:
+            sums, gradients = tf.nest.map_structure(tf.add, (sums, gradients), each)
+        return self.update(sums._replace(steps=tf.ones([])), gradients)
+
+    def _key(self) -> RandomKey:
+        return RandomKey(self._config.seed, self._state.local_step(self._state.optimizer.step))
+
+    def _differentiate(
+        self, drawn: Drawn, part: BatchPart | None
+    ) -> tuple[TrainingSums, list[Any]]:
+        """Returns the sums and the gradients of a batch, or of a part of it."""
+        objective, key = self._state.objective, self._key()
+        if part is not None:
+            drawn, key = drawn.part(part), key._replace(part=part)
         with recompute(self._config.recompute), tf.GradientTape() as tape:
             output = objective.of_draws(drawn, key=key, training=True)
         gradients = tape.gradient(output.loss, objective.trainable_variables)
         return metrics.training_sums(output), gradients
 
-    def _accumulate(self, drawn: Drawn, key: RandomKey) -> tuple[TrainingSums, list[Any]]:
-        """Returns the sums and the gradients of a batch, computed part by part.
+    def _accumulate(self, drawn: Drawn, whole: BatchPart) -> tuple[TrainingSums, list[tf.Tensor]]:
+        """Returns the sums and the gradients of a part, computed in parts one after the other.
 
         The losses of a part are divided by the counts of the whole batch, and its random numbers
         follow from its rows' places there. So the numbers are those of the whole batch.
         """
-        optimizer, parts = self._state.optimizer, self._config.gradient_accumulation_steps
-        rows = self._config.train_batch_size // parts
+        optimizer, count = self._state.optimizer, self._config.gradient_accumulation_steps
 
         def add(
             index: tf.Tensor, sums: TrainingSums, gradients: list[tf.Tensor]
         ) -> tuple[Any, ...]:
-            part = BatchPart(index, parts, rows)
-            new_sums, new = self._differentiate(drawn.part(part), key._replace(part=part))
+            number = whole.number + whole.parts * index
+            part = BatchPart(number, whole.parts * count, whole.rows // count)
+            new_sums, new = self._differentiate(drawn, part)
             sums = tf.nest.map_structure(tf.add, sums, new_sums)
             return index + 1, sums, [*map(tf.add, gradients, optimizer.dense(new))]
 
         zeros = optimizer.dense([None] * len(self._state.objective.trainable_variables))
         _, sums, gradients = tf.while_loop(
-            lambda index, *_: index < parts,
+            lambda index, *_: index < count,
             add,
             (tf.constant(0), metrics.zero_training_sums(), zeros),
             parallel_iterations=1,

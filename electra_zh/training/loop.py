@@ -1,19 +1,18 @@
 """The training loop: many steps in one call to the device, and what happens between the calls.
 
-The inner loop is one `tf.function` of n steps that knows only a program (one step on one batch).
-The outer loop decides n, watches for NaN and signals, and runs the actions (logging, checkpoints,
-evaluation) at their steps. Neither knows what is being trained. How the steps are cut into calls
-never changes the numbers: a step's randomness follows from the step's number alone.
+The inner loop runs n steps and knows only that a step takes a batch. The outer loop decides n,
+watches for NaN and signals, and runs the actions (logging, checkpoints, evaluation) at their steps.
+Neither knows what is being trained. How the steps are cut into calls never changes the numbers: a
+step's randomness follows from the step's number alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,16 +21,6 @@ from electra_zh.interrupts import StopRequest
 
 # A NamedTuple of float32 tensors (or of such NamedTuples) that are summed over steps.
 Sums = Any
-
-
-class Program(Protocol):
-    """The step that the inner loop repeats."""
-
-    def zero_sums(self) -> Sums:
-        """Returns the sums before the first step."""
-
-    def train_step(self, batch: Any) -> Sums:
-        """Takes one optimizer step on a batch and returns the step's sums."""
 
 
 def use_xla() -> bool | None:
@@ -45,42 +34,20 @@ def use_xla() -> bool | None:
     return True if tf.config.list_physical_devices("GPU") else None
 
 
-def make_inner_loop(
-    program: Program, batches: Iterator[Any], *, jit_compile: bool | None = None
-) -> Callable[[int], Sums]:
+def make_inner_loop(step: Callable[[Any], Sums], batches: Iterator[Any]) -> Callable[[int], Sums]:
     """Returns a function that runs n steps in one call and returns the sums over them.
 
-    The batches are endless, nested NumPy arrays of one shape. `jit_compile` is that of
-    `tf.function`.
+    `step` takes one optimizer step on a batch of tensors and returns its sums. The batches are
+    endless, nested NumPy arrays of one shape.
     """
     import tensorflow as tf
 
-    step = tf.function(program.train_step, jit_compile=jit_compile, autograph=False)
-
-    @tf.function
-    def steps(stacked: Any) -> Sums:
-        sums = program.zero_sums()
-        for index in tf.range(tf.shape(tf.nest.flatten(stacked)[0])[0]):
-            batch = tf.nest.map_structure(operator.itemgetter(index), stacked)
-            sums = tf.nest.map_structure(tf.add, sums, step(batch))
-        return sums
-
-    traced: Callable[[Any], Sums] | None = None
-
     def inner(count: int) -> Sums:
-        nonlocal traced
+        sums = None
         # Not a data set of TensorFlow: its generators make the allocator give memory back.
-        taken = itertools.islice(batches, count)
-        stacked = tf.nest.map_structure(lambda *values: tf.constant(np.stack(values)), *taken)
-        if traced is None:
-            # One graph for any number of steps: TensorFlow rewrites a loop over one step, and the
-            # last bits of its numbers would depend on how the steps are cut into calls.
-            traced = steps.get_concrete_function(
-                tf.nest.map_structure(
-                    lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), stacked
-                )
-            )
-        sums = traced(stacked)
+        for batch in itertools.islice(batches, count):
+            found = step(tf.nest.map_structure(tf.constant, batch))
+            sums = found if sums is None else tf.nest.map_structure(tf.add, sums, found)
         return tf.nest.map_structure(lambda value: value.numpy(), sums)
 
     return inner

@@ -166,6 +166,7 @@ def test_compiling_side_by_side_changes_no_number(
 def test_without_buckets_batches_are_random_and_of_one_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(machine, "side_by_side", lambda: 1)
     trainer = Fixture(train_batch_size=16, bucket_by_length=False).trainer
     expected = batches.training_plan(ROWS, batch_size=16, seed=0, epoch=0, by_length=False)
     plan = trainer.plan(0, 0)
@@ -173,11 +174,13 @@ def test_without_buckets_batches_are_random_and_of_one_length(
 
     shapes: list[tuple[int, ...]] = []
 
-    def step(features: Mapping[str, tf.Tensor]) -> float:
+    def differentiate(features: Mapping[str, tf.Tensor], part: tf.Tensor | None) -> float:
+        assert part is None
         shapes.append(tuple(features["input_ids"].shape))
         return 0.0
 
-    monkeypatch.setattr(trainer, "_steps", {"texts": step})
+    monkeypatch.setattr(trainer, "_differentiate", {"texts": differentiate})
+    monkeypatch.setattr(trainer, "_update", lambda found: found[0])
     for task, groups in plan:
         trainer.train_step(task, groups)
     assert shapes == [(16, KIND.max_seq_length)] * len(expected)

@@ -85,7 +85,7 @@ def test_an_update_without_finite_gradients_changes_nothing(name: str, wrong: fl
 
 def _inner(kind: str, state: TrainState, batches: Iterator[dict[str, np.ndarray]]) -> object:
     if kind == "tensorflow":
-        return loop.make_inner_loop(PretrainStep(state), batches)
+        return loop.make_inner_loop(PretrainStep(state).compiled(), batches)
     on = device.choose("pjrt:cpu", most=1)
     return DeviceSteps(lower_step(state), state.variables, batches, device=on)
 

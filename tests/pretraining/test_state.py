@@ -100,13 +100,13 @@ def test_a_step_after_a_restore_is_the_step_without_one(
     """Bit for bit, with its masks, draws, dropout, rates and what they update."""
     config = tiny(**changes, attention_start="local")
     state, batch = TrainState(config, VOCABULARY), make_batch()
-    PretrainStep(state).train_step(batch)
+    PretrainStep(state)(batch)
     store = CheckpointStore(str(tmp_path), keep=1)
     state.save(store, 1, state={})
-    PretrainStep(state).train_step(batch)
+    PretrainStep(state)(batch)
     other = TrainState(config, VOCABULARY)
     other.assign(checkpoints.read(checkpoints.find(str(tmp_path))), where="")
-    PretrainStep(other).train_step(batch)
+    PretrainStep(other)(batch)
     expected, found = _values(state), _values(other)
     assert [n for n in expected if expected[n].tobytes() != found[n].tobytes()] == []
 

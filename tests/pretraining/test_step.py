@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from electra_zh import machine
 from electra_zh.errors import UserError
 from electra_zh.pretraining.config import PretrainConfig, resolve
 from electra_zh.pretraining.metrics import StepSums
@@ -36,7 +37,7 @@ def _step(changes: dict[str, str]) -> tuple[StepSums, dict[str, np.ndarray]]:
     config = _config(changes)
     state = TrainState(config, loss_curve.VOCABULARY)
     batches = loss_curve.make_batches(config.train_batch_size, config.max_seq_length)
-    steps = loop.make_inner_loop(PretrainStep(state), batches)
+    steps = loop.make_inner_loop(PretrainStep(state).compiled(), batches)
     steps(1)
     sums = steps(1)
     return sums, {value.name: value.numpy() for value in state.objective.variables}
@@ -61,6 +62,16 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(kind: str) -> None:
     _check(kind, {"gradient_accumulation_steps": "3"})
 
 
+@pytest.mark.parametrize("accumulated", ["1", "3"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_side_by_side_give_the_step_of_the_whole(
+    kind: str, accumulated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _whole(kind)
+    monkeypatch.setattr(machine, "side_by_side", lambda: 2)
+    _check(kind, {"gradient_accumulation_steps": accumulated})
+
+
 @pytest.mark.parametrize("parts", ["attention", "layers"])
 def test_recomputation_changes_no_number(parts: str) -> None:
     _check("electra", {"recompute": parts})
@@ -70,7 +81,7 @@ def test_recomputation_changes_no_number(parts: str) -> None:
 def test_recomputation_computes_again(parts: str) -> None:
     def products(recompute: str) -> int:
         config = _config({"recompute": recompute, "objective": "masked_lm"})
-        step = PretrainStep(TrainState(config, loss_curve.VOCABULARY)).train_step
+        step = PretrainStep(TrainState(config, loss_curve.VOCABULARY))
         batch = next(loss_curve.make_batches(6, config.max_seq_length))
         graph = tf.function(step, autograph=False).get_concrete_function(batch).graph
         return sum("MatMul" in op.type for op in graph.get_operations())

@@ -55,7 +55,7 @@ def _check_step(changes: dict[str, str], devices: int, **placement: str) -> Devi
     """Compares a step on devices with TensorFlow's."""
     config = _config(**changes)
     ours, theirs = (TrainState(config, loss_curve.VOCABULARY) for _ in range(2))
-    expected = loop.make_inner_loop(PretrainStep(ours), _batches(config))(1)
+    expected = loop.make_inner_loop(PretrainStep(ours).compiled(), _batches(config))(1)
     on_devices = _device_steps(theirs, devices, **placement)
     sums = StepSums.of_values(on_devices(1))
     np.testing.assert_allclose(sums.objective.loss, expected.objective.loss, rtol=1e-5)

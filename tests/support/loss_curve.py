@@ -38,7 +38,7 @@ def make_state() -> tuple[TrainState, Iterator[dict[str, np.ndarray]]]:
 def compute() -> dict[str, list[float]]:
     """The curve of TensorFlow's steps."""
     state, batches = make_state()
-    steps = loop.make_inner_loop(PretrainStep(state), batches, jit_compile=loop.use_xla())
+    steps = loop.make_inner_loop(PretrainStep(state).compiled(), batches)
     return curve_of(steps)
 
 

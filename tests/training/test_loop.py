@@ -29,10 +29,7 @@ class Counter(tf.Module):
         self.total = tf.Variable(0, dtype=tf.int64)
         self._nan_from = nan_from
 
-    def zero_sums(self) -> Sums:
-        return Sums(tf.zeros([]), tf.zeros([]))
-
-    def train_step(self, batch: tf.Tensor) -> Sums:
+    def __call__(self, batch: tf.Tensor) -> Sums:
         self.step.assign_add(1)
         self.total.assign_add(batch)
         bad = self.step >= self._nan_from

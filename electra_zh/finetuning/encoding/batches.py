@@ -168,14 +168,17 @@ def make_batch(
     *,
     batch_size: int,
     lengths: Sequence[int],
+    part: tuple[int, int] = (0, 1),
 ) -> dict[str, np.ndarray]:
     """Returns the features of at most `batch_size` groups, filled up to that number.
 
     They are `input_ids`, `input_mask`, `segment_ids` int32 [R, L], `weight` float32 [G] (1, and 0
     for filler at the end), and the rows' own per_token and per_group. Rows are padded to the first
-    of the lengths, ascending, that the longest fits into.
+    of the lengths, ascending, that the longest fits into. With `part` (k, n) they are those of the
+    groups k, k + n, ... alone.
     """
-    filled = np.resize(groups, batch_size)
+    number, parts = part
+    filled = np.resize(groups, batch_size)[number::parts]
     length = bucket(int(rows.group_lengths[groups].max()), lengths)
     numbers = (filled[:, None] * rows.group + np.arange(rows.group)).reshape(-1)  # [R]
     starts, ends = rows.starts[numbers], rows.ends[numbers]
@@ -191,7 +194,8 @@ def make_batch(
     features["input_ids"] = gather(rows.ids).astype(np.int32)
     features["segment_ids"] = gather(rows.segments).astype(np.int32)
     features["input_mask"] = real.astype(np.int32)
-    features["weight"] = (np.arange(batch_size) < len(groups)).astype(np.float32)
+    is_group = np.arange(batch_size) < len(groups)
+    features["weight"] = is_group[number::parts].astype(np.float32)
     return features
 
 

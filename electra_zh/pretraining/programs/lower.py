@@ -45,8 +45,7 @@ def lower_uncached(state: TrainState) -> StepProgram:
     state.optimizer.joins_small = False
 
     def differentiate(batch: Mapping[str, tf.Tensor]) -> Any:
-        sums, gradients = step.differentiate(batch)
-        nest[:] = sums, state.optimizer.dense(gradients)
+        nest[:] = step.differentiate(step.draw(batch))
         return nest
 
     def update(flat: Mapping[str, tf.Tensor]) -> Any:

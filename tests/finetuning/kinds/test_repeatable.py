@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from electra_zh import machine
 from electra_zh.finetuning.encoding.batches import make_batch
 from electra_zh.finetuning.examples import (
     Answer,
@@ -57,13 +58,13 @@ def test_every_kind_is_tested() -> None:
     assert {name.partition(",")[0] for name in CASES} == set(kind_names())
 
 
-def _trainer(name: str) -> TaskTrainer:
+def _trainer(name: str, *, examples: int = 1) -> TaskTrainer:
     changes, example = CASES[name]
     values = {"name": "t", "kind": name.partition(",")[0], "reader": "any", **changes}
     task = TaskConfig.from_dict({**values, "max_seq_length": 16}, where="test")
     kind, start = make_kind(task, max_position_embeddings=16), make_start()
-    rows = kind.encode([example], start.make_tokenizer(), training=True)
-    training = Training(train_batch_size=1, precision="float32")
+    rows = kind.encode([example] * examples, start.make_tokenizer(), training=True)
+    training = Training(train_batch_size=examples, precision="float32")
     return TaskTrainer(start, {"t": kind}, {"t": rows}, training, what="t")
 
 
@@ -72,7 +73,29 @@ def test_no_sum_of_three_or_more(name: str) -> None:
     trainer = _trainer(name)
     batch = make_batch(trainer.rows["t"], np.arange(1), batch_size=1, lengths=(16,))
     features = {name: tf.constant(value) for name, value in batch.items()}
-    assert wide_sums(trainer._steps["t"], features) == []
+    step = tf.function(lambda batch: trainer._update([trainer._differentiate["t"](batch)]))
+    assert wide_sums(step, features) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parts_side_by_side_give_the_step_of_the_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(parts: int) -> tuple[np.ndarray, TaskTrainer]:
+        monkeypatch.setattr(machine, "side_by_side", lambda: parts)
+        trainer = _trainer(name, examples=6)
+        trainer.reset(seed=3)
+        # The last batch has a part without an example of its own.
+        groups = np.arange(trainer.rows["t"].groups)
+        return trainer.train_steps([("t", groups), ("t", groups[:1])]), trainer
+
+    losses, whole = train(1)
+    assert len(np.unique(losses)) == 2
+    for parts in (2, 3):
+        found, split = train(parts)
+        np.testing.assert_allclose(found, losses, rtol=1e-5)
+        for key, value in whole.variables().items():
+            np.testing.assert_allclose(split.variables()[key], value, atol=1e-6, err_msg=key)
 
 
 # tests/finetuning/test_programs.py has the others.
