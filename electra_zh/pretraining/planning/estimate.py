@@ -154,10 +154,11 @@ def checkpoint_bytes(counts: Parameters) -> int:
 def _memory(found: RunEstimate) -> Mapping[str, int]:
     """Returns the bytes of memory by their use."""
     counts = found.parameters
+    parts = 1 if found.prepared.device.found else machine.side_by_side()
     known = {
         "weights": _FLOAT32 * counts.total,
         "optimizer": _FLOAT32 * _SLOTS * counts.trained,
-        "gradients": _FLOAT32 * counts.trained,
+        "gradients": _FLOAT32 * counts.trained * parts,
     }
     activations = 0.0
     for phase, part in zip(found.phases, found.prepared.phases, strict=True):

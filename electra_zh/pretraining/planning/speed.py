@@ -71,7 +71,7 @@ def _time(inner: Callable[[int], Any], seconds: float) -> tuple[int, float]:
         count = 1
     else:
         count = max(2, min(200, round(0.5 / one)))
-        inner(count)  # Another number of steps per call is traced once.
+        inner(count)
         start, one = time.perf_counter(), 0.0
     timed = 1 if one else 0
     while not timed or time.perf_counter() - start < seconds:
