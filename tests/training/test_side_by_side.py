@@ -63,9 +63,8 @@ def test_errors_reach_the_caller() -> None:
         yield from (0, 1)
         raise KeyError
 
-    found = []
     with pytest.raises(ValueError, match="3"):
-        found.extend(side_by_side.in_order(fail, range(9)))
+        list(side_by_side.in_order(fail, range(9)))
     with pytest.raises(ValueError, match="3"):
         side_by_side.run(fail, range(9))
     with pytest.raises(KeyError):
