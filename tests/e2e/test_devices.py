@@ -110,22 +110,21 @@ def _without_tensorflow(*words: str) -> str:
 
 
 def test_an_exported_step_trains_without_tensorflow(job: Job, tmp_path: Path) -> None:
-    program, run = str(tmp_path / "program"), tmp_path / "run"
-    done(
-        electra(
-            "export-step", *PRETRAIN[1:], "precision=float32", "--output", program, cwd=job.folder
-        )
-    )
+    program, run, expected = str(tmp_path / "program"), tmp_path / "run", tmp_path / "expected"
+    # The job's own run is in bfloat16 on some CPUs.
+    for command, output in (("export-step", program), ("pretrain", str(expected))):
+        words = [command, *PRETRAIN[1:], "precision=float32", "--output", output]
+        done(electra(*words, cwd=job.folder))
     words = ["pretrain", "--program", program, "--data", str(job.data), "--output", str(run)]
     # What a run leaves that ended before its first checkpoint.
     run.mkdir()
     shutil.copy(f"{program}/config.json", run)
     _without_tensorflow(*words)
-    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
+    assert _losses(run) == pytest.approx(_losses(expected), rel=5e-3)
     _forget(run, 30)
     assert "Resuming from step 20" in _without_tensorflow(*words)
-    assert _losses(run) == pytest.approx(_losses(job.run), rel=5e-3)
-    for ours, theirs in zip(_evaluations(run), _evaluations(job.run), strict=True):
+    assert _losses(run) == pytest.approx(_losses(expected), rel=5e-3)
+    for ours, theirs in zip(_evaluations(run), _evaluations(expected), strict=True):
         assert ours == pytest.approx(theirs, rel=5e-3)
     # The same weights: only a token that is sampled at a boundary may differ.
     evaluate = ["evaluate", str(run), "--data", str(job.heldout), "--json"]
