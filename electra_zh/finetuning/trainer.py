@@ -180,6 +180,7 @@ class TaskTrainer:
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False, name="seed")
         self.state = TrialState(self.model, self._optimizer(), keep_best=training.keep_best)
         self._parts = 1 if device.found else side_by_side.parts_of(training.train_batch_size)
+        self._compiled = set[tuple[str, int]]()  # tasks and lengths
         trace = functools.partial(tf.function, jit_compile=loop.use_xla(), autograph=False)
         # The update does not depend on the batch's shape: traced once for all of them.
         self._update = trace(self._update_by_parts)
@@ -392,7 +393,10 @@ class TaskTrainer:
             part = tf.constant(number) if parts > 1 else None
             return self._differentiate[task](tensors, part)
 
-        return self._update(side_by_side.run(differentiate, range(parts)))
+        shape = task, batches.bucket(int(rows.group_lengths[groups].max()), lengths)
+        found = side_by_side.run(differentiate, range(parts), first=shape not in self._compiled)
+        self._compiled.add(shape)
+        return self._update(found)
 
 
 class Trial:

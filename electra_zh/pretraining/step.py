@@ -7,6 +7,7 @@ side on the cores of a CPU. Both give the numbers of the whole batch, but for ro
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,11 +46,13 @@ class PretrainStep:
             functools.partial(self.differentiate, parts=parts), autograph=False
         )
         update = tf.function(self._update_by_parts, autograph=False)
-        numbers = [tf.constant(number) for number in range(parts)]
+        numbers, calls = [tf.constant(number) for number in range(parts)], itertools.count()
 
         def step_in_parts(batch: Mapping[str, tf.Tensor]) -> StepSums:
             drawn = draw(batch)
-            found = side_by_side.run(lambda number: differentiate(drawn, number), numbers)
+            found = side_by_side.run(
+                lambda number: differentiate(drawn, number), numbers, first=next(calls) == 0
+            )
             sums: StepSums = update(found)
             return sums
 

@@ -8,6 +8,7 @@ side by side 98 % (docs/results.md).
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,15 +37,27 @@ def parts_of(rows: int) -> int:
     return parts
 
 
-def run(function: Callable[[A], B], values: Sequence[A]) -> list[B]:
-    """Returns the results of a function for all values, each computed by a thread of its own."""
-    return list(_threads().map(function, values)) if len(values) > 1 else [*map(function, values)]
+def run(function: Callable[[A], B], values: Sequence[A], *, first: bool = False) -> list[B]:
+    """Returns the results of a function for all values, each computed by a thread of its own.
+
+    The `first` call compiles kernels, one value after the other: TensorFlow has crashed where two
+    threads wanted the same new kernel at the same time.
+    """
+    if first or len(values) == 1:
+        return [*map(function, values)]
+    return list(_threads().map(function, values))
 
 
 def in_order(function: Callable[[A], B], values: Iterable[A]) -> Iterator[B]:
-    """Yields the results of a function in the order of the values, of which few are taken ahead."""
+    """Yields the results of a function in the order of the values, of which few are taken ahead.
+
+    The first value is computed alone, as in `run`.
+    """
     running: deque[Future[B]] = deque()
-    for value in values:
+    rest = iter(values)
+    for value in itertools.islice(rest, 1):
+        yield function(value)
+    for value in rest:
         running.append(_threads().submit(function, value))
         if len(running) > machine.side_by_side():
             yield running.popleft().result()
