@@ -40,8 +40,8 @@ def parts_of(rows: int) -> int:
 def run(function: Callable[[A], B], values: Sequence[A], *, first: bool = False) -> list[B]:
     """Returns the results of a function for all values, each computed by a thread of its own.
 
-    The `first` call compiles kernels, one value after the other: TensorFlow has crashed where two
-    threads wanted the same new kernel at the same time.
+    The `first` call compiles kernels, one value after the other: with two threads TensorFlow once
+    ended there with std::bad_alloc. That both wanted the same new kernel is a guess.
     """
     if first or len(values) == 1:
         return [*map(function, values)]
