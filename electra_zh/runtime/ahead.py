@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram
 
+# Of the two halves of an asynchronous one, only `-done` has the type of the results in every version
+# of XLA: that of `-start` may have the operands, too.
 _COLLECTIVE = re.compile(
-    r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-done)?\("
 )
 _ARRAY = re.compile(r"(f64|f32|bf16|f16|s64|u64|s32|u32|s16|u16|s8|u8|pred)\[([\d,]*)\]")
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "s8": 1, "u8": 1, "pred": 1}

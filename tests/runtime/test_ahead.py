@@ -53,12 +53,17 @@ def test_another_target_is_refused(text: str, message: str) -> None:
         Target.parse(text)
 
 
-def test_collectives_are_counted_with_their_bytes() -> None:
-    text = """
-      %a = (f32[2,3]{1,0}, f32[]) all-reduce(%x, %y), channel_id=1
-      %b = bf16[4]{0} all-gather-start(%z), dimensions={0}
-      %c = f32[8]{0} all-reduce(%w), channel_id=2
-      %d = f32[8]{0} add(%c, %c)
+@pytest.mark.parametrize(
+    "start", ["f32[8]{0}", "((f32[8]{0}), f32[8]{0})"], ids=["jax 0.10", "jax 0.11"]
+)
+def test_collectives_are_counted_with_their_bytes(start: str) -> None:
+    text = f"""
+      %a = (f32[2,3]{{1,0}}, f32[]) all-reduce(%x, %y), channel_id=1
+      %b = (bf16[2]{{0}}, bf16[4]{{0}}) all-gather-start(%z), dimensions={{0}}
+      %b.1 = bf16[4]{{0}} all-gather-done(%b)
+      %c = {start} all-reduce-start(%w), channel_id=2
+      %c.1 = f32[8]{{0}} all-reduce-done(%c)
+      %d = f32[8]{{0}} add(%c.1, %c.1)
     """
     assert find_collectives(text) == {
         "all-reduce": Collectives(2, 4 * (6 + 1 + 8)),
