@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from electra_zh import files, locks
@@ -342,7 +342,8 @@ def _check_init(saved: Run, init: Init | None, generator: Init | None) -> None:
 
 
 def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
-    old, new = _flat(saved.phases), _flat(wanted)
+    shared = {phase.name for phase in saved.phases} & {phase.name for phase in wanted}
+    old, new = _flat(saved.phases, shared), _flat(wanted, shared)
     changed = [
         key
         for key in {**old, **new}
@@ -359,6 +360,12 @@ def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
         )
 
 
-def _flat(phases: tuple[Phase, ...]) -> dict[str, Any]:
-    found = (flat(phase.config.to_dict(), phase.prefix) for phase in phases)
-    return {key: value for each in found for key, value in each.items()}
+def _flat(phases: tuple[Phase, ...], shared: Set[str]) -> dict[str, Any]:
+    """Returns the settings of the shared phases by their keys, and the steps of named others."""
+    found: dict[str, Any] = {}
+    for phase in phases:
+        if phase.name in shared:
+            found |= flat(phase.config.to_dict(), phase.prefix)
+        elif phase.name:
+            found[phase.prefix.rstrip(".")] = f"{phase.config.num_train_steps:,} steps"
+    return found

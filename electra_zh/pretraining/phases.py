@@ -202,15 +202,12 @@ def compiled_folder(folder: str | None, name: str) -> str | None:
 def keep_batches(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
     """Returns the phases with the batches that `train_batch_size=auto` gave the run first."""
     known = {phase.name: phase.config.train_batch_size for phase in saved}
-    return in_order(
-        (
-            phase.name,
-            dataclasses.replace(
-                phase.config, train_batch_size=phase.config.train_batch_size or known[phase.name]
-            ),
-        )
-        for phase in phases
-    )
+
+    def settings(phase: Phase) -> PretrainConfig:
+        size = phase.config.train_batch_size or known.get(phase.name, 0)
+        return dataclasses.replace(phase.config, train_batch_size=size)
+
+    return in_order((phase.name, settings(phase)) for phase in phases)
 
 
 def choose_precision(

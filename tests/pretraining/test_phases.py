@@ -294,9 +294,12 @@ def test_a_checkpoint_has_the_settings_of_its_phase(job: Path) -> None:
 
 
 def test_other_phases_are_refused(job: Path, tmp_path: Path) -> None:
+    auto = {**DETECTION, "name": "more", "train_batch_size": "auto"}
     for phases, message in (
         ([MASKED, {**DETECTION, "num_train_steps": 9}], "detection.num_train_steps 4 .now 9"),
-        ([MASKED], r"phases.detection.model.vocab_size 22 .now missing.*and \d+ more"),
+        ([MASKED], r"with phases.detection 4 steps \(now missing\)\. Resume"),
+        ([MASKED, DETECTION, auto], r"with phases.more missing \(now 4 steps\)\. Resume"),
+        ([MASKED, auto], r"detection 4 steps .now missing., phases.more missing .now 4 steps.\. "),
     ):
         recipe = _write(tmp_path, *phases)
         request = PretrainRequest(str(job / "run"), (str(job / "data"),), config=recipe)
