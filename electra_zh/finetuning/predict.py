@@ -86,6 +86,7 @@ class Predictor:
         self._dtype = tf.as_dtype(machine.compute_type(precision))
         self._head = model.heads[kind.task.name]
         self._step = tf.function(self._outputs, jit_compile=loop.use_xla(), autograph=False)
+        self._compute_all = side_by_side.in_order(self._compute)
 
     def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         # Without derivatives the fused kernels save nothing in float32 (64 x 40, tiny: 0.29 s of
@@ -127,20 +128,24 @@ class Predictor:
             first = self._features(rows, plan[0])
             self._step.get_concrete_function(_of_any_length(first, rows.per_token))
 
-        def checked() -> Iterator[np.ndarray]:
+        def checked() -> Iterator[tuple[EncodedSplit, np.ndarray]]:
             for groups in plan:
                 before_batch()
-                yield groups
-
-        def compute(groups: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            found = self._step(self._features(rows, groups)).items()
-            return groups, {name: value.numpy()[: len(groups)] for name, value in found}
+                yield rows, groups
 
         collected: dict[str, np.ndarray] = {}
-        for groups, found in side_by_side.in_order(compute, checked()):
+        for groups, found in self._compute_all(checked()):
             for name, value in found.items():
                 batches.collect(collected, name, rows.groups, groups, value)
         return collected
+
+    def _compute(
+        self, batch: tuple[EncodedSplit, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Returns the groups of a batch of rows, and their outputs."""
+        rows, groups = batch
+        found = self._step(self._features(rows, groups)).items()
+        return groups, {name: value.numpy()[: len(groups)] for name, value in found}
 
     def _features(self, rows: EncodedSplit, groups: np.ndarray) -> dict[str, tf.Tensor]:
         lengths = (int(rows.group_lengths[groups].max()),) if self._any_length else self._lengths

@@ -50,7 +50,8 @@ def make_evaluation(
         output = objective(batch, step=step, training=False)
         return metrics.evaluation_sums(output, batch["input_mask"])
 
-    def evaluate_one(item: tuple[int, pipeline.Batch]) -> metrics.EvaluationSums:
+    @side_by_side.in_order
+    def evaluate_all(item: tuple[int, pipeline.Batch]) -> metrics.EvaluationSums:
         index, batch = item
         tensors = {name: tf.constant(value) for name, value in batch.items()}
         found: metrics.EvaluationSums
@@ -64,7 +65,7 @@ def make_evaluation(
 
     def evaluate() -> dict[str, float]:
         totals: metrics.EvaluationSums | None = None
-        for sums in side_by_side.in_order(evaluate_one, numbered()):
+        for sums in evaluate_all(numbered()):
             # float64 on the host: counts of many batches do not fit float32.
             values = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), sums)
             totals = values if totals is None else tf.nest.map_structure(np.add, totals, values)

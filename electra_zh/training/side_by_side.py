@@ -48,21 +48,28 @@ def run(function: Callable[[A], B], values: Sequence[A], *, first: bool = False)
     return list(_threads().map(function, values))
 
 
-def in_order(function: Callable[[A], B], values: Iterable[A]) -> Iterator[B]:
-    """Yields the results of a function in the order of the values, of which few are taken ahead.
+def in_order(function: Callable[[A], B]) -> Callable[[Iterable[A]], Iterator[B]]:
+    """Returns a function that yields the results for values in their order, few taken ahead.
 
-    The first value is computed alone, as in `run`.
+    Of all its calls the first value is computed alone, as in `run`.
     """
-    running: deque[Future[B]] = deque()
-    rest = iter(values)
-    for value in itertools.islice(rest, 1):
-        yield function(value)
-    for value in rest:
-        running.append(_threads().submit(function, value))
-        if len(running) > machine.side_by_side():
+    is_first = True
+
+    def compute(values: Iterable[A]) -> Iterator[B]:
+        nonlocal is_first
+        running: deque[Future[B]] = deque()
+        rest = iter(values)
+        for value in itertools.islice(rest, 1 if is_first else 0):
+            yield function(value)
+            is_first = False
+        for value in rest:
+            running.append(_threads().submit(function, value))
+            if len(running) > machine.side_by_side():
+                yield running.popleft().result()
+        while running:
             yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
+
+    return compute
 
 
 @functools.cache

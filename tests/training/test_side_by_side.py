@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -46,11 +47,24 @@ def test_results_are_in_order_and_few_values_are_taken_ahead() -> None:
         time.sleep(0.01 * (value % 2 == 0))
         return value * value
 
-    for index, found in enumerate(side_by_side.in_order(later_first, values())):
+    for index, found in enumerate(side_by_side.in_order(later_first)(values())):
         assert found == index * index
         assert len(taken) <= index + 4
     assert taken == list(range(20))
     assert side_by_side.run(later_first, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_only_the_first_value_of_all_calls_is_computed_alone() -> None:
+    at_once = threading.Barrier(2)
+
+    def compute(value: int) -> int:
+        if value:
+            at_once.wait(timeout=60)
+        return value
+
+    compute_all = side_by_side.in_order(compute)
+    assert list(compute_all([0, 1, 2])) == [0, 1, 2]
+    assert list(compute_all([3, 4])) == [3, 4]
 
 
 def test_errors_reach_the_caller() -> None:
@@ -64,8 +78,8 @@ def test_errors_reach_the_caller() -> None:
         raise KeyError
 
     with pytest.raises(ValueError, match="3"):
-        list(side_by_side.in_order(fail, range(9)))
+        list(side_by_side.in_order(fail)(range(9)))
     with pytest.raises(ValueError, match="3"):
         side_by_side.run(fail, range(9))
     with pytest.raises(KeyError):
-        list(side_by_side.in_order(fail, values()))
+        list(side_by_side.in_order(fail)(values()))
