@@ -472,6 +472,11 @@ class PretrainConfig(Settings):
         )
 
     @property
+    def corrects_bias(self) -> bool:
+        """True if the optimizer corrects its moments by the number of updates of the run."""
+        return self.adam_bias_correction or "adam_bias_correction" in self.idle
+
+    @property
     def idle(self) -> tuple[str, ...]:
         """Settings that have no effect with the others."""
         pairs = IDLE.items()

@@ -353,10 +353,13 @@ def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
         shown = few(
             f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})" for key in changed
         )
+        keep, what = " --keep-optimizer", "weights and optimizer"
+        if any(phase.config.corrects_bias for phase in wanted):  # It would be refused.
+            keep, what = "", "weights"
         raise UserError(
             f"The run in {saved.folder} was started with {shown}. Resume it with the same "
             "settings (without --config), or start a new run in another --output; "
-            f"--init {saved.folder} --keep-optimizer continues from its weights and optimizer."
+            f"--init {saved.folder}{keep} continues from its {what}."
         )
 
 

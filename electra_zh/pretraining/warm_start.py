@@ -36,7 +36,6 @@ from electra_zh.pretraining.sources import generator, heads, report
 from electra_zh.pretraining.sources.generator import ForeignGenerator
 from electra_zh.settings import build_settings
 from electra_zh.training import checkpoints
-from electra_zh.training.optimizers import optimizer_class
 
 if TYPE_CHECKING:
     from electra_zh.pretraining.state import TrainState
@@ -259,7 +258,7 @@ def _with_trained_positions(weights: Weights, run: Run, step: int) -> Weights:
 def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
     """Returns the slots of the source's optimizer, which must fit every variable of the run."""
     remedy = "Remove --keep-optimizer to start with a new optimizer."
-    if optimizer_class(run.config.optimizer).corrects_bias or run.config.adam_bias_correction:
+    if run.config.corrects_bias:
         raise UserError(
             f"optimizer={run.config.optimizer} corrects its moments for the number of updates, "
             f"which starts at 0 in a new run: it cannot start with those of another run. {remedy}"

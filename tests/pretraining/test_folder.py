@@ -59,6 +59,22 @@ def test_other_settings_are_refused(
         _open(tmp_path, recipe, **overrides)
 
 
+@pytest.mark.parametrize(
+    ("changes", "keep"),
+    [
+        ({}, " --keep-optimizer continues from its weights and optimizer"),
+        ({"optimizer": "lamb"}, " continues from its weights"),
+        ({"adam_bias_correction": "true"}, " continues from its weights"),
+    ],
+)
+def test_the_advice_on_other_settings_is_not_refused(
+    tmp_path: Path, changes: dict[str, str], keep: str
+) -> None:
+    _open(tmp_path, **changes).save()
+    with pytest.raises(UserError, match=rf"--init {tmp_path}{keep}\.$"):
+        _open(tmp_path, **changes, learning_rate="1")
+
+
 def test_a_run_keeps_the_precision_that_its_first_machine_chose(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

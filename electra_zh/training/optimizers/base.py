@@ -64,9 +64,6 @@ class Optimizer(tf.Module):
     A resumed run needs `step` (updates done) and `state_tensors`.
     """
 
-    # True if the update always depends on the number of steps that the slots have seen.
-    corrects_bias = False
-
     def __init__(
         self,
         variables: Sequence[tf.Variable],
@@ -87,7 +84,7 @@ class Optimizer(tf.Module):
         self._variables = list(variables)
         self._schedule = schedule
         self._clip_norm = clip_norm
-        self.corrects_bias = self.corrects_bias or moments.bias_correction
+        self.corrects_bias = moments.bias_correction
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
         self.rules = [

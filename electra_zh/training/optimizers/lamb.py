@@ -26,8 +26,6 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
-    corrects_bias = True
-
     def update(self, old: Values, gradient: Gradient, rule: UpdateRule) -> Values:
         """Returns the new values."""
         rate = gradient.rate
