@@ -58,7 +58,7 @@ def finetune(call: Call[Request]) -> int:
     found = list(request.settings_of_tasks())  # Mistakes are found before TensorFlow is loaded.
     request.check_files()
     device = choose_device(request.device, 1)
-    load_tensorflow(log_machine=True)
+    load_tensorflow(device, log_machine=True)
     from electra_zh.finetuning import run
 
     if call.dry_run:
@@ -81,7 +81,7 @@ def predict(call: Call[PredictionRequest]) -> int:
     call.settings.check_files()
     source = call.settings.open_input()
     device = choose_device(call.settings.device, 1)
-    load_tensorflow(log_machine=True)
+    load_tensorflow(device, log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 
     count, lines = label(call.settings, device, source)

@@ -14,19 +14,23 @@ from electra_zh import machine
 from electra_zh.runtime.device import Device, choose
 
 
-def load_tensorflow(*, log_machine: bool = False) -> None:
+def load_tensorflow(device: Device | None = None, *, log_machine: bool = False) -> None:
     """Sets up the machine and imports TensorFlow without its start-up messages.
 
-    --verbose and TF_CPP_MIN_LOG_LEVEL=0 show them. `log_machine` logs the machine, for commands
-    that compute.
+    TensorFlow does not see the GPUs that a chosen `device` excludes or that JAX uses.
+    --verbose and TF_CPP_MIN_LOG_LEVEL=0 show the messages. `log_machine` logs the machine, for
+    commands that compute.
     """
     line = machine.set_up()
     if log_machine:
         logging.info(line)
     with without_keras():
         _load()
-    logger = sys.modules["tensorflow"].get_logger()
-    logger.setLevel("ERROR")
+    tensorflow = sys.modules["tensorflow"]
+    tensorflow.get_logger().setLevel("ERROR")
+    if device is not None and not device.may_be_gpu:
+        # It would place operations on them, and take all of their memory.
+        tensorflow.config.set_visible_devices([], "GPU")
 
 
 def _load() -> None:

@@ -47,7 +47,7 @@ def pretrain(call: Call[PretrainRequest]) -> int:
             train.train(prepared)
         return 0
     prepare_device(device)
-    load_tensorflow(log_machine=True)
+    load_tensorflow(device, log_machine=True)
     from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import budget
 
@@ -182,7 +182,7 @@ def evaluate(call: Call[Evaluate]) -> int:
     run, step = folder.open_run(settings.model, checkpoint=settings.checkpoint)
     open_data_source(settings.data, default=run.vocabulary)
     device = choose_device(settings.device, settings.devices)
-    load_tensorflow(log_machine=True)
+    load_tensorflow(device, log_machine=True)
     from electra_zh.pretraining.evaluate import evaluate_run
 
     results = evaluate_run(
@@ -238,7 +238,7 @@ def estimate(call: Call[Estimate]) -> int:
     if settings.data:
         _open_data(settings.data)
     device = choose_device(settings.device, settings.devices)
-    load_tensorflow()
+    load_tensorflow(device)
     from electra_zh.pretraining import run
     from electra_zh.pretraining.planning import estimate as planning
 

@@ -17,6 +17,7 @@ class Device(NamedTuple):
     platform: str  # cpu, gpu or tpu
     found: tuple[Any, ...] = ()  # of JAX, in all processes; empty for TensorFlow's
     here: Here = Here()  # this process among those that train together
+    may_be_gpu: bool = False  # TensorFlow's own may be its GPUs
 
     def __str__(self) -> str:
         if not self.found:
@@ -49,7 +50,7 @@ def choose(
     joins = group is not None and group.is_given and (has_jax() or group.coordinator is not None)
     joins = joins and (name != "cpu" or by_jax)
     if not joins and not by_jax and (name == "cpu" or (name == "auto" and not has_jax())):
-        return _tensorflow(most)
+        return _tensorflow(name, most)
     if not has_jax():
         extra = "tpu" if platform == "tpu" else "gpu"
         raise UserError(f"--device {name} needs JAX: {install_line(extra)}")
@@ -63,13 +64,13 @@ def choose(
     if name == "auto":
         platform = default_platform()
         if platform == "cpu" and not by_jax:
-            return _tensorflow(most)
+            return _tensorflow(name, most)
     return Device(platform, tuple(find_devices(platform, most=most)), here)
 
 
-def _tensorflow(most: int | None) -> Device:
+def _tensorflow(name: str, most: int | None) -> Device:
     if most not in (None, 1):
         raise UserError(
             f"--devices is {most}, but there is no accelerator. Add --device gpu, tpu or pjrt:cpu"
         )
-    return CPU
+    return CPU._replace(may_be_gpu=name == "auto")

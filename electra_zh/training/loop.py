@@ -31,7 +31,7 @@ def use_xla() -> bool | None:
     """
     import tensorflow as tf
 
-    return True if tf.config.list_physical_devices("GPU") else None
+    return True if tf.config.get_visible_devices("GPU") else None
 
 
 def make_inner_loop(step: Callable[[Any], Sums], batches: Iterator[Any]) -> Callable[[int], Sums]:

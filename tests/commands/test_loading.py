@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import types
 
+import pytest
+
+from electra_zh import machine
+from electra_zh.commands import loading
+from electra_zh.runtime import device
 from electra_zh.runtime.device import has_jax
+from electra_zh.training import loop
 
 
 def test_tensorflow_is_silent_after_jax() -> None:
@@ -18,6 +26,30 @@ def test_tensorflow_is_silent_after_jax() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "jax", "hidden"),
+    [("cpu", True, True), ("cpu", False, True), ("pjrt:cpu", True, True), ("auto", False, False)],
+)
+def test_tensorflow_sees_no_gpu_that_it_is_not_to_use(
+    monkeypatch: pytest.MonkeyPatch, name: str, jax: bool, hidden: bool
+) -> None:
+    gpus = ["GPU:0"]
+    fake = types.SimpleNamespace(
+        config=types.SimpleNamespace(
+            list_physical_devices=lambda _: ["GPU:0"],
+            get_visible_devices=lambda _: gpus,
+            set_visible_devices=lambda found, kind: gpus.__setitem__(slice(None), found),
+        ),
+        get_logger=lambda: logging.getLogger("fake"),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", fake)
+    monkeypatch.setattr(machine, "set_up", lambda: "")
+    monkeypatch.setattr(device, "has_jax", lambda: jax)
+    loading.load_tensorflow(device.choose(name))
+    assert gpus == ([] if hidden else ["GPU:0"])
+    assert loop.use_xla() is (None if hidden else True)
 
 
 def test_keras_is_loaded_when_it_is_used() -> None:
