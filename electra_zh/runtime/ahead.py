@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram
 
-# Of the two halves of an asynchronous one, only `-done` has the type of the results in every version
-# of XLA: that of `-start` may have the operands, too.
+# Of the two halves of an asynchronous one, `-done` has the type of the results. That of `-start`
+# has the operands too; whether an all-reduce's has them depends on XLA's version.
 _COLLECTIVE = re.compile(
     r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-done)?\("
 )

@@ -7,7 +7,7 @@ import json
 import jax
 import pytest
 
-from electra_zh.errors import UsageError
+from electra_zh.errors import UsageError, install_line
 from electra_zh.pretraining.config import resolve
 from electra_zh.pretraining.programs.compiling import made_up
 from electra_zh.pretraining.programs.lower import lower_step
@@ -15,7 +15,7 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.runtime import kernels
 from electra_zh.runtime.ahead import Collectives, compile_for, find_collectives
 from electra_zh.runtime.targets import CHIPS, Target
-from support.runner import done, electra
+from support.runner import done, electra, with_changes
 
 SMALL = (
     *("num_hidden_layers=1", "hidden_size=32", "embedding_size=16", "intermediate_size=64"),
@@ -72,10 +72,17 @@ def test_collectives_are_counted_with_their_bytes(start: str) -> None:
 
 
 def _compile(target: str, *changes: str) -> dict[str, object]:
-    words = ("compile", "--config", "nano", "--for", target, "--json", *SMALL, *changes)
-    result = electra(*words, fork=False)
+    words = ["compile", "--config", "nano", "--for", target, "--json", *SMALL]
+    result = electra(*with_changes(words, *changes), fork=False)
     found: dict[str, object] = json.loads(done(result))
     return {**found, "log": result.stderr}
+
+
+def _need_compiler(target: str) -> None:
+    """Skips the test without the compiler of a target: one line of the report for all of them."""
+    platform = target.partition(":")[0]
+    module = {"gpu": "jax_plugins.xla_cuda13", "tpu": "libtpu"}[platform]
+    pytest.importorskip(module, reason=f"needs the extra `{platform}`: {install_line(platform)}")
 
 
 def test_a_recipe_is_compiled_for_cpu_devices() -> None:
@@ -99,7 +106,7 @@ def test_operations_are_divided_among_the_devices() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["gpu:h100", "gpu:h100:4", "tpu:v5e:2x2"])
 def test_a_recipe_is_compiled_for_devices_that_are_not_there(target: str) -> None:
-    pytest.importorskip("libtpu" if target.startswith("tpu") else "jax_plugins.xla_cuda13")
+    _need_compiler(target)
     found = _compile(target)
     assert 0 < float(str(found["temporary"])) < float(str(found["capacity"]))
     assert float(str(found["flops"])) > 1e6
@@ -113,7 +120,7 @@ def test_kernels_are_compiled_for_devices_that_are_not_there(
     monkeypatch: pytest.MonkeyPatch, target: str, rate: float
 ) -> None:
     """Several devices exchange sums alone."""
-    pytest.importorskip("jax_plugins.xla_cuda13", reason="needs jax-cuda13-plugin, a compiler")
+    _need_compiler(target)
     monkeypatch.setenv(kernels.SWITCH, "1")
     rates = (f"{name}_dropout_prob={rate}" for name in ("hidden", "attention_probs"))
     found = _compile(target, "max_seq_length=64", "hidden_size=64", "num_hidden_layers=2", *rates)
