@@ -7,13 +7,14 @@ docs/commands.md has the exit codes.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from electra_zh import __version__, interrupts, messages
+from electra_zh import __version__, files, interrupts, messages
 from electra_zh.commands import COMMANDS, load_command
 from electra_zh.commands.command import Call, Command, parse_call
 from electra_zh.errors import UsageError, UserError, did_you_mean
@@ -23,6 +24,14 @@ _DESCRIPTION = (
 )
 _EPILOG = "Each setting may be written as --name VALUE or as name=VALUE."
 _ALIASES = {"build_tfrecords": "build-data"}
+# What the user can do about errors of the operating system.
+_ADVICE = {
+    errno.EACCES: ". Change its permissions, or give another path",
+    errno.EROFS: ". Give a path that can be written",
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT), ". Free some space, then run the same command again"
+    ),
+}
 _GLOBAL_FLAGS = ("-h", "--help", "--version")
 
 
@@ -56,7 +65,8 @@ def run(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(str(error), 1)
+        advice = _ADVICE.get(error.errno or 0, "")
+        return _fail(f"{files.describe_error(error)}{advice}", 1)
     except Exception as error:
         if interrupts.has_come():
             return _fail(str(interrupts.InterruptError()), interrupts.EXIT_CODE)

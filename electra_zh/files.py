@@ -254,10 +254,12 @@ def atomic_write(path: str, *, durable: bool = True) -> Iterator[BinaryIO]:
                 handle.flush()
                 os.fsync(handle.fileno())
         rename(partial, path)
-    except BaseException:
+    except BaseException as error:
         # The first error is the one to report.
         with contextlib.suppress(Exception):
             remove(partial)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = path  # of a full disk it is unknown
         raise
 
 
@@ -360,10 +362,31 @@ def write_text(path: str, text: str) -> None:
 
 def read_json(path: str) -> Any:
     """Reads a JSON file; raises UserError for other files."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from None
+
+
+def read_json_object(path: str) -> dict[str, Any]:
+    """Reads a JSON object; raises UserError for other files."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object: {json.dumps(found)[:40]}")
+    return found
+
+
+@contextlib.contextmanager
+def explained_damage(path: str, advice: str) -> Iterator[None]:
+    """Makes errors about the values of a file, which the block reads, UserErrors with advice."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is damaged ({what}). {advice}") from None
 
 
 def write_json(path: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import shlex
@@ -31,6 +32,25 @@ def test_help(command: tuple[str, ...]) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("usage: electra-zh")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (errno.EACCES, "Permission denied: f. Change its permissions, or give another path"),
+        (errno.ENOSPC, "No space left on device: f. Free some space, then run the same command ag"),
+        (errno.EIO, "Input/output error: f"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, line: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "f")
+
+    monkeypatch.setattr(cli, "parse", fail)
+    assert cli.run(["runs", "."]) == 1
+    assert capsys.readouterr().err.startswith(f"electra-zh: error: {line}")
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,51 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         files.read_json(str(tmp_path / "j"))
     with pytest.raises(UserError, match="is a folder"):
         files.read_text(str(tmp_path))
+
+
+def test_errors_of_json_say_what_the_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(UserError, match=rf"^{tmp_path} is a folder; name a file$"):
+        files.read_json(str(tmp_path))
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=rf"^{path} is not UTF-8 text"):
+        files.read_json(str(path))
+    path.write_text("[1]")
+    with pytest.raises(UserError, match=rf"^{path} is not a JSON object: \[1\]$"):
+        files.read_json_object(str(path))
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [
+        (lambda: dict[str, int]()["a"], "'a' is missing"),
+        (lambda: json.loads("[]").items(), "'list' object has no attribute 'items'"),
+        (lambda: int("x"), "invalid literal for int.*"),
+    ],
+)
+def test_wrong_values_are_damage(read: Callable[[], object], what: str) -> None:
+    with (
+        pytest.raises(UserError, match=rf"^f is damaged \({what}\)\. Run again$"),
+        files.explained_damage("f", "Run again"),
+    ):
+        read()
+
+
+def test_own_errors_are_not_damage() -> None:
+    with (
+        pytest.raises(UserError, match="of another version"),
+        files.explained_damage("f", "Run again"),
+    ):
+        raise UserError("of another version")
+
+
+def test_a_full_disk_is_an_error_of_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        files.atomic_write(str(tmp_path / "f")),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert files.describe_error(caught.value) == f"No space left on device: {tmp_path / 'f'}"
 
 
 def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(

@@ -88,7 +88,10 @@ def _find(path: str, accepts: Callable[[str], bool], checkpoint: int | None) -> 
         if reader is not None and accepts(each):
             return FoundModel(each, reader, _only_step(path, step, checkpoint))
     folder = meanings[-1] if f"/{path}".endswith(_OF_RESULTS) else path
-    found = [each for each in _models_below(folder) if accepts(each[0])]
+    damaged: list[UserError] = []
+    found = [each for each in _models_below(folder, damaged) if accepts(each[0])]
+    if damaged and not found:
+        raise damaged[0]
     if len(found) > 1:
         shown = few(each for each, _ in found)
         raise UserError(f"{path} contains several models; give one of: {shown}")
@@ -126,27 +129,27 @@ def _reader_of(path: str) -> FormReader | None:
     return next((reader for reader in forms.readers() if reader.matches(path)), None)
 
 
-def _models_below(folder: str) -> Iterator[tuple[str, FormReader]]:
-    """Yields the models below a folder; nothing is searched below a model."""
+def _models_below(folder: str, damaged: list[UserError]) -> Iterator[tuple[str, FormReader]]:
+    """Yields the models below a folder; nothing is searched below a model.
+
+    Errors of models with damaged settings are added to `damaged`.
+    """
     folders, opened = [(folder, 0)] if files.is_dir(folder) else [], itertools.count()
     while folders and next(opened) < _MAX_FOLDERS:
         parent, depth = folders.pop(0)
         for name in files.list_dir(parent):
             path = files.join(parent, name)
-            if name.startswith((".", "trial-")) or not files.is_dir(path):
+            if name.startswith((".", "trial-", "checkpoints")) or not files.is_dir(path):
                 continue
-            reader = _reader_or_none(path)
+            try:
+                reader = _reader_of(path)
+            except UserError as error:
+                damaged.append(error)
+                continue
             if reader is not None:
                 yield path, reader
             elif depth + 1 < _DEPTH:
                 folders.append((path, depth + 1))
-
-
-def _reader_or_none(path: str) -> FormReader | None:
-    try:
-        return _reader_of(path)
-    except UserError:  # a damaged file of settings, which is not the model that is searched
-        return None
 
 
 def _not_found(path: str) -> str:
@@ -154,6 +157,8 @@ def _not_found(path: str) -> str:
     what, hint = f"No model found in {path}", _trial_hint(path)
     if not files.exists(path):
         what, hint = f"{path} does not exist", _hub_hint(path)
+    elif files.is_dir(files.join(path, "checkpoints")):
+        hint = ": its config.json is missing"
     return f"{what}{hint}. Expected one of: {expected}"
 
 

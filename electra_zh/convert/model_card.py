@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from electra_zh import __version__, files
-from electra_zh.convert import tensor_files
 from electra_zh.convert.task_heads import TaskHead
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import few
@@ -180,7 +179,7 @@ def _scores(weights: Weights, task: TaskHead | None) -> dict[str, dict[str, floa
     if task is None or last != "model" or not files.exists(path):
         return {}
     of_model = f"{unit.rpartition('/')[2]}/"
-    for each in tensor_files.read_settings(path).get("tasks", {}).values():
+    for each in files.read_json_object(path).get("tasks", {}).values():
         best = str(each.get("best_trial"))
         if each.get("task") != task.name or not best.startswith(of_model):
             continue

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_zh import __version__, files
-from electra_zh.convert import tensor_files
 from electra_zh.convert.weights import TrainedWith
 from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig, generator_config
@@ -125,7 +124,7 @@ def config_path(folder: str) -> str:
 
 def is_run(folder: str) -> bool:
     """Returns whether a folder is a pretraining run of this tool."""
-    return is_model_folder(folder) and _RUN in tensor_files.read_settings(config_path(folder))
+    return is_model_folder(folder) and _RUN in files.read_json_object(config_path(folder))
 
 
 def is_model_folder(folder: str) -> bool:
@@ -133,7 +132,7 @@ def is_model_folder(folder: str) -> bool:
     path = config_path(folder)
     if not files.is_dir(folder) or not files.exists(path):
         return False
-    return bool({_RUN, _FINE_TUNED} & tensor_files.read_settings(path).keys())
+    return bool({_RUN, _FINE_TUNED} & files.read_json_object(path).keys())
 
 
 def load(folder: str) -> ModelFolder:
@@ -143,7 +142,7 @@ def load(folder: str) -> ModelFolder:
       UserError: its files are damaged or missing.
     """
     path = config_path(folder)
-    saved = tensor_files.read_settings(path)
+    saved = files.read_json_object(path)
     section = saved.get(_FINE_TUNED) or saved.get(_RUN)
     if not isinstance(section, dict):
         raise UserError(
@@ -151,6 +150,9 @@ def load(folder: str) -> ModelFolder:
         )
     if not isinstance(section.get("model"), dict):
         raise UserError(f"{path}: the model's size is missing")
+    tasks = section.get("tasks") if _FINE_TUNED in saved else []
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise UserError(f"{path}: `tasks` is not a list of tasks")
     return ModelFolder(
         vocabulary=vocabulary_of(folder),
         tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),

@@ -55,15 +55,16 @@ def open_source(
       UserError: there is no model, its files are damaged, or the hints contradict them.
     """
     found = find_model(path, checkpoint=checkpoint)
-    if found.reader.has_checkpoints:
-        weights = found.reader.read(found.path, found.step, settings_only=settings_only)
-        return weights if hints.is_empty() else _with_hints(weights, hints)
-    _refuse_checkpoint(path, checkpoint)
-    if hints.is_empty():
-        return found.reader.read(found.path)
-    weights = found.reader.read(found.path, hints)
-    hints.check(weights.model, where=weights.path)
-    return weights
+    with files.explained_damage(found.path, "Restore its files"):
+        if found.reader.has_checkpoints:
+            weights = found.reader.read(found.path, found.step, settings_only=settings_only)
+            return weights if hints.is_empty() else _with_hints(weights, hints)
+        _refuse_checkpoint(path, checkpoint)
+        if hints.is_empty():
+            return found.reader.read(found.path)
+        weights = found.reader.read(found.path, hints)
+        hints.check(weights.model, where=weights.path)
+        return weights
 
 
 def _refuse_checkpoint(path: str, checkpoint: int | None) -> None:

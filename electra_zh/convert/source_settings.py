@@ -322,7 +322,7 @@ def official_generator(shown: Mapping[str, int], folder: str, *, where: str) -> 
     """Returns the size of a generator of the official code, from generator.json or by its rule."""
     path = files.join(folder, "generator.json")
     if files.exists(path):
-        values = {**shown, **_network_settings(files.read_json(path))}
+        values = {**shown, **_network_settings(files.read_json_object(path))}
         return NetworkSize(model_config(values, where=path), (), False)
     heads = max(1, shown["hidden_size"] // 64)
     note = (

@@ -6,10 +6,8 @@ weights only, so code in a file is never run), and TF1 checkpoints.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -69,7 +67,7 @@ def read_tensors(path: str) -> Tensors:
 
 
 def _read_parts(folder: str, index: str) -> Tensors:
-    places = read_settings(index).get("weight_map")
+    places = files.read_json_object(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise UserError(f"{index} has no weight_map")
     tensors: Tensors = {}
@@ -173,15 +171,3 @@ def write_tf1(prefix: str, variables: Mapping[str, np.ndarray]) -> None:
         shape_and_slices=[""] * len(order),
         tensors=[tf.constant(variables[key]) for key in order],
     )
-
-
-def read_settings(path: str) -> dict[str, Any]:
-    """Returns a JSON file of settings.
-
-    Raises:
-      UserError: it is not a JSON object.
-    """
-    saved = files.read_json(path)
-    if not isinstance(saved, dict):
-        raise UserError(f"{path} is not a JSON object: {json.dumps(saved)[:40]}")
-    return saved

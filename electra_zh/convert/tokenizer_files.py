@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.convert import piece_tokenizer, tensor_files
+from electra_zh.convert import piece_tokenizer
 from electra_zh.convert.source_settings import MAX_FILLER, SourceSettings
 from electra_zh.errors import UserError, few
 from electra_zh.text.sentencepiece.model import SentencePieceVocabulary
@@ -85,7 +85,7 @@ def read_vocabulary(folder: str, *, rows: int | None = None) -> Vocabulary | Non
 
 def _read_fast(path: str) -> Vocabulary:
     """Returns the WordPiece vocabulary of tokenizer.json, or raises UserError."""
-    model = tensor_files.read_settings(path).get("model")
+    model = files.read_json_object(path).get("model")
     model = model if isinstance(model, dict) else {}
     kind, ids = model.get("type"), model.get("vocab")
     if kind in ("Unigram", "BPE"):
@@ -105,7 +105,7 @@ def _with_added_tokens(
     by_id: dict[int, str] = {}
     for name in (_FAST, _CONFIG, "added_tokens.json"):
         path = files.join(folder, name)
-        saved = tensor_files.read_settings(path) if files.exists(path) else {}
+        saved = files.read_json_object(path) if files.exists(path) else {}
         if name == "added_tokens.json":
             by_id |= {number: token for token, number in saved.items() if type(number) is int}
         for each in saved.get("added_tokens") or ():
@@ -151,11 +151,11 @@ def _read_settings(
 def _said_case(folder: str) -> tuple[bool | None, bool | None]:
     """Returns lower-casing and stripping of accents as files say; None where they omit it."""
     path = files.join(folder, _CONFIG)
-    saved = tensor_files.read_settings(path) if files.exists(path) else {}
+    saved = files.read_json_object(path) if files.exists(path) else {}
     lower, strips = saved.get("do_lower_case"), saved.get("strip_accents")
     path = files.join(folder, _FAST)
     if lower is None and files.exists(path):
-        normalizer = tensor_files.read_settings(path).get("normalizer") or {}
+        normalizer = files.read_json_object(path).get("normalizer") or {}
         lower, strips = normalizer.get("lowercase"), normalizer.get("strip_accents")
     return None if lower is None else bool(lower), None if strips is None else bool(strips)
 

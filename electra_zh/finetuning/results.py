@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from electra_zh import __version__, files, locks
 from electra_zh.errors import UserError
@@ -18,6 +17,18 @@ if TYPE_CHECKING:
     from electra_zh.finetuning.pretrained import Pretrained
 
 RESULTS = "results.json"
+# Types of the values of results.json, of its tasks, their splits and their trials.
+_NUMBER, _SPLITS = int | float, {"dev": dict | None, "test": dict | None}
+_OF_RESULTS = {"tasks": dict, "notes": list, "size": str | None}
+_OF_TASK = {
+    **{"task": str, "metric": str, "setting": dict, "published": dict, "submission": dict | None},
+    **{"best_trial": str, "test_files": list, "warnings": list, "trials": list, **_SPLITS},
+}
+_OF_SPREAD = {"max": _NUMBER, "mean": _NUMBER, "std": _NUMBER, "trials": int}
+_OF_SUBMISSION = {"file": str, "form": str}
+_OF_TRIAL = {"folder": str, "setting": dict, "seed": int, "best_epoch": int, **_SPLITS}
+# The same of the result.json of a trial.
+_OF_RESULT = {"setting": dict, "seed": int, "best_epoch": int, "dev_score": _NUMBER, "tasks": dict}
 
 
 def check_folder(output: str) -> None:
@@ -36,6 +47,44 @@ def check_folder(output: str) -> None:
     )
     if names and not ours:
         raise UserError(f"{output} exists and is not a fine-tuning folder. Choose another --output")
+
+
+def read_summary(output: str, *, needed: Sequence[str]) -> dict[str, Any]:
+    """Reads the results.json of a folder, whose tasks have the needed values.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = files.join(output, RESULTS)
+    if not files.exists(path):
+        raise UserError(f"{output} holds no {RESULTS}. Name an --output of finetune")
+    found = files.read_json_object(path)
+    with files.explained_damage(path, "Run finetune again"):
+        _check(found, _OF_RESULTS, ("tasks",), "")
+        for name, task in found["tasks"].items():
+            _check(task, _OF_TASK, needed, name)
+            parts: list[tuple[Any, Mapping[str, Any]]] = [
+                *((task.get(split), _OF_SPREAD) for split in _SPLITS),
+                (task.get("submission"), _OF_SUBMISSION),
+            ]
+            for trial in task.get("trials", ()):
+                scores = {task["metric"]: _NUMBER}
+                parts += [(trial, _OF_TRIAL), *((trial.get(split), scores) for split in _SPLITS)]
+            for scores in task.get("published", {}).values():
+                parts.append((scores, dict.fromkeys(scores, _NUMBER)))
+            for values, types in parts:
+                if values:
+                    _check(values, types, types, name)
+    return found
+
+
+def _check(values: Any, types: Mapping[str, Any], needed: Iterable[str], where: str) -> None:
+    """Raises an error for values that are missing, or not of their types."""
+    for name in needed:
+        values[name]
+    for name in types.keys() & values.keys():
+        if not isinstance(values[name], types[name]):
+            raise ValueError(f"{where}: {name} is {values[name]!r}".removeprefix(": "))
 
 
 def write_predictions(
@@ -68,13 +117,19 @@ def _trial_folders(folder: str) -> Iterator[str]:
 
 
 def read_trials(folder: str) -> list[dict[str, Any]]:
-    """Returns the results of a model's finished trials, each with its `folder`."""
-    if not files.exists(folder):
-        return []
-    return [
-        {**files.read_json(files.join(path, "result.json")), "folder": path}
-        for path in _trial_folders(folder)
-    ]
+    """Returns the results of a model's finished trials, each with its `folder`.
+
+    Raises:
+      UserError: one is damaged.
+    """
+    found = []
+    for path in _trial_folders(folder) if files.exists(folder) else ():
+        file = files.join(path, "result.json")
+        result = files.read_json_object(file)
+        with files.explained_damage(file, "Remove it to train the trial again"):
+            _check(result, _OF_RESULT, _OF_RESULT, "")
+        found.append({**result, "folder": path})
+    return found
 
 
 def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -94,13 +149,14 @@ def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
         path = files.join(output, name, "task.json")
         if not files.exists(path):
             continue
-        unit = files.read_json(path)
+        unit = files.read_json_object(path)
         trials = read_trials(files.join(output, name))
-        for task, settings in unit["tasks"].items():
-            if trials:
-                key = task if len(unit["tasks"]) == 1 else f"{task} ({name})"
-                summary = _summary(task, settings, unit, trials, output)
-                found[key] = {"task": task, **summary}
+        with files.explained_damage(path, "Choose another --output"):
+            for task, settings in unit["tasks"].items():
+                if trials:
+                    key = task if len(unit["tasks"]) == 1 else f"{task} ({name})"
+                    summary = _summary(task, settings, unit, trials, output)
+                    found[key] = {"task": task, **summary}
     result = {
         "version": __version__,
         "model": pretrained.path,
@@ -162,10 +218,10 @@ def _spread(
     values = [trial[split][metric] for trial in trials if trial[split]]
     if not values:
         return None
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {
         "max": round(max(values), 3),
-        "mean": round(float(np.mean(values)), 3),
+        "mean": round(statistics.fmean(values), 3),
         "std": round(deviation, 3),
         "trials": len(values),
     }

@@ -155,11 +155,7 @@ def _with_precision(each: ModelPlan, output: str, auto: str) -> ModelPlan:
     Otherwise it is the device's, `auto`.
     """
     path = files.join(output, each.name, "task.json")
-    tasks = files.read_json(path)["tasks"] if files.exists(path) else {}
-    saved = {
-        name: TaskConfig.from_dict(values, where=path).training.precision
-        for name, values in tasks.items()
-    }
+    saved = {name: task.training.precision for name, task in _saved_tasks(path).items()}
     found = [(_choose_precision(t, saved.get(t.name, auto)), place) for t, place in each.found]
     return each._replace(found=tuple(found))
 
@@ -199,12 +195,14 @@ def _identity(request: Request, each: ModelPlan, pretrained: Pretrained) -> dict
 
 
 def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) -> None:
-    """Refuses to mix trials of other settings into a task's folder."""
+    """Refuses to mix trials of other settings, or damaged ones, into a task's folder."""
+    results.read_trials(files.join(request.output, each.name))
     path = files.join(request.output, each.name, "task.json")
     if not files.exists(path):
         return
-    old = _comparable(files.read_json(path), where=path)
-    new = _comparable(_identity(request, each, pretrained), where=path)
+    old = _comparable(files.read_json_object(path), _saved_tasks(path))
+    identity = _identity(request, each, pretrained)
+    new = _comparable(identity, {task.name: task for task, _ in each.found})
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if changed:
         shown = few(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed)
@@ -214,12 +212,18 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
         )
 
 
-def _comparable(identity: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def _saved_tasks(path: str) -> dict[str, TaskConfig]:
+    """Returns the tasks of a task.json by name; none where it is missing."""
+    if not files.exists(path):
+        return {}
+    with files.explained_damage(path, "Choose another --output"):
+        tasks = files.read_json(path)["tasks"].items()
+        return {name: TaskConfig.from_dict(values, where=path) for name, values in tasks}
+
+
+def _comparable(identity: Mapping[str, Any], settings: Mapping[str, TaskConfig]) -> dict[str, Any]:
     """Returns the values of an identity, the settings of the tasks in their present spelling."""
-    tasks = {
-        name: readers.resolve_fields(TaskConfig.from_dict(values, where=where)).to_dict()
-        for name, values in identity["tasks"].items()
-    }
+    tasks = {name: readers.resolve_fields(task).to_dict() for name, task in settings.items()}
     return flat(json.loads(json.dumps({**identity, "tasks": tasks})))
 
 

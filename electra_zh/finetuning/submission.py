@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.request import SubmissionRequest
+from electra_zh.finetuning.results import read_summary
 from electra_zh.finetuning.submission_writers import Content, make_content
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.settings import load_recipe, recipe_names
@@ -111,12 +112,14 @@ class _Entry:
         folder = files.join(self.output, self.results["best_trial"].partition("/")[0])
         model, path = files.join(folder, "model", "config.json"), files.join(folder, "task.json")
         if files.exists(model):
-            for values in files.read_json(model)["finetuned"]["tasks"]:
-                if values["name"] == self.task:
-                    return TaskConfig.from_dict(values, where=model)
+            with files.explained_damage(model, "Run finetune again"):
+                for values in files.read_json(model)["finetuned"]["tasks"]:
+                    if values["name"] == self.task:
+                        return TaskConfig.from_dict(values, where=model)
         if not files.exists(path):
             raise UserError(f"its settings are missing: neither {model} nor {path} exists")
-        return TaskConfig.from_dict(files.read_json(path)["tasks"][self.task], where=path)
+        with files.explained_damage(path, "Run finetune again"):
+            return TaskConfig.from_dict(files.read_json(path)["tasks"][self.task], where=path)
 
 
 def submission(
@@ -134,10 +137,7 @@ def submission(
     """
     output, task_names = request.results, [name for name in request.task.split(",") if name]
     path = _target(output, request.team, date, request.output)
-    results = files.join(output, "results.json")
-    if not files.exists(results):
-        raise UserError(f"{output} has no results.json: give the folder of `electra-zh finetune`")
-    found = files.read_json(results)["tasks"].items()
+    found = read_summary(output, needed=("submission", "test_files", "best_trial"))["tasks"].items()
     entries = [_Entry(name, output, each) for name, each in found]
     packed = _choose(output, entries, task_names)
     made = _contents(packed)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning import registry
+from electra_zh.finetuning.results import RESULTS, read_summary
 from electra_zh.report.tables import ReportTable, to_text
 
-RESULTS = "results.json"
+_NEEDED = ("metric", "setting", "published", "trials", "dev", "test")
 # The group whose mean is shown, and the name of the mean.
 _GROUP, _MEAN = "clue-leaderboard", "CLUE mean"
 _DEPTH = 3
-_NUMBERS = ("max", "mean", "std", "trials")
 
 
 class Results(NamedTuple):
@@ -41,20 +41,7 @@ def read_results(folder: str) -> Results:
     Raises:
       UserError: it is missing or damaged.
     """
-    path = files.join(folder, RESULTS)
-    if not files.exists(path):
-        raise UserError(f"{folder} holds no {RESULTS}. Name an --output of finetune")
-    summary = files.read_json(path)
-    try:
-        for each in summary["tasks"].values():
-            for trial in each["trials"]:
-                assert isinstance(trial["seed"], int)
-            for split in ("dev", "test"):
-                assert each[split] is None or all(name in each[split] for name in _NUMBERS)
-            assert isinstance(each["published"], dict)
-            assert each["metric"]
-    except (AssertionError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}). Run finetune again") from None
+    summary = read_summary(folder, needed=_NEEDED)
     name = os.path.basename(os.path.abspath(folder)) if not files.is_remote(folder) else folder
     return Results(folder, name, summary)
 

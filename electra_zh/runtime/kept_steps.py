@@ -58,7 +58,7 @@ def load(folder: str, placement: Placement, block: int) -> jax.stages.Compiled |
                 f"{path} belongs to another user, or all may write to it, and loading a compiled "
                 "step runs its code. Compile it again, or copy the folder if you trust it"
             )
-    values = files.read_json(files.join(folder, _JSON))
+    values = files.read_json_object(files.join(folder, _JSON))
     steps = files.read_bytes(files.join(folder, _STEPS))
     if files.sha256(steps) != values.get("sha256"):
         raise UserError(f"{folder}: {_STEPS} does not match its checksum. Compile it again")

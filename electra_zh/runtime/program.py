@@ -103,7 +103,7 @@ class StepProgram(NamedTuple):
         if not files.exists(path):
             raise UserError(f"{folder} is not an exported step: {_JSON} is missing")
         values = files.read_json(path)
-        try:
+        with files.explained_damage(path, "Export the step again"):
             if values["format"] != FORMAT:
                 raise UserError(f"{path} has form {values['format']}; this version reads {FORMAT}")
             batch, variables, sums = (
@@ -118,8 +118,6 @@ class StepProgram(NamedTuple):
             written, parts = tuple(values["written"]), values["micro_batches"]
             then = cls.load(files.join(folder, _THEN)) if values[_THEN] else None
             return cls(exported, batch, variables, sums, written, parts, then, values["key"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}). Export the step again") from None
 
 
 def check_split(batch_size: int, devices: int, parts: int) -> None:

@@ -86,11 +86,9 @@ def _included_names(value: Any, origin: str) -> list[str]:
 
 
 def _read_recipe_file(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return files.decode_text(file.read(), path, name=f"Recipe {path}")
-    except FileNotFoundError:
-        raise UsageError(f"No such recipe file: {path}") from None
+    if not files.exists(path):
+        raise UsageError(f"No such recipe file: {path}")
+    return files.decode_text(files.read_bytes(path), path, name=f"Recipe {path}")
 
 
 class _Loader(yaml.SafeLoader):

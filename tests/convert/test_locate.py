@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -115,6 +116,34 @@ def test_commands_find_the_kind_that_they_need(place: Path) -> None:
     for path in ("run", "hf/discriminator"):
         with pytest.raises(UserError, match=r"is not a fine-tuned model of this tool\. Run"):
             models.load(str(place / path))
+
+
+def test_damaged_settings_are_named(tmp_path: Path) -> None:
+    """Not the checkpoints below them."""
+    checkpoint = tmp_path / "t" / "model" / "checkpoints" / "ckpt-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text("{}")
+    settings = tmp_path / "t" / "model" / "config.json"
+    for text, message in (
+        ("{", "is not valid JSON"),
+        ('{"finetuned": {"model": {}, "tasks": [1]}}', "`tasks` is not a list of tasks"),
+    ):
+        settings.write_text(text)
+        for path in (tmp_path, tmp_path / "t"):
+            with pytest.raises(UserError, match=rf"t/model/config\.json:? {message}"):
+                find_folder(str(path), fine_tuned=True)
+    settings.unlink()
+    with pytest.raises(UserError, match=r"No model found in .*: its config\.json is missing"):
+        find_model(str(tmp_path / "t" / "model"))
+
+
+def test_values_of_wrong_types_are_damage(place: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(place / "run", tmp_path / "run")
+    settings = json.loads((run / "config.json").read_text())
+    settings["pretrain"]["max_seq_length"] = "long"
+    (run / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=r"run is damaged .*Restore its files"):
+        open_source(str(run), settings_only=True)
 
 
 def test_a_file_that_is_not_of_a_model(place: Path) -> None:

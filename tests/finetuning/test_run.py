@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) 
         if not changed:
             (job,) = prepare(request).jobs["bq_corpus"]
             assert job.setting.tasks["bq_corpus"].training.precision == "float32"
+            # Before any training.
+            (output / "bq_corpus" / "trial-9").mkdir()
+            files.write_json(str(output / "bq_corpus" / "trial-9" / "result.json"), {"seed": "9"})
+            with pytest.raises(UserError, match=r"result\.json is damaged .*Remove it to train"):
+                prepare(request)
+            shutil.rmtree(output / "bq_corpus" / "trial-9")
             continue
         with pytest.raises(UserError, match=r"other settings: tasks\.bq_corpus\.fields\.columns"):
+            prepare(request)
+    damaged: Any
+    for damaged in ([], {}, {"tasks": []}, {"tasks": {"bq_corpus": None}}):
+        files.write_json(str(output / "bq_corpus" / "task.json"), damaged)
+        with pytest.raises(UserError, match=r"task\.json is (damaged|not a JSON object)"):
             prepare(request)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -241,8 +242,33 @@ def test_refuses_a_target_in_no_folder(tmp_path: Path) -> None:
 
 
 def test_refuses_a_folder_without_results(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has no results\.json: give the folder of `electra-zh"):
+    with pytest.raises(UserError, match=r"holds no results\.json. Name an --output of finetune"):
         submission(SubmissionRequest(str(tmp_path), "t"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"submission": {"file": "a"}}, "'form' is missing"),
+        ({"submission": "tnews"}, "afqmc: submission is 'tnews'"),
+        ({"test_files": None}, "afqmc: test_files is None"),
+        ({"best_trial": 3}, "afqmc: best_trial is 3"),
+        ({"trials": 3, "metric": "accuracy"}, "afqmc: trials is 3"),
+        (None, "'NoneType' object is not subscriptable"),
+    ],
+)
+def test_refuses_damaged_results(tmp_path: Path, changes: Any, message: str) -> None:
+    folder = Folder(tmp_path, "afqmc")
+    folder.results["afqmc"] = None if changes is None else folder.results["afqmc"] | changes
+    folder.save()
+    folder.refused(rf"results\.json is damaged \({message}\)\. Run finetune again")
+
+
+def test_refuses_damaged_settings(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "afqmc")
+    (path,) = folder.output.rglob("config.json")
+    path.write_text('{"finetuned": {"tasks": [1]}}')
+    folder.refused(r"config\.json is damaged .*Run finetune again")
 
 
 def test_refuses_an_unknown_task(tmp_path: Path) -> None:

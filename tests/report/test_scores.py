@@ -83,7 +83,8 @@ def test_results_of_equal_names_get_longer_names(tmp_path: Path) -> None:
         (None, "holds no results.json. Name an --output of finetune"),
         ("{", "is not valid JSON"),
         ('{"tasks": {"tnews": {"dev": 3}}}', "results.json is damaged"),
-        ("[]", "results.json is damaged"),
+        ("[]", "results.json is not a JSON object"),
+        ('{"tasks": []}', "results.json is damaged"),
     ],
 )
 def test_folders_without_results_are_refused(

@@ -65,7 +65,7 @@ def _is_model(path: str) -> bool:
         return False
     # Settings without tensors: a folder of TF1, or one whose tensors are missing.
     is_tf1 = any(name.endswith(".index") for name in files.list_dir(path))
-    return "model_type" in tensor_files.read_settings(config_path(path)) and not is_tf1
+    return "model_type" in files.read_json_object(config_path(path)) and not is_tf1
 
 
 def _networks(path: str) -> list[str]:

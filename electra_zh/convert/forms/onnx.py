@@ -52,7 +52,7 @@ def _export(source: str, target: str) -> None:
     import torch
     import transformers
 
-    settings = tensor_files.read_settings(files.join(source, "config.json"))
+    settings = files.read_json_object(files.join(source, "config.json"))
     (name,) = settings["architectures"]
     model: Any = getattr(transformers, name).from_pretrained(source).eval()
     # The exporter would treat a size of 1 as fixed.

@@ -103,8 +103,7 @@ def _read_address(path: str) -> str:
     writer = "Write it with `dask scheduler --scheduler-file`"
     if not files.exists(path):
         raise UserError(f"No such scheduler file: {path}. {writer}")
-    content = files.read_json(path)
-    address = content.get("address") if isinstance(content, dict) else None
+    address = files.read_json_object(path).get("address")
     if not isinstance(address, str):
         raise UserError(f"{path} is not a scheduler file: `address` is missing. {writer}")
     return address

@@ -111,7 +111,7 @@ def _difference(path: str, fingerprint: Mapping[str, Any]) -> str:
     """Returns the settings in which an unfinished build differs from this one; '' if none."""
     if not files.exists(path):
         return ""
-    found = files.read_json(path)
+    found = files.read_json_object(path)
     # Some settings are recorded only where they are used.
     names = {**fingerprint, **found}
     different = [name for name in names if found.get(name) != fingerprint.get(name)]

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_zh import files
-from electra_zh.errors import UserError
 from electra_zh.pretraining.networks import Networks
 from electra_zh.pretraining.phases import compiled_folder
 from electra_zh.runtime.program import StepProgram
@@ -61,7 +60,7 @@ class ExportedPhase(NamedTuple):
         """
         folder, step = _folder(run, phase), load_step(run, phase)
         evaluation, fresh = files.join(folder, _EVALUATION), files.join(folder, _FRESH)
-        try:
+        with files.explained_damage(folder, "Export the step again"):
             values = files.read_json(files.join(folder, _JSON))
             return cls(
                 step,
@@ -69,5 +68,3 @@ class ExportedPhase(NamedTuple):
                 Networks.from_plain(values["networks"]),
                 tensor_file.read(fresh, sha256=values["fresh"]) if values["fresh"] else {},
             )
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{folder} is damaged ({error}). Export the step again") from None
