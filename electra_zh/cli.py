@@ -25,12 +25,11 @@ _DESCRIPTION = (
 _EPILOG = "Each setting may be written as --name VALUE or as name=VALUE."
 _ALIASES = {"build_tfrecords": "build-data"}
 # What the user can do about errors of the operating system.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ADVICE = {
     errno.EACCES: ". Change its permissions, or give another path",
     errno.EROFS: ". Give a path that can be written",
-    **dict.fromkeys(
-        (errno.ENOSPC, errno.EDQUOT), ". Free some space, then run the same command again"
-    ),
+    **dict.fromkeys(_FULL, ". Free some space, then run the same command again"),
 }
 _GLOBAL_FLAGS = ("-h", "--help", "--version")
 
@@ -185,11 +184,14 @@ def _help() -> str:
 
 
 def device_message(error: Exception, command: Command) -> str | None:
-    """Returns one line for an error of TensorFlow's runtime (memory), or None."""
+    """Returns one line for an error of TensorFlow's runtime (memory, disks), or None."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
     first_line = str(error.message).strip().splitlines()[0]
+    full = next((each for each in _FULL if os.strerror(each) in str(error.message)), None)
+    if full is not None:  # TensorFlow has one error for memory and disks
+        return f"{first_line}{_ADVICE[full]}"
     if isinstance(error, tensorflow.errors.ResourceExhaustedError):
         advice = f" Try a smaller {command.batch_size}." if command.batch_size else ""
         return f"out of memory: {first_line}.{advice}"

@@ -229,7 +229,7 @@ def test_mistakes_in_a_file_name_the_file(text: str, message: str, tmp_path: Pat
     assert result.stderr.count("\n") == 1
 
 
-def test_an_error_of_memory_advises_what_the_command_has() -> None:
+def test_an_error_of_memory_or_a_disk_advises_what_the_command_has() -> None:
     class ResourceExhaustedError(Exception):
         message = "OOM"
 
@@ -245,6 +245,11 @@ def test_an_error_of_memory_advises_what_the_command_has() -> None:
             ("evaluate", "out of memory: OOM."),
         ):
             assert cli.device_message(ResourceExhaustedError(), load_command(name)) == advice
+        error = ResourceExhaustedError()
+        error.message = "a/x.index; No space left on device"
+        assert cli.device_message(error, load_command("pretrain")) == (
+            "a/x.index; No space left on device. Free some space, then run the same command again"
+        )
 
 
 @pytest.mark.parametrize(
