@@ -87,7 +87,7 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not a signal
             os.dup2(kept, 2)
             sink.seek(0)
             os.write(2, sink.read())

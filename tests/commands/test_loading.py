@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import types
@@ -66,3 +67,17 @@ with loading.without_keras():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("False\nSequential True\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(("error", "shown"), [(ValueError, "noise\n"), (KeyboardInterrupt, "")])
+def test_messages_of_libraries_are_shown_after_an_error_alone(
+    capfd: pytest.CaptureFixture[str], error: type[BaseException], shown: str
+) -> None:
+    def fail() -> None:
+        with loading.quiet_stderr():
+            os.write(2, b"noise\n")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert capfd.readouterr().err == shown
