@@ -26,6 +26,8 @@ from electra_zh.text.tokenizer import vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 
 _RUN, _FINE_TUNED = "pretrain", "finetuned"
+# Types of values that a run may have.
+_OPTIONAL = {"init": dict, "generator": dict, "data": dict, "phases": list}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +155,9 @@ def load(folder: str) -> ModelFolder:
     tasks = section.get("tasks") if _FINE_TUNED in saved else []
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise UserError(f"{path}: `tasks` is not a list of tasks")
+    for name, kind in _OPTIONAL.items():
+        if not isinstance(saved.get(name) or kind(), kind):
+            raise UserError(f"{path}: `{name}` is {saved[name]!r}")
     return ModelFolder(
         vocabulary=vocabulary_of(folder),
         tokenizer=build_settings(TokenizerSettings, saved.get("tokenizer", {}), where=path),
@@ -171,4 +176,4 @@ def load(folder: str) -> ModelFolder:
 
 def _folders(saved: Any) -> tuple[str, ...]:
     """Returns saved folders; earlier versions saved one as a text."""
-    return (saved,) if isinstance(saved, str) else tuple(saved or ())
+    return (saved,) if isinstance(saved, str) else tuple(map(str, saved or ()))

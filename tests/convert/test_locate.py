@@ -140,10 +140,14 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
 def test_values_of_wrong_types_are_damage(place: Path, tmp_path: Path) -> None:
     run = shutil.copytree(place / "run", tmp_path / "run")
     settings = json.loads((run / "config.json").read_text())
-    settings["pretrain"]["max_seq_length"] = "long"
-    (run / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"run is damaged .*Restore its files"):
-        open_source(str(run), settings_only=True)
+    wrong = {**settings, "pretrain": {**settings["pretrain"], "max_seq_length": "long"}}
+    for changed, message in (
+        (wrong, r"run is damaged .*Restore its files"),
+        ({**settings, "data": -1}, r"config\.json: `data` is -1"),
+    ):
+        (run / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(UserError, match=message):
+            open_source(str(run), settings_only=True)
 
 
 def test_a_file_that_is_not_of_a_model(place: Path) -> None:
