@@ -13,6 +13,7 @@ from electra_zh.models import layers
 from electra_zh.pretraining import metrics
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.health import tensors
 from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.objectives.base import EVALUATION_STEP, Objective
 from electra_zh.pretraining.programs.evaluation import DeviceEvaluation
@@ -135,4 +136,5 @@ def evaluate_run(
     evaluate = make_evaluation(
         objective, run.config, shards, max_batches=max_batches, device=device
     )
-    return evaluate() | make_measure(objective, run.config, shards)()
+    compute = tensors.compute(objective)
+    return evaluate() | make_measure(compute, run.config, run.vocabulary, shards)()

@@ -12,7 +12,7 @@ from electra_zh.data.mixed_folders import DamageLog, open_sources
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.evaluate import make_evaluation, make_sample
 from electra_zh.pretraining.folder import Run
-from electra_zh.pretraining.health import numerics
+from electra_zh.pretraining.health import numerics, tensors
 from electra_zh.pretraining.health.measures import make_measure
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.phases import compiled_folder
@@ -114,7 +114,11 @@ class _TensorFlowTrainer:
         self._state = TrainState(self._config, prepared.run.vocabulary, first_step=first_step)
         shards = part.eval_shards or part.mix.shards
         self._measure = make_measure(
-            self._state.objective, self._config, shards, on_damage=prepared.damage
+            tensors.compute(self._state.objective),
+            self._config,
+            prepared.run.vocabulary,
+            shards,
+            on_damage=prepared.damage,
         )
 
     @property

@@ -27,7 +27,8 @@ from electra_zh import files
 from electra_zh.errors import UserError, install_line
 from electra_zh.runtime import kept_steps
 from electra_zh.runtime.compiling import compile_with_kernels
-from electra_zh.runtime.placement import Placement
+from electra_zh.runtime.kernels import regions
+from electra_zh.runtime.placement import Placement, take_step
 from electra_zh.runtime.program import StepProgram, TensorInfo
 
 # The most batches and bytes of a block. The devices hold two blocks.
@@ -168,6 +169,30 @@ class PjrtSteps:
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""
         return self._placement.get_state(self._state)
+
+
+def call_once(
+    program: StepProgram,
+    state: Mapping[str, np.ndarray],
+    batch: Mapping[str, np.ndarray],
+    *,
+    device: Any,
+) -> dict[str, np.ndarray]:
+    """Returns the sums of one step by their names, on one device, which keeps nothing of it.
+
+    The first call of a program compiles it.
+    """
+    values = [np.asarray(batch[info.name], np.int32) for info in program.batch]
+    placement, call = _compiled_once(program, device)
+    sums = jax.device_get(call(placement.put_state(state), values))
+    return {info.name: value for info, value in zip(program.sums, sums, strict=True)}
+
+
+@functools.lru_cache(1)
+def _compiled_once(program: StepProgram, device: Any) -> tuple[Placement, Any]:
+    placement = Placement.on([device], program)
+    steps = [regions.load(part.exported, None) for part in program.parts]
+    return placement, jax.jit(lambda state, batch: take_step(placement, steps, state, batch)[1])
 
 
 def block_size(infos: Sequence[TensorInfo]) -> int:

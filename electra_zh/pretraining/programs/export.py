@@ -10,9 +10,10 @@ from absl import logging
 from electra_zh.data import order
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import warm_start
+from electra_zh.pretraining.health.measures import batch_rows
 from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.programs.exported import STEP, ExportedPhase
-from electra_zh.pretraining.programs.lower import lower_evaluation, lower_step
+from electra_zh.pretraining.programs.lower import lower_evaluation, lower_measures, lower_step
 from electra_zh.pretraining.running.data import PreparedPhase, evaluation_batches
 from electra_zh.pretraining.running.driver import PreparedRun
 from electra_zh.pretraining.state import TrainState, variables_by_name
@@ -31,7 +32,7 @@ def export_step(prepared: PreparedRun) -> None:
             _save_first(prepared, state)
         phase = _lower(state, part, {} if before is None else _fresh(prepared, part, before, state))
         phase.save(run.folder, part.phase.name)
-        size += phase.step.size + (phase.evaluation.size if phase.evaluation else 0)
+        size += sum(each.size for each in phase.programs)
         before = state
     logging.info(
         "Exported the step to %s: %.1f MB%s. Train it with `electra-zh pretrain --program %s "
@@ -49,10 +50,12 @@ def _lower(state: TrainState, part: PreparedPhase, fresh: dict[str, np.ndarray])
         names[variable_name(variable.name)] = name
     names[variable_name(state.optimizer.step.name)] = STEP
     step, evaluation = lower_step(state).renamed(names), None
+    rows = batch_rows(config, part.eval_shards or part.mix.shards)
     if part.eval_shards is not None:
         batches = evaluation_batches(config, part.eval_shards, max_batches=config.num_eval_steps)
         evaluation = lower_evaluation(state.objective, batches.batch_size)
-    return ExportedPhase(step, evaluation, of_objective(config), fresh)
+    measures = lower_measures(state.objective, rows)
+    return ExportedPhase(step, evaluation, measures, of_objective(config), fresh)
 
 
 def _save_first(prepared: PreparedRun, state: TrainState) -> None:

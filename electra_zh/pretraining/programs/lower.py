@@ -10,6 +10,7 @@ import tensorflow as tf
 from electra_zh.data import records
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import metrics
+from electra_zh.pretraining.health import tensors
 from electra_zh.pretraining.objectives.base import EVALUATION_STEP, Objective
 from electra_zh.pretraining.programs.evaluation import BATCHES
 from electra_zh.pretraining.state import TrainState, variables_by_name
@@ -77,6 +78,34 @@ def lower_evaluation(objective: Objective, batch_size: int) -> StepProgram:
     return lowering.cached(key, lambda: _lower_evaluation(objective, batch_size))
 
 
+def lower_measures(objective: Objective, rows: int) -> StepProgram:
+    """Returns the lowered `tensors.measured` of a batch, from the cache where it is there.
+
+    Its variables are the weights by their names in checkpoints, its sums have the tensors' names.
+    """
+    key = ["measures", *_key(objective), rows]
+    return lowering.cached(key, lambda: _lower_measures(objective, rows))
+
+
+def _lower_measures(objective: Objective, rows: int) -> StepProgram:
+    config, names = objective.config, list[str]()
+
+    def compute(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        found = tensors.measured(objective, batch)
+        names[:] = sorted(found)  # as tf.nest orders them
+        return found
+
+    features = records.feature_names(words=config.needs_words)
+    program = lowering.lower(
+        compute,
+        dict.fromkeys(features, (rows, config.max_seq_length)),
+        objective.variables,
+        full_precision=config.precision == "float32",
+    )
+    sums = (info._replace(name=name) for info, name in zip(program.sums, names, strict=True))
+    return _with_weight_names(program._replace(sums=tuple(sums)), objective)
+
+
 def _lower_evaluation(objective: Objective, batch_size: int) -> StepProgram:
     config = objective.config
     before = tf.Variable(0, trainable=False, dtype=tf.int64, name=BATCHES)
@@ -94,5 +123,9 @@ def _lower_evaluation(objective: Objective, batch_size: int) -> StepProgram:
         [*objective.variables, before],
         full_precision=config.precision == "float32",
     )
+    return _with_weight_names(program, objective)
+
+
+def _with_weight_names(program: StepProgram, objective: Objective) -> StepProgram:
     names = {variable_name(v.name): name for name, v in variables_by_name(objective).items()}
     return program.renamed({**names, BATCHES: BATCHES})

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from absl import logging
 
 from electra_zh.data import pipeline
 from electra_zh.data.mixed_folders import DamageLog, open_sources
 from electra_zh.errors import UsageError
 from electra_zh.pretraining import folder, warm_start
+from electra_zh.pretraining.health.measures import batch_rows, make_measure
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.phases import compiled_folder
 from electra_zh.pretraining.programs.evaluation import DeviceEvaluation
@@ -89,6 +91,7 @@ class _ProgramTrainer:
         assert prepared.program is not None
         self._prepared, self._part, self._config = prepared, part, part.phase.config
         self._exported = ExportedPhase.load(prepared.program, part.phase.name)
+        self._measure = self._make_measure()
         self._names = self._exported.networks.shapes(self._config)
         self._steps: PjrtSteps | None = None
         # All variables on the host; None while the devices are ahead.
@@ -195,8 +198,29 @@ class _ProgramTrainer:
         return lambda: evaluate(self._host()), str
 
     def measure(self) -> dict[str, float]:
-        """Returns nothing: the measures of the networks' health need TensorFlow."""
-        return {}
+        return self._measure() if self._measure is not None else {}
+
+    def _make_measure(self) -> Callable[[], dict[str, float]] | None:
+        """Returns the function that measures the networks; None, and a line, if it cannot."""
+        program, part, prepared = self._exported.measures, self._part, self._prepared
+        shards = part.eval_shards or part.mix.shards
+        rows = program.batch[0].shape[0] if program is not None else 0
+        if program is None or rows != batch_rows(self._config, shards):
+            logging.info(
+                "The networks' health is not measured: the step was exported %s. Export it again.",
+                "by an earlier version" if program is None else f"for {rows} other examples",
+            )
+            return None
+        here = prepared.device.here.number
+        device = next(each for each in prepared.device.found if each.process_index == here)
+
+        def compute(batch: pipeline.Batch) -> dict[str, np.ndarray]:
+            from electra_zh.runtime.pjrt import call_once
+
+            return call_once(program, self._host(), batch, device=device)
+
+        run, damage = prepared.run, prepared.damage
+        return make_measure(compute, self._config, run.vocabulary, shards, on_damage=damage)
 
     def explain(self, batch: pipeline.Batch) -> str:
         """Raises: --debug-numerics, which needs TensorFlow, is refused before."""
