@@ -277,7 +277,6 @@ def serve_kernels(out: Path, name: str, seconds: float, *, has_kernels: bool) ->
 
 def compile_variant(folder: Path, device: Any, has_kernels: bool) -> Any:
     """Returns the compiled steps of a folder; what the compiler raises ends the process."""
-    from electra_zh.runtime import pjrt
     from electra_zh.runtime.compiling import compile_for_devices
     from electra_zh.runtime.kernels import Kernels
     from electra_zh.runtime.placement import Placement
@@ -285,7 +284,7 @@ def compile_variant(folder: Path, device: Any, has_kernels: bool) -> Any:
 
     place = Placement.on([device], StepProgram.load(str(folder)))
     found = Kernels([device], interpret=device.platform == "cpu") if has_kernels else None
-    lowered = place.lowered(pjrt.block_size(place.program.batch), found)
+    lowered = place.lowered(found)
     if found is not None:
         print(f"{folder.name}: kernels {sorted(found.used)}", file=sys.stderr, flush=True)
         assert found.used, "no region of the step has a kernel"

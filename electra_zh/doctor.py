@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from electra_zh import machine
 from electra_zh.errors import install_line
+from electra_zh.runtime.device import has_jax
 
 _PACKAGE = "electra-zh"
 _DEVELOPMENT = re.compile('extra == "(test|check|bench|interop)"')
@@ -124,8 +125,7 @@ def check_tensorflow(load: Callable[[], None]) -> Check:
     """Checks that TensorFlow is installed and can be imported."""
     if importlib.util.find_spec("tensorflow") is None:
         advice = "Run: pip install tensorflow tensorflow-text. Without it, only exported steps run."
-        has_jax = importlib.util.find_spec("jax") is not None
-        return Check("TensorFlow", "warning" if has_jax else "error", "missing", advice)
+        return Check("TensorFlow", "warning" if has_jax() else "error", "missing", advice)
     start = time.perf_counter()
     load()
     import tensorflow as tf
@@ -137,7 +137,7 @@ def check_tensorflow(load: Callable[[], None]) -> Check:
 def check_jax() -> Check:
     """Checks JAX, which brings accelerators, and lists its devices."""
     has_gpu = os.path.exists("/proc/driver/nvidia/version")
-    if importlib.util.find_spec("jax") is None:
+    if not has_jax():
         if not has_gpu:
             return Check("JAX", "ok", "missing; only accelerators need it")
         advice = f"Run: {install_line('gpu')} to train on the GPU."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 import time
@@ -68,33 +67,29 @@ def compile_for(
 
     from electra_zh.runtime import kept_steps
     from electra_zh.runtime.compiling import compile_with_kernels
-    from electra_zh.runtime.pjrt import block_size
     from electra_zh.runtime.placement import Placement
 
     start = time.perf_counter()
     placement = Placement.on(devices, program, state_sharding)
-    block = block_size(program.batch)
     try:
-        lower = functools.partial(placement.lowered, block)
-        executable = compile_with_kernels(lower, placement.everywhere)
+        executable = compile_with_kernels(placement.lowered, placement.everywhere)
     except jax.errors.JaxRuntimeError as error:
         lines = str(error).strip().splitlines()
         kind = OutOfMemoryError if "RESOURCE_EXHAUSTED" in lines[0] else UserError
         raise kind(f"The step does not compile for {name}: {lines[0]}") from None
     seconds = time.perf_counter() - start
     if output is not None:
-        kept_steps.save(output, executable, placement, block)
+        kept_steps.save(output, executable, placement)
     memory = executable.memory_analysis()
-    batches = sum(4 * math.prod(info.shape) for info in program.batch) * block // len(devices)
     flops = float((executable.cost_analysis() or {}).get("flops", 0.0))
     if not flops:  # The compiler for GPUs counts none, that for CPUs before it compiles.
-        on_cpu = Placement.on(jax.devices("cpu")[:1], program).lowered(block)
+        on_cpu = Placement.on(jax.devices("cpu")[:1], program).lowered()
         flops = float(on_cpu.cost_analysis()["flops"]) / len(devices)
     return Compiled(
         seconds,
         len(devices),
         # The results take the place of the state. A second block comes while one is in use.
-        memory.argument_size_in_bytes + batches,
+        memory.argument_size_in_bytes + program.block * program.batch_bytes // len(devices),
         memory.temp_size_in_bytes,
         memory.generated_code_size_in_bytes,
         flops,

@@ -33,18 +33,18 @@ def check_output(folder: str) -> None:
         raise UserError(f"{folder} has other files than compiled steps: choose another --output")
 
 
-def save(folder: str, compiled: jax.stages.Compiled, placement: Placement, block: int) -> None:
-    """Writes the compiled steps of a placement, for blocks of `block` batches."""
+def save(folder: str, compiled: jax.stages.Compiled, placement: Placement) -> None:
+    """Writes the compiled steps of a placement."""
     steps, _, _ = serialize_executable.serialize(compiled)
     files.make_dirs(folder)
     with files.atomic_write(files.join(folder, _STEPS)) as file:
         file.write(steps)
-    values = {**_conditions(placement, block), "sha256": files.sha256(steps)}
+    values = {**_conditions(placement), "sha256": files.sha256(steps)}
     files.write_json(files.join(folder, _JSON), values)
     logging.info("The compiled step is in %s: %.1f MB.", folder, len(steps) / 1e6)
 
 
-def load(folder: str, placement: Placement, block: int) -> jax.stages.Compiled | None:
+def load(folder: str, placement: Placement) -> jax.stages.Compiled | None:
     """Returns the compiled steps of a folder; None if they are for something else, which is logged.
 
     Raises:
@@ -62,7 +62,7 @@ def load(folder: str, placement: Placement, block: int) -> jax.stages.Compiled |
     steps = files.read_bytes(files.join(folder, _STEPS))
     if files.sha256(steps) != values.get("sha256"):
         raise UserError(f"{folder}: {_STEPS} does not match its checksum. Compile it again")
-    reason = _difference(values, _conditions(placement, block))
+    reason = _difference(values, _conditions(placement))
     if not reason:
         try:
             found = _deserialize(steps, placement)
@@ -90,7 +90,7 @@ def _deserialize(steps: bytes, placement: Placement) -> jax.stages.Compiled:
     )
 
 
-def _conditions(placement: Placement, block: int) -> dict[str, Any]:
+def _conditions(placement: Placement) -> dict[str, Any]:
     """Returns the conditions of compiled steps as plain values."""
     devices = list(placement.everywhere.mesh.devices.flat)
     processes = len({device.process_index for device in devices})
@@ -102,7 +102,7 @@ def _conditions(placement: Placement, block: int) -> dict[str, Any]:
         "kernels": kernels.version(devices),
         "state_sharding": files.sha256(json.dumps(places).encode()),
         "step": placement.program.digest,
-        "block": block,
+        "block": placement.program.block,
     }
 
 
@@ -116,21 +116,19 @@ def _kind(device: Any) -> str:
     return f"{device.device_kind} ({build})"
 
 
+# Differences of conditions that need not be shown to be understood.
+_OTHERS = {
+    "step": "it is another step: compile it with the --config, settings and --data of the run",
+    "state_sharding": "its state_sharding is another one",
+    "block": "its block is another one",
+    "kernels": "its kernels are not those of this run: compile it with this version of electra-zh "
+    f"and the same {kernels.SWITCH}",
+}
+
+
 def _difference(kept: dict[str, Any], here: dict[str, Any]) -> str:
     """Returns the first difference as a clause; empty for none."""
-    for name, value in here.items():
-        if kept.get(name) == value:
-            continue
-        if name == "step":
-            return (
-                "it is another step: compile it with the --config, settings and --data of the run"
-            )
-        if name in ("state_sharding", "block"):
-            return f"its {name} is another one"
-        if name == "kernels":
-            return (
-                "its kernels are not those of this run: compile it with this version of "
-                "electra-zh and the same ELECTRA_ZH_KERNELS"
-            )
-        return f"it is for {name.rstrip('s')} {kept.get(name)}, and this is {value}"
-    return ""
+    name = next((name for name, value in here.items() if kept.get(name) != value), "")
+    if not name or name in _OTHERS:
+        return _OTHERS.get(name, "")
+    return f"it is for {name.rstrip('s')} {kept.get(name)}, and this is {here[name]}"

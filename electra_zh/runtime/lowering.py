@@ -30,15 +30,14 @@ from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.runtime.program import StepProgram, TensorInfo, jax_type
 
-# Read by TensorFlow when it is imported.
-XLA_FLAGS = {"TF_XLA_FLAGS": "--tf_xla_disable_constant_folding=true"}
+_FLAG = "--tf_xla_disable_constant_folding=true"
 
 
 def prepare() -> None:
-    """Sets the flags of TensorFlow's compiler, before TensorFlow is imported."""
-    for name, value in XLA_FLAGS.items():
-        if value not in os.environ.get(name, ""):
-            os.environ[name] = f"{os.environ.get(name, '')} {value}".strip()
+    """Sets the flag of TensorFlow's compiler, before TensorFlow is imported."""
+    given = os.environ.get("TF_XLA_FLAGS", "")
+    if _FLAG not in given:
+        os.environ["TF_XLA_FLAGS"] = f"{given} {_FLAG}".strip()
 
 
 def cached(key: Any, make: Callable[[], StepProgram]) -> StepProgram:
@@ -129,10 +128,9 @@ def _export(module: bytes, program: StepProgram, *, full_precision: bool) -> byt
     import jax.numpy as jnp
     from jax import export
 
-    ins = [
-        jax.ShapeDtypeStruct(info.shape, jax_type(info.dtype))
-        for info in (*program.batch, *program.variables)
-    ]
+    from electra_zh.runtime.placement import struct
+
+    ins = [struct(info) for info in (*program.batch, *program.variables)]
     results = zip(program.written, program.variables, strict=True)
     outs = [*program.sums, *(info for place, info in sorted(results) if place >= 0)]
     same_signature = jax.jit(

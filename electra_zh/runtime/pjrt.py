@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +28,8 @@ from electra_zh.runtime import kept_steps
 from electra_zh.runtime.compiling import compile_with_kernels
 from electra_zh.runtime.kernels import regions
 from electra_zh.runtime.placement import Placement, take_step
-from electra_zh.runtime.program import StepProgram, TensorInfo
+from electra_zh.runtime.program import StepProgram
 
-# The most batches and bytes of a block. The devices hold two blocks.
-_BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
 # JAX's lines about platforms that the machine does not have.
 logging.getLogger("jax").setLevel(logging.WARNING)
 
@@ -98,11 +95,7 @@ class PjrtSteps:
         """
         self._placement = Placement.on(devices, program, state_sharding)
         # The steps of the folder; None if they are to be compiled.
-        self.kept = (
-            kept_steps.load(compiled, self._placement, block_size(program.batch))
-            if compiled
-            else None
-        )
+        self.kept = kept_steps.load(compiled, self._placement) if compiled else None
         self.start(state, batches)
 
     def start(
@@ -113,7 +106,7 @@ class PjrtSteps:
         Several processes have the same state, and batches of their own rows.
         """
         self._state = self._placement.put_state(state)
-        self._blocks = _Blocks(self._placement.program.batch, batches, self._placement.batches)
+        self._blocks = _Blocks(self._placement.program, batches, self._placement.batches)
 
     def stop(self) -> None:
         """Frees the memory of the state and of the batches."""
@@ -161,10 +154,7 @@ class PjrtSteps:
         """The compiled steps: their text, and the memory that they take."""
         if self.kept is not None:
             return self.kept
-        lower = functools.partial(
-            self._placement.lowered, block_size(self._placement.program.batch)
-        )
-        return compile_with_kernels(lower, self._placement.everywhere)
+        return compile_with_kernels(self._placement.lowered, self._placement.everywhere)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns the variables as arrays by name, of their own types."""
@@ -195,12 +185,6 @@ def _compiled_once(program: StepProgram, device: Any) -> tuple[Placement, Any]:
     return placement, jax.jit(lambda state, batch: take_step(placement, steps, state, batch)[1])
 
 
-def block_size(infos: Sequence[TensorInfo]) -> int:
-    """Returns the number of batches in a block."""
-    bytes_each = sum(4 * math.prod(info.shape) for info in infos)
-    return max(1, min(_BLOCK_BATCHES, _BLOCK_BYTES // bytes_each))
-
-
 class _Taken(NamedTuple):
     """Batches [block size, B, L] by name on the devices; those from `first` to `end` are next."""
 
@@ -210,17 +194,17 @@ class _Taken(NamedTuple):
 
 
 class _Blocks:
-    """Blocks of batches on the devices. A thread reads the next one while one is in use."""
+    """Blocks of batches on the devices, two at a time: a thread reads one while one is in use."""
 
     def __init__(
         self,
-        infos: Sequence[TensorInfo],
+        program: StepProgram,
         batches: Iterator[Mapping[str, np.ndarray]],
         sharding: NamedSharding,
     ) -> None:
-        self.size = block_size(infos)
         self.waited = 0.0
-        self._infos, self._sharding, self._source = infos, sharding, batches
+        self._infos, self._size = program.batch, program.block
+        self._sharding, self._source = sharding, batches
         self._processes = len({each.process_index for each in sharding.mesh.devices.flat})
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._coming = self._reader.submit(self._read)
@@ -244,14 +228,14 @@ class _Blocks:
         return taken
 
     def _read(self) -> _Taken:
-        batches = list(itertools.islice(self._source, self.size))
+        batches = list(itertools.islice(self._source, self._size))
         sent = {}
         for info in self._infos:
             rows, shape = info.shape[0] // self._processes, info.shape[1:]
-            values = np.zeros((self.size, rows, *shape), np.int32)
+            values = np.zeros((self._size, rows, *shape), np.int32)
             for index, batch in enumerate(batches):
                 values[index] = batch[info.name]
             sent[info.name] = jax.make_array_from_process_local_data(
-                self._sharding, values, (self.size, *info.shape)
+                self._sharding, values, (self._size, *info.shape)
             )
         return _Taken(sent, 0, len(batches))

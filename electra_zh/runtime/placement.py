@@ -64,27 +64,24 @@ class Placement(NamedTuple):
         )
         return cls(program, everywhere, batches, state, update)
 
-    def jitted(self, kernels: Kernels | None) -> Any:
-        """Returns the steps to be compiled: (state, batches, first, end) -> (state, sums).
+    def lowered(self, kernels: Kernels | None = None) -> jax.stages.Lowered:
+        """Returns the steps to be compiled: (state, block, first, end) -> (state, sums).
 
         The sums are those of each step of the block, zeros before `first` and from `end` on.
         """
         steps = [regions.load(part.exported, kernels) for part in self.program.parts]
-        return jax.jit(
+        jitted = jax.jit(
             functools.partial(_run_steps, self, steps),
             in_shardings=(self.state, self.batches, self.everywhere, self.everywhere),
             out_shardings=(self.state, self.everywhere),
             donate_argnums=(0,),
         )
-
-    def lowered(self, block: int, kernels: Kernels | None = None) -> jax.stages.Lowered:
-        """Returns the steps for blocks of batches, ready to be compiled without any array."""
         state = {info.name: struct(info) for info in self.program.all_variables}
         batches = {
-            info.name: jax.ShapeDtypeStruct((block, *info.shape), np.int32)
+            info.name: jax.ShapeDtypeStruct((self.program.block, *info.shape), np.int32)
             for info in self.program.batch
         }
-        return self.jitted(kernels).lower(state, batches, np.int32(0), np.int32(1))
+        return jitted.lower(state, batches, np.int32(0), np.int32(1))
 
     def put_state(self, values: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Returns the variables on the devices; each process puts what its own hold."""
@@ -173,9 +170,9 @@ def _run_steps(
         new = constrain(constrain({**state, **written}, placement.update), placement.state)
         return new, [a.at[index].set(b) for a, b in zip(sums, found, strict=True)]
 
-    loop: Any = jax.lax.fori_loop
-    block = len(batches[program.batch[0].name])
-    last = program.parts[-1]
-    zeros = [jnp.zeros((block, *info.shape), jax_type(info.dtype)) for info in last.sums]
-    new_state, sums = loop(first, end, one, (state, zeros))
+    zeros = [
+        jnp.zeros((program.block, *info.shape), jax_type(info.dtype))
+        for info in program.parts[-1].sums
+    ]
+    new_state, sums = jax.lax.fori_loop(first, end, one, (state, zeros))
     return new_state, sums

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from electra_zh.errors import UserError
 FORMAT = 3
 _JSON, _STEP, _THEN = "program.json", "step.jaxexport", "then"
 _CHECKSUM = "sha256"
+# The most batches and bytes of a block.
+_BLOCK_BATCHES, _BLOCK_BYTES = 32, 64 * 2**20
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
@@ -67,6 +70,16 @@ class StepProgram(NamedTuple):
     def all_variables(self) -> list[TensorInfo]:
         """The variables of all parts."""
         return list(dict.fromkeys(info for part in self.parts for info in part.variables))
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of a batch, whose tensors have 32 bits on the devices."""
+        return sum(4 * math.prod(info.shape) for info in self.batch)
+
+    @property
+    def block(self) -> int:
+        """Number of batches in a block, which is sent to the devices at once."""
+        return max(1, min(_BLOCK_BATCHES, _BLOCK_BYTES // self.batch_bytes))
 
     @property
     def size(self) -> int:

@@ -28,11 +28,13 @@ def placement() -> Placement:
 
 
 def test_a_compiled_step_is_used(placement: Placement, tmp_path: Path) -> None:
-    kept_steps.save(str(tmp_path), placement.lowered(1).compile(), placement, 1)
-    found = kept_steps.load(str(tmp_path), placement, 1)
+    kept_steps.save(str(tmp_path), placement.lowered().compile(), placement)
+    found = kept_steps.load(str(tmp_path), placement)
     assert found is not None
     state = placement.put_state({"total": np.zeros(())})
-    batch = {"ids": jax.device_put(np.ones([1, 2, 3], np.int32), placement.batches)}
+    batch = {
+        "ids": jax.device_put(np.ones([placement.program.block, 2, 3], np.int32), placement.batches)
+    }
     state, _ = found(state, batch, np.int32(0), np.int32(1))
     assert state["total"] == 6
 
@@ -56,9 +58,9 @@ def test_a_compiled_step_of_others_is_not(
     """Of a build with kernels or with other ones, or of another version of JAX."""
     with monkeypatch.context() as patch:
         patch.setattr(module, name, value)
-        kept_steps.save(str(tmp_path), placement.lowered(1).compile(), placement, 1)
+        kept_steps.save(str(tmp_path), placement.lowered().compile(), placement)
     warnings: list[str] = []
     monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
-    assert kept_steps.load(str(tmp_path), placement, 1) is None
+    assert kept_steps.load(str(tmp_path), placement) is None
     (warning,) = warnings
     assert warning.startswith(f"The compiled step in {tmp_path} is not used: {message}")

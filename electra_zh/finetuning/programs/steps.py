@@ -322,6 +322,5 @@ def _run(
         named = zip(program.sums, found, strict=True)
         return new, {info.name: sums[info.name].at[index].set(value) for info, value in named}
 
-    loop: Any = jax.lax.fori_loop
-    new, found = loop(first, end, one, (written, sums))
+    new, found = jax.lax.fori_loop(first, end, one, (written, sums))
     return new, found

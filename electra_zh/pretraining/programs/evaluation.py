@@ -53,7 +53,7 @@ class DeviceEvaluation:
 
     def __call__(self, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Returns the results for weights by their names in checkpoints."""
-        from electra_zh.runtime.pjrt import PjrtSteps, block_size
+        from electra_zh.runtime.pjrt import PjrtSteps
 
         start = {**weights, BATCHES: np.zeros((), np.int64)}, iter(self._batches)
         if self._steps is None:
@@ -63,7 +63,7 @@ class DeviceEvaluation:
         left, totals = len(self._batches), EvaluationSums._make([0.0] * len(EvaluationSums._fields))
         while left:
             self._before_batch()
-            count = min(left, block_size(self._program.batch))
+            count = min(left, self._program.block)
             totals = EvaluationSums._make(map(np.add, totals, self._steps(count)))
             left -= count
         self._steps.stop()

@@ -172,7 +172,7 @@ def _backward(*refs: Any, scores: Any) -> None:
 
 
 def _specs(shape: tuple[int, ...]) -> tuple[Any, list[Any], list[Any], Any]:
-    """Returns the grid and the blocks: of the queries' rows, of complete sequences, of results."""
+    """Returns the grid, the blocks of inputs with a block's queries and with all, and R."""
     batch, length, _, heads, width = shape
     rows = _rows(length)
 

@@ -29,15 +29,19 @@ class NormSetting(NamedTuple):
     interpret: bool = False
 
 
-def _piece(width: int) -> int:
-    """Returns the largest power of two that divides the width."""
-    return width & -width
+def _columns(width: int) -> list[Any]:
+    """Returns the columns of pieces, whose size is the largest power of two that divides the width.
+
+    A kernel's arrays have powers of two of columns.
+    """
+    size = width & -width
+    return [pl.ds(at, size) for at in range(0, width, size)]
 
 
 def fits(shape: tuple[int, ...], dtype: Any) -> bool:
     """Returns whether the kernels can compute the norm of [T, D] of a type."""
     tokens, width = shape
-    pieces = width // _piece(width)
+    pieces = len(_columns(width))
     return dtype == jnp.bfloat16 and tokens % (_ROWS * _BLOCKS) == 0 and pieces <= 8
 
 
@@ -50,19 +54,15 @@ class _Rows:
         """Takes the rows from `first` on; `draw` is that of `keep`."""
         self._first, self._width, self._tokens = first, width, tokens
         self._draw, self._setting = draw, setting
-        self._piece = _piece(width)
-
-    def columns(self) -> list[Any]:
-        """Returns the columns of each piece."""
-        return [pl.ds(at, self._piece) for at in range(0, self._width, self._piece)]
+        self.columns = _columns(width)
 
     def load(self, ref: Any, here: Any) -> list[jax.Array]:
         """Returns float32 [R, piece] of each piece."""
-        return [ref[here, each].astype(jnp.float32) for each in self.columns()]
+        return [ref[here, each].astype(jnp.float32) for each in self.columns]
 
     def store(self, ref: Any, here: Any, values: list[jax.Array]) -> None:
         """Writes the values of each piece."""
-        for each, value in zip(self.columns(), values, strict=True):
+        for each, value in zip(self.columns, values, strict=True):
             ref[here, each] = value.astype(ref.dtype)
 
     def mean(self, values: list[jax.Array]) -> jax.Array:
@@ -75,20 +75,16 @@ class _Rows:
         rate = self._setting.rate
         if not rate:
             return values
-        length = jnp.uint32(self._tokens // self._setting.rows)
+        tokens = self._tokens // self._setting.rows  # of a row
+        length = jnp.uint32(tokens)
         token = jax.lax.iota(jnp.uint32, _ROWS) + self._first.astype(jnp.uint32)
         row = jax.lax.div(token, jnp.full_like(token, length))
         place = (token - row * length) * jnp.uint32(self._width)
         out = []
-        for at, value in zip(range(0, self._width, self._piece), values, strict=True):
-            column = jax.lax.iota(jnp.uint32, self._piece) + jnp.uint32(at)
-            kept = keep(
-                self._draw,
-                self._tokens // self._setting.rows * self._width,
-                row[:, None],
-                place[:, None] + column[None, :],
-                rate,
-            )
+        for each, value in zip(self.columns, values, strict=True):
+            column = jax.lax.iota(jnp.uint32, each.size) + jnp.uint32(each.start)
+            places = place[:, None] + column[None, :]
+            kept = keep(self._draw, tokens * self._width, row[:, None], places, rate)
             out.append(jnp.where(kept, value * (1.0 / (1.0 - rate)), 0.0))
         return out
 
@@ -107,7 +103,7 @@ def _forward(*refs: Any, tokens: int, setting: NormSetting) -> None:
     rows.store(normal, here, values)
     scaled = [
         value * gamma[each][None, :] + beta[each][None, :]
-        for value, each in zip(values, rows.columns(), strict=True)
+        for value, each in zip(values, rows.columns, strict=True)
     ]
     rows.store(out, here, scaled)
     inverse[...] = scale[:, 0]
@@ -124,7 +120,7 @@ def _backward(*refs: Any, tokens: int, setting: NormSetting) -> None:
         rows = _Rows(start + index * _ROWS, width, tokens, words, setting)
         here = pl.ds(index * _ROWS, _ROWS)
         d, n = rows.load(dout, here), rows.load(normal, here)
-        dn = [a * gamma[each][None, :] for a, each in zip(d, rows.columns(), strict=True)]
+        dn = [a * gamma[each][None, :] for a, each in zip(d, rows.columns, strict=True)]
         along = rows.mean([a * b for a, b in zip(dn, n, strict=True)])
         mean, scale = rows.mean(dn), inverse[here][:, None]
         dtotal = [scale * (a - mean - b * along) for a, b in zip(dn, n, strict=True)]
@@ -133,12 +129,12 @@ def _backward(*refs: Any, tokens: int, setting: NormSetting) -> None:
         new = [jnp.sum(a * b, 0) for a, b in zip(d, n, strict=True)]
         return [*map(jnp.add, carry[0], new)], [*map(jnp.add, carry[1], [jnp.sum(a, 0) for a in d])]
 
-    piece = _piece(width)
-    zeros = [jnp.zeros(piece, jnp.float32) for _ in range(width // piece)]
+    columns = _columns(width)
+    zeros = [jnp.zeros(each.size, jnp.float32) for each in columns]
     found = jax.lax.fori_loop(0, _BLOCKS, add, (zeros, zeros))
     for row, values in enumerate(found):
-        for at, value in zip(range(0, width, piece), values, strict=True):
-            sums[row, pl.ds(at, piece)] = value
+        for each, value in zip(columns, values, strict=True):
+            sums[row, each] = value
 
 
 def _compiler() -> Any:
