@@ -44,6 +44,16 @@ CHIPS = {
     "tpu:v6e": Chip("tpu", 32 * 2**30, 918e12, 918e12 / 6, 2),
 }
 
+# Only the compilers are used. libtpu would look for chips, complain that there are none, and lock
+# them: another process would be refused, also after one that was killed.
+_WITHOUT_HARDWARE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
+}
+
 
 class Target(NamedTuple):
     """Chips to compile for."""
@@ -95,9 +105,8 @@ class Target(NamedTuple):
         Raises:
           UserError: the compiler of the platform is missing.
         """
-        # Neither the plug-ins nor their hardware are started.
-        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-        os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
+        for variable, value in _WITHOUT_HARDWARE.items():
+            os.environ.setdefault(variable, value)
         import jax
         from jax.experimental import topologies
 
