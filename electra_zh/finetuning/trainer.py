@@ -279,7 +279,9 @@ class TaskTrainer:
         if number is not None:
             rows = features["input_ids"].shape[0]
             part = BatchPart(number, self._parts, rows, self.rows[task].group)
-        key = RandomKey(0, self.state.optimizer.step, trial=self._seed, part=part)
+        # Read once, not once for every stream of random numbers.
+        step, trial = map(tf.convert_to_tensor, (self.state.optimizer.step, self._seed))
+        key = RandomKey(0, step, trial=trial, part=part)
         with tf.GradientTape() as tape:
             hidden = self.model.hidden(
                 features, dtype=self.dtype, key=key, first_only=kind.first_only

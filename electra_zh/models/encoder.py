@@ -56,7 +56,7 @@ class Embeddings(tf.Module):
         total = tf.reshape(total, [batch, length, size]) + self.positions(length)
         total = self.layer_norm(tf.reshape(total, [-1, size]), dtype=dtype)
         rate = self.config.hidden_dropout_prob
-        dropped = layers.draw_dropout(key, f"{stream}/embeddings", [batch * length, size], rate)
+        dropped = layers.draw_dropout(key, f"{stream}/embeddings", rate)
         return layers.dropout(total, dropped)
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:
@@ -182,8 +182,8 @@ class Attention(tf.Module):
     ) -> tf.Tensor:
         """Returns [T, D] for [B, L, 3, H, S], as `_attend` of its parts."""
         batch, length, _, heads, width = qkv.shape
-        rate, shape = self._config.attention_probs_dropout_prob, [batch, heads, length, length]
-        dropped = layers.draw_dropout(key, f"{stream}/probabilities", shape, rate)
+        rate = self._config.attention_probs_dropout_prob
+        dropped = layers.draw_dropout(key, f"{stream}/probabilities", rate)
         context = marked_attention.attend(qkv, attention_bias, factor=width**-0.5, dropped=dropped)
         return tf.reshape(context, [batch * length, heads * width])
 
@@ -199,13 +199,12 @@ class Attention(tf.Module):
     ) -> tf.Tensor:
         """Returns [B * Q, D] for query [B, H, Q, S], keys and value [B, H, L, S]."""
         scores = tf.matmul(query, keys, transpose_b=True)  # [B, H, Q, L]
-        shape = layers.shape_of(scores)
         rate = self._config.attention_probs_dropout_prob
-        dropped = layers.draw_dropout(key, f"{stream}/probabilities", shape, rate)
+        dropped = layers.draw_dropout(key, f"{stream}/probabilities", rate)
         factor = (self._config.hidden_size // self._config.num_attention_heads) ** -0.5
         probs = layers.attention_probabilities(scores, attention_bias, factor, dropped)
         context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, Q, H, S]
-        return tf.reshape(context, [shape[0] * shape[2], self._config.hidden_size])
+        return tf.reshape(context, [-1, self._config.hidden_size])
 
     def _add(
         self, x: tf.Tensor, context: tf.Tensor, *, key: RandomKey | None, stream: str
@@ -213,7 +212,7 @@ class Attention(tf.Module):
         """Returns the norm of x and the projected context, both [N, D]."""
         out = self.output(context)
         rate = self._config.hidden_dropout_prob
-        dropped = layers.draw_dropout(key, f"{stream}/output", layers.shape_of(x), rate)
+        dropped = layers.draw_dropout(key, f"{stream}/output", rate)
         return self.layer_norm.add(x, out, dropped)
 
 
@@ -256,7 +255,7 @@ class TransformerLayer(tf.Module):
         attend = self.attention.first if first_only else self.attention
         x = attend(x, attention_bias, key=key, stream=f"{stream}/attention")
         out = self.output(layers.gelu(self.intermediate(x)))
-        dropped = layers.draw_dropout(key, f"{stream}/output", layers.shape_of(x), self._rate)
+        dropped = layers.draw_dropout(key, f"{stream}/output", self._rate)
         return self.layer_norm.add(x, out, dropped)
 
 

@@ -150,7 +150,7 @@ def _softmax_sums(
     """Returns the log of the sum of exponentials [M], the maximum [M], the block mass [M, C]."""
     logits = tf.cast(logits, tf.float32)
     size = logits.shape[1]
-    maximum = tf.reduce_max(logits, -1, keepdims=True)
+    maximum = layers.row_maxima(logits)
     sums = _block_sums(logits, maximum, 1.0)
     log_sum = tf.math.log(tf.reduce_sum(sums, -1)) + maximum[:, 0]
     is_plain = isinstance(temperature, float) and temperature == 1.0
@@ -160,7 +160,7 @@ def _softmax_sums(
         # Relative to the largest of the other logits: relative to a true token that is nearly
         # certain, the mass of all the others would underflow to 0.
         logits = tf.where(tf.range(size)[None, :] == ids[:, None], logits.dtype.min, logits)
-        maximum = tf.reduce_max(logits, -1, keepdims=True)
+        maximum = layers.row_maxima(logits)
     return log_sum, maximum[:, 0], _block_sums(logits, maximum, temperature)
 
 
@@ -176,11 +176,11 @@ def _block_sums(logits: tf.Tensor, maximum: tf.Tensor, temperature: Temperature)
     def mass(part: tf.Tensor) -> tf.Tensor:
         return tf.exp((part - maximum) / temperature)
 
-    sums = tf.reduce_sum(tf.reshape(mass(logits[:, :whole]), [rows, whole // BLOCK, BLOCK]), -1)
+    blocks = tf.reshape(mass(logits[:, :whole]), [rows, whole // BLOCK, BLOCK])
+    sums = layers.row_sums(blocks)[:, :, 0]
     if whole == size:
         return sums
-    rest = tf.reduce_sum(mass(logits[:, whole:]), -1, keepdims=True)
-    return tf.concat([sums, rest], 1)
+    return tf.concat([sums, layers.row_sums(mass(logits[:, whole:]))], 1)
 
 
 @fused

@@ -20,7 +20,7 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -188,64 +188,53 @@ class LayerNorm(tf.Module):
         """Returns the normalised x, [T, D], as `dtype` (by default that of x)."""
         return _norm((x,), self.gamma, self.beta, None, self._eps, dtype or x.dtype)
 
-    def add(self, x: tf.Tensor, y: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
+    def add(self, x: tf.Tensor, y: tf.Tensor, dropped: Dropout | None) -> tf.Tensor:
         """Returns the norm of x + dropout(y), both [T, D]."""
         return _norm((x, y), self.gamma, self.beta, dropped, self._eps, x.dtype)
 
 
-class DropoutMask(NamedTuple):
-    """The values that one dropout keeps."""
+class Dropout(NamedTuple):
+    """The source of the draws of a dropout; the kernel that drops values draws them."""
 
-    keep: tf.Tensor  # bool, True where the value is kept
-    scale: float  # 1 / (1 - rate), which the kept values are multiplied by
-    # Of lowered steps, whose kernels draw again:
-    rate: float = 0.0
-    rows: int = 0  # of the batch or the part of it
-    draw: tf.Tensor | None = None  # uint32: words of the stream, number of parts, index of the part
+    words: tf.Tensor  # uint32 [2], random words of the stream
+    rate: float
+    part: BatchPart | None  # the part of the batch that the values are of; None for all of it
+
+    def keep(self, shape: Sequence[int]) -> tf.Tensor:
+        """Returns bool of the shape, each True with probability 1 - rate.
+
+        A hash of the position in the whole batch, keyed by the words: dropout needs some ten
+        million decisions a step, and TensorFlow's generator (Philox) takes ten times as long.
+        The hash is a 32-bit finalizer of two multiplications, with one word mixed in before and one
+        between them, so that two streams are not shifts of each other.
+        """
+        rows = self.part.rows if self.part else shape[0]
+        width = math.prod(shape) // rows
+        last = shape[-1] if len(shape) > 1 else 1
+        row = self.part.places() if self.part else tf.range(rows)
+        # The place times a constant, as the sum of three: TensorFlow computes the place itself
+        # before it compiles, and a kernel for [32, 12, 128, 128] would hold a table of 25 MB.
+        word = (_times(row, width) + self.words[0])[:, None, None]
+        word += _times(tf.range(width // last), last)[:, None] + _times(tf.range(last), 1)
+        word = _fold(word, 16) * _word(0x7FEB352D)
+        word = _fold(tf.bitwise.bitwise_xor(word, self.words[1]), 15) * _word(0x846CA68B)
+        threshold = _word(min(round(self.rate * 2**32), 2**32 - 1))
+        return tf.reshape(_fold(word, 16) >= threshold, shape)
+
+    def place(self) -> tf.Tensor:
+        """Returns uint32 [4] for the kernels of devices: the words, number of parts, this part."""
+        parts, number = (self.part.parts, self.part.number) if self.part else (1, 0)
+        return tf.concat([self.words, tf.cast(tf.stack([parts, number]), tf.uint32)], 0)
 
 
-def draw_dropout(
-    key: RandomKey | None, stream: str, shape: list[int], rate: float
-) -> DropoutMask | None:
-    """Draws which values a dropout keeps; None where nothing is to be dropped."""
+def draw_dropout(key: RandomKey | None, stream: str, rate: float) -> Dropout | None:
+    """Returns the dropout of a stream; None where nothing is to be dropped."""
     if key is None or rate == 0.0:
         return None
-    words = key._replace(part=None).bits(stream, [2])
-    keep, scale = _draw_keep(words, tuple(shape), rate, key.part), 1.0 / (1.0 - rate)
-    if not split.is_split():
-        return DropoutMask(keep, scale)
-    part = key.part or BatchPart(0, 1, shape[0])
-    place = tf.cast(tf.stack([part.parts, part.number]), tf.uint32)
-    return DropoutMask(keep, scale, rate, part.rows, tf.concat([words, place], 0))
+    return Dropout(key._replace(part=None).bits(stream, [2]), rate, key.part)
 
 
 _word = functools.partial(tf.constant, dtype=tf.uint32)
-
-
-@fused
-def _draw_keep(
-    stream: tf.Tensor, shape: tuple[int, ...], rate: float, part: BatchPart | None
-) -> tf.Tensor:
-    """Returns bool of the shape, each True with probability 1 - rate.
-
-    A hash of the position in the whole batch, keyed by the two random words of `stream`: dropout
-    needs some ten million decisions a step, and TensorFlow's generator (Philox) takes ten times as
-    long for them.
-    The hash is a 32-bit finalizer of two multiplications, with one word mixed in before and one
-    between them, so that two streams are not shifts of each other.
-    """
-    rows = part.rows if part else shape[0]
-    width = math.prod(shape) // rows
-    last = shape[-1] if len(shape) > 1 else 1
-    row = part.places() if part else tf.range(rows)
-    # The place times a constant, as the sum of three: TensorFlow computes the place itself before
-    # it compiles, and a kernel for [32, 12, 128, 128] would hold a table of 25 MB.
-    word = (_times(row, width) + stream[0])[:, None, None]
-    word += _times(tf.range(width // last), last)[:, None] + _times(tf.range(last), 1)
-    word = _fold(word, 16) * _word(0x7FEB352D)
-    word = _fold(tf.bitwise.bitwise_xor(word, stream[1]), 15) * _word(0x846CA68B)
-    threshold = _word(min(round(rate * 2**32), 2**32 - 1))
-    return tf.reshape(_fold(word, 16) >= threshold, shape)
 
 
 def _times(number: tf.Tensor, step: int) -> tf.Tensor:
@@ -256,7 +245,7 @@ def _fold(word: tf.Tensor, shift: int) -> tf.Tensor:
     return tf.bitwise.bitwise_xor(word, tf.bitwise.right_shift(word, _word(shift)))
 
 
-def dropout(x: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
+def dropout(x: tf.Tensor, dropped: Dropout | None) -> tf.Tensor:
     """Returns x with the dropped values zero and the others scaled."""
     if dropped is None:
         return x
@@ -269,20 +258,23 @@ def dropout(x: tf.Tensor, dropped: DropoutMask | None) -> tf.Tensor:
 
 
 @fused
-def _dropped(x: tf.Tensor, dropped: DropoutMask) -> tf.Tensor:
-    return _drop(tf.cast(x, tf.float32), dropped, x.dtype)
+def _dropped(x: tf.Tensor, dropped: Dropout) -> tf.Tensor:
+    return _drop(tf.cast(x, tf.float32), dropped.keep(x.shape), dropped.rate, x.dtype)
 
 
-def _drop(x: tf.Tensor, dropped: DropoutMask | None, dtype: tf.DType) -> tf.Tensor:
-    if dropped is not None:
-        x = tf.where(dropped.keep, x * dropped.scale, 0.0)
+def _drop(x: tf.Tensor, keep: tf.Tensor | None, rate: float, dtype: tf.DType) -> tf.Tensor:
+    if keep is not None:
+        x = tf.where(keep, x * (1.0 / (1.0 - rate)), 0.0)
     return tf.cast(x, dtype)
 
 
 @custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns x * Phi(x), by erf (Hendrycks & Gimpel 2016), computed in float32."""
-    return _gelu(x), lambda dy: _gelu_gradient(x, dy)
+    if x.dtype != tf.bfloat16 or split.is_split() or _plain.get():
+        return _gelu(x), lambda dy: _gelu_gradient(x, dy)
+    values, slopes = _gelu_tables()
+    return _look_up(x, values), lambda dy: _times_looked_up(dy, x, slopes)
 
 
 @fused
@@ -299,11 +291,33 @@ def _gelu_gradient(x: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(dy, tf.float32) * (cdf + x32 * pdf), x.dtype)
 
 
+@functools.cache
+def _gelu_tables() -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns GELU, bfloat16, and its derivative, float32, of all bfloat16 numbers by their bits.
+
+    A core looks up two values in the time in which it computes one (docs/results.md).
+    """
+    with tf.init_scope():
+        x = tf.bitcast(tf.cast(tf.range(2**16), tf.uint16), tf.bfloat16)
+        return _gelu(x), _gelu_gradient(tf.cast(x, tf.float32), tf.ones(2**16))
+
+
+@fused
+def _look_up(x: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    return tf.gather(table, tf.cast(tf.bitcast(x, tf.uint16), tf.int32))
+
+
+@fused
+def _times_looked_up(dy: tf.Tensor, x: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    found = tf.gather(table, tf.cast(tf.bitcast(x, tf.uint16), tf.int32))
+    return tf.cast(tf.cast(dy, tf.float32) * found, x.dtype)
+
+
 def _norm(
     inputs: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     beta: tf.Tensor,
-    dropped: DropoutMask | None,
+    dropped: Dropout | None,
     eps: float,
     dtype: tf.DType,
 ) -> tf.Tensor:
@@ -311,12 +325,13 @@ def _norm(
 
     The second is marked for the kernels of devices. They take gamma and beta after the inputs.
     """
+    rate = dropped.rate if dropped else 0.0
 
     def call(kind: str, function: Callable[..., Any], *values: tf.Tensor) -> Any:
         if not split.is_split() or len(inputs) == 1:
             return function(*values)
-        draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
-        rate, rows = (dropped.rate, dropped.rows) if dropped else (0.0, inputs[0].shape[0])
+        draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.place()
+        rows = dropped.part.rows if dropped and dropped.part else inputs[0].shape[0]
         settings = {"eps": eps, "rate": rate, "rows": rows}
         return marked(kind, lambda *those: function(*those[:-1]), [*values, draw], **settings)
 
@@ -324,11 +339,15 @@ def _norm(
     def apply(
         gamma: tf.Tensor, beta: tf.Tensor, *inputs: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., Any]]:
+        keep: tf.Tensor | None = None
+
         def forward(*values: tf.Tensor) -> Any:
-            return _norm_forward(values[:-2], *values[-2:], dropped, eps, dtype)
+            nonlocal keep
+            *found, keep = _norm_forward(values[:-2], *values[-2:], dropped, eps, dtype)
+            return found
 
         def backward(*values: tf.Tensor) -> Any:
-            return _norm_backward(*values, dropped, inputs[0].dtype)
+            return _norm_backward(*values, keep, rate, inputs[0].dtype)
 
         out, normal, inverse = call("norm", forward, *inputs, gamma, beta)
 
@@ -346,18 +365,20 @@ def _norm_forward(
     inputs: tuple[tf.Tensor, ...],
     gamma: tf.Tensor,
     beta: tf.Tensor,
-    dropped: DropoutMask | None,
+    dropped: Dropout | None,
     eps: float,
     dtype: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the norm, the sum normalised without gamma and beta, and 1 / stddev."""
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Returns the norm, the sum normalised without gamma and beta, 1 / stddev, what is kept."""
+    keep = dropped.keep(inputs[0].shape) if dropped else None
     total = tf.cast(inputs[0], tf.float32)
     for y in inputs[1:]:
-        total += _drop(tf.cast(y, tf.float32), dropped, tf.float32)
-    centred = total - tf.reduce_mean(total, -1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.reduce_mean(centred * centred, -1, keepdims=True) + eps)
+        total += _drop(tf.cast(y, tf.float32), keep, dropped.rate if dropped else 0.0, tf.float32)
+    width = total.shape[-1]
+    centred = total - row_sums(total) / width
+    inverse = tf.math.rsqrt(row_sums(centred * centred) / width + eps)
     normal = centred * inverse
-    return tf.cast(normal * gamma + beta, dtype), tf.cast(normal, dtype), inverse
+    return tf.cast(normal * gamma + beta, dtype), tf.cast(normal, dtype), inverse, keep
 
 
 @fused
@@ -366,20 +387,21 @@ def _norm_backward(
     normal: tf.Tensor,
     inverse: tf.Tensor,
     gamma: tf.Tensor,
-    dropped: DropoutMask | None,
+    keep: tf.Tensor | None,
+    rate: float,
     dtype: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the derivatives of `_norm_forward` with respect to x, y, gamma and beta."""
     dout, normal = tf.cast(dout, tf.float32), tf.cast(normal, tf.float32)
     dnormal = dout * gamma
-    along = tf.reduce_mean(dnormal * normal, -1, keepdims=True)
-    dtotal = inverse * (dnormal - tf.reduce_mean(dnormal, -1, keepdims=True) - normal * along)
-    dy = _drop(dtotal, dropped, dtype)
+    mean, along = (row_sums(x) / x.shape[-1] for x in (dnormal, dnormal * normal))
+    dtotal = inverse * (dnormal - mean - normal * along)
+    dy = _drop(dtotal, keep, rate, dtype)
     return tf.cast(dtotal, dtype), dy, tf.reduce_sum(dout * normal, 0), tf.reduce_sum(dout, 0)
 
 
 def attention_probabilities(
-    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: DropoutMask | None
+    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: Dropout | None
 ) -> tf.Tensor:
     """Returns dropout(softmax(scores * factor + attention_bias)), the softmax in float32.
 
@@ -389,10 +411,11 @@ def attention_probabilities(
 
     @custom_gradient
     def apply(scores: tf.Tensor, attention_bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out, probs = softmax_forward(scores, attention_bias, factor, dropped)
+        out, *kept = softmax_forward(scores, attention_bias, factor, dropped)
+        rate = dropped.rate if dropped else 0.0
 
         def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, None]:
-            return softmax_backward(dout, probs, factor, dropped), None
+            return softmax_backward(dout, *kept, factor, rate), None
 
         return out, gradient
 
@@ -401,19 +424,52 @@ def attention_probabilities(
 
 @fused
 def softmax_forward(
-    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: DropoutMask | None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the probabilities [B, H, L, L] after dropout, and those before it, float32."""
-    probs = tf.nn.softmax(tf.cast(scores, tf.float32) * factor + attention_bias)
-    return _drop(probs, dropped, scores.dtype), tf.cast(probs, scores.dtype)
+    scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: Dropout | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Returns the probabilities [B, H, L, L] after dropout, those before it, and what is kept."""
+    keep = dropped.keep(scores.shape) if dropped else None
+    scaled = tf.cast(scores, tf.float32) * factor + attention_bias
+    powers = tf.exp(scaled - row_maxima(scaled))
+    probs = powers * (1.0 / row_sums(powers))
+    out = _drop(probs, keep, dropped.rate if dropped else 0.0, scores.dtype)
+    return out, tf.cast(probs, scores.dtype), keep
 
 
 @fused
 def softmax_backward(
-    dout: tf.Tensor, probs: tf.Tensor, factor: float, dropped: DropoutMask | None
+    dout: tf.Tensor,
+    probs: tf.Tensor,
+    keep: tf.Tensor | None,
+    factor: float,
+    rate: float,
 ) -> tf.Tensor:
     """Returns the derivative by the scores for `dout` by the probabilities, [B, H, L, L]."""
-    dprobs = _drop(tf.cast(dout, tf.float32), dropped, tf.float32)
+    dprobs = _drop(tf.cast(dout, tf.float32), keep, rate, tf.float32)
     probs32 = tf.cast(probs, tf.float32)
-    along = tf.reduce_sum(dprobs * probs32, -1, keepdims=True)
+    along = row_sums(dprobs * probs32)
     return tf.cast(factor * probs32 * (dprobs - along), probs.dtype)
+
+
+def row_sums(x: tf.Tensor) -> tf.Tensor:
+    """Returns the sums over the last axis, [..., 1] for [..., L]."""
+    return _over_rows(tf.reduce_sum, tf.add, x)
+
+
+def row_maxima(x: tf.Tensor) -> tf.Tensor:
+    """Returns the maxima over the last axis, [..., 1] for [..., L]."""
+    return _over_rows(tf.reduce_max, tf.maximum, x)
+
+
+def _over_rows(
+    of_all: Callable[..., tf.Tensor], of_two: Callable[..., tf.Tensor], x: tf.Tensor
+) -> tf.Tensor:
+    """Returns [..., 1] for [..., L], of eight values at a time on a CPU.
+
+    XLA there takes the values of a row one after the other, and each waits for the one before it.
+    """
+    if split.is_split() or _plain.get() or x.shape[-1] % 8:
+        return of_all(x, -1, keepdims=True)
+    x = of_all(tf.reshape(x, [*shape_of(x)[:-1], x.shape[-1] // 8, 8]), -2)
+    while x.shape[-1] > 1:
+        x = of_two(*tf.split(x, 2, -1))
+    return x

@@ -6,44 +6,46 @@ Shapes: B batch, L length, H heads, S width of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from electra_zh.models import layers
-from electra_zh.models.layers import DropoutMask
+from electra_zh.models.layers import Dropout
 from electra_zh.models.regions import marked
 
 
 def attend(
-    qkv: tf.Tensor, attention_bias: tf.Tensor, *, factor: float, dropped: DropoutMask | None
+    qkv: tf.Tensor, attention_bias: tf.Tensor, *, factor: float, dropped: Dropout | None
 ) -> tf.Tensor:
     """Returns the context [B, L, H, S] of queries, keys and values [B, L, 3, H, S].
 
     `attention_bias` is float32 [B, 1, 1, L]. The numbers are those of `Attention`.
     """
-    draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.draw
-    settings = {"factor": factor, "rate": dropped.rate if dropped else 0.0}
+    draw = tf.zeros([4], tf.uint32) if dropped is None else dropped.place()
+    rate = dropped.rate if dropped else 0.0
+    settings = {"factor": factor, "rate": rate}
 
     @layers.custom_gradient
     def apply(
         qkv: tf.Tensor, attention_bias: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor | None, ...]]]:
-        kept: list[tf.Tensor] = []
+        kept: list[Any] = []
 
         def forward(qkv: tf.Tensor, bias: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
             query, keys, value = _heads(qkv)
             scores = tf.matmul(query, keys, transpose_b=True)  # [B, H, L, L]
-            dropped_probs, probs = layers.softmax_forward(scores, bias, factor, dropped)
-            kept[:] = query, keys, value, dropped_probs, probs
+            dropped_probs, *rest = layers.softmax_forward(scores, bias, factor, dropped)
+            kept[:] = query, keys, value, dropped_probs, *rest
             scaled = tf.cast(scores, tf.float32) * factor + bias
             sums = tf.reduce_logsumexp(scaled, -1) / tf.math.log(2.0)  # for the kernel
             return [tf.transpose(tf.matmul(dropped_probs, value), [0, 2, 1, 3]), sums]
 
         def backward(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            query, keys, value, dropped_probs, probs = kept
+            query, keys, value, dropped_probs, *rest = kept
             dcontext = tf.transpose(inputs[-1], [0, 2, 1, 3])
             dprobs = tf.matmul(dcontext, value, transpose_b=True)
-            dscores = layers.softmax_backward(dprobs, probs, factor, dropped)
+            dscores = layers.softmax_backward(dprobs, *rest, factor, rate)
             parts = [
                 tf.matmul(dscores, keys),
                 tf.matmul(dscores, query, transpose_a=True),

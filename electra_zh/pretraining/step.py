@@ -84,7 +84,9 @@ class PretrainStep:
         return self.update(sums._replace(steps=tf.ones([])), gradients)
 
     def _key(self) -> RandomKey:
-        return RandomKey(self._config.seed, self._state.local_step(self._state.optimizer.step))
+        # Read once, not once for every stream of random numbers.
+        step = tf.convert_to_tensor(self._state.optimizer.step)
+        return RandomKey(self._config.seed, self._state.local_step(step))
 
     def _differentiate(
         self, drawn: Drawn, part: BatchPart | None

@@ -21,9 +21,9 @@ def _normal(shape: Sequence[int], *, seed: int, stddev: float = 1.0) -> np.ndarr
     return np.random.default_rng(seed).normal(0.0, stddev, shape).astype(np.float32)
 
 
-def _dropped(shape: list[int], rate: float) -> tuple[layers.DropoutMask | None, tf.Tensor]:
+def _dropped(shape: list[int], rate: float) -> tuple[layers.Dropout | None, tf.Tensor]:
     """A dropout and, as float64, what it multiplies by."""
-    dropped = layers.draw_dropout(KEY, "test", shape, rate)
+    dropped = layers.draw_dropout(KEY, "test", rate)
     factors = layers.dropout(tf.ones(shape), dropped)
     return dropped, tf.cast(factors, tf.float64)
 
@@ -82,6 +82,23 @@ def test_gelu() -> None:
         return x * 0.5 * (1.0 + tf.math.erf(x / np.sqrt(2.0)))
 
     _check(layers.gelu, plain, x.astype(np.float32).reshape(-1, 5))
+
+
+def test_gelu_of_every_bfloat16_number() -> None:
+    """The tables give what the formulas give, infinities and NaNs too."""
+    x = tf.bitcast(tf.cast(tf.range(2**16), tf.uint16), tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = layers.gelu(x)
+    slopes = tape.gradient(found, x, tf.fill(x.shape, tf.constant(1.5, tf.bfloat16)))
+    x32 = tf.cast(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x32)
+        expected = layers.gelu(x32)
+    expected_slopes = tape.gradient(expected, x32, tf.fill(x.shape, 1.5))
+    for ours, plain in ((found, expected), (slopes, expected_slopes)):
+        ours32, plain32 = (tf.cast(tf.cast(y, tf.bfloat16), tf.float32) for y in (ours, plain))
+        np.testing.assert_array_equal(ours32, plain32)
 
 
 def test_layer_norm() -> None:
@@ -176,7 +193,7 @@ def test_derivatives_inside_a_graph_are_those_outside() -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_rate_and_scale(rate: float) -> None:
     shape = [701, 301]
-    factors = layers.dropout(tf.ones(shape), layers.draw_dropout(KEY, "x", shape, rate)).numpy()
+    factors = layers.dropout(tf.ones(shape), layers.draw_dropout(KEY, "x", rate)).numpy()
     dropped = np.mean(factors == 0.0)
     # Six standard deviations of a binomial share.
     assert abs(dropped - rate) < 6 * (rate * (1 - rate) / factors.size) ** 0.5
@@ -193,7 +210,7 @@ def test_dropout_at_one_place_says_nothing_about_another() -> None:
 
     def draw(stream: str = "x", step: int = 3, seed: int = 7) -> np.ndarray:
         key = RandomKey(seed, tf.constant(step, tf.int64))
-        dropped = layers.draw_dropout(key, stream, [size], 0.1)
+        dropped = layers.draw_dropout(key, stream, 0.1)
         return (layers.dropout(tf.ones([size]), dropped).numpy() == 0).astype(float) - 0.1
 
     plain, bound = draw(), 6 * size**-0.5
@@ -211,7 +228,7 @@ def test_dropout_at_one_place_over_many_steps() -> None:
 
     @tf.function
     def draw(step: tf.Tensor) -> tf.Tensor:
-        dropped = layers.draw_dropout(RandomKey(0, step), "x", [64], 0.25)
+        dropped = layers.draw_dropout(RandomKey(0, step), "x", 0.25)
         return layers.dropout(tf.ones([64]), dropped) == 0
 
     steps = 2000
@@ -222,8 +239,8 @@ def test_dropout_at_one_place_over_many_steps() -> None:
 
 
 def test_no_dropout_without_key_or_rate() -> None:
-    assert layers.draw_dropout(None, "x", [4], 0.5) is None
-    assert layers.draw_dropout(KEY, "x", [4], 0.0) is None
+    assert layers.draw_dropout(None, "x", 0.5) is None
+    assert layers.draw_dropout(KEY, "x", 0.0) is None
     x = tf.constant([1.0, 2.0])
     assert layers.dropout(x, None) is x
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from electra_zh.models import layers, marked_attention, split
+from electra_zh.models import layers, marked_attention
 from electra_zh.models.layers import draw_dropout
 from electra_zh.models.random import BatchPart, RandomKey
 from electra_zh.runtime import compiling, kernels, lowering
@@ -47,12 +47,10 @@ def error(found: jax.Array, expected: jax.Array) -> float:
 @pytest.mark.parametrize("part", [None, BatchPart(1, 2, 3)])
 def test_kernels_draw_what_layers_draw(part: BatchPart | None) -> None:
     key, shape = RandomKey(7, 3, part=part), [3, 2, 4, 4]
-    with split.split_batch():
-        dropped = draw_dropout(key, "stream", shape, 0.1)
+    dropped = draw_dropout(key, "stream", 0.1)
     assert dropped is not None
-    assert dropped.draw is not None
-    found = kept(3, 32, 0.1, dropped.draw.numpy()).reshape(shape)
-    np.testing.assert_array_equal(found, dropped.keep.numpy())
+    found = kept(3, 32, 0.1, dropped.place().numpy()).reshape(shape)
+    np.testing.assert_array_equal(found, dropped.keep(shape).numpy())
 
 
 def plain_attention(
@@ -120,10 +118,10 @@ def program() -> StepProgram:
         with tf.GradientTape() as tape:
             tape.watch(batch["x"])
             qkv = tf.cast(batch["x"], tf.bfloat16)
-            dropped = draw_dropout(key, "probabilities", [2, 1, 64, 64], 0.1)
+            dropped = draw_dropout(key, "probabilities", 0.1)
             context = marked_attention.attend(qkv, bias, factor=32**-0.5, dropped=dropped)
             x = tf.reshape(context, [128, 32])
-            out = layer.add(x, x, draw_dropout(key, "norm", [128, 32], 0.1))
+            out = layer.add(x, x, draw_dropout(key, "norm", 0.1))
             loss = tf.reduce_sum(tf.cast(out, tf.float32) ** 3)
         return [out, tape.gradient(loss, batch["x"])]
 

@@ -58,7 +58,7 @@ class Hidden(NamedTuple):
 
     def dropout(self, x: tf.Tensor, stream: str, rate: float) -> tf.Tensor:
         """Returns x with dropout, in training."""
-        drop = layers.draw_dropout(self.key, f"head/{stream}", x.shape.as_list(), rate)
+        drop = layers.draw_dropout(self.key, f"head/{stream}", rate)
         return layers.dropout(x, drop)
 
 

@@ -13,7 +13,7 @@ _word = jnp.uint32
 def keep(draw: Any, width: int, row: Any, place: Any, rate: float) -> jax.Array:
     """Returns bool, where dropout keeps values of a tensor.
 
-    As `_draw_keep` of models/layers.py. `draw` is uint32: two words of the stream, number of parts
+    As `Dropout.keep` of models/layers.py. `draw` is uint32: two words of the stream, number of parts
     of the batch, index of this part. A value is at `place` of the `width` values of a `row` of the
     batch, both uint32, which broadcast.
     """
