@@ -3,8 +3,10 @@
     python benchmarks/bench_finetune.py [--models tiny,small] [--pairs train.json] [--rounds 5]
         [--examples 2000] [--batch 32] [--precision bfloat16] [--quick] [--json FILE]
     python benchmarks/bench_finetune.py --whole 500,5000 [--pairs train.json] [--rounds 3]
+        [--epochs 3] [--precision bfloat16]
 
-`--whole` measures complete processes, from the command to the score (whole_finetuning.py).
+`--whole` measures complete processes, from the command to the score (whole_finetuning.py): each in
+float32, and in bfloat16 too if asked for. Ratios in brackets are of processor time.
 
 The work is the same for all: the same pairs and token ids, a classifier of two labels with random
 weights of the same size, dropout 0.1, batch 32, weights float32, forward, backward, clip, update.
@@ -331,14 +333,21 @@ def measure_whole(args: argparse.Namespace) -> None:
         pairs = read_pairs(args.pairs, needed) if args.pairs else make_pairs(needed)
         with tempfile.TemporaryDirectory() as folder:
             found = whole_finetuning.measure(
-                f"{folder}/work", args.models, vocabulary_tokens(), pairs, args.rounds
+                *(f"{folder}/work", args.models, vocabulary_tokens(), pairs),
+                rounds=args.rounds,
+                epochs=args.epochs or 3,
+                precisions=list(dict.fromkeys(("float32", args.precision))),
             )
-        own, peer = found["electra-zh"], found["Trainer"]
-        print(f"\n{args.models}: {count:,} pairs, {whole_finetuning.EPOCHS} epochs, to the score")
+        print(f"\n{args.models}: {count:,} pairs, {args.epochs or 3} epochs, to the score")
+        peers = {name: usage for name, usage in found.items() if name.startswith("Trainer")}
         for name, usage in found.items():
-            print(f"  {name:12s} {usage['seconds']:8.1f} s {usage['cpu']:8.1f} processor seconds")
-        ratios = (f"{peer[unit] / own[unit]:.2f} x by {unit}" for unit in ("seconds", "cpu"))
-        print(f"  electra-zh is {' and '.join(ratios)}")
+            ratios = "".join(
+                f"; {peer['seconds'] / usage['seconds']:.2f} x {of}"
+                f" ({peer['cpu'] / usage['cpu']:.2f})"
+                for of, peer in peers.items()
+                if name not in peers
+            )
+            print(f"  {name:22s} {usage['seconds']:8.1f} s {usage['cpu']:8.1f} processor s{ratios}")
         environment.record(args.json, f"finetune whole {args.models} {count}", sys.argv, found)
 
 
@@ -351,7 +360,9 @@ def main() -> None:
     parser.add_argument("--pairs", default="", help="JSON lines; made pairs by default")
     parser.add_argument("--examples", type=int, default=2000, help="pairs per epoch")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=1, help="warm epochs of a turn")
+    parser.add_argument(
+        "--epochs", type=int, help="epochs of a process (3), or warm ones of a turn (1)"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--whole", default="", help="numbers of pairs, as 500,5000")
@@ -378,7 +389,7 @@ def main() -> None:
         count = args.examples
         write_rows(rows, read_pairs(args.pairs, count) if args.pairs else make_pairs(count))
         for model in args.models.split(","):
-            setting = Setting(model, rows, count, args.batch, args.epochs)
+            setting = Setting(model, rows, count, args.batch, args.epochs or 1)
             turns = measure(variants, setting, rounds=args.rounds)
             report(setting, args.precision, turns)
             figures = {", ".join(variant): turn._asdict() for variant, turn in turns.items()}

@@ -17,7 +17,7 @@ from typing import Any
 
 import environment
 
-LENGTH, EPOCHS, BATCH, RATE = 128, 3, 32, 3e-4
+LENGTH, BATCH, RATE = 128, 32, 3e-4
 TASK = """
 kind: classification
 reader: json_lines
@@ -54,22 +54,26 @@ def write_data(folder: str, pairs: list[tuple[str, str, int]]) -> None:
                 file.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
 
-def own_command(folder: str, output: str) -> list[str]:
+def own_command(folder: str, output: str, precision: str, epochs: int) -> list[str]:
     """Returns the command of this project."""
     return [
         *(sys.executable, "-m", "electra_zh", "finetune", "--model", f"{folder}/model"),
         *("--task", f"{folder}/task.yaml", "--data", folder, "--output", output),
-        *(f"train_batch_size={BATCH}", f"num_train_epochs={EPOCHS}", f"learning_rate={RATE}"),
-        *("layerwise_lr_decay=1", f"max_seq_length={LENGTH}", "dropout=0.1", "precision=float32"),
+        *(f"train_batch_size={BATCH}", f"num_train_epochs={epochs}", f"learning_rate={RATE}"),
+        *("layerwise_lr_decay=1", f"max_seq_length={LENGTH}", "dropout=0.1"),
+        f"precision={precision}",
     ]
 
 
-def peer_command(folder: str, output: str) -> list[str]:
+def peer_command(folder: str, output: str, precision: str, epochs: int) -> list[str]:
     """Returns the command of the peer, which is `train_peer` in this file."""
-    return [sys.executable, __file__, folder, output]
+    return [sys.executable, __file__, folder, output, precision, str(epochs)]
 
 
-def train_peer(folder: str, output: str) -> None:
+COMMANDS = {"electra-zh": own_command, "Trainer": peer_command}
+
+
+def train_peer(folder: str, output: str, precision: str, epochs: str) -> None:
     """Fine-tunes with transformers' Trainer and prints the accuracy."""
     import numpy as np
     from transformers import (
@@ -97,10 +101,11 @@ def train_peer(folder: str, output: str) -> None:
         output_dir=output,
         per_device_train_batch_size=BATCH,
         per_device_eval_batch_size=64,
-        num_train_epochs=EPOCHS,
+        num_train_epochs=int(epochs),
         learning_rate=RATE,
         weight_decay=0.01,
         warmup_steps=0.1,  # a fraction
+        bf16=precision == "bfloat16",
         use_cpu=True,
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
@@ -125,22 +130,34 @@ def train_peer(folder: str, output: str) -> None:
 
 
 def measure(
-    folder: str, model: str, tokens: list[str], pairs: list[tuple[str, str, int]], rounds: int
+    folder: str,
+    model: str,
+    tokens: list[str],
+    pairs: list[tuple[str, str, int]],
+    *,
+    rounds: int,
+    epochs: int,
+    precisions: list[str],
 ) -> dict[str, dict[str, float]]:
-    """Returns the medians of both, whose runs take turns."""
+    """Returns the medians of both in each type, whose runs take turns."""
     os.makedirs(folder)
     write_start(f"{folder}/model", model, tokens)
     random.Random(0).shuffle(pairs)
     write_data(folder, pairs)
-    found: dict[str, list[environment.Usage]] = {"electra-zh": [], "Trainer": []}
+    found: dict[str, list[environment.Usage]] = {}
     quiet = {"TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "passive"}
     for number in range(rounds):
-        for name, command in (("electra-zh", own_command), ("Trainer", peer_command)):
-            usage, out = environment.run_measured(
-                command(folder, f"{folder}/{name}-{number}"), environment=quiet
-            )
-            found[name].append(usage)
-            print(f"round {number + 1}: {name}: {usage}", out.splitlines()[-1:], file=sys.stderr)
+        for precision in precisions:
+            for name, command in COMMANDS.items():
+                output = f"{folder}/{name}-{precision}-{number}"
+                usage, out = environment.run_measured(
+                    command(folder, output, precision, epochs), environment=quiet
+                )
+                what = f"{name}, {precision}"
+                found.setdefault(what, []).append(usage)
+                print(
+                    f"round {number + 1}: {what}: {usage}", out.splitlines()[-1:], file=sys.stderr
+                )
     return {
         name: {
             "seconds": statistics.median(usage.seconds for usage in taken),
