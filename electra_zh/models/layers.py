@@ -411,11 +411,11 @@ def attention_probabilities(
 
     @custom_gradient
     def apply(scores: tf.Tensor, attention_bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out, *kept = softmax_forward(scores, attention_bias, factor, dropped)
+        out, probs = softmax_forward(scores, attention_bias, factor, dropped)
         rate = dropped.rate if dropped else 0.0
 
         def gradient(dout: tf.Tensor) -> tuple[tf.Tensor, None]:
-            return softmax_backward(dout, *kept, factor, rate), None
+            return softmax_backward(dout, out, probs, factor, rate), None
 
         return out, gradient
 
@@ -425,29 +425,28 @@ def attention_probabilities(
 @fused
 def softmax_forward(
     scores: tf.Tensor, attention_bias: tf.Tensor, factor: float, dropped: Dropout | None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Returns the probabilities [B, H, L, L] after dropout, those before it, and what is kept."""
-    keep = dropped.keep(scores.shape) if dropped else None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the probabilities [B, H, L, L] after dropout, and those before it."""
     scaled = tf.cast(scores, tf.float32) * factor + attention_bias
     powers = tf.exp(scaled - row_maxima(scaled))
     probs = powers * (1.0 / row_sums(powers))
+    keep = dropped.keep(scores.shape) if dropped else None
     out = _drop(probs, keep, dropped.rate if dropped else 0.0, scores.dtype)
-    return out, tf.cast(probs, scores.dtype), keep
+    return out, tf.cast(probs, scores.dtype)
 
 
 @fused
 def softmax_backward(
-    dout: tf.Tensor,
-    probs: tf.Tensor,
-    keep: tf.Tensor | None,
-    factor: float,
-    rate: float,
+    dout: tf.Tensor, out: tf.Tensor, probs: tf.Tensor, factor: float, rate: float
 ) -> tf.Tensor:
-    """Returns the derivative by the scores for `dout` by the probabilities, [B, H, L, L]."""
-    dprobs = _drop(tf.cast(dout, tf.float32), keep, rate, tf.float32)
-    probs32 = tf.cast(probs, tf.float32)
-    along = row_sums(dprobs * probs32)
-    return tf.cast(factor * probs32 * (dprobs - along), probs.dtype)
+    """Returns the derivative by the scores, [B, H, L, L], for `dout` by the result `out`.
+
+    What was dropped is 0 in `out`; a probability that is 0 has no derivative either way.
+    """
+    dout, dtype = tf.cast(dout, tf.float32), probs.dtype
+    along = row_sums(dout * tf.cast(out, tf.float32))
+    dprobs = _drop(dout, out != 0 if rate else None, rate, tf.float32)
+    return tf.cast(factor * tf.cast(probs, tf.float32) * (dprobs - along), dtype)
 
 
 def row_sums(x: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,6 @@ Shapes: B batch, L length, H heads, S width of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -30,22 +29,22 @@ def attend(
     def apply(
         qkv: tf.Tensor, attention_bias: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor | None, ...]]]:
-        kept: list[Any] = []
+        kept: list[tf.Tensor] = []
 
         def forward(qkv: tf.Tensor, bias: tf.Tensor, _: tf.Tensor) -> list[tf.Tensor]:
             query, keys, value = _heads(qkv)
             scores = tf.matmul(query, keys, transpose_b=True)  # [B, H, L, L]
-            dropped_probs, *rest = layers.softmax_forward(scores, bias, factor, dropped)
-            kept[:] = query, keys, value, dropped_probs, *rest
+            dropped_probs, probs = layers.softmax_forward(scores, bias, factor, dropped)
+            kept[:] = query, keys, value, dropped_probs, probs
             scaled = tf.cast(scores, tf.float32) * factor + bias
             sums = tf.reduce_logsumexp(scaled, -1) / tf.math.log(2.0)  # for the kernel
             return [tf.transpose(tf.matmul(dropped_probs, value), [0, 2, 1, 3]), sums]
 
         def backward(*inputs: tf.Tensor) -> list[tf.Tensor]:
-            query, keys, value, dropped_probs, *rest = kept
+            query, keys, value, dropped_probs, probs = kept
             dcontext = tf.transpose(inputs[-1], [0, 2, 1, 3])
             dprobs = tf.matmul(dcontext, value, transpose_b=True)
-            dscores = layers.softmax_backward(dprobs, *rest, factor, rate)
+            dscores = layers.softmax_backward(dprobs, dropped_probs, probs, factor, rate)
             parts = [
                 tf.matmul(dscores, keys),
                 tf.matmul(dscores, query, transpose_a=True),

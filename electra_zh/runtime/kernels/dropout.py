@@ -13,9 +13,9 @@ _word = jnp.uint32
 def keep(draw: Any, width: int, row: Any, place: Any, rate: float) -> jax.Array:
     """Returns bool, where dropout keeps values of a tensor.
 
-    As `Dropout.keep` of models/layers.py. `draw` is uint32: two words of the stream, number of parts
-    of the batch, index of this part. A value is at `place` of the `width` values of a `row` of the
-    batch, both uint32, which broadcast.
+    As `Dropout.keep` of models/layers.py. `draw` is uint32: two words of the stream, number of
+    parts of the batch, index of this part. A value is at `place` of the `width` values of a `row`
+    of the batch, both uint32, which broadcast.
     """
     place = (row * draw[2] + draw[3]) * _word(width) + place
     word = place * _word(0x9E3779B9) + draw[0]
