@@ -179,13 +179,14 @@ def _scores(weights: Weights, task: TaskHead | None) -> dict[str, dict[str, floa
     if task is None or last != "model" or not files.exists(path):
         return {}
     of_model = f"{unit.rpartition('/')[2]}/"
-    for each in files.read_json_object(path).get("tasks", {}).values():
-        best = str(each.get("best_trial"))
-        if each.get("task") != task.name or not best.startswith(of_model):
-            continue
-        for trial in each.get("trials", ()):
-            if trial.get("folder") == best:
-                return {split: trial[split] for split in _SPLITS if trial.get(split)}
+    with files.explained_damage(path, "Run finetune again"):
+        for each in files.read_json_object(path).get("tasks", {}).values():
+            best = str(each.get("best_trial"))
+            if each.get("task") != task.name or not best.startswith(of_model):
+                continue
+            for trial in each.get("trials", ()):
+                if trial.get("folder") == best:
+                    return {split: dict(trial[split]) for split in _SPLITS if trial.get(split)}
     return {}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 from electra_zh import files
-from electra_zh.convert.locate import find_model
+from electra_zh.convert.locate import FoundModel, find_model
 from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
@@ -27,7 +28,8 @@ def check_source(
     """
     found = find_model(path, checkpoint=checkpoint)
     if found.reader.has_checkpoints:
-        found.reader.read(found.path, found.step, settings_only=True)
+        with _explained(found):
+            found.reader.read(found.path, found.step, settings_only=True)
         if not settings_only:
             checkpoints.find(files.join(found.path, "checkpoints"), step=found.step)
     else:
@@ -55,7 +57,7 @@ def open_source(
       UserError: there is no model, its files are damaged, or the hints contradict them.
     """
     found = find_model(path, checkpoint=checkpoint)
-    with files.explained_damage(found.path, "Restore its files"):
+    with _explained(found):
         if found.reader.has_checkpoints:
             weights = found.reader.read(found.path, found.step, settings_only=settings_only)
             return weights if hints.is_empty() else _with_hints(weights, hints)
@@ -65,6 +67,11 @@ def open_source(
         weights = found.reader.read(found.path, hints)
         hints.check(weights.model, where=weights.path)
         return weights
+
+
+def _explained(found: FoundModel) -> contextlib.AbstractContextManager[None]:
+    """Returns the context that reads a model; what is wrong in its files is a UserError."""
+    return files.explained_damage(found.path, "Restore its files")
 
 
 def _refuse_checkpoint(path: str, checkpoint: int | None) -> None:

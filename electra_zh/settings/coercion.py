@@ -32,11 +32,14 @@ def build_settings(cls: type[AnySettings], values: Mapping[str, Any], *, where: 
 
     Raises:
       UsageError: unknown key.
-      UserError: a value does not have the declared type, or a required key is missing.
+      UserError: there is no mapping, a value does not have the declared type, or a required key is
+        missing.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     prefix = f"{where}: " if where else ""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{prefix}must be a mapping of `key: value`; received {values!r}")
     for key in values:
         if key not in fields:
             raise UsageError(f'{prefix}unknown setting "{key}".{did_you_mean(key, fields)}')

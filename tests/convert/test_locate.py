@@ -11,7 +11,7 @@ import pytest
 
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.locate import find_folder, find_model
-from electra_zh.convert.source import open_source
+from electra_zh.convert.source import check_source, open_source
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import model as models
 from electra_zh.pretraining import folder
@@ -146,8 +146,9 @@ def test_values_of_wrong_types_are_damage(place: Path, tmp_path: Path) -> None:
         ({**settings, "data": -1}, r"config\.json: `data` is -1"),
     ):
         (run / "config.json").write_text(json.dumps(changed))
-        with pytest.raises(UserError, match=message):
-            open_source(str(run), settings_only=True)
+        for read in (open_source, check_source):
+            with pytest.raises(UserError, match=message):
+                read(str(run), settings_only=True)
 
 
 def test_a_file_that_is_not_of_a_model(place: Path) -> None:

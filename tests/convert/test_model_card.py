@@ -13,6 +13,7 @@ import yaml
 from electra_zh.convert import model_card
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
+from electra_zh.errors import UserError
 from electra_zh.pretraining import folder as runs
 from support.converting import make_fine_tuned, make_run, open_fine_tuned
 
@@ -63,6 +64,13 @@ def test_a_fine_tuned_model(tmp_path: Path) -> None:
     assert settings["label2id"] == {label: n for n, label in enumerate(LABELS)}
     tokenizer = json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert tokenizer["model_max_length"] == 48
+
+
+def test_damaged_results_are_named(tmp_path: Path) -> None:
+    model = open_fine_tuned(_results(tmp_path))
+    (tmp_path / "results.json").write_text('{"tasks": {"t": 1}}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"results\.json is damaged .*Run finetune again"):
+        huggingface.write(model, str(tmp_path / "hf"))
 
 
 def test_labels_with_descriptions_have_readable_names(tmp_path: Path) -> None:

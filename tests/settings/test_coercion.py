@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -76,4 +76,10 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
 )
 def test_wrong_values_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
+        build_settings(Example, values, where="x")
+
+
+@pytest.mark.parametrize("values", [None, [], "steps", 3])
+def test_values_that_are_no_mapping_are_refused(values: Any) -> None:
+    with pytest.raises(UserError, match=r"^x: must be a mapping of `key: value`; received "):
         build_settings(Example, values, where="x")
