@@ -213,7 +213,7 @@ def test_no_scheduler_is_one_line_and_leaves_nothing(
         ("foo://x", "No Dask scheduler answers at foo://x: unknown address scheme"),
         ("none.json", "No such scheduler file: none.json"),
         (_file(tmp_path, "text.json", "tcp://a:1"), r"text\.json is not valid JSON"),
-        (_file(tmp_path, "list.json", "[1]"), "`address` is missing"),
+        (_file(tmp_path, "list.json", "[1]"), r"list\.json is not a JSON object: \[1\]"),
         (_file(tmp_path, "other.json", '{"type": "x"}'), r"other\.json is not a scheduler file"),
         (_file(tmp_path, "number.json", '{"address": 8786}'), "`address` is missing"),
     ):
