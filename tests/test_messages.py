@@ -33,7 +33,7 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
     """Returns standard error as a terminal of 80 columns."""
     found = _Terminal()
     monkeypatch.setattr(sys, "stderr", found)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda **_: os.terminal_size((80, 24)))
     return found
 
 
@@ -163,7 +163,7 @@ def test_a_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(messages.table(rows)) == [f"键          1   {words}", "a_long_key  22  short"]
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda **_: os.terminal_size((80, 24)))
     first, second, *_ = messages.table(rows)
     assert second.startswith(" " * 16 + "word")
     wide = [("k" * 40, "v" * 30, words), ("k", "v", "x")]
