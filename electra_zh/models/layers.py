@@ -78,6 +78,11 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _is_for_cpu() -> bool:
+    """Returns whether what is traced is computed by TensorFlow here, not lowered or exported."""
+    return not split.is_split() and not _plain.get()
+
+
 def shape_of(x: tf.Tensor) -> list[Any]:
     """Returns the shape of x, as numbers where they are known and as scalar tensors elsewhere."""
     if x.shape.is_fully_defined():
@@ -271,7 +276,7 @@ def _drop(x: tf.Tensor, keep: tf.Tensor | None, rate: float, dtype: tf.DType) ->
 @custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """Returns x * Phi(x), by erf (Hendrycks & Gimpel 2016), computed in float32."""
-    if x.dtype != tf.bfloat16 or split.is_split() or _plain.get():
+    if x.dtype != tf.bfloat16 or not _is_for_cpu():
         return _gelu(x), lambda dy: _gelu_gradient(x, dy)
     values, slopes = _gelu_tables()
     return _look_up(x, values), lambda dy: _times_looked_up(dy, x, slopes)
@@ -304,13 +309,16 @@ def _gelu_tables() -> tuple[tf.Tensor, tf.Tensor]:
 
 @fused
 def _look_up(x: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    return tf.gather(table, tf.cast(tf.bitcast(x, tf.uint16), tf.int32))
+    return _at_bits(x, table)
 
 
 @fused
 def _times_looked_up(dy: tf.Tensor, x: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    found = tf.gather(table, tf.cast(tf.bitcast(x, tf.uint16), tf.int32))
-    return tf.cast(tf.cast(dy, tf.float32) * found, x.dtype)
+    return tf.cast(tf.cast(dy, tf.float32) * _at_bits(x, table), x.dtype)
+
+
+def _at_bits(x: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    return tf.gather(table, tf.cast(tf.bitcast(x, tf.uint16), tf.int32))
 
 
 def _norm(
@@ -466,7 +474,7 @@ def _over_rows(
 
     XLA there takes the values of a row one after the other, and each waits for the one before it.
     """
-    if split.is_split() or _plain.get() or x.shape[-1] % 8:
+    if not _is_for_cpu() or x.shape[-1] % 8:
         return of_all(x, -1, keepdims=True)
     x = of_all(tf.reshape(x, [*shape_of(x)[:-1], x.shape[-1] // 8, 8]), -2)
     while x.shape[-1] > 1:

@@ -474,6 +474,7 @@ class PretrainConfig(Settings):
     @property
     def corrects_bias(self) -> bool:
         """True if the optimizer corrects its moments by the number of updates of the run."""
+        # The setting has no effect with an optimizer that always corrects (LAMB).
         return self.adam_bias_correction or "adam_bias_correction" in self.idle
 
     @property
