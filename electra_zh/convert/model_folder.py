@@ -27,7 +27,10 @@ from electra_zh.text.vocabulary import Vocabulary
 
 _RUN, _FINE_TUNED = "pretrain", "finetuned"
 # Types of values that a run may have.
-_OPTIONAL = {"init": dict, "generator": dict, "data": dict, "phases": list}
+_OPTIONAL: dict[str, Any] = {
+    **dict.fromkeys(("init", "generator", "data"), dict),
+    **{"phases": list, "train_data": list | str, "eval_data": list | str},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +159,7 @@ def load(folder: str) -> ModelFolder:
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise UserError(f"{path}: `tasks` is not a list of tasks")
     for name, kind in _OPTIONAL.items():
-        if not isinstance(saved.get(name) or kind(), kind):
+        if saved.get(name) and not isinstance(saved[name], kind):
             raise UserError(f"{path}: `{name}` is {saved[name]!r}")
     return ModelFolder(
         vocabulary=vocabulary_of(folder),

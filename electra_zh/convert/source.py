@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 from electra_zh import files
-from electra_zh.convert.locate import FoundModel, find_model
+from electra_zh.convert.locate import find_model
 from electra_zh.convert.source_settings import SourceSettings
 from electra_zh.convert.weights import Weights
 from electra_zh.errors import UserError
@@ -28,8 +27,7 @@ def check_source(
     """
     found = find_model(path, checkpoint=checkpoint)
     if found.reader.has_checkpoints:
-        with _explained(found):
-            found.reader.read(found.path, found.step, settings_only=True)
+        found.reader.read(found.path, found.step, settings_only=True)
         if not settings_only:
             checkpoints.find(files.join(found.path, "checkpoints"), step=found.step)
     else:
@@ -57,21 +55,15 @@ def open_source(
       UserError: there is no model, its files are damaged, or the hints contradict them.
     """
     found = find_model(path, checkpoint=checkpoint)
-    with _explained(found):
-        if found.reader.has_checkpoints:
-            weights = found.reader.read(found.path, found.step, settings_only=settings_only)
-            return weights if hints.is_empty() else _with_hints(weights, hints)
-        _refuse_checkpoint(path, checkpoint)
-        if hints.is_empty():
-            return found.reader.read(found.path)
-        weights = found.reader.read(found.path, hints)
-        hints.check(weights.model, where=weights.path)
-        return weights
-
-
-def _explained(found: FoundModel) -> contextlib.AbstractContextManager[None]:
-    """Returns the context that reads a model; what is wrong in its files is a UserError."""
-    return files.explained_damage(found.path, "Restore its files")
+    if found.reader.has_checkpoints:
+        weights = found.reader.read(found.path, found.step, settings_only=settings_only)
+        return weights if hints.is_empty() else _with_hints(weights, hints)
+    _refuse_checkpoint(path, checkpoint)
+    if hints.is_empty():
+        return found.reader.read(found.path)
+    weights = found.reader.read(found.path, hints)
+    hints.check(weights.model, where=weights.path)
+    return weights
 
 
 def _refuse_checkpoint(path: str, checkpoint: int | None) -> None:

@@ -16,6 +16,7 @@ from electra_zh.errors import UserError
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import LETTERS, NETWORK
 from electra_zh.settings import Settings, build_settings, load_recipe, recipe_names, setting
+from electra_zh.settings.coercion import coerce
 
 HEADS = "num_attention_heads"
 # Sizes that shapes show, and the widths of other settings of a network.
@@ -262,7 +263,11 @@ def _size_of(
     where: str,
     notes: list[str],
 ) -> NetworkSize:
-    told = {int(each.values[HEADS]): each.path for each in found if HEADS in each.values}
+    told = {
+        coerce(each.values[HEADS], int, f"{each.path}: {HEADS}"): each.path
+        for each in found
+        if HEADS in each.values
+    }
     heads, note = _heads(shown, found, told, hints, where=where)
     values = dict(found[0].values) if found else {}
     tokens = values.get("vocab_size", shown["vocab_size"])

@@ -93,7 +93,9 @@ def _read_fast(path: str) -> Vocabulary:
             f"{path} is a {kind} tokenizer, not WordPiece. Put the SentencePiece model that it "
             f"was made from in the same folder as {SentencePieceVocabulary.file_name}"
         )
-    if not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
+    ids = ids if isinstance(ids, dict) else {}
+    numbered = all(type(number) is int for number in ids.values())
+    if not ids or not numbered or sorted(ids.values()) != list(range(len(ids))):
         raise UserError(f"{path} has no valid WordPiece vocabulary (model.vocab)")
     return Vocabulary(map(str.strip, sorted(ids, key=ids.__getitem__)), origin=path)
 
@@ -106,12 +108,13 @@ def _with_added_tokens(
     for name in (_FAST, _CONFIG, "added_tokens.json"):
         path = files.join(folder, name)
         saved = files.read_json_object(path) if files.exists(path) else {}
-        if name == "added_tokens.json":
-            by_id |= {number: token for token, number in saved.items() if type(number) is int}
-        for each in saved.get("added_tokens") or ():
-            by_id[each["id"]] = each["content"]
-        for number, each in (saved.get("added_tokens_decoder") or {}).items():
-            by_id[int(number)] = each["content"]
+        with files.explained_damage(path, "Restore it"):
+            if name == "added_tokens.json":
+                by_id |= {number: token for token, number in saved.items() if type(number) is int}
+            for each in saved.get("added_tokens") or ():
+                by_id[int(each["id"])] = str(each["content"])
+            for number, each in (saved.get("added_tokens_decoder") or {}).items():
+                by_id[int(number)] = str(each["content"])
     tokens = list(vocabulary.tokens)
     while len(tokens) < rows and by_id.get(len(tokens), "").split() == [by_id.get(len(tokens))]:
         tokens.append(by_id[len(tokens)])
@@ -155,8 +158,10 @@ def _said_case(folder: str) -> tuple[bool | None, bool | None]:
     lower, strips = saved.get("do_lower_case"), saved.get("strip_accents")
     path = files.join(folder, _FAST)
     if lower is None and files.exists(path):
-        normalizer = files.read_json_object(path).get("normalizer") or {}
-        lower, strips = normalizer.get("lowercase"), normalizer.get("strip_accents")
+        saved = files.read_json_object(path)
+        with files.explained_damage(path, "Restore it"):
+            normalizer = saved.get("normalizer") or {}
+            lower, strips = normalizer.get("lowercase"), normalizer.get("strip_accents")
     return None if lower is None else bool(lower), None if strips is None else bool(strips)
 
 

@@ -20,7 +20,7 @@ class ModelConfig(Settings):
         meaning="width of the embeddings; projected if it differs from hidden_size", at_least=1
     )
     hidden_size: int = setting(meaning="width of the layers", at_least=1)
-    num_hidden_layers: int = setting(meaning="number of layers", at_least=1)
+    num_hidden_layers: int = setting(meaning="number of layers", at_least=1, at_most=1000)
     num_attention_heads: int = setting(
         meaning="attention heads per layer; must divide hidden_size", at_least=1
     )

@@ -17,6 +17,8 @@ from electra_zh.training import tensor_file
 from support.converting import make_run
 from support.networks import GOLDEN
 
+HUGE = '{"num_attention_heads": 2, "num_hidden_layers": 1e30}'
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -69,6 +71,32 @@ def test_other_vocabulary(folder: Path) -> None:
     path = folder / "vocab.txt"
     path.write_text(path.read_text(encoding="utf-8") + "x\ny\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"the vocabulary has \d+ tokens but .*word_embeddings"):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "message"),
+    [
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"x": 1}}', "is damaged"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"5": {}}}', "'content' is missing"),
+        ("tokenizer_config.json", "[]", "is not a JSON object"),
+        ("tokenizer.json", '{"normalizer": 5, "added_tokens": 7}', "is damaged"),
+        ("added_tokens.json", '{"added_tokens": [{"id": []}]}', "is damaged"),
+        ("config.json", '{"num_attention_heads": "x"}', "heads must be a whole number"),
+        ("config.json", HUGE, "num_hidden_layers must be at least 1 and at most 1,000"),
+    ],
+)
+def test_settings_of_other_types(folder: Path, name: str, saved: str, message: str) -> None:
+    (folder / name).write_text(saved, encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{name}.*{message}"):
+        open_source(str(folder))
+
+
+def test_a_fast_tokenizer_of_other_types(folder: Path) -> None:
+    (folder / "vocab.txt").unlink()
+    vocabulary = '{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "a": "1", "b": []}}}'
+    (folder / "tokenizer.json").write_text(vocabulary, encoding="utf-8")
+    with pytest.raises(UserError, match=r"tokenizer\.json has no valid WordPiece vocabulary"):
         open_source(str(folder))
 
 

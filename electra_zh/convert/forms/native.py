@@ -27,7 +27,10 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     if files.exists(files.join(folder, "state.json")):
         raise UserError(f"{folder} is a checkpoint: give the run's folder and --checkpoint STEP")
     saved = model_folder.load(folder)
-    model = saved.model(where=model_folder.config_path(folder))
+    config = model_folder.config_path(folder)
+    model = saved.model(where=config)
+    with files.explained_damage(config, "Restore it"):
+        trained = saved.trained
     weights = Weights(
         path=folder,
         kind="fine-tuned model" if saved.fine_tuned else "pretraining run",
@@ -35,7 +38,7 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
         tensors={},
         vocabulary=saved.vocabulary,
         tokenizer=saved.tokenizer,
-        trained=saved.trained,
+        trained=trained,
     )
     if settings_only:
         return weights
@@ -45,16 +48,19 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     tensors, own = split_own(checkpoint.model)
     weights = dataclasses.replace(
         weights,
-        trained=saved.trained,
-        record=saved.record(),
         tensors=tensors,
         own=own,
-        tasks=tuple(read_head(task, tensors) for task in saved.tasks),
         checkpoint=path,
         step=None if saved.fine_tuned else checkpoints.step_of(path),
     )
-    if weights.has("generator"):
-        weights = dataclasses.replace(weights, generator=saved.generator_size(model))
+    with files.explained_damage(config, "Restore it"):
+        weights = dataclasses.replace(
+            weights,
+            trained=saved.trained,
+            record=saved.record(),
+            tasks=tuple(read_head(task, tensors) for task in saved.tasks),
+            generator=saved.generator_size(model) if weights.has("generator") else None,
+        )
     return check(weights)
 
 
