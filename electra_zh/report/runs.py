@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,6 +17,7 @@ from electra_zh.pretraining import folder as run_folders
 from electra_zh.pretraining.folder import Run
 from electra_zh.report.tables import ReportTable
 from electra_zh.training import checkpoints
+from electra_zh.training.logs import parse_line
 
 METRICS = "metrics.jsonl"
 _DEPTH = 4
@@ -145,13 +145,11 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
     lines = files.read_text(path).split("\n") if files.exists(path) else []
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
-        try:
-            values = json.loads(line) if line else None
-            if values is not None:
-                found.append({**values, "step": int(values["step"]), "kind": str(values["kind"])})
-        except (ValueError, KeyError, TypeError):
-            if number < len(lines):
-                raise UserError(f"{path}:{number} is not a line of metrics") from None
+        values = parse_line(line)
+        if values is not None:
+            found.append(values)
+        elif line and number < len(lines):
+            raise UserError(f"{path}:{number} is not a line of metrics. Remove the line")
     return found
 
 

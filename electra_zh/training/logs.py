@@ -42,7 +42,7 @@ class MetricsLog:
             self._lines = [line for line in lines if line and _step(line) <= resume_step]
         if writes:
             files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
-        last = json.loads(self._lines[-1]) if self._lines else {}
+        last = parse_line(self._lines[-1]) or {} if self._lines else {}
         self._context, self._trackers = context, trackers
         self._start, self._seconds_before = time.time(), float(last.get("seconds", 0.0))
         self._writer: Any = None
@@ -52,7 +52,7 @@ class MetricsLog:
 
     def read(self) -> list[dict[str, Any]]:
         """Returns the lines that were there when the log was opened, up to the resumed step."""
-        return [json.loads(line) for line in self._lines]
+        return list(filter(None, map(parse_line, self._lines)))
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         """Appends one line of the metrics after `step`; `kind` is `train` or `eval`.
@@ -117,15 +117,28 @@ def has_line(folder: str, step: int, kind: str) -> bool:
     """Returns whether the log of a run has the line of a kind after `step`."""
     path = files.join(folder, "metrics.jsonl")
     lines = files.read_text(path).split("\n") if files.exists(path) else []
-    return any(_step(line) == step and json.loads(line).get("kind") == kind for line in lines)
+    found = filter(None, map(parse_line, lines))
+    return any(line["step"] == step and line["kind"] == kind for line in found)
+
+
+def parse_line(line: str) -> dict[str, Any] | None:
+    """Returns the values of a line of metrics; None for other text, as a line that is cut short.
+
+    All values but the names of the kind and the phase are numbers.
+    """
+    try:
+        found = json.loads(line)
+        found |= {"step": int(found["step"]), "kind": str(found["kind"])}
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+    texts = {name for name, value in found.items() if not isinstance(value, int | float)}
+    return found if texts <= {"kind", "phase"} else None
 
 
 def _step(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        # A line cut short by a killed process belongs to no step.
-        return 1 << 62
+    found = parse_line(line)
+    # A line cut short by a killed process belongs to no step.
+    return 1 << 62 if found is None else int(found["step"])
 
 
 def _write_scalar(tag: str, value: float, step: int) -> None:

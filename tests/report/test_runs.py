@@ -46,9 +46,12 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "b" / "config.json").write_text("{")
     shutil.copytree(tmp_path / "a", tmp_path / "c")
     (tmp_path / "c" / "metrics.jsonl").write_text('{"kind": "train"}\n{"step": 1}\n')
+    shutil.copytree(tmp_path / "a", tmp_path / "d")
+    (tmp_path / "d" / "metrics.jsonl").write_text('{"step": 1, "kind": "train", "loss": []}\n')
     rows = runs.run_rows(str(tmp_path))
-    assert [row["state"] for row in rows] == ["finished", "damaged", "damaged"]
-    assert "metrics.jsonl:1 is not a line of metrics" in runs.run_table(rows).notes[1]
+    assert [row["state"] for row in rows] == ["finished", "damaged", "damaged", "damaged"]
+    for note in runs.run_table(rows).notes[1:]:
+        assert "metrics.jsonl:1 is not a line of metrics" in note
 
 
 def test_a_line_that_is_being_written_is_skipped(tmp_path: Path) -> None:

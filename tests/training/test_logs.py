@@ -87,3 +87,21 @@ def test_tensorboard_has_the_values_of_the_lines(tmp_path: Path) -> None:
     assert scalars == {name: np.float32(line[name]) for name in scalars}
     assert values["eval/phase"].metadata.plugin_data.plugin_name == "text"
     assert tf.make_ndarray(values["eval/phase"].tensor).tolist() == [b"long"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "5", "[]", "{}", '{"step": 4', '{"step": 1}', "[" * 100_000),
+        '{"step": 1e999, "kind": "train"}',
+        '{"step": 1, "kind": "train", "loss": []}',
+        '{"step": 1, "kind": "train", "seconds": "x"}',
+    ],
+)
+def test_a_line_that_is_not_one_of_metrics_is_dropped(tmp_path: Path, line: str) -> None:
+    assert logs.parse_line(line) is None
+    log = logs.MetricsLog(str(tmp_path), resume_step=0)
+    log.write(1, "train", {"loss": 1.0})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(f"{line}\n")
+    assert [row["loss"] for row in logs.MetricsLog(str(tmp_path), resume_step=9).read()] == [1.0]
