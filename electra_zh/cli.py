@@ -31,6 +31,8 @@ _ADVICE = {
     errno.EROFS: ". Give a path that can be written",
     **dict.fromkeys(_FULL, ". Free some space, then run the same command again"),
 }
+# Parts of TensorFlow's messages that name its operations.
+_OF_GRAPH = re.compile(r"\{\{.*?\}\} ?| \[Op:\w+\]")
 _GLOBAL_FLAGS = ("-h", "--help", "--version")
 
 
@@ -188,10 +190,12 @@ def device_message(error: Exception, command: Command) -> str | None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
         return None
-    first_line = str(error.message).strip().splitlines()[0]
-    full = next((each for each in _FULL if os.strerror(each) in str(error.message)), None)
+    message = _OF_GRAPH.sub("", str(error.message)).strip()
+    first_line = message.partition("\n")[0]
+    full = next((each for each in _FULL if os.strerror(each) in message), None)
     if full is not None:  # TensorFlow has one error for memory and disks
-        return f"{first_line}{_ADVICE[full]}"
+        path, semicolon, _ = files.final_path(first_line).partition("; ")
+        return f"{os.strerror(full)}{f': {path}' if semicolon else ''}{_ADVICE[full]}"
     if isinstance(error, tensorflow.errors.ResourceExhaustedError):
         advice = f" Try a smaller {command.batch_size}." if command.batch_size else ""
         return f"out of memory: {first_line}.{advice}"

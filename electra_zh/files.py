@@ -26,6 +26,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Written-but-not-yet-renamed files have this mark and a name that is unique to their writer:
 # processes of several machines, or threads of one process, may write the same file at once.
 _PARTIAL = ".partial-"
+_UNFINISHED = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{32}}(?:-old)?")
 _NAME_BYTES = 255  # the longest name of a file
 
 
@@ -302,12 +303,17 @@ def _move_folder(source: str, target: str) -> None:
 def describe_error(error: Exception) -> str | None:
     """Returns one line for an error of a local or remote file system; None for other errors."""
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {final_path(str(error.filename))}" if error.filename else ""
         return f"{error.strerror or error}{where}"
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
         return f"{type(error).__name__}: {' '.join(str(error.message).split())}"
     return None
+
+
+def final_path(text: str) -> str:
+    """Returns a text with the names that the unfinished files in it will have."""
+    return _UNFINISHED.sub("", text)
 
 
 def is_partial(name: str) -> bool:

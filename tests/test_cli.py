@@ -246,9 +246,13 @@ def test_an_error_of_memory_or_a_disk_advises_what_the_command_has() -> None:
         ):
             assert cli.device_message(ResourceExhaustedError(), load_command(name)) == advice
         error = ResourceExhaustedError()
-        error.message = "a/x.index; No space left on device"
+        error.message = (
+            "{{function_node __wrapped__SaveV2}} "
+            "a.partial-5dc521a814af4d0484ebb1139cb31c77/x.index; "
+            "No space left on device [Op:SaveV2]"
+        )
         assert cli.device_message(error, load_command("pretrain")) == (
-            "a/x.index; No space left on device. Free some space, then run the same command again"
+            "No space left on device: a/x.index. Free some space, then run the same command again"
         )
 
 

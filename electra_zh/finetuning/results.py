@@ -45,8 +45,17 @@ def check_folder(output: str) -> None:
     ours = RESULTS in names or any(
         files.exists(files.join(output, name, "task.json")) for name in names
     )
-    if names and not ours:
+    # A process may have been stopped before it wrote the first task.json.
+    others = [name for name in names if not _is_unfinished(files.join(output, name))]
+    if others and not ours:
         raise UserError(f"{output} exists and is not a fine-tuning folder. Choose another --output")
+
+
+def _is_unfinished(path: str) -> bool:
+    """Returns whether a path is a file or folder of a process that had not finished any file."""
+    if files.is_dir(path):
+        return all(map(files.is_partial, files.list_dir(path)))
+    return files.is_partial(path)
 
 
 def read_summary(output: str, *, needed: Sequence[str]) -> dict[str, Any]:

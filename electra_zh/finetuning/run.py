@@ -138,6 +138,7 @@ def finetune(request: Request, device: Device = CPU) -> None:
             else:
                 folder = files.join(request.output, each.name)
                 files.make_dirs(folder)
+                files.remove_unfinished(folder)
                 identity = _identity(request, each, pretrained)
                 files.write_json(files.join(folder, "task.json"), identity)
                 trials = functools.partial(

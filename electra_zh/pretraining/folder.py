@@ -29,7 +29,7 @@ from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.settings import build_settings, flat, recipe_names
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.tokenizer import Tokenizer, make_tokenizer
+from electra_zh.text.tokenizer import Tokenizer, make_tokenizer, vocabulary_of
 from electra_zh.text.vocabulary import Vocabulary
 from electra_zh.training import checkpoints
 
@@ -236,7 +236,7 @@ def begin(
             folder, recipe=recipe, overrides=overrides, data=data, init=own, generator=generator
         )
     files.check_output(folder)
-    if files.exists(folder) and set(files.list_dir(folder)) - {locks.LOCK}:
+    if files.exists(folder) and not _is_unused(folder, data.vocabulary):
         raise UserError(f"{folder} exists and is not a run's folder: choose another --output")
     if recipe is None:
         names = ", ".join(recipe_names("pretrain"))
@@ -259,6 +259,15 @@ def begin(
         phases=phases,
         recipe=pathlib.PurePath(recipe).stem,
     )
+
+
+def _is_unused(folder: str, vocabulary: Vocabulary) -> bool:
+    """Returns whether a folder is empty, or has the first files of a run of this vocabulary.
+
+    The vocabulary is written before config.json.
+    """
+    names = {name for name in files.list_dir(folder) if not files.is_partial(name)} - {locks.LOCK}
+    return not names or (names == {vocabulary.file_name} and vocabulary_of(folder) == vocabulary)
 
 
 def resume(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from electra_zh import files
+from electra_zh.errors import UserError
 from electra_zh.finetuning import results
 from electra_zh.report import scores
 from support.tuning import make_start
@@ -66,3 +67,12 @@ def test_warnings_of_the_kept_trial_are_reported(tmp_path: Path) -> None:
     files.write_json(path, trial)
     results.summarise(str(tmp_path), make_start())
     assert "texts: dev: all 10 predictions are x" in scores.report(str(tmp_path))
+
+
+def test_a_folder_without_a_complete_file_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / f"task.json.partial-{'0' * 32}").write_text("{")
+    results.check_folder(str(tmp_path))
+    (tmp_path / "texts" / "thesis.doc").write_text("mine")
+    with pytest.raises(UserError, match="exists and is not a fine-tuning folder"):
+        results.check_folder(str(tmp_path))

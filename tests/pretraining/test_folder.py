@@ -108,6 +108,17 @@ def test_a_new_run_needs_a_recipe_and_its_own_folder(tmp_path: Path) -> None:
         _open(tmp_path)
 
 
+def test_a_run_that_was_stopped_in_its_first_files_is_begun_again(tmp_path: Path) -> None:
+    for name in (".lock", f"config.json.partial-{'0' * 32}", f"vocab.txt.partial-{'0' * 32}"):
+        (tmp_path / name).write_text("")
+    _open(tmp_path)
+    VOCABULARY.save(str(tmp_path / "vocab.txt"))
+    _open(tmp_path)
+    Vocabulary([*VOCABULARY.tokens, "mine"]).save(str(tmp_path / "vocab.txt"))
+    with pytest.raises(UserError, match="exists and is not a run's folder"):
+        _open(tmp_path)
+
+
 def test_a_run_s_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("mine")
     for name in ("thesis.doc", "thesis.doc/run"):

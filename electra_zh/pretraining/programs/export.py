@@ -7,6 +7,7 @@ import tempfile
 import numpy as np
 from absl import logging
 
+from electra_zh import locks
 from electra_zh.data import order
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import warm_start
@@ -23,7 +24,8 @@ from electra_zh.training.checkpoints import CheckpointStore
 def export_step(prepared: PreparedRun) -> None:
     """Writes the run's folder with its first checkpoint, and the programs of its phases."""
     run, size = prepared.run, 0
-    run.save()
+    with locks.locked(run.folder):  # and without files that a killed process did not finish
+        run.save()
     before: TrainState | None = None
     for part in prepared.phases:
         first_step = part.phase.first_step
