@@ -39,7 +39,8 @@ class MetricsLog:
         self._lines: list[str] = []
         if files.exists(self._path):
             lines = files.read_text(self._path).split("\n")
-            self._lines = [line for line in lines if line and _step(line) <= resume_step]
+            found = [(line, parse_line(line)) for line in lines]
+            self._lines = [line for line, each in found if each and each["step"] <= resume_step]
         if writes:
             files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
         last = parse_line(self._lines[-1]) or {} if self._lines else {}
@@ -133,12 +134,6 @@ def parse_line(line: str) -> dict[str, Any] | None:
         return None
     texts = {name for name, value in found.items() if not isinstance(value, int | float)}
     return found if texts <= {"kind", "phase"} else None
-
-
-def _step(line: str) -> int:
-    found = parse_line(line)
-    # A line cut short by a killed process belongs to no step.
-    return 1 << 62 if found is None else int(found["step"])
 
 
 def _write_scalar(tag: str, value: float, step: int) -> None:
