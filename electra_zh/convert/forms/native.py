@@ -46,21 +46,19 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     checkpoint = checkpoints.read(path, optimizer=False)
     saved = saved.of_checkpoint(checkpoint.state)
     tensors, own = split_own(checkpoint.model)
-    weights = dataclasses.replace(
-        weights,
-        tensors=tensors,
-        own=own,
-        checkpoint=path,
-        step=None if saved.fine_tuned else checkpoints.step_of(path),
-    )
     with files.explained_damage(config, "Restore it"):
         weights = dataclasses.replace(
             weights,
             trained=saved.trained,
             record=saved.record(),
+            tensors=tensors,
+            own=own,
             tasks=tuple(read_head(task, tensors) for task in saved.tasks),
-            generator=saved.generator_size(model) if weights.has("generator") else None,
+            checkpoint=path,
+            step=None if saved.fine_tuned else checkpoints.step_of(path),
         )
+        if weights.has("generator"):
+            weights = dataclasses.replace(weights, generator=saved.generator_size(model))
     return check(weights)
 
 
