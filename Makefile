@@ -66,7 +66,7 @@ torture: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python -m torture.kills --hours $(or $(HOURS),0)
 
 fuzz: $(VENV)/installed-fuzz
-	FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 -m hypothesis tests/fuzz tests/text tests/data
+	FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 -m "hypothesis or slow" tests/fuzz tests/text tests/data
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided
 
 cluster: $(VENV)/installed
