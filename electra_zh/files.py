@@ -46,11 +46,22 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     return os.walk(folder, onerror=fail)
 
 
+def _exists(path: str) -> bool:
+    """As `os.path.exists`, but a path in a folder that may not be opened is an error."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 class _LocalSystem:
     """The methods of fsspec's file systems that are used here, for local paths."""
 
-    exists = staticmethod(os.path.exists)
-    isdir = staticmethod(os.path.isdir)
+    exists = staticmethod(_exists)
+    isdir = staticmethod(lambda path: _exists(path) and os.path.isdir(path))
     size = staticmethod(os.path.getsize)
     walk = staticmethod(_walk)
     makedirs = staticmethod(os.makedirs)

@@ -91,6 +91,20 @@ def test_wrong_values_are_damage(read: Callable[[], object], what: str) -> None:
         read()
 
 
+def test_a_folder_that_may_not_be_opened_is_not_taken_for_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    assert not files.exists(str(tmp_path / "none"))
+    assert not files.is_dir(str(tmp_path / "none" / "x\0"))
+    monkeypatch.setattr(os, "stat", refuse)
+    for ask in (files.exists, files.is_dir):
+        with pytest.raises(PermissionError):
+            ask(str(tmp_path / "closed" / "state.json"))
+
+
 def test_own_errors_are_not_damage() -> None:
     with (
         pytest.raises(UserError, match="of another version"),

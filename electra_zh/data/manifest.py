@@ -152,7 +152,7 @@ class Manifest:
             for name in (manifest.vocabulary.file, *(shard.name for shard in manifest.shards)):
                 if not files.is_name(name):
                     raise ValueError(f"{name!r} is not the name of a file")
-        except (UserError, KeyError, TypeError, ValueError) as error:
+        except (UserError, ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}). Build the data again") from None
         if not adds_up:
             raise UserError(f"{path} is damaged: its counts do not add up. Build the data again")

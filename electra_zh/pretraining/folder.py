@@ -164,6 +164,11 @@ def load(folder: str, *, checkpoint: int | None = None) -> Run:
         phases=run_phases.from_plain(saved.phases or (), where=path),
         recipe=saved.recipe,
     )
+    if run.vocabulary.size != run.config.model.vocab_size:
+        raise UserError(
+            f"{folder} has a vocabulary of {run.vocabulary.size} tokens, and its model one of "
+            f"{run.config.model.vocab_size}: restore its {run.vocabulary.file_name}"
+        )
     if saved.phases is None:
         return run
     newest = 0

@@ -238,8 +238,8 @@ def to_plain(phases: Sequence[Phase]) -> list[dict[str, Any]]:
 def from_plain(values: Any, *, where: str) -> tuple[Phase, ...]:
     """Returns the phases of plain values; `where` names their origin."""
     try:
-        named = [(str(value["name"]), value["settings"]) for value in values]
-    except (KeyError, TypeError):
+        named = [(str(value["name"]), dict(value["settings"])) for value in values]
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"{where}: `phases` is damaged") from None
     return in_order(
         (name, PretrainConfig.from_dict(settings, where=f"{where}: phase {name}"))

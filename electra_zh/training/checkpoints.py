@@ -158,7 +158,7 @@ def read(path: str, *, optimizer: bool = True) -> Checkpoint:
                 if optimizer or name != OPTIMIZER
             }
             return Checkpoint(state["step"], tensors[MODEL], tensors.get(OPTIMIZER, {}), state)
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise DamagedError(f"Checkpoint {path} has an invalid {STATE}. {_advice(path)}") from None
     except ValueError as error:
         raise DamagedError(f"Checkpoint {path} is damaged: {error}. {_advice(path)}") from None

@@ -24,6 +24,7 @@ def test_damaged_manifests_are_refused(corpus: Path, vocabulary: str, tmp_path: 
         ({"shards": [{}]}, "is damaged"),
         ({"more": 1}, "is damaged"),
         ({"settings": {}}, "is damaged"),
+        ({"settings": {"max_seq_length": float("inf")}}, "is damaged"),
         ({"shards": [{**good["shards"][0], "name": "../x"}]}, "'../x' is not the name of a file"),
         ({"shards": [{**good["shards"][0], "name": "/etc/x"}]}, "is not the name of a file"),
         ({"vocabulary": {**good["vocabulary"], "file": ".."}}, "is not the name of a file"),

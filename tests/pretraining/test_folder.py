@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,22 @@ def test_a_new_run_needs_a_recipe_and_its_own_folder(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("mine")
     with pytest.raises(UserError, match="exists and is not a run's folder"):
         _open(tmp_path)
+
+
+@pytest.mark.parametrize("phases", [5, ["x"], [{"name": "a"}], [{"name": "a", "settings": 5}]])
+def test_damaged_phases_are_refused(tmp_path: Path, phases: object) -> None:
+    _open(tmp_path).save()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "phases": phases}))
+    with pytest.raises(UserError, match=r"config\.json: `phases` is (damaged|5)"):
+        folder.load(str(tmp_path))
+
+
+def test_a_vocabulary_of_another_size_than_the_model_s_is_refused(tmp_path: Path) -> None:
+    _open(tmp_path).save()
+    Vocabulary([*VOCABULARY.tokens, "二"]).save(str(tmp_path / "vocab.txt"))
+    with pytest.raises(UserError, match=r"vocabulary of 7 tokens, .* of 6: restore its vocab\.txt"):
+        folder.load(str(tmp_path))
 
 
 def test_a_run_that_was_stopped_in_its_first_files_is_begun_again(tmp_path: Path) -> None:

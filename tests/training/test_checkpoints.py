@@ -179,6 +179,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         ("{", "is damaged: .* is not valid JSON"),
         ("[]", r"invalid state\.json"),
         ("{}", r"invalid state\.json"),
+        ('{"format": 1, "step": 10, "files": []}', r"invalid state\.json"),
         ('{"format": 2}', "written by a newer version"),
         ('{"format": 1, "step": 10, "files": {"../x": {"sha256": ""}}}', r"invalid state\.json"),
     ):
