@@ -60,15 +60,19 @@ class TaskModel(tf.Module):
     ) -> Hidden:
         """Runs the encoder on `input_ids`, `input_mask` and `segment_ids`, int32 [R, L]."""
         ids = features["input_ids"]
+        rows, length = layers.shape_of(ids)
+
+        def first(x: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(x, [rows, length, x.shape[-1]])[:, 0]
+
         sequence = self.encoder(
             ids,
             features["input_mask"],
             features["segment_ids"],
             dtype=dtype,
             key=key,
-            first_only=first_only,
+            rows=first if first_only else None,
         )
-        rows, length = layers.shape_of(ids)
         return Hidden(sequence, rows, 1 if first_only else length, key)
 
 

@@ -18,6 +18,9 @@ from electra_zh.models.layers import Dense, LayerNorm, custom_gradient, fused
 from electra_zh.models.random import RandomKey, truncated_normal
 from electra_zh.models.recompute import recomputed
 
+# Picks the rows [M, D] of [T, D] that a last layer computes, the same number of each sequence.
+Rows = Callable[[tf.Tensor], tf.Tensor]
+
 
 class Embeddings(tf.Module):
     """Sum of word, token type and position embeddings, layer norm, dropout."""
@@ -162,19 +165,28 @@ class Attention(tf.Module):
         context = recomputed("attention", attend, query, keys, value, attention_bias)
         return self._add(x, context, key=key, stream=stream)
 
-    def first(
-        self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
+    def of_rows(
+        self,
+        x: tf.Tensor,
+        attention_bias: tf.Tensor,
+        rows: Rows,
+        *,
+        key: RandomKey | None,
+        stream: str,
     ) -> tf.Tensor:
-        """Returns the output at the first position of each row, [B, D], for x [T, D]."""
+        """Returns the output at some positions alone, [M, D], for x [T, D].
+
+        `attention_bias` is [B, 1, 1, L].
+        """
         batch, _, _, length = layers.shape_of(attention_bias)
         heads, width = self._config.num_attention_heads, self._config.hidden_size
         shape = [batch, length, 2, heads, width // heads]
         both = tf.reshape(_joint_dense(x, self.key, self.value), shape)
         keys, value = tf.unstack(tf.transpose(both, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
-        x = tf.reshape(x, [batch, length, width])[:, 0]
-        query = tf.reshape(self.query(x), [batch, heads, 1, width // heads])
-        bias = attention_bias[:, :, :1]
-        context = self._attend(query, keys, value, bias, key=key, stream=stream)
+        x = rows(x)
+        query = tf.reshape(self.query(x), [batch, -1, heads, width // heads])
+        query = tf.transpose(query, [0, 2, 1, 3])
+        context = self._attend(query, keys, value, attention_bias, key=key, stream=stream)
         return self._add(x, context, key=key, stream=stream)
 
     def _attend_marked(
@@ -246,13 +258,15 @@ class TransformerLayer(tf.Module):
         *,
         key: RandomKey | None,
         stream: str,
-        first_only: bool = False,
+        rows: Rows | None = None,
     ) -> tf.Tensor:
         """Returns [T, D] for x [T, D]; `attention_bias` is that of `Attention`.
 
-        With `first_only` it returns [B, D], the output at the first position of each row.
+        With `rows` it returns [M, D], the output at those alone.
         """
-        attend = self.attention.first if first_only else self.attention
+        attend: Callable[..., tf.Tensor] = self.attention
+        if rows:
+            attend = functools.partial(self.attention.of_rows, rows=rows)
         x = attend(x, attention_bias, key=key, stream=f"{stream}/attention")
         out = self.output(layers.gelu(self.intermediate(x)))
         dropped = layers.draw_dropout(key, f"{stream}/output", self._rate)
@@ -291,9 +305,9 @@ class Encoder(tf.Module):
         dtype: tf.DType = tf.float32,
         key: RandomKey | None = None,
         stream: str = "",
-        first_only: bool = False,
+        rows: Rows | None = None,
     ) -> tf.Tensor:
-        """Returns the last layer's output, [T, D].
+        """Returns the last layer's output, [T, D], or [M, D] with `rows`.
 
         Args:
           input_ids: int32 [B, L], of static shape except in `layers.plain_operations`.
@@ -302,13 +316,13 @@ class Encoder(tf.Module):
           dtype: type of the activations; weights, softmax and norms are float32 in any case.
           key: random key of dropout; None turns dropout off.
           stream: prefix of the names of random streams, one for each call within a step.
-          first_only: return only the output at [CLS], [B, D]. The last layer computes no other:
-            a fifth of the work of 4 layers.
+          rows: the last layer computes these alone: a fifth of the work of 4 layers, where they
+            are few.
         """
         stream = f"{stream}{self.path}"
         x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, stream=stream)
         visible = tf.cast(input_mask, tf.float32)[:, None, :]
-        return self.transform(x, visible, key=key, stream=stream, first_only=first_only)
+        return self.transform(x, visible, key=key, stream=stream, rows=rows)
 
     def transform(
         self,
@@ -317,9 +331,9 @@ class Encoder(tf.Module):
         *,
         key: RandomKey | None,
         stream: str,
-        first_only: bool = False,
+        rows: Rows | None = None,
     ) -> tf.Tensor:
-        """Returns the last layer's output, [T, D], for embeddings x [T, E].
+        """Returns the last layer's output, [T, D], or [M, D] with `rows`, for embeddings x [T, E].
 
         `visible` is float32 [B, 1, L], or [B, L, L] by position: 1 where it is attended to.
         `stream` is the complete prefix of the random streams.
@@ -328,7 +342,7 @@ class Encoder(tf.Module):
             x = self.projection(x)
         attention_bias = (1.0 - visible[:, None]) * -10000.0
         for index, layer in enumerate(self.layers):
-            last = first_only and index == len(self.layers) - 1
-            call = functools.partial(layer, key=key, stream=f"{stream}/{index}", first_only=last)
+            last = rows if index == len(self.layers) - 1 else None
+            call = functools.partial(layer, key=key, stream=f"{stream}/{index}", rows=last)
             x = recomputed("layers", call, x, attention_bias)
         return x

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from electra_zh.models import layers
+from electra_zh.models import layers, split
 from electra_zh.models.encoder import Encoder
 from electra_zh.models.random import RandomKey
 from support.networks import LENGTH, VOCAB_SIZE, Golden, load_golden, make_batch, thin_out, tiny
@@ -114,18 +114,24 @@ def test_examples_do_not_see_each_other(encoder: Encoder) -> None:
     np.testing.assert_allclose(_rows(plain)[0], _rows(changed)[0], rtol=1e-6, atol=1e-6)
 
 
-def test_the_output_at_the_first_position_alone_is_that_of_all(encoder: Encoder) -> None:
+@pytest.mark.parametrize("positions", [[[0]] * 4, [[3, 0], [1, 7], [2, 2], [5, 4]]])
+def test_the_output_at_some_positions_alone_is_that_of_all(
+    encoder: Encoder, positions: list[list[int]]
+) -> None:
+    def rows(x: tf.Tensor) -> tf.Tensor:
+        return split.rows_at(x, tf.constant(positions), LENGTH)
+
     batch = make_batch()
     found = {}
-    for first_only in (False, True):
+    for alone in (False, True):
         with tf.GradientTape() as tape:
-            output = encoder(*(batch[name] for name in KEYS), first_only=first_only)
-            first = output if first_only else output[::LENGTH]
-            loss = tf.reduce_sum(tf.sin(first))
+            output = encoder(*(batch[name] for name in KEYS), rows=rows if alone else None)
+            picked = output if alone else rows(output)
+            loss = tf.reduce_sum(tf.sin(picked))
         variables = encoder.trainable_variables
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-        found[first_only] = [first, *map(tf.convert_to_tensor, gradients)]
-    assert found[True][0].shape == (4, 16)
+        found[alone] = [picked, *map(tf.convert_to_tensor, gradients)]
+    assert found[True][0].shape == (4 * len(positions[0]), 16)
     for one, of_all in zip(found[True], found[False], strict=True):
         np.testing.assert_allclose(one, of_all, rtol=1e-4, atol=1e-5)
 

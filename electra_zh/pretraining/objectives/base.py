@@ -6,6 +6,7 @@ D hidden width, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -230,11 +231,12 @@ class Objective(tf.Module):
             dtype=self.compute_dtype,
             key=key,
             stream="masked_lm/",
+            rows=functools.partial(gather_masked, masked=masked),
         )
         assert self.masked_lm_head is not None
         if table is None:
             table = network.embeddings.table()
-        return self.masked_lm_head(gather_masked(hidden, masked), table)
+        return self.masked_lm_head(hidden, table)
 
     def _masked_lm_output(
         self,
