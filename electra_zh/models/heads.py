@@ -189,7 +189,7 @@ def _cross_entropy_gradient(
 ) -> tf.Tensor:
     probs = tf.exp(tf.cast(logits, tf.float32) - log_sum[:, None])
     is_true = tf.range(logits.shape[1])[None, :] == ids[:, None]
-    return tf.cast((probs - tf.where(is_true, 1.0, 0.0)) * dlosses[:, None], logits.dtype)
+    return layers.rounded((probs - tf.where(is_true, 1.0, 0.0)) * dlosses[:, None], logits.dtype)
 
 
 def sample_tokens(

@@ -170,6 +170,29 @@ def test_bfloat16_rounds_the_float32_result() -> None:
     assert norm(x32, dtype=tf.bfloat16).dtype == tf.bfloat16
 
 
+def test_rounding_to_bfloat16_is_that_of_a_cast() -> None:
+    draws = np.random.default_rng(0).integers(0, 2**32, 2**18, np.uint32)
+    halves = (np.arange(2**16, dtype=np.uint32) << 16) + 2**15  # between two bfloat16 numbers
+    numbers = tf.constant(np.concatenate([draws, halves, halves - 1, halves + 1]).view(np.float32))
+    found = layers.fused(lambda x: layers.rounded(x, tf.bfloat16))(numbers)
+    expected = tf.cast(numbers, tf.bfloat16)
+    is_nan = tf.math.is_nan(numbers).numpy()
+    assert is_nan.any()
+    assert tf.reduce_all(tf.math.is_nan(found[is_nan]))
+    bits, expected_bits = (tf.bitcast(x, tf.uint16).numpy() for x in (found, expected))
+    assert np.array_equal(bits[~is_nan], expected_bits[~is_nan])
+    assert layers.rounded(numbers, tf.float32).dtype == tf.float32
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 24, 31, 78, 96, 256, 312, 509, 769, 3000, 21128])
+def test_sums_and_maxima_of_rows(width: int) -> None:
+    x = _normal([2, 3, width], seed=width)
+    sums, maxima = (layers.fused(each)(x) for each in (layers.row_sums, layers.row_maxima))
+    exact = x.astype(np.float64).sum(-1, keepdims=True)
+    np.testing.assert_allclose(sums, exact, rtol=1e-5, atol=1e-5 * width**0.5)
+    assert np.array_equal(maxima, x.max(-1, keepdims=True))
+
+
 def test_derivatives_inside_a_graph_are_those_outside() -> None:
     x = tf.constant(_normal([ROWS, WIDTH], seed=1))
     norm = _norm()
