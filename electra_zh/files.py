@@ -380,6 +380,11 @@ def write_text(path: str, text: str) -> None:
 def read_json(path: str) -> Any:
     """Reads a JSON file; raises UserError for other files."""
     text = read_text(path)
+    if text.startswith("\ufeff"):
+        raise UserError(f"{path} starts with a byte order mark; save it without")
+    if not text.strip("\0 \r\n"):
+        what = "filled with zeros" if "\0" in text else "empty"
+        raise UserError(f"{path} is {what}; restore it")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

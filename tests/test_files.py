@@ -70,6 +70,15 @@ def test_errors_of_json_say_what_the_file_is(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=rf"^{path} is not UTF-8 text"):
         files.read_json(str(path))
+    for text, problem in (
+        ("\ufeff{}", "starts with a byte order mark; save it without"),
+        ("\n", "is empty; restore it"),
+        ("\0" * 9, "is filled with zeros; restore it"),
+        ("", "is empty; restore it"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=rf"^{path} {problem}$"):
+            files.read_json(str(path))
     path.write_text("[1]")
     with pytest.raises(UserError, match=rf"^{path} is not a JSON object: \[1\]$"):
         files.read_json_object(str(path))

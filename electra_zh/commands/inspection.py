@@ -109,7 +109,7 @@ def _describe_model(settings: Inspect) -> int:
     try:
         weights = open_source(settings.data)
     except UserError as error:
-        raise UserError(f"{settings.data} holds neither data nor a model: {error}") from None
+        raise UserError(f"{settings.data} holds no data, and no readable model: {error}") from None
     size = dataclasses.asdict(weights.model)
     if settings.json:
         print(json.dumps({"path": weights.path, "kind": weights.kind, "model": size}))

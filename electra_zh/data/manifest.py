@@ -146,7 +146,7 @@ class Manifest:
         if form != FORMAT:
             raise UserError(f"{path} has format {form!r}; this version reads format {FORMAT}")
         try:
-            manifest = build_settings(cls, values, where=path)
+            manifest = build_settings(cls, values, where="")
             adds_up = sum(shard.examples for shard in manifest.shards) == manifest.examples
             adds_up = adds_up and manifest.max_seq_length > 0
             for name in (manifest.vocabulary.file, *(shard.name for shard in manifest.shards)):

@@ -135,13 +135,17 @@ def _to_bool(value: Any, what: str) -> bool:
 def _to_int(value: Any, what: str) -> int:
     # 1e6 and 1_000_000 are how people write step counts.
     text = str(value).replace("_", "")
+    number: int | None = None
     # float64 cannot hold every whole number, so it comes second.
     with contextlib.suppress(ValueError):
-        return int(text)
+        number = int(text)
     with contextlib.suppress(ValueError, OverflowError):
-        if float(text) == int(float(text)):
-            return int(float(text))
-    raise UserError(f"{what} must be a whole number; received {value!r}")
+        if number is None and float(text) == int(float(text)):
+            number = int(float(text))
+    if number is None or abs(number) >= 1 << 63:  # the integers of arrays and of the system
+        size = "whole number" if number is None else "whole number below 2^63"
+        raise UserError(f"{what} must be a {size}; received {value!r}")
+    return number
 
 
 def _to_float(value: Any, what: str) -> float:

@@ -207,7 +207,8 @@ def find(folder: str, *, step: int | None = None) -> str:
     """
     paths = _paths(folder)
     if not paths:
-        raise UserError(f"There is no checkpoint in {folder}. Wait until the run has saved one.")
+        advice = "Wait until the run has saved one, or restore it."
+        raise UserError(f"There is no checkpoint in {folder}. {advice}")
     if step is None:
         return paths[max(paths)]
     if step not in paths:

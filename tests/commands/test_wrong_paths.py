@@ -106,7 +106,7 @@ def without_tensorflow(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("compile --config nano --for gpu:h100 --data none", "No such data folder: none"),
         ("report data --output none/x.html", "none does not exist; it must be a folder"),
         ("inspect none", "No such data folder: none"),
-        ("inspect empty", "empty holds neither data nor a model"),
+        ("inspect empty", "empty holds no data, and no readable model: No model found"),
     ],
 )
 def test_a_wrong_path_is_an_error_at_once(command: str, message: str, place: Path) -> None:

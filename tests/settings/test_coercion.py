@@ -60,6 +60,7 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
     [
         ({"steps": "1.5"}, r"x: steps must be a whole number; received '1.5'"),
         ({"steps": True}, r"steps must be a whole number"),
+        ({"steps": 1e30}, r"steps must be a whole number below 2\^63; received 1e\+30"),
         ({"steps": "inf"}, r"x: steps must be a whole number; received 'inf'"),
         ({"steps": "nan"}, r"x: steps must be a whole number; received 'nan'"),
         ({"steps": 1, "rate": "inf"}, r"x: rate must be a finite number; received 'inf'"),
