@@ -28,7 +28,10 @@ _OF_SPREAD = {"max": _NUMBER, "mean": _NUMBER, "std": _NUMBER, "trials": int}
 _OF_SUBMISSION = {"file": str, "form": str}
 _OF_TRIAL = {"folder": str, "setting": dict, "seed": int, "best_epoch": int, **_SPLITS}
 # The same of the result.json of a trial.
-_OF_RESULT = {"setting": dict, "seed": int, "best_epoch": int, "dev_score": _NUMBER, "tasks": dict}
+_OF_RESULT = {
+    **{"setting": dict, "seed": int, "best_epoch": int, "dev_score": _NUMBER, "tasks": dict},
+    "examples_per_second": _NUMBER,
+}
 
 
 def check_folder(output: str) -> None:
@@ -125,8 +128,10 @@ def _trial_folders(folder: str) -> Iterator[str]:
             yield from _trial_folders(path)
 
 
-def read_trials(folder: str) -> list[dict[str, Any]]:
+def read_trials(folder: str, metrics: Mapping[str, str] = {}) -> list[dict[str, Any]]:
     """Returns the results of a model's finished trials, each with its `folder`.
+
+    `metrics` are those that the trials must have, by task.
 
     Raises:
       UserError: one is damaged.
@@ -137,6 +142,12 @@ def read_trials(folder: str) -> list[dict[str, Any]]:
         result = files.read_json_object(file)
         with files.explained_damage(file, "Remove it to train the trial again"):
             _check(result, _OF_RESULT, _OF_RESULT, "")
+            for task in {**result["tasks"], **metrics}:
+                splits = result["tasks"][task]
+                _check(splits, _SPLITS, ["dev"] if task in metrics else [], task)
+                for scores in filter(None, map(splits.get, _SPLITS)):
+                    needed = filter(None, [metrics.get(task)])
+                    _check(scores, dict.fromkeys(scores, _NUMBER), needed, task)
         found.append({**result, "folder": path})
     return found
 
@@ -159,7 +170,9 @@ def summarise(output: str, pretrained: Pretrained) -> dict[str, Any]:
         if not files.exists(path):
             continue
         unit = files.read_json_object(path)
-        trials = read_trials(files.join(output, name))
+        with files.explained_damage(path, "Choose another --output"):
+            metrics = {task: settings["metric"] for task, settings in unit["tasks"].items()}
+        trials = read_trials(files.join(output, name), metrics)
         with files.explained_damage(path, "Choose another --output"):
             for task, settings in unit["tasks"].items():
                 if trials:

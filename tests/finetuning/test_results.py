@@ -76,3 +76,23 @@ def test_a_folder_without_a_complete_file_is_begun_again(tmp_path: Path) -> None
     (tmp_path / "texts" / "thesis.doc").write_text("mine")
     with pytest.raises(UserError, match="exists and is not a fine-tuning folder"):
         results.check_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": {"texts": {"dev": {"f1": 1.0}}}}, "'accuracy' is missing"),
+        ({"tasks": {"texts": {"dev": {"accuracy": "x"}}}}, "texts: accuracy is 'x'"),
+        ({"tasks": {"texts": {"dev": 5}}}, "texts: dev is 5"),
+        ({"tasks": {"others": {"dev": {"accuracy": 1.0}}}}, "'texts' is missing"),
+        ({"examples_per_second": None}, "examples_per_second is None"),
+    ],
+)
+def test_a_trial_without_its_scores_is_named(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    write_trials(tmp_path, {"trial-0": 70})
+    path = str(tmp_path / "texts/trial-0/result.json")
+    files.write_json(path, {**files.read_json(path), **changes})
+    with pytest.raises(UserError, match=rf"^{path} is damaged \({message}\)\. Remove it to train"):
+        results.summarise(str(tmp_path), make_start())
