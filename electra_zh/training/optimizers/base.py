@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 # Variables whose names match are not decayed (`output_bias` among them; embeddings are decayed).
@@ -37,25 +37,20 @@ class UpdateRule(NamedTuple):
     is_decayed: bool  # False for biases and layer norms
 
 
-class Values(NamedTuple):
-    """A variable and its slots, of one shape; or those of several variables, one after the other.
+class Weights(NamedTuple):
+    """Variables that are updated together, and their slots, in one order."""
 
-    Several variables are flat, and none of them is decayed.
-    """
-
-    variable: tf.Tensor
-    m: tf.Tensor  # running mean of gradients
-    v: tf.Tensor  # running mean of squared gradients
+    variables: list[tf.Variable]
+    m: list[tf.Variable]  # running means of gradients
+    v: list[tf.Variable]  # running means of squared gradients
 
 
-class Gradient(NamedTuple):
-    """The gradient of `Values`, dense and not yet clipped, and its update's numbers."""
+class Numbers(NamedTuple):
+    """Numbers of the update of `Weights`."""
 
-    value: tf.Tensor
-    factor: tf.Tensor  # factor of the value, by the clip
     step: tf.Tensor  # number of the update
-    rate: tf.Tensor  # learning rate, a scalar or of the shape of the value
-    usable: tf.Tensor  # bool scalar; False keeps the variable and its slots
+    rates: list[tf.Tensor]  # learning rate of each variable
+    usable: tf.Tensor  # bool scalar; False keeps the variables
 
 
 class Optimizer(tf.Module):
@@ -141,17 +136,16 @@ class Optimizer(tf.Module):
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
         for group in self._groups():
-            value = _joined([dense[index] for index in group])
-            numbers = Gradient(value, factor, step, rate * self._factors(group), usable)
             slots = self._variables, self.m, self.v
-            old = Values(*(_joined([slot[index] for index in group]) for slot in slots))
-            new = self.update(old, numbers, self.rules[group[0]])
-            for slot, joined in zip(slots, new, strict=True):
-                self._assign([slot[index] for index in group], joined)
+            weights = Weights(*([slot[index] for index in group] for slot in slots))
+            rule, values = self.rules[group[0]], [dense[index] for index in group]
+            _update_means(weights.m, weights.v, values, factor, usable, rule)
+            rates = [rate * self._rate_factors[index] for index in group]
+            self.update(weights, Numbers(step, rates, usable), rule)
         return norm
 
-    def update(self, old: Values, gradient: Gradient, rule: UpdateRule) -> Values:
-        """Returns the new values.
+    def update(self, weights: Weights, numbers: Numbers, rule: UpdateRule) -> None:
+        """Updates variables, whose slots have their new values.
 
         A compiled kernel chooses between old and new values (`usable`): one more sweep over memory
         would cost time.
@@ -161,7 +155,7 @@ class Optimizer(tf.Module):
     def _groups(self) -> list[list[int]]:
         """Returns the numbers of the variables that are updated together.
 
-        The many small ones, biases and layer norms, are one: each kernel takes 0.1 ms to start.
+        The many small ones, biases and layer norms, are one: their kernels start together.
         """
         numbers = range(len(self.rules))
         if not self.joins_small:
@@ -169,44 +163,30 @@ class Optimizer(tf.Module):
         small = [number for number in numbers if not self.rules[number].is_decayed]
         return [*([small] if small else []), *([n] for n in numbers if self.rules[n].is_decayed)]
 
-    def _factors(self, group: Sequence[int]) -> float | np.ndarray:
-        """Returns the factor of the learning rate of a group, or those of its numbers."""
-        factors = [self._rate_factors[index] for index in group]
-        if len(set(factors)) == 1:
-            return factors[0]
-        sizes = [self._variables[index].shape.num_elements() for index in group]
-        return np.repeat(np.array(factors, np.float32), sizes)
-
-    @staticmethod
-    def _assign(variables: Sequence[tf.Variable], joined: tf.Tensor) -> None:
-        """Assigns their parts of `joined` to variables."""
-        if len(variables) == 1:
-            variables[0].assign(joined, read_value=False)
-            return
-        sizes = [variable.shape.num_elements() for variable in variables]
-        for variable, part in zip(variables, tf.split(joined, sizes), strict=True):
-            variable.assign(tf.reshape(part, variable.shape), read_value=False)
-
-
-def _joined(values: Sequence[tf.Tensor | tf.Variable]) -> tf.Tensor:
-    """Returns one value, or the numbers of several one after the other."""
-    if len(values) == 1:
-        return tf.convert_to_tensor(values[0])
-    return tf.concat([tf.reshape(value, [-1]) for value in values], 0)
-
 
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     path = variable.name.partition(":")[0]
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
 
 
-def running_means(
-    m: tf.Tensor, v: tf.Tensor, gradient: tf.Tensor, rule: UpdateRule
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the running means of the gradient and of its square."""
-    m = rule.beta_1 * m + (1.0 - rule.beta_1) * gradient
-    v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(gradient)
-    return m, v
+# In place, and apart from the kernels that update the variables: XLA would compute the means again
+# in those, and copy the slots first.
+@functools.partial(tf.function, jit_compile=True, autograph=False)
+def _update_means(
+    means: Sequence[tf.Variable],
+    squares: Sequence[tf.Variable],
+    gradients: Sequence[tf.Tensor],
+    factor: tf.Tensor,
+    usable: tf.Tensor,
+    rule: UpdateRule,
+) -> None:
+    """Updates the running means of gradients times `factor`, and of their squares."""
+    for m, v, gradient in zip(means, squares, gradients, strict=True):
+        value = gradient * factor
+        new_m = rule.beta_1 * m + (1.0 - rule.beta_1) * value
+        new_v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(value)
+        m.assign(tf.where(usable, new_m, m), read_value=False)
+        v.assign(tf.where(usable, new_v, v), read_value=False)
 
 
 def bias_corrections(step: tf.Tensor, rule: UpdateRule) -> list[tf.Tensor]:

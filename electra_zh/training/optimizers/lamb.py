@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from electra_zh.training.optimizers.base import (
-    Gradient,
+    Numbers,
     Optimizer,
     UpdateRule,
-    Values,
+    Weights,
     bias_corrections,
-    running_means,
 )
 
 
@@ -26,34 +25,30 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
-    def update(self, old: Values, gradient: Gradient, rule: UpdateRule) -> Values:
-        """Returns the new values."""
-        rate = gradient.rate
-        corrections = bias_corrections(gradient.step, rule)
-        update, m, v = _lamb_update(old, gradient, corrections, rule)
-        if rule.is_decayed:
-            norm, moved = tf.nn.l2_loss(old.variable), tf.nn.l2_loss(update)
-            has_ratio = tf.logical_and(norm > 0, moved > 0)
-            rate *= tf.sqrt(tf.where(has_ratio, norm / tf.where(has_ratio, moved, 1.0), 1.0))
-        return Values(old.variable - rate * update, m, v)
+    def update(self, weights: Weights, numbers: Numbers, rule: UpdateRule) -> None:
+        """Updates variables, whose slots have their new values."""
+        updates = _updates(weights, numbers.usable, bias_corrections(numbers.step, rule), rule)
+        for variable, update, rate in zip(weights.variables, updates, numbers.rates, strict=True):
+            if rule.is_decayed:
+                norm, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
+                has_ratio = tf.logical_and(norm > 0, moved > 0)
+                ratio = tf.where(has_ratio, norm / tf.where(has_ratio, moved, 1.0), 1.0)
+                rate *= tf.sqrt(ratio)
+            variable.assign(variable - rate * update, read_value=False)
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False)
-def _lamb_update(
-    old: Values,
-    gradient: Gradient,
-    corrections: Sequence[tf.Tensor],
-    rule: UpdateRule,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns the update before the rate and the trust ratio, and the new slots."""
-    kept = tf.zeros_like(old.variable), old.m, old.v
-    m, v = running_means(old.m, old.v, gradient.value * gradient.factor, rule)
-    update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
-    if rule.weight_decay:
-        update += rule.weight_decay * old.variable
-    return tuple(
-        tf.where(gradient.usable, *pair) for pair in zip((update, m, v), kept, strict=True)
-    )
+def _updates(
+    weights: Weights, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
+) -> list[tf.Tensor]:
+    """Returns the updates before the rates and the trust ratios; zeros if not `usable`."""
+    updates = []
+    for variable, m, v in zip(*weights, strict=True):
+        update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
+        if rule.weight_decay:
+            update += rule.weight_decay * variable
+        updates.append(tf.where(usable, update, 0.0))
+    return updates
 
 
 OPTIMIZER = Lamb
