@@ -180,12 +180,11 @@ class TaskTrainer:
         self._seed = tf.Variable(0, dtype=tf.int64, trainable=False, name="seed")
         self.state = TrialState(self.model, self._optimizer(), keep_best=training.keep_best)
         self._parts = 1 if device.found else side_by_side.parts_of(training.train_batch_size)
-        self._compiled = set[tuple[str, int]]()  # tasks and lengths
         trace = functools.partial(tf.function, jit_compile=loop.use_xla(), autograph=False)
-        # The update does not depend on the batch's shape: traced once for all of them.
-        self._update = trace(self._update_by_parts)
-        part = self._differentiate_part
+        # Traced once for all parts of a batch; the update, for all shapes of batches.
+        self._update, part = trace(self._update_by_parts), self._differentiate_part
         self._differentiate = {name: trace(functools.partial(part, name)) for name in kinds}
+        self._steps = {name: trace(functools.partial(self._take, name)) for name in kinds}
 
     def _choose_lengths(self, task: str) -> tuple[int, ...]:
         rows, size = self.rows[task], self.training.train_batch_size
@@ -293,13 +292,20 @@ class TaskTrainer:
         return loss, self.state.optimizer.dense(gradients)
 
     def _update_by_parts(self, found: Sequence[tuple[tf.Tensor, list[tf.Tensor]]]) -> tf.Tensor:
-        """Takes a step and returns the summed loss of the batch."""
-        loss, gradients = found[0]
-        for each in found[1:]:
-            loss, gradients = tf.nest.map_structure(tf.add, (loss, gradients), each)
-        norm = self.state.optimizer.apply(gradients)
+        """Updates the weights and returns the summed loss of the batch."""
+        losses, gradients = zip(*found, strict=True)
+        norm = self.state.optimizer.apply(self.state.optimizer.total(gradients))
         # The optimizer skips the step; the trial stops at the loss.
-        return tf.where(tf.math.is_finite(norm), loss, float("nan"))
+        return tf.where(tf.math.is_finite(norm), sum(losses[1:], losses[0]), float("nan"))
+
+    def _take(self, task: str, parts: Sequence[Mapping[str, tf.Tensor]]) -> tf.Tensor:
+        """Takes a step on the parts of a batch and returns its summed loss.
+
+        One graph has all parts: they do not depend on each other, and TensorFlow's threads take
+        what is ready.
+        """
+        numbers = map(tf.constant, range(len(parts))) if len(parts) > 1 else [None]
+        return self._update([*map(self._differentiate[task], parts, numbers)])
 
     def lower(self, task: str, length: int) -> StepProgram:
         """Returns the program of a task's step at a padded length; its sum is `loss`."""
@@ -385,20 +391,18 @@ class TaskTrainer:
         return self._step(task, groups, self.lengths[task])
 
     def _step(self, task: str, groups: np.ndarray, lengths: Sequence[int]) -> tf.Tensor:
-        rows, parts, size = self.rows[task], self._parts, self.training.train_batch_size
-
-        def differentiate(number: int) -> Any:
-            features = batches.make_batch(
-                rows, groups, batch_size=size, lengths=lengths, part=(number, parts)
+        parts = [
+            batches.make_batch(
+                self.rows[task],
+                groups,
+                batch_size=self.training.train_batch_size,
+                lengths=lengths,
+                part=(number, self._parts),
             )
-            tensors = {name: tf.constant(value) for name, value in features.items()}
-            part = tf.constant(number) if parts > 1 else None
-            return self._differentiate[task](tensors, part)
-
-        shape = task, batches.bucket(int(rows.group_lengths[groups].max()), lengths)
-        found = side_by_side.run(differentiate, range(parts), first=shape not in self._compiled)
-        self._compiled.add(shape)
-        return self._update(found)
+            for number in range(self._parts)
+        ]
+        loss: tf.Tensor = self._steps[task](tf.nest.map_structure(tf.constant, parts))
+        return loss
 
 
 class Trial:

@@ -7,7 +7,6 @@ side on the cores of a CPU. Both give the numbers of the whole batch, but for ro
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from electra_zh.pretraining.metrics import StepSums, TrainingSums
 from electra_zh.pretraining.objectives.base import Drawn
 from electra_zh.pretraining.state import TrainState
 from electra_zh.training import loop, side_by_side
+from electra_zh.training.optimizers.base import add_in_order
 
 
 class PretrainStep:
@@ -37,26 +37,24 @@ class PretrainStep:
         """Returns the step for TensorFlow's device, traced; on a CPU in parts side by side."""
         rows = self._config.train_batch_size // self._config.gradient_accumulation_steps
         parts = side_by_side.parts_of(rows)
-        if parts == 1:
-            step: Callable[[Mapping[str, tf.Tensor]], StepSums]
-            step = tf.function(self, jit_compile=loop.use_xla(), autograph=False)
-            return step
-        draw = tf.function(self.draw, autograph=False)
+        # Traced once for all parts.
         differentiate = tf.function(
             functools.partial(self.differentiate, parts=parts), autograph=False
         )
-        update = tf.function(self._update_by_parts, autograph=False)
-        numbers, calls = [tf.constant(number) for number in range(parts)], itertools.count()
 
         def step_in_parts(batch: Mapping[str, tf.Tensor]) -> StepSums:
-            drawn = draw(batch)
-            found = side_by_side.run(
-                lambda number: differentiate(drawn, number), numbers, first=next(calls) == 0
+            drawn = self.draw(batch)
+            found = [differentiate(drawn, tf.constant(number)) for number in range(parts)]
+            sums, gradients = zip(*found, strict=True)
+            total = TrainingSums._make(add_in_order(*sums))
+            return self.update(
+                total._replace(steps=tf.ones([])), self._state.optimizer.total(gradients)
             )
-            sums: StepSums = update(found)
-            return sums
 
-        return step_in_parts
+        step: Callable[[Mapping[str, tf.Tensor]], StepSums] = tf.function(
+            self if parts == 1 else step_in_parts, jit_compile=loop.use_xla(), autograph=False
+        )
+        return step
 
     def draw(self, batch: Mapping[str, tf.Tensor]) -> Drawn:
         """Returns a batch with its masks and what else needs all of it."""
@@ -76,12 +74,6 @@ class PretrainStep:
     def update(self, sums: TrainingSums, gradients: Sequence[tf.Tensor]) -> StepSums:
         """Updates the weights if the gradients are finite, and returns the sums of the step."""
         return metrics.step_sums(sums, self._state.optimizer.apply(gradients))
-
-    def _update_by_parts(self, found: Sequence[tuple[TrainingSums, list[tf.Tensor]]]) -> StepSums:
-        sums, gradients = found[0]
-        for each in found[1:]:
-            sums, gradients = tf.nest.map_structure(tf.add, (sums, gradients), each)
-        return self.update(sums._replace(steps=tf.ones([])), gradients)
 
     def _key(self) -> RandomKey:
         # Read once, not once for every stream of random numbers.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -37,21 +37,11 @@ def parts_of(rows: int) -> int:
     return parts
 
 
-def run(function: Callable[[A], B], values: Sequence[A], *, first: bool = False) -> list[B]:
-    """Returns the results of a function for all values, each computed by a thread of its own.
-
-    The `first` call compiles kernels, one value after the other: with two threads TensorFlow once
-    ended there with std::bad_alloc. That both wanted the same new kernel is a guess.
-    """
-    if first or len(values) == 1:
-        return [*map(function, values)]
-    return list(_threads().map(function, values))
-
-
 def in_order(function: Callable[[A], B]) -> Callable[[Iterable[A]], Iterator[B]]:
     """Returns a function that yields the results for values in their order, few taken ahead.
 
-    Of all its calls the first value is computed alone, as in `run`.
+    Of all its calls the first value is computed alone: it compiles kernels. With two threads
+    TensorFlow once ended there with std::bad_alloc. That both wanted the same kernel is a guess.
     """
     is_first = True
 

@@ -16,6 +16,7 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.step import PretrainStep
 from electra_zh.training import loop
 from support import loss_curve
+from support.repeatable import wide_sums
 
 DROPOUT = {"hidden_dropout_prob": "0.1", "attention_probs_dropout_prob": "0.1"}
 KINDS: dict[str, dict[str, str]] = {
@@ -41,6 +42,14 @@ def _step(changes: dict[str, str]) -> tuple[StepSums, dict[str, np.ndarray]]:
     steps(1)
     sums = steps(1)
     return sums, {value.name: value.numpy() for value in state.objective.variables}
+
+
+def test_parts_side_by_side_have_no_sum_of_three_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "side_by_side", lambda: 2)
+    config = _config(KINDS["electra"])
+    batch = next(loss_curve.make_batches(config.train_batch_size, config.max_seq_length))
+    step = PretrainStep(TrainState(config, loss_curve.VOCABULARY)).compiled()
+    assert wide_sums(step, tf.nest.map_structure(tf.constant, batch)) == []
 
 
 @functools.cache

@@ -51,7 +51,6 @@ def test_results_are_in_order_and_few_values_are_taken_ahead() -> None:
         assert found == index * index
         assert len(taken) <= index + 4
     assert taken == list(range(20))
-    assert side_by_side.run(later_first, range(5)) == [0, 1, 4, 9, 16]
 
 
 def test_only_the_first_value_of_all_calls_is_computed_alone() -> None:
@@ -79,7 +78,5 @@ def test_errors_reach_the_caller() -> None:
 
     with pytest.raises(ValueError, match="3"):
         list(side_by_side.in_order(fail)(range(9)))
-    with pytest.raises(ValueError, match="3"):
-        side_by_side.run(fail, range(9))
     with pytest.raises(KeyError):
         list(side_by_side.in_order(fail)(values()))

@@ -119,6 +119,16 @@ class Optimizer(tf.Module):
             for variable, gradient in zip(self._variables, gradients, strict=True)
         ]
 
+    def total(self, parts: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
+        """Returns the sums of dense gradients over the parts of a batch, in their order."""
+        if len(parts) == 1:
+            return list(parts[0])
+        totals: dict[int, tf.Tensor] = {}
+        for group in self._groups():
+            found = add_in_order(*([gradients[index] for index in group] for gradients in parts))
+            totals |= zip(group, found, strict=True)
+        return [totals[index] for index in range(len(self.rules))]
+
     def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
         """Does one update and returns the global norm of the gradients before the clip.
 
@@ -167,6 +177,14 @@ class Optimizer(tf.Module):
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     path = variable.name.partition(":")[0]
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
+
+
+# Compiled: Grappler would join these additions with those of the derivatives to sums of many terms,
+# which have no fixed order.
+@functools.partial(tf.function, jit_compile=True, autograph=False)
+def add_in_order(first: Sequence[tf.Tensor], *others: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the sums of tensors over parts, from the first to the last."""
+    return [functools.reduce(tf.add, each) for each in zip(first, *others, strict=True)]
 
 
 # In place, and apart from the kernels that update the variables: XLA would compute the means again

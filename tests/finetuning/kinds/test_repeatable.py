@@ -68,13 +68,16 @@ def _trainer(name: str, *, examples: int = 1) -> TaskTrainer:
     return TaskTrainer(start, {"t": kind}, {"t": rows}, training, what="t")
 
 
+@pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_no_sum_of_three_or_more(name: str) -> None:
-    trainer = _trainer(name)
-    batch = make_batch(trainer.rows["t"], np.arange(1), batch_size=1, lengths=(16,))
+def test_no_sum_of_three_or_more(name: str, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "side_by_side", lambda: parts)
+    trainer = _trainer(name, examples=parts)
+    batch = make_batch(
+        trainer.rows["t"], np.arange(1), batch_size=parts, lengths=(16,), part=(0, parts)
+    )
     features = {name: tf.constant(value) for name, value in batch.items()}
-    step = tf.function(lambda batch: trainer._update([trainer._differentiate["t"](batch)]))
-    assert wide_sums(step, features) == []
+    assert wide_sums(trainer._steps["t"], [features] * parts) == []
 
 
 @pytest.mark.parametrize("name", CASES)
