@@ -71,15 +71,16 @@ def shape_tokens(model: ModelConfig, *, on_device: bool = False) -> float:
     """Returns the cost of tracing and compiling one padded length, in tokens of training.
 
     On devices some 20 seconds, in which an H200 trains tiny on 50 M tokens (estimated from its
-    pretraining). Else measured on 2 cores with AVX512, float32: 2 s and 0.4 s per layer for a
-    length; 4,500 tokens per second of tiny (4 layers of width 312). Both scale with layers and the
-    square of the width for other sizes.
+    pretraining). Else measured on 2 cores with AVX512: 2 s and 0.4 s per layer for a length, half
+    of that as two are compiled at the same time; 11,000 (float32) to 13,000 (bfloat16) tokens per
+    second of tiny (4 layers of width 312). Both scale with layers and the square of the width for
+    other sizes.
     """
     seconds = 2.0 + 0.4 * model.num_hidden_layers
     work = model.num_hidden_layers * model.hidden_size**2 / (4 * 312**2)
     if on_device:
         return 50e6 / work
-    return 4500 * seconds / work
+    return 12000 * seconds / 2 / work
 
 
 class TrialState:
@@ -182,7 +183,7 @@ class TaskTrainer:
         self._parts = 1 if device.found else side_by_side.parts_of(training.train_batch_size)
         trace = functools.partial(tf.function, jit_compile=loop.use_xla(), autograph=False)
         # Traced once for all parts of a batch; the update, for all shapes of batches.
-        self._update, part = trace(self._update_by_parts), self._differentiate_part
+        self._update, part = trace(self._apply), self._differentiate_part
         self._differentiate = {name: trace(functools.partial(part, name)) for name in kinds}
         self._steps = {name: trace(functools.partial(self._take, name)) for name in kinds}
 
@@ -272,8 +273,8 @@ class TaskTrainer:
 
     def _differentiate_part(
         self, task: str, features: Mapping[str, tf.Tensor], number: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Returns the summed loss of a batch, or of its part `number`, and the dense gradients."""
+    ) -> tuple[tf.Tensor, list[tf.Tensor | tf.IndexedSlices | None]]:
+        """Returns the summed loss of a batch, or of its part `number`, and the gradients."""
         kind, part = self._kinds[task], None
         if number is not None:
             rows = features["input_ids"].shape[0]
@@ -288,15 +289,13 @@ class TaskTrainer:
             losses = kind.losses(self.model.heads[task], hidden, features)
             # The sum, not the mean, as in the reference: the clip is nearly always active.
             loss = tf.reduce_sum(losses * features["weight"])
-        gradients = tape.gradient(loss, self.model.trainable_variables)
-        return loss, self.state.optimizer.dense(gradients)
+        return loss, tape.gradient(loss, self.model.trainable_variables)
 
-    def _update_by_parts(self, found: Sequence[tuple[tf.Tensor, list[tf.Tensor]]]) -> tf.Tensor:
-        """Updates the weights and returns the summed loss of the batch."""
-        losses, gradients = zip(*found, strict=True)
-        norm = self.state.optimizer.apply(self.state.optimizer.total(gradients))
+    def _apply(self, loss: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Updates the weights and returns the loss."""
+        norm = self.state.optimizer.apply(gradients)
         # The optimizer skips the step; the trial stops at the loss.
-        return tf.where(tf.math.is_finite(norm), sum(losses[1:], losses[0]), float("nan"))
+        return tf.where(tf.math.is_finite(norm), loss, float("nan"))
 
     def _take(self, task: str, parts: Sequence[Mapping[str, tf.Tensor]]) -> tf.Tensor:
         """Takes a step on the parts of a batch and returns its summed loss.
@@ -305,7 +304,10 @@ class TaskTrainer:
         what is ready.
         """
         numbers = map(tf.constant, range(len(parts))) if len(parts) > 1 else [None]
-        return self._update([*map(self._differentiate[task], parts, numbers)])
+        found = map(self._differentiate[task], parts, numbers)
+        losses, gradients = zip(*found, strict=True)
+        total = self.state.optimizer.total(gradients)
+        return self._update(sum(losses[1:], losses[0]), total)
 
     def lower(self, task: str, length: int) -> StepProgram:
         """Returns the program of a task's step at a padded length; its sum is `loss`."""
@@ -313,7 +315,7 @@ class TaskTrainer:
         model, training = dataclasses.asdict(self._pretrained.model), self.training
 
         def step(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {"loss": self._update([self._differentiate[task](features)])}
+            return {"loss": self._take(task, [features])}
 
         return lower_task(
             step,

@@ -120,6 +120,35 @@ def test_moments_and_bias_correction_are_settings() -> None:
         _assert_equal(variables, plain.values)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_gradients_of_parts_are_added(count: int) -> None:
+    """The first is sparse, with repeated rows, and the last is missing."""
+    variables = _variables()
+    optimizer = AdamWeightDecay(variables, _schedule)
+    parts: list[list[tf.Tensor | tf.IndexedSlices | None]] = []
+    expected = [np.zeros(SHAPE) for _ in variables]
+    for part in range(count):
+        values, indices = tf.fill([3, SHAPE[1]], 1.0 + part), [part, 4, 4]
+        rows = tf.IndexedSlices(values, tf.constant(indices), tf.constant(SHAPE))
+        dense = _gradients(part)[1:-1]
+        parts.append([rows, *dense, None])
+        np.add.at(expected[0], indices, values.numpy())
+        for total, value in zip(expected[1:], dense, strict=False):
+            total += value.numpy()
+    _assert_equal(tf.function(optimizer.total, autograph=False)(parts), expected)
+
+
+def test_a_tensor_of_old_values_keeps_them() -> None:
+    """Updates in place must not reach what was read before."""
+    variables = _variables()
+    optimizer = AdamWeightDecay(variables, _schedule)
+    for values in (variables, optimizer.m, optimizer.v):
+        read, before = values[0].read_value(), values[0].numpy()
+        optimizer.apply(_gradients(0))
+        np.testing.assert_array_equal(read, before)
+        assert not np.array_equal(values[0], before)
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0], ids=["below the clip", "clipped"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize(("kind", "rule"), RULES, ids=["adam", "lamb"])

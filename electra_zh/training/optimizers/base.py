@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -115,19 +115,27 @@ class Optimizer(tf.Module):
     def dense(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor]:
         """Returns gradients as dense tensors: zeros for None, repeated rows summed."""
         return [
-            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            tf.zeros_like(variable)
+            if gradient is None
+            else tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)
             for variable, gradient in zip(self._variables, gradients, strict=True)
         ]
 
-    def total(self, parts: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
-        """Returns the sums of dense gradients over the parts of a batch, in their order."""
+    def total(
+        self, parts: Sequence[Sequence[tf.Tensor | tf.IndexedSlices | None]]
+    ) -> list[tf.Tensor]:
+        """Returns dense sums of gradients over the parts of a batch, in their order."""
         if len(parts) == 1:
-            return list(parts[0])
-        totals: dict[int, tf.Tensor] = {}
+            return self.dense(parts[0])
+        found = list(zip(*parts, strict=True))
+        totals = [_with_rows_of_all(each) for each in found]
         for group in self._groups():
-            found = add_in_order(*([gradients[index] for index in group] for gradients in parts))
-            totals |= zip(group, found, strict=True)
-        return [totals[index] for index in range(len(self.rules))]
+            dense = [index for index in group if isinstance(totals[index], tf.Tensor)]
+            if dense:
+                added = add_in_order(*([each[index] for index in dense] for each in parts))
+                for index, value in zip(dense, added, strict=True):
+                    totals[index] = value
+        return self.dense(totals)
 
     def apply(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> tf.Tensor:
         """Does one update and returns the global norm of the gradients before the clip.
@@ -177,6 +185,15 @@ class Optimizer(tf.Module):
 def _slot(variable: tf.Variable, name: str) -> tf.Variable:
     path = variable.name.partition(":")[0]
     return tf.Variable(tf.zeros(variable.shape), trainable=False, name=f"{path}/{name}")
+
+
+def _with_rows_of_all(found: Sequence[Any]) -> Any:
+    """Returns the first of a variable's gradients; the rows of all if they are sparse."""
+    if not isinstance(found[0], tf.IndexedSlices):
+        return found[0]
+    values = tf.concat([each.values for each in found], 0)
+    indices = tf.concat([each.indices for each in found], 0)
+    return tf.IndexedSlices(values, indices, found[0].dense_shape)
 
 
 # Compiled: Grappler would join these additions with those of the derivatives to sums of many terms,
