@@ -393,16 +393,9 @@ class TaskTrainer:
         return self._step(task, groups, self.lengths[task])
 
     def _step(self, task: str, groups: np.ndarray, lengths: Sequence[int]) -> tf.Tensor:
-        parts = [
-            batches.make_batch(
-                self.rows[task],
-                groups,
-                batch_size=self.training.train_batch_size,
-                lengths=lengths,
-                part=(number, self._parts),
-            )
-            for number in range(self._parts)
-        ]
+        make = functools.partial(batches.make_batch, self.rows[task], groups, lengths=lengths)
+        size, count = self.training.train_batch_size, self._parts
+        parts = [make(batch_size=size, part=(number, count)) for number in range(count)]
         loss: tf.Tensor = self._steps[task](tf.nest.map_structure(tf.constant, parts))
         return loss
 
