@@ -14,8 +14,8 @@ import tensorflow as tf
 from electra_zh.training.optimizers.base import (
     Numbers,
     Optimizer,
+    Slotted,
     UpdateRule,
-    Weights,
     bias_corrections,
 )
 
@@ -23,7 +23,7 @@ from electra_zh.training.optimizers.base import (
 class AdamWeightDecay(Optimizer):
     """Adam with decoupled weight decay, by default without bias correction."""
 
-    def update(self, weights: Weights, numbers: Numbers, rule: UpdateRule) -> None:
+    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
         """Updates variables, whose slots have their new values."""
         corrections = bias_corrections(numbers.step, rule) if self.corrects_bias else None
         _update(weights, numbers.rates, numbers.usable, corrections, rule)
@@ -32,7 +32,7 @@ class AdamWeightDecay(Optimizer):
 # Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
-    weights: Weights,
+    weights: Slotted,
     rates: Sequence[tf.Tensor],
     usable: tf.Tensor,
     corrections: Sequence[tf.Tensor] | None,

@@ -37,7 +37,7 @@ class UpdateRule(NamedTuple):
     is_decayed: bool  # False for biases and layer norms
 
 
-class Weights(NamedTuple):
+class Slotted(NamedTuple):
     """Variables that are updated together, and their slots, in one order."""
 
     variables: list[tf.Variable]
@@ -46,7 +46,7 @@ class Weights(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Numbers of the update of `Weights`."""
+    """Numbers of the update of `Slotted` variables."""
 
     step: tf.Tensor  # number of the update
     rates: list[tf.Tensor]  # learning rate of each variable
@@ -155,14 +155,14 @@ class Optimizer(tf.Module):
         rate = self._schedule(step)
         for group in self._groups():
             slots = self._variables, self.m, self.v
-            weights = Weights(*([slot[index] for index in group] for slot in slots))
+            weights = Slotted(*([slot[index] for index in group] for slot in slots))
             rule, values = self.rules[group[0]], [dense[index] for index in group]
             _update_means(weights.m, weights.v, values, factor, usable, rule)
             rates = [rate * self._rate_factors[index] for index in group]
             self.update(weights, Numbers(step, rates, usable), rule)
         return norm
 
-    def update(self, weights: Weights, numbers: Numbers, rule: UpdateRule) -> None:
+    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
         """Updates variables, whose slots have their new values.
 
         A compiled kernel chooses between old and new values (`usable`): one more sweep over memory

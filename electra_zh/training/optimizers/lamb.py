@@ -10,8 +10,8 @@ import tensorflow as tf
 from electra_zh.training.optimizers.base import (
     Numbers,
     Optimizer,
+    Slotted,
     UpdateRule,
-    Weights,
     bias_corrections,
 )
 
@@ -25,7 +25,7 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
-    def update(self, weights: Weights, numbers: Numbers, rule: UpdateRule) -> None:
+    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
         """Updates variables, whose slots have their new values."""
         updates = _updates(weights, numbers.usable, bias_corrections(numbers.step, rule), rule)
         for variable, update, rate in zip(weights.variables, updates, numbers.rates, strict=True):
@@ -39,7 +39,7 @@ class Lamb(Optimizer):
 
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _updates(
-    weights: Weights, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
+    weights: Slotted, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
 ) -> list[tf.Tensor]:
     """Returns the updates before the rates and the trust ratios; zeros if not `usable`."""
     updates = []
