@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.commands.loading import choose_device, load_tensorflow
+from electra_zh.data.bad_lines import counted
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.interrupts import InterruptError
@@ -88,7 +89,7 @@ def predict(call: Call[PredictionRequest]) -> int:
     for line in lines:
         messages.hint(line)
     if call.settings.output != "-":
-        print(f"{count:,} predictions in {call.settings.output}")
+        print(f"{counted(count, 'prediction')} in {call.settings.output}")
     return 0
 
 

@@ -69,7 +69,8 @@ def build_vocab(call: Call[BuildVocab]) -> int:
     logs = [reader.bad_lines for reader in readers]
     bad = report_bad_lines(logs, [file.path for file in inputs])
     messages.print_lines([f"{settings.output}: {trained.summary}", *map(str, bad)])
-    print_next("build-data", "INPUT", "--vocab", settings.output, "--output", "DATA")
+    given = settings.inputs if "-" not in settings.inputs else ["INPUT"]
+    print_next("build-data", *given, "--vocab", settings.output, "--output", "DATA")
     return 0
 
 

@@ -93,9 +93,7 @@ def _read_fast(path: str) -> Vocabulary:
             f"{path} is a {kind} tokenizer, not WordPiece. Put the SentencePiece model that it "
             f"was made from in the same folder as {SentencePieceVocabulary.file_name}"
         )
-    ids = ids if isinstance(ids, dict) else {}
-    numbered = all(type(number) is int for number in ids.values())
-    if not ids or not numbered or sorted(ids.values()) != list(range(len(ids))):
+    if not isinstance(ids, dict) or {*map(repr, ids.values())} != {*map(repr, range(len(ids)))}:
         raise UserError(f"{path} has no valid WordPiece vocabulary (model.vocab)")
     return Vocabulary(map(str.strip, sorted(ids, key=ids.__getitem__)), origin=path)
 

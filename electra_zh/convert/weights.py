@@ -14,6 +14,7 @@ import numpy as np
 
 from electra_zh.convert.source_settings import MAX_FILLER
 from electra_zh.convert.task_heads import HeadForm, TaskHead
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UserError, few
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming, part_shapes
@@ -111,9 +112,9 @@ class Weights:
             )
             if self.has(prefix)
         ]
-        size = self.model
+        size, layers = self.model, counted(self.model.num_hidden_layers, "layer")
         found = [
-            f"{self.path}: {self.kind}, {size.num_hidden_layers} layers of {size.hidden_size}, "
+            f"{self.path}: {self.kind}, {layers} of {size.hidden_size}, "
             f"{size.vocab_size:,} tokens" + (f", step {self.step:,}" if self.step else ""),
             f"parameters: {', '.join(counts)}",
         ]

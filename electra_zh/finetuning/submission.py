@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from electra_zh import files
+from electra_zh.data.bad_lines import counted
 from electra_zh.errors import UsageError, UserError, did_you_mean
 from electra_zh.finetuning.request import SubmissionRequest
 from electra_zh.finetuning.results import read_summary
@@ -58,7 +59,11 @@ class SubmissionReport:
 
     def lines(self) -> list[str]:
         """Returns the report for the terminal."""
-        shown = [f"{each.name}  {each.task}, {each.lines:,} predictions" for each in self.files]
+        width = max((len(each.name) for each in self.files), default=0)
+        shown = [
+            f"{each.name:{width}s}  {each.task}, {counted(each.lines, 'prediction')}"
+            for each in self.files
+        ]
         shown += [f"warning: {warning}" for warning in self.warnings]
         if self.missing:
             shown.append(f"not in the zip: {', '.join(self.missing)}")

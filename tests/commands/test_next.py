@@ -17,8 +17,8 @@ from electra_zh.commands import load_command
     [
         ("clean INPUT --output OUT", "build-data OUT --vocab VOCAB --output DATA"),
         (
-            "build-vocab INPUT --output OUT --size 1500",
-            "build-data INPUT --vocab OUT --output DATA",
+            "build-vocab VOCAB INPUT --output OUT --size 1500",
+            "build-data VOCAB INPUT --vocab OUT --output DATA",
         ),
         (
             "build-data INPUT --vocab VOCAB --output OUT --max-seq-length 64 --holdout-every 9",

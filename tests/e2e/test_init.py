@@ -39,7 +39,7 @@ def test_the_log_names_the_source_and_its_layers(place: Path) -> None:
     rows = [line.split()[-4:] for line in log.splitlines() if "layers  " in line]
     assert rows == [["layers", "16", "0", "0"]]
     for line in (
-        "old: pretraining run, 1 layers of 16",
+        "old: pretraining run, 1 layer of 16",
         "layers: 0 of the source's",
         "positions: 16 are the source's; the other 48 start as copies of them",
         "suggested (not applied): learning_rate=",

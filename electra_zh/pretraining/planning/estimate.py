@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh import files, machine
+from electra_zh.data.bad_lines import counted
 from electra_zh.data.build import rows, tfrecord_writer
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.networks import of_objective
@@ -172,7 +173,7 @@ def _phase_lines(phase: PhaseEstimate, config: PretrainConfig) -> Iterator[str]:
     measured, speed_of = phase.speed, phase.tokens / phase.steps / phase.speed.seconds
     if phase.name:
         yield f"phase {phase.name}:"
-    how = f"measured on {measured.steps} steps"
+    how = f"measured on {counted(measured.steps, 'step')}"
     if measured.sequences < config.train_batch_size:
         how = f"scaled from {measured.sequences} of {config.train_batch_size} sequences"
     yield f"step         {measured.seconds:.3g} s ({how}), {speed_of:,.0f} tokens/s"
