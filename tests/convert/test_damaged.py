@@ -17,7 +17,7 @@ from electra_zh.training import tensor_file
 from support.converting import make_run
 from support.networks import GOLDEN
 
-HUGE = '{"num_attention_heads": 2, "num_hidden_layers": 1e30}'
+HUGE = '{"num_attention_heads": 2, "num_hidden_layers": 1e6}'
 
 
 @pytest.fixture
