@@ -13,7 +13,8 @@ hopeless: it is stopped and listed as such. Printed: medians of the rounds, and 
 run.
 
 The ceiling is a 2048^3 matrix product in the same run; the step's fraction of it counts the
-floating-point operations of the matrix products alone.
+floating-point operations of the matrix products alone, and only those that a variant computes:
+electra-zh computes the generator's last layer at the masked positions alone.
 """
 
 from __future__ import annotations
@@ -47,20 +48,27 @@ def read_size(name: str) -> dict[str, int]:
     return {**size, "generator": round(size["hidden_size"] * fraction)}
 
 
-def step_gflop(name: str) -> float:
-    """Returns the 10^9 floating-point operations of a step's matrix products."""
+def step_gflop(name: str, *, all_positions: bool) -> float:
+    """Returns the 10^9 floating-point operations of a step's matrix products.
+
+    The generator's last layer computes all positions, or but for keys and values the masked ones.
+    """
     size = read_size(name)
     tokens, masked = BATCH * LENGTH, BATCH * PREDICTIONS
     embedding, layers = size["embedding_size"], size["num_hidden_layers"]
 
-    def network(width: int, inner: int) -> float:
-        layer = 2 * tokens * (4 * width * width + 2 * width * inner + 2 * LENGTH * width)
-        projection = 2 * tokens * embedding * width if embedding != width else 0
-        return layers * layer + projection
+    def network(width: int, inner: int, last: int) -> float:
+        keys = 2 * width * width
+        others = keys + 2 * width * inner + 2 * LENGTH * width
+        projection = embedding * width if embedding != width else 0
+        whole = tokens * (projection + layers * keys + (layers - 1) * others)
+        return 2 * (whole + last * others)
 
     width, narrow = size["hidden_size"], size["generator"]
-    generator = network(narrow, 4 * narrow) + 2 * masked * embedding * (narrow + VOCAB)
-    discriminator = network(width, size["intermediate_size"]) + 2 * tokens * width * (width + 1)
+    generator = network(narrow, 4 * narrow, tokens if all_positions else masked)
+    generator += 2 * masked * embedding * (narrow + VOCAB)
+    discriminator = network(width, size["intermediate_size"], tokens)
+    discriminator += 2 * tokens * width * (width + 1)
     # The backward pass has two products for each of the forward pass.
     return 3 * (generator + discriminator) / 1e9
 
@@ -296,21 +304,21 @@ def main() -> None:
 
 def report(model: str, seconds: dict[str, float]) -> None:
     """Prints one model's table."""
-    gflop = step_gflop(model)
     ceilings = {n: 2 * SIZE**3 / 1e9 / s for n, s in seconds.items() if n.startswith("ceiling")}
     steps = {name: s for name, s in seconds.items() if not name.startswith("ceiling")}
     peers = {name: s for name, s in steps.items() if not name.startswith("tensorflow")}
     fastest = min(peers, key=lambda name: peers[name]) if peers else ""
-    print(f"\n{model}: {gflop:.0f} GFLOP per step, batch {BATCH}, length {LENGTH}")
+    print(f"\n{model}: batch {BATCH}, length {LENGTH}")
     for name, rate in ceilings.items():
         print(f"  {name:32s} {rate:6.0f} GFLOP/s")
     for name, s in steps.items():
-        rate = gflop / s
         own = "tensorflow" if name.startswith("tensorflow") else "torch"
+        gflop = step_gflop(model, all_positions=own == "torch")
+        rate = gflop / s
         ceiling = ceilings.get(f"ceiling {own} {name.split()[-1]}", math.nan)
         ratio = f"{peers[fastest] / s:5.2f} x the fastest peer" if fastest else "no peer"
         print(
-            f"  {name:32s} {s:6.3f} s  {ratio}  {rate:5.0f} GFLOP/s = "
+            f"  {name:32s} {s:6.3f} s  {ratio}  {gflop:.0f} GFLOP, {rate:5.0f} GFLOP/s = "
             f"{rate / ceiling:.0%} of its ceiling"
         )
 
