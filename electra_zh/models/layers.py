@@ -66,14 +66,15 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Python arguments (numbers, types) are constants of the compiled function.
     """
-    compiled = tf.function(function, jit_compile=True, autograph=False)
+    # One for each form of the operations: a function does not trace the same arguments again.
+    here, lowered = (tf.function(function, jit_compile=True, autograph=False) for _ in range(2))
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
         if _plain.get():
             return function(*args)
         with record.stop_recording():
-            return compiled(*args)
+            return lowered(*args) if split.is_split() else here(*args)
 
     return call
 
