@@ -20,6 +20,7 @@ from electra_zh.settings import flat
 # Labels from which on a matrix is followed by its largest cells, or replaced by them.
 _SMALL_MATRIX, _LARGEST_MATRIX = 6, 20
 _CONFUSIONS = 12
+_OMIT = "Remove it to omit its table"  # advice on damaged tables of errors
 _MATRIX = "Rows: gold; columns: predicted."
 
 
@@ -258,12 +259,16 @@ def _errors(contents: Contents, results: Results, name: str, task: Mapping[str, 
                 f"types_{file}", f"{title}: {say('scores by type on dev')}", types[0], types[1:]
             )
         )
-    rows = _read_tsv(files.join(folder, "confusion.dev.tsv"))
+    path = files.join(folder, "confusion.dev.tsv")
+    rows = _read_tsv(path)
     if len(rows) < 2:
         return ""
     names = _descriptions(results, name, task)
     labels = [names.get(label, label) for label in rows[0][1:]]
-    counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
+    with files.explained_damage(path, _OMIT):
+        counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
+        if len(counts) != len(labels):
+            raise ValueError(f"{len(counts)} rows of {len(labels)} labels")
     confused = _confusions(
         f"confusions_{file}", f"{title}: {say('most frequent confusions')}", labels, counts
     )
@@ -299,10 +304,11 @@ def _descriptions(results: Results, name: str, task: Mapping[str, Any]) -> dict[
     path = files.join(unit, "model", "config.json")
     if not files.exists(path):
         return {}
-    for each in files.read_json(path).get("finetuned", {}).get("tasks", ()):
-        labels = each.get("labels", {})
-        if each.get("name") == task["task"] and labels.get("descriptions"):
-            return dict(zip(labels["names"], labels["descriptions"], strict=True))
+    with files.explained_damage(path, "Restore it"):
+        for each in files.read_json(path).get("finetuned", {}).get("tasks", ()):
+            labels = each.get("labels", {})
+            if each.get("name") == task["task"] and labels.get("descriptions"):
+                return dict(zip(labels["names"], labels["descriptions"], strict=True))
     return {}
 
 
@@ -310,7 +316,10 @@ def _read_tsv(path: str) -> tuple[tuple[str, ...], ...]:
     """Returns the rows of a table of errors; empty if it is missing."""
     if not files.exists(path):
         return ()
-    return tuple(tuple(line.split("\t")) for line in files.read_text(path).splitlines())
+    rows = tuple(tuple(line.split("\t")) for line in files.read_text(path).splitlines())
+    if len(set(map(len, rows))) > 1:
+        raise UserError(f"{path} is damaged (its rows differ in length). {_OMIT}")
+    return rows
 
 
 def add_examples(contents: Contents, model: str, data: Sequence[str]) -> None:

@@ -333,3 +333,21 @@ def test_without_matplotlib_the_extra_is_named(
     write_results(tmp_path, {"tnews": [50]})
     with pytest.raises(UserError, match=r"pip install 'electra-zh\[report\]'"):
         call("report", str(tmp_path), "--output", str(tmp_path / "r.html"))
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("gold\ta\tb\na\t4\t2\nb\t3", "its rows differ in length"),
+        ("gold\ta\tb\na\t4\t2\nb\t3\t", "invalid literal for int.*"),
+        ("gold\ta\tb\na\t4\t2\n", "1 rows of 2 labels"),
+    ],
+)
+def test_a_damaged_table_of_errors_is_refused(tmp_path: Path, table: str, problem: str) -> None:
+    write_results(tmp_path, {"tnews": [50]})
+    best = tmp_path / "tnews" / "trial-0"
+    best.mkdir(parents=True, exist_ok=True)
+    (best / "confusion.dev.tsv").write_text(table)
+    words = [str(tmp_path), "--output", str(tmp_path / "report.html")]
+    with pytest.raises(UserError, match=rf"dev\.tsv is damaged \({problem}\)\. Remove it"):
+        load_command("report").run(cli.parse("report", words))
