@@ -336,7 +336,7 @@ def differences(before: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value) or "default"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value) or "default"
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from electra_zh.errors import UsageError
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.phases import resolve_phases
 from electra_zh.pretraining.request import PretrainRequest
-from electra_zh.runtime.device import NAMES, Device
+from electra_zh.runtime.device import NAMES, Device, require_jax
 from electra_zh.runtime.targets import Target
 from electra_zh.settings import Settings, load_recipe, setting
 from electra_zh.text.settings import USUAL_SIZE
@@ -68,6 +68,7 @@ def export_step(call: Call[PretrainRequest]) -> int:
     from electra_zh.pretraining import folder
     from electra_zh.runtime import lowering
 
+    require_jax("export-step")
     folder.check_request(call.settings, call.overrides)
     lowering.prepare()
     load_tensorflow()

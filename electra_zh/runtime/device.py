@@ -36,6 +36,13 @@ def has_jax() -> bool:
     return importlib.util.find_spec("jax") is not None
 
 
+def require_jax(what: str, platform: str = "gpu") -> None:
+    """Raises a UserError if JAX is missing, which `what` needs."""
+    if not has_jax():
+        extra = "tpu" if platform == "tpu" else "gpu"
+        raise UserError(f"{what} needs JAX: {install_line(extra)}")
+
+
 def choose(
     name: str, *, most: int | None = None, by_jax: bool = False, group: Group | None = None
 ) -> Device:
@@ -51,9 +58,7 @@ def choose(
     joins = joins and (name != "cpu" or by_jax)
     if not joins and not by_jax and (name == "cpu" or (name == "auto" and not has_jax())):
         return _tensorflow(name, most)
-    if not has_jax():
-        extra = "tpu" if platform == "tpu" else "gpu"
-        raise UserError(f"--device {name} needs JAX: {install_line(extra)}")
+    require_jax(f"--device {name}", platform)
     from electra_zh.runtime.pjrt import default_platform, find_devices
 
     here = Here()

@@ -11,6 +11,7 @@ import re
 from typing import Any, NamedTuple
 
 from electra_zh.errors import UsageError, UserError, install_line
+from electra_zh.runtime.device import require_jax
 
 
 class Chip(NamedTuple):
@@ -105,6 +106,7 @@ class Target(NamedTuple):
         Raises:
           UserError: the compiler of the platform is missing.
         """
+        require_jax(f"--for {self.name}", self.chip.platform)
         for variable, value in _WITHOUT_HARDWARE.items():
             os.environ.setdefault(variable, value)
         import jax

@@ -10,8 +10,9 @@ import types
 
 import pytest
 
-from electra_zh import machine
+from electra_zh import cli, machine
 from electra_zh.commands import loading
+from electra_zh.errors import UserError
 from electra_zh.runtime import device
 from electra_zh.runtime.device import has_jax
 from electra_zh.training import loop
@@ -57,6 +58,7 @@ def test_keras_is_loaded_when_it_is_used() -> None:
     program = """
 import sys
 from electra_zh.commands import loading
+from electra_zh.errors import UserError
 loading.load_tensorflow()
 print("keras" in sys.modules)
 import tensorflow as tf
@@ -81,3 +83,20 @@ def test_messages_of_libraries_are_shown_after_an_error_alone(
     with pytest.raises(error):
         fail()
     assert capfd.readouterr().err == shown
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("export-step --config nano --data data --output run", "export-step needs JAX"),
+        ("compile --config nano --for gpu:h100", r"--for gpu:h100 needs JAX: .*\[gpu\]"),
+        ("estimate --config nano --for tpu:v5e", r"--for tpu:v5e needs JAX: .*\[tpu\]"),
+    ],
+)
+def test_commands_without_jax_say_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, command: str, message: str
+) -> None:
+    monkeypatch.setattr(device, "has_jax", lambda: False)
+    name, *words = command.split()
+    with pytest.raises(UserError, match=message):
+        cli.load_command(name).run(cli.parse(name, words))
