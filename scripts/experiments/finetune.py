@@ -5,9 +5,9 @@ r"""Fine-tunes variants of settings with the same seeds, and prints dev scores a
     python scripts/experiments/finetune.py scripts/experiments/csl-rates.yaml --model RUN \\
         --data CLUE --output OUT
 
-The YAML file has `tasks` (task: settings), `settings` for all, `trials` (seeds) and `variants`
-(name: settings). They start from --model, or else from scratch as `network`, a recipe; a variant
-may then have `initializer_range` and `attention_start`.
+The YAML file has `tasks` (task: settings), `settings` for all, `trials` (seeds; a task may have its
+own) and `variants` (name: settings). They start from --model, or else from scratch as `network`, a
+recipe; a variant may then have `initializer_range` and `attention_start`.
 
 For each variant and task: the dev scores of the best epochs, the mean training loss of each epoch,
 and CPU seconds of the process. All results are in OUT/results.json; what is there is not computed
@@ -51,8 +51,8 @@ def main() -> int:
                 network = output / "networks" / name
                 _write_network(network, plan["network"], arguments.vocab, start)
                 model = ["--model", str(network), "--from-scratch"]
-            trials = ["--trials", str(plan.get("trials", 1)), *words(given)]
-            call = [*model, "--task", task, "--data", arguments.data, *trials]
+            trials = ["--trials", str(given.pop("trials", plan.get("trials", 1)))]
+            call = [*model, "--task", task, "--data", arguments.data, *trials, *words(given)]
             _finetune(call, name, task, output, results)
             print(results.table(), flush=True)
     return 0
