@@ -1,7 +1,7 @@
 """The whole pretraining step against transformers + PyTorch, and against the machine's ceiling.
 
     python benchmarks/bench_step.py [--models tiny,small] [--rounds 5] [--steps 4] [--compiled]
-        [--quick] [--json FILE]
+        [--types float32,bfloat16] [--quick] [--json FILE]
 
 Everything counted is the same work: masking, generator, vocabulary logits at the masked positions
 only, sampling, discriminator, backward, clip, update; batch 32, length 128, dropout 0.1, weights
@@ -275,6 +275,7 @@ def main() -> None:
     """Measures the models one after the other and prints a table for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="tiny,small")
+    parser.add_argument("--types", default="float32,bfloat16", help="compute types")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="steps of a turn")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
@@ -290,7 +291,7 @@ def main() -> None:
     if args.quick:
         args.models, args.rounds, args.steps, args.patience = "tiny", 2, 1, 30
     print(environment.header())
-    precisions = ("float32", "bfloat16")
+    precisions = args.types.split(",")
     for model in args.models.split(","):
         kinds = ["tensorflow", "torch", *(["compiled"] if args.compiled else [])]
         variants = [
