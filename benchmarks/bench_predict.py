@@ -6,8 +6,8 @@
 FOLDER is a fine-tuned model of single texts, with an ElectraForSequenceClassification made of it by
 `electra-zh convert FOLDER --to huggingface --output FOLDER/huggingface`. Lines are made of random
 Chinese characters, as long as AFQMC's pairs. The peer sorts all lines by length, which is faster
-than streaming them, and runs in float32, as `predict` does by default. A second run with a quarter
-of the lines shows that memory does not grow.
+than streaming them, and runs in float32; `predict` in the type of fine-tuning. A second run with a
+quarter of the lines shows that memory does not grow.
 """
 
 from __future__ import annotations
