@@ -7,6 +7,7 @@ is handled by fsspec, which is imported only then, and by the package that it ne
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob as local_glob
 import hashlib
 import json
@@ -28,6 +29,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PARTIAL = ".partial-"
 _UNFINISHED = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{32}}(?:-old)?")
 _NAME_BYTES = 255  # the longest name of a file
+# Errors that say that nothing is at a path.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def is_remote(path: str) -> bool:
@@ -47,12 +50,14 @@ def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def _exists(path: str) -> bool:
-    """As `os.path.exists`, but a path in a folder that may not be opened is an error."""
+    """As `os.path.exists`, but a folder that may not be opened or a failing disk is an error."""
     try:
         os.stat(path)
-    except PermissionError:
-        raise
-    except (OSError, ValueError):
+    except ValueError:  # no path
+        return False
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise
         return False
     return True
 

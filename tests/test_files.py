@@ -100,17 +100,19 @@ def test_wrong_values_are_damage(read: Callable[[], object], what: str) -> None:
         read()
 
 
-def test_a_folder_that_may_not_be_opened_is_not_taken_for_a_missing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_folder_that_cannot_be_opened_is_not_taken_for_a_missing_file(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", path)
+        raise OSError(number, os.strerror(number), path)
 
     assert not files.exists(str(tmp_path / "none"))
     assert not files.is_dir(str(tmp_path / "none" / "x\0"))
+    assert not files.exists(str(tmp_path / ("x" * 300)))
     monkeypatch.setattr(os, "stat", refuse)
     for ask in (files.exists, files.is_dir):
-        with pytest.raises(PermissionError):
+        with pytest.raises(OSError, match=os.strerror(number)):
             ask(str(tmp_path / "closed" / "state.json"))
 
 
