@@ -34,6 +34,7 @@ from electra_zh.training import checkpoints, loop, schedules, side_by_side
 from electra_zh.training.checkpoints import CheckpointStore
 from electra_zh.training.logs import MetricsLog, has_line
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
+from electra_zh.training.optimizers.base import add_in_order
 from electra_zh.training.schedules import layerwise_factors
 from electra_zh.training.trackers import Trackers
 
@@ -306,8 +307,8 @@ class TaskTrainer:
         numbers = map(tf.constant, range(len(parts))) if len(parts) > 1 else [None]
         found = map(self._differentiate[task], parts, numbers)
         losses, gradients = zip(*found, strict=True)
-        total = self.state.optimizer.total(gradients)
-        return self._update(sum(losses[1:], losses[0]), total)
+        loss = losses[0] if len(parts) == 1 else add_in_order(*zip(losses, strict=True))[0]
+        return self._update(loss, self.state.optimizer.total(gradients))
 
     def lower(self, task: str, length: int) -> StepProgram:
         """Returns the program of a task's step at a padded length; its sum is `loss`."""

@@ -45,7 +45,7 @@ def _step(changes: dict[str, str]) -> tuple[StepSums, dict[str, np.ndarray]]:
 
 
 def test_parts_side_by_side_have_no_sum_of_three_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "side_by_side", lambda: 2)
+    monkeypatch.setattr(machine, "side_by_side", lambda: 3)
     config = _config(KINDS["electra"])
     batch = next(loss_curve.make_batches(config.train_batch_size, config.max_seq_length))
     step = PretrainStep(TrainState(config, loss_curve.VOCABULARY)).compiled()

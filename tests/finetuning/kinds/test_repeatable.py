@@ -68,7 +68,7 @@ def _trainer(name: str, *, examples: int = 1) -> TaskTrainer:
     return TaskTrainer(start, {"t": kind}, {"t": rows}, training, what="t")
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("name", CASES)
 def test_no_sum_of_three_or_more(name: str, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "side_by_side", lambda: parts)
