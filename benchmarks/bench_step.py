@@ -51,7 +51,8 @@ def read_size(name: str) -> dict[str, int]:
 def step_gflop(name: str, *, all_positions: bool) -> float:
     """Returns the 10^9 floating-point operations of a step's matrix products.
 
-    The generator's last layer computes all positions, or but for keys and values the masked ones.
+    Without `all_positions` the generator's last layer computes the masked positions alone, apart
+    from keys and values.
     """
     size = read_size(name)
     tokens, masked = BATCH * LENGTH, BATCH * PREDICTIONS

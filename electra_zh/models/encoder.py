@@ -262,7 +262,7 @@ class TransformerLayer(tf.Module):
     ) -> tf.Tensor:
         """Returns [T, D] for x [T, D]; `attention_bias` is that of `Attention`.
 
-        With `rows` it returns [M, D], the output at those alone.
+        With `rows` it returns [M, D], the output at the positions that they pick.
         """
         attend: Callable[..., tf.Tensor] = self.attention
         if rows:
@@ -316,8 +316,8 @@ class Encoder(tf.Module):
           dtype: type of the activations; weights, softmax and norms are float32 in any case.
           key: random key of dropout; None turns dropout off.
           stream: prefix of the names of random streams, one for each call within a step.
-          rows: the last layer computes these alone: a fifth of the work of 4 layers, where they
-            are few.
+          rows: picks the positions that the last layer computes; None for all. Few of them save a
+            fifth of the work of 4 layers.
         """
         stream = f"{stream}{self.path}"
         x = self.embeddings(input_ids, segment_ids, dtype=dtype, key=key, stream=stream)
@@ -335,7 +335,8 @@ class Encoder(tf.Module):
     ) -> tf.Tensor:
         """Returns the last layer's output, [T, D], or [M, D] with `rows`, for embeddings x [T, E].
 
-        `visible` is float32 [B, 1, L], or [B, L, L] by position: 1 where it is attended to.
+        `visible` is float32 [B, 1, L], or [B, L, L] by position, then without `rows`: 1 where it is
+        attended to.
         `stream` is the complete prefix of the random streams.
         """
         if self.projection is not None:

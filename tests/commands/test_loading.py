@@ -58,7 +58,6 @@ def test_keras_is_loaded_when_it_is_used() -> None:
     program = """
 import sys
 from electra_zh.commands import loading
-from electra_zh.errors import UserError
 loading.load_tensorflow()
 print("keras" in sys.modules)
 import tensorflow as tf

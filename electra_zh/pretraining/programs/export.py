@@ -24,7 +24,7 @@ from electra_zh.training.checkpoints import CheckpointStore
 def export_step(prepared: PreparedRun) -> None:
     """Writes the run's folder with its first checkpoint, and the programs of its phases."""
     run, size = prepared.run, 0
-    with locks.locked(run.folder):  # and without files that a killed process did not finish
+    with locks.locked(run.folder):  # it also removes what a killed process did not finish
         run.save()
     before: TrainState | None = None
     for part in prepared.phases:
