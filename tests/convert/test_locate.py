@@ -142,7 +142,7 @@ def test_values_of_wrong_types_are_damage(place: Path, tmp_path: Path) -> None:
     settings = json.loads((run / "config.json").read_text())
     wrong = {**settings, "pretrain": {**settings["pretrain"], "max_seq_length": "long"}}
     for changed, message in (
-        (wrong, r"run is damaged .*Restore its files"),
+        (wrong, r"run/config\.json is damaged .*Restore it"),
         ({**settings, "data": -1}, r"config\.json: `data` is -1"),
     ):
         (run / "config.json").write_text(json.dumps(changed))

@@ -79,7 +79,7 @@ def test_a_generator_width_that_its_heads_do_not_divide_is_refused() -> None:
     ("field", "value", "message"),
     [
         ("vocab_size", 0, "vocab_size must be at least 1; received 0"),
-        ("num_hidden_layers", -1, "num_hidden_layers must be at least 1; received -1"),
+        ("num_hidden_layers", -1, "at least 1 and at most 1,000; received -1"),
         ("num_attention_heads", 3, "hidden_size 256 is not a multiple of num_attention_heads 3"),
         (
             "hidden_dropout_prob",
