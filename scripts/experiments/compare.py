@@ -4,16 +4,17 @@ r"""Compares pretraining settings at equal CPU seconds or equal steps.
         --data DATA --eval-data DATA/heldout --tasks CLUE --output OUT [--only joint,masked_lm]
 
 The YAML file has the recipe (`config`), the budget (`cpu_seconds` or `steps`), `seeds`, `variants`
-(name: settings) and what is compared:
+(name: settings) and what is compared. A variant may have `steps` of its own, and `init`: an earlier
+variant, whose weights of the same seed it starts from. What is compared:
 
 - `curves`: held-out metrics of `metrics.jsonl`, as [step, seconds, value] of each evaluation.
-- `held_out`: settings of the evaluation, such as `masking`, that are the same for all variants; the
-  last checkpoint's `masked_lm_loss` and `masked_lm_accuracy` with them.
+- `held_out`: evaluations (name: settings, such as `masking`), the same for all variants; the last
+  checkpoint's `masked_lm_loss` and `masked_lm_accuracy` with each.
 - `probes`: tasks of classification or tagging. Logistic regression on frozen features: the mean of
   the tokens' last layer, or each token's. Nothing of the network is trained.
 - `finetune`: tasks, with `settings` and `trials`.
 
-CPU seconds are those of the process. The seconds per step are measured first, by two short runs, so
+CPU seconds are those of the process. The seconds per step are measured first, by short runs, so
 that each variant's schedule ends at its budget. All results are in OUT/results.json; what is there
 is not computed again, and a stopped run is resumed. `fresh` is a variant without pretraining.
 """
@@ -27,6 +28,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-_TIMED = (20, 60)  # steps of the two short runs
+_TIMED = 20  # steps of the shortest timed run
 _FRESH = "fresh"
 
 
@@ -74,27 +76,19 @@ def _compare(
     label, is_fresh = run.name, name == _FRESH
     settings = {**(plan["variants"][name] or {}), "seed": seed}
     pretrain = ["pretrain", "--config", plan["config"], "--data", arguments.data]
+    own_steps, first = settings.pop("steps", None), settings.pop("init", None)
+    if first:
+        pretrain += ["--init", str(run.with_name(f"{first}-{seed}"))]
     if not results.has(label, "steps"):
-        steps = 1 if is_fresh else _steps(plan, [*pretrain, *words(settings)], run)
+        steps = 1 if is_fresh else own_steps or _steps(plan, [*pretrain, *words(settings)])
         results.set(label, "steps", steps)
     steps = results.get(label, "steps")
     given = words({**_by_steps(plan, steps), **settings, "num_train_steps": steps})
-    if not is_fresh and not results.has(label, "cpu_seconds"):
-        held_out = ["--eval-data", arguments.eval_data, "--output", str(run)]
-        results.set(label, "cpu_seconds", electra(*pretrain, *held_out, *given))
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        found = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
-        for metric in plan.get("curves", []):
-            if metric in found[-1]:
-                curve = [[line["step"], line["seconds"], line[metric]] for line in found]
-                results.set(label, f"curve of {metric}", curve)
-                results.set(label, metric, found[-1][metric])
-    if "held_out" in plan and not is_fresh and not results.has(label, "held-out masked_lm_loss"):
-        for metric, value in _evaluate(run, arguments.eval_data, plan["held_out"]).items():
-            results.set(label, f"held-out {metric}", value)
     if is_fresh and not run.exists():
         # One step gives the folder of a run, whose weights are not used.
         electra(*pretrain, "--output", str(run), *given)
+    if not is_fresh:
+        _pretrain(plan, [*pretrain, *given], run, arguments.eval_data, results)
     for task in plan.get("probes", []):
         if not results.has(label, f"probe {task}"):
             score = probe(str(run), task, arguments.tasks, seed=seed, from_scratch=is_fresh)
@@ -102,17 +96,45 @@ def _compare(
     _finetune(plan.get("finetune"), run, arguments, results, from_scratch=is_fresh)
 
 
-def _steps(plan: Mapping[str, Any], call: Sequence[str], run: Path) -> int:
+def _pretrain(
+    plan: Mapping[str, Any], call: Sequence[str], run: Path, held_out: str, results: Results
+) -> None:
+    """Pretrains a run and evaluates it on held-out data."""
+    if not results.has(run.name, "cpu_seconds"):
+        seconds = electra(*call, "--eval-data", held_out, "--output", str(run))
+        results.set(run.name, "cpu_seconds", seconds)
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found = [line for line in map(json.loads, lines) if line["kind"] == "eval"]
+        for metric in plan.get("curves", []):
+            if metric in found[-1]:
+                curve = [[line["step"], line["seconds"], line[metric]] for line in found]
+                results.set(run.name, f"curve of {metric}", curve)
+                results.set(run.name, metric, found[-1][metric])
+    for name, changes in plan.get("held_out", {}).items():
+        if not results.has(run.name, f"{name} masked_lm_loss"):
+            for metric, value in _evaluate(run, held_out, changes).items():
+                results.set(run.name, f"{name} {metric}", value)
+
+
+def _steps(plan: Mapping[str, Any], call: Sequence[str]) -> int:
     """Returns the steps of a variant's budget."""
     if "steps" in plan:
         return int(plan["steps"])
-    seconds = []
-    for steps in _TIMED:
-        folder = run.with_name(f"{run.name}-timed-{steps}")
-        more = [f"num_train_steps={steps}", "save_checkpoints_steps=1000000"]
-        seconds.append(electra(*call, "--output", str(folder), *more))
-    per_step = (seconds[1] - seconds[0]) / (_TIMED[1] - _TIMED[0])
+    steps, shortest = _TIMED, _seconds(call, _TIMED)
+    seconds = shortest
+    # The cost of starting a run varies by seconds: the steps must outweigh it.
+    while seconds < 1.5 * shortest:
+        steps *= 4
+        seconds = _seconds(call, steps)
+    per_step = (seconds - shortest) / (steps - _TIMED)
     return max(1, int(plan["cpu_seconds"] / per_step))
+
+
+def _seconds(call: Sequence[str], steps: int) -> float:
+    """Returns the CPU seconds of a run of some steps, in a new folder: nothing is resumed."""
+    with tempfile.TemporaryDirectory() as folder:
+        more = [f"num_train_steps={steps}", "save_checkpoints_steps=1000000"]
+        return electra(*call, "--output", str(Path(folder, "run")), *more)
 
 
 def _by_steps(plan: Mapping[str, Any], steps: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,58 @@ def test_workers_share_the_trials_of_seeds_that_have_weights(job: Job, tmp_path:
     table = _script("score_tasks", tasks, results, "--data", data)
     assert table.count("(2)") == 2
     assert table.count("(1)") == 2
+
+
+def test_variants_are_pretrained_for_equal_steps_after_the_same_start(
+    job: Job, tmp_path: Path
+) -> None:
+    data, output = copy_tasks(tmp_path / "data", "tnews", "cluener"), tmp_path / "runs"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(_RECIPE))
+    variants = {"fresh": {}, "start": {"steps": 10}, "more": {"init": "start"}}
+    plan = {
+        "config": str(tmp_path / "recipe.yaml"),
+        "steps": 20,
+        "variants": variants,
+        "curves": ["masked_lm_loss"],
+        "held_out": {"few": {"mask_prob": 0.1}, "many": {"mask_prob": 0.3}},
+        "probes": ["tnews", "cluener2020"],
+        "finetune": {"tasks": ["tnews"], "settings": {"num_train_epochs": 1}},
+    }
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    script = str(ROOT / "scripts/experiments/compare.py")
+    call = [sys.executable, script, str(tmp_path / "plan.yaml"), "--data", str(job.data)]
+    call += ["--eval-data", str(job.data), "--tasks", str(data), "--output", str(output)]
+    subprocess.run(call, check=True)
+    found = json.loads((output / "results.json").read_text())
+    assert [values["steps"] for values in found.values()] == [1, 10, 20]
+    for name, values in found.items():
+        assert 0 <= values["probe tnews"] <= 100
+        assert 0 <= values["probe cluener2020"] <= 100
+        assert len(values["finetune tnews"]) == 1
+        for kind in ("few", "many"):
+            assert (f"{kind} masked_lm_loss" in values) == (name != "fresh-0")
+    first, second = found["start-0"], found["more-0"]
+    assert second["curve of masked_lm_loss"][0][2] < first["curve of masked_lm_loss"][0][2]
+    assert "electra-zh" not in subprocess.run(call, check=True, capture_output=True).stdout.decode()
+
+
+@pytest.mark.parametrize("noise", [0.0, -4.0])
+def test_a_budget_of_seconds_is_measured_until_the_steps_cost_enough(
+    monkeypatch: pytest.MonkeyPatch, noise: float
+) -> None:
+    compare = runpy.run_path(str(ROOT / "scripts/experiments/compare.py"))
+    timed: list[int] = []
+
+    def electra(*command: str) -> float:
+        (steps,) = (word.partition("=")[2] for word in command if word.startswith("num_train"))
+        timed.append(int(steps))
+        # The second run starts faster than the first.
+        return 16 + 0.05 * timed[-1] + (noise if len(timed) == 2 else 0)
+
+    steps = compare["_steps"]
+    monkeypatch.setitem(steps.__globals__, "electra", electra)
+    assert steps({"cpu_seconds": 300}, ["pretrain"]) == pytest.approx(6000, abs=1)
+    assert timed == [20, 80, 320]
 
 
 def test_variants_are_fine_tuned_from_scratch_with_the_same_seeds(job: Job, tmp_path: Path) -> None:
