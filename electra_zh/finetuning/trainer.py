@@ -430,7 +430,7 @@ class Trial:
         self._folder = folder
         self.step, state = trainer.state.restore(self._store)
         self._log = MetricsLog(folder, resume_step=self.step, trackers=trackers)
-        scores = [line["score"] for line in self._log.read() if line["kind"] == "eval"]
+        scores = [line["score"] for line in self._log.read() if "score" in line]
         # Versions before these saved neither.
         self._dev: list[float] = state.get("dev", scores)
         self._loss: float = state.get("loss", 0.0)  # summed over the steps of the epoch

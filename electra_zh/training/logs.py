@@ -41,6 +41,10 @@ class MetricsLog:
             lines = files.read_text(self._path).split("\n")
             found = [(line, parse_line(line)) for line in lines]
             self._lines = [line for line, each in found if each and each["step"] <= resume_step]
+            # The last may be cut short by a kill.
+            damaged = sum(each is None for line, each in found[:-1] if line)
+            if damaged and writes:
+                logging.warning(f"{self._path} loses its damaged lines: {damaged:,}.")
         if writes:
             files.write_text(self._path, "".join(f"{line}\n" for line in self._lines))
         last = parse_line(self._lines[-1]) or {} if self._lines else {}

@@ -98,10 +98,13 @@ def test_tensorboard_has_the_values_of_the_lines(tmp_path: Path) -> None:
         '{"step": 1, "kind": "train", "seconds": "x"}',
     ],
 )
-def test_a_line_that_is_not_one_of_metrics_is_dropped(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_one_of_metrics_is_dropped(
+    tmp_path: Path, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert logs.parse_line(line) is None
     log = logs.MetricsLog(str(tmp_path), resume_step=0)
     log.write(1, "train", {"loss": 1.0})
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write(f"{line}\n")
     assert [row["loss"] for row in logs.MetricsLog(str(tmp_path), resume_step=9).read()] == [1.0]
+    assert ("damaged lines: 1." in caplog.text) == bool(line)
