@@ -293,6 +293,8 @@ def main() -> None:
         args.models, args.rounds, args.steps, args.patience = "tiny", 2, 1, 30
     print(environment.header())
     precisions = args.types.split(",")
+    if not {*precisions} <= {"float32", "bfloat16"}:
+        parser.error(f"--types takes float32, bfloat16 or both; received {args.types}")
     for model in args.models.split(","):
         kinds = ["tensorflow", "torch", *(["compiled"] if args.compiled else [])]
         variants = [
