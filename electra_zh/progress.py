@@ -23,6 +23,10 @@ BYTES = "B"
 class Bar(Protocol):
     """One job's progress."""
 
+    @property
+    def speed(self) -> float:
+        """Units per second in the last minute, without activities; 0 if it is not known yet."""
+
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
         """Adds to the progress.
 
@@ -77,9 +81,10 @@ def silent(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Ba
 def activity(name: str) -> Iterator[None]:
     """Shows what the running job does between its units, such as "evaluating".
 
-    The time does not count for the job's speed and remaining time.
+    `clock` skips the time, so it does not count for the job's speed and remaining time.
     """
-    start, jobs = time.monotonic(), list(_running)
+    global _in_activities
+    start, jobs = clock(), list(_running)
     for job in jobs:
         job.activity = name
         job.redraw()
@@ -88,10 +93,17 @@ def activity(name: str) -> Iterator[None]:
     finally:
         for job in jobs:
             job.activity = ""
-            job.pause(time.monotonic() - start)
+        _in_activities += clock() - start
+
+
+def clock() -> float:
+    """Returns seconds from an unknown start, without those of activities that have ended."""
+    return time.monotonic() - _in_activities
 
 
 class _Silent:
+    speed = 0.0
+
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
         pass
 
@@ -108,23 +120,18 @@ class _Job:
         self.activity = ""
         self.redraw = lambda: None
         self._unit = unit
-        self._paused = 0.0
         self._points: deque[tuple[float, int]] = deque()
 
     def update(self, amount: int, figures: Mapping[str, float | str] | None) -> None:
         """Counts units."""
         self.done += amount
         self.figures = figures or self.figures
-        now, points = time.monotonic() - self._paused, self._points
+        now, points = clock(), self._points
         if len(points) > 1 and now - points[-2][0] < 0.5:
             points.pop()
         points.append((now, self.done))
         while len(points) > 2 and now - points[0][0] > _SPEED_SECONDS:
             points.popleft()
-
-    def pause(self, seconds: float) -> None:
-        """Takes time out of the speed."""
-        self._paused += seconds
 
     @property
     def speed(self) -> float:
@@ -201,6 +208,10 @@ class _Terminal:
     def __init__(self, bar: Any, job: _Job) -> None:
         self._bar, self._job = bar, job
 
+    @property
+    def speed(self) -> float:
+        return self._job.speed
+
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
         self._job.update(amount, figures)
         self._bar.update(amount)
@@ -220,6 +231,10 @@ class _Lines:
         self._last = time.monotonic()
         self._done_at_last = job.done
         self._shown = False
+
+    @property
+    def speed(self) -> float:
+        return self._job.speed
 
     def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
         self._job.update(amount, figures)
@@ -262,6 +277,8 @@ class _Lines:
 
 # Jobs that are shown now, the innermost last.
 _running: list[_Job] = []
+# Seconds of all activities that have ended.
+_in_activities = 0.0
 
 
 def _number(value: float | str) -> str:

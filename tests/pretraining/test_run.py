@@ -106,14 +106,35 @@ def test_compiling_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines == ["Compiling the step.", "Compiled: the first step took 0 s."]
 
 
-def test_the_speed_of_the_first_call_is_not_shown(tmp_path: Path) -> None:
-    figures: list[Mapping[str, float | str] | None] = []
+def test_tokens_per_second_follow_the_shown_speed(tmp_path: Path) -> None:
+    figures: list[Mapping[str, float | str]] = []
 
     class Bar:
+        speed = 0.0
+
         def update(self, amount: int, shown: Mapping[str, float | str] | None = None) -> None:
-            figures.append(shown)
+            figures.append(shown or {})
+            self.speed = 2.5
 
     reporter = Reporter(tiny(), MetricsLog(str(tmp_path), resume_step=0), Bar(), None)
     for first in (1, 2):
         reporter.add(first, first, _sums(1, predicted=1, positives=1, negatives=1))
-    assert ["tokens/s" in (each or {}) for each in figures] == [False, True]
+    tokens = tiny().train_batch_size * tiny().max_seq_length
+    assert [each.get("tokens/s") for each in figures] == [None, f"{2.5 * tokens:,.0f}"]
+
+
+def test_evaluations_do_not_count_for_logged_speeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    log = MetricsLog(str(tmp_path), resume_step=0)
+    with progress.silent("training", total=20, unit="step") as bar:
+        reporter = Reporter(tiny(), log, bar, None)
+        reporter.add(1, 10, _sums(10, predicted=1, positives=1, negatives=1))
+        now[0] += 5
+        with progress.activity("evaluating"):
+            now[0] += 60
+        reporter.log(10)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line["steps_per_second"] == 2.0

@@ -68,7 +68,7 @@ class Reporter:
         self._bar = bar
         self._health = health
         self._skipped = skipped or SkippedSteps(config.max_skipped_steps)
-        self._last_call, self._since = 0.0, time.monotonic()
+        self._since = progress.clock()
         self._total: StepSums | None = None
         values = (pending or {}).get("sums", [])
         if len(values) == StepSums.number_of_values():
@@ -83,11 +83,11 @@ class Reporter:
         if self._total is None:
             return {}
         values = [np.asarray(value).tolist() for value in self._total.values()]
-        return {"seconds": time.monotonic() - self._since, "sums": values}
+        return {"seconds": progress.clock() - self._since, "sums": values}
 
     def _start(self) -> None:
         self._total = None
-        self._since = time.monotonic()
+        self._since = progress.clock()
 
     def add(self, first: int, last: int, sums: StepSums) -> None:
         """Takes the sums of one call.
@@ -96,18 +96,17 @@ class Reporter:
           UserError: too many steps in a row were skipped.
         """
         steps = last - first + 1
-        self._bar.update(steps, self._figures(sums, steps))
+        self._bar.update(steps, self._figures(sums))
         self._total = sums.added(self._total)
         self._skipped.check(first, last, sums)
 
-    def _figures(self, sums: StepSums, steps: int) -> dict[str, str]:
+    def _figures(self, sums: StepSums) -> dict[str, str]:
         results = metrics.training_results(sums.objective)
         names = ("loss", "gen_loss", "disc_loss")
         tokens = self._config.train_batch_size * self._config.max_seq_length
-        now, is_timed = time.monotonic(), bool(self._last_call)  # The first call compiles.
-        rate, self._last_call = steps * tokens / max(now - self._last_call, 1e-9), now
         shown = {name: f"{results[name]:.3f}" for name in names if name in results}
-        return {**shown, "tokens/s": f"{rate:,.0f}"} if is_timed else shown
+        speed = self._bar.speed
+        return {**shown, "tokens/s": f"{speed * tokens:,.0f}"} if speed else shown
 
     def log(self, step: int) -> None:
         """Writes the means since the last line, after `step`."""
@@ -115,7 +114,7 @@ class Reporter:
         total, config = self._total, self._config
         used = float(total.objective.steps)
         steps = used + total.skipped
-        seconds = time.monotonic() - self._since
+        seconds = progress.clock() - self._since
         results = metrics.training_results(total.objective)
         if used:
             results["gradient_norm"] = float(total.gradient_norm) / used

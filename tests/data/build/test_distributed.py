@@ -42,6 +42,8 @@ def test_a_build_survives_the_death_of_a_worker(
     killed = []
 
     class _Bar:
+        speed = 0.0
+
         def __init__(self) -> None:
             self.updates = 0
 

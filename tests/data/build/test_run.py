@@ -233,6 +233,8 @@ def test_progress_ends_at_the_whole(corpus: Path, vocabulary: str, tmp_path: Pat
         def __init__(self, what: str) -> None:
             self.what = what
 
+        speed = 0.0
+
         def update(self, amount: int, figures: Mapping[str, float | str] | None = None) -> None:
             totals[self.what][1] += amount
 
