@@ -268,6 +268,7 @@ def predict(
                 task=task,
                 probabilities=probabilities,
                 batch_size=batch_size,
+                plain=True,
             )
         )
         return [json.loads(line) for line in files.read_text(target).splitlines()]

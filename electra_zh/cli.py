@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -38,6 +39,9 @@ _GLOBAL_FLAGS = ("-h", "--help", "--version")
 
 def main() -> None:
     """Runs the command line; the console script's entry point."""
+    # Standard error shows all characters already, those of names that are not UTF-8 too.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -39,14 +39,25 @@ def is_remote(path: str) -> bool:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walks as `os.walk`, but a folder that cannot be listed is an error."""
+    """Walks as `os.walk`, also through links, each folder once.
+
+    A folder that cannot be listed is an error.
+    """
 
     def fail(error: OSError) -> None:
         # It may be removed in the meantime.
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise error
 
-    return os.walk(folder, onerror=fail)
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()  # which of two links to a folder is the first
+        yield parent, folders, names
 
 
 def _exists(path: str) -> bool:
@@ -228,11 +239,18 @@ def rename(source: str, target: str) -> None:
 
 
 def short_names(paths: Sequence[str]) -> Callable[[str], str]:
-    """Returns a function that shortens each path by the folder that contains all of them."""
+    """Returns a function that shortens each path by the folder that contains all of them.
+
+    Bytes of a name that are not UTF-8 become U+FFFD.
+    """
     if any(map(is_remote, paths)):
         return lambda path: path
     parent = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-    return lambda path: os.path.relpath(os.path.abspath(path), parent)
+
+    def shorten(path: str) -> str:
+        return os.fsencode(os.path.relpath(os.path.abspath(path), parent)).decode(errors="replace")
+
+    return shorten
 
 
 def open_read(path: str) -> BinaryIO:
@@ -377,9 +395,9 @@ def decode_text(data: bytes, path: str, *, name: str | None = None) -> str:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a UTF-8 file atomically."""
+    """Writes a UTF-8 file atomically; half a surrogate pair as its escape, as JSON reads it."""
     with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str) -> Any:

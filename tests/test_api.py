@@ -119,6 +119,15 @@ def test_predictions(place: Path) -> None:
         electra_zh.predict(str(place / "tuned"), ["天\n地"])
 
 
+@pytest.mark.parametrize("first", ["text", '{"text": "地"}', "", "<html>", "天\t地"])
+def test_a_text_is_never_part_of_a_form(place: Path, first: str) -> None:
+    found = electra_zh.predict(str(place / "tuned"), [first, "玄黄"])
+    assert [each["id"] for each in found] == [0, 1]
+    if first:
+        ((alone),) = electra_zh.predict(str(place / "tuned"), [first])
+        assert found[0]["probability"] == pytest.approx(alone["probability"], abs=1e-5)
+
+
 def test_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no results\.json"):
         electra_zh.read_results(str(tmp_path))

@@ -219,6 +219,7 @@ def test_settings_from_a_file_are_overridden_by_flags(tmp_path: Path) -> None:
         ("outptu: o\n", 'my.yaml: unknown setting "outptu". Did you mean "output"'),
         ("output: o\nmin_line: x\n", "my.yaml: min_line must be a whole number; received 'x'"),
         ("output: o\nmin_line: -1\n", "my.yaml: min_line must be at least 0; received -1"),
+        ("processes: 1\nnum_processes: 2\n", "my.yaml: num_processes is given twice: remove one"),
     ],
 )
 def test_mistakes_in_a_file_name_the_file(text: str, message: str, tmp_path: Path) -> None:

@@ -153,6 +153,26 @@ def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
         files.walk(str(tmp_path))
 
 
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("x")
+    (tmp_path / "two" / "again").symlink_to(tmp_path / "two")
+    (tmp_path / "two" / "linked").symlink_to(tmp_path / "one")
+    found = [os.path.relpath(path, tmp_path) for path in files.walk(str(tmp_path))]
+    assert found == ["one/f", "two/f"]
+    found = [os.path.relpath(path, tmp_path) for path in files.walk(str(tmp_path / "two"))]
+    assert found == ["two/f", "two/linked/f"]
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    paths = [os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/a/\xd3\xef", b"/b/c")]
+    assert [*map(files.short_names(paths), paths)] == ["a/\ufffd\ufffd", "b/c"]
+    path = str(tmp_path / "f")
+    files.write_json(path, paths)
+    assert files.read_json(path) == paths
+
+
 def test_schemes_are_remote() -> None:
     assert files.is_remote("gs://bucket/a")
     assert not files.is_remote("/a/b")

@@ -134,7 +134,7 @@ def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:
     prefixed: dict[str, Any] = {}
     for key, value in load_recipe(path, kind="pretrain").items():
         if key in own_names:
-            own[own_names[key]] = value
+            own[key] = value
         elif key in names:
             passed_on[key] = value
         elif command.prefixed and key.partition(".")[2] in names:
@@ -144,7 +144,7 @@ def _read_file(command: Command, path: str) -> tuple[Layer, dict[str, Any]]:
             raise UsageError(f'{path}: unknown setting "{key}".{hint}')
     placed = place(command.overrides, passed_on, origin=path)
     short = {short_key(command.overrides, key): value for key, value in placed.items()}
-    return Layer(path, own), short | prefixed
+    return Layer(path, place(command.settings, own, origin=path)), short | prefixed
 
 
 def print_plan(lines: Iterable[str]) -> None:

@@ -244,8 +244,8 @@ class UnitReader:
         for _, line in self._good_lines(body, part, first_line):
             if _DOC_MARK.fullmatch(line.rstrip()):
                 lines.append("")
-            elif line and not line.isspace():
-                lines.append(html.unescape(line))
+            else:
+                lines += _filled_lines(html.unescape(line))
         return "\n".join(lines) if lines else None
 
     def _json_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
@@ -293,14 +293,18 @@ class UnitReader:
             self._add_bad(NOT_UTF8, part, line)
             return
         # A record is one document: blank lines inside do not end it.
-        lines = text.replace("\r", "").split("\n")
-        yield "\n".join([each for each in lines if each and not each.isspace()])
+        yield "\n".join(_filled_lines(text.replace("\r", "")))
 
     def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
         position = LinePosition(part.path, part.start, line)
         if self._strict:
             raise UserError(f"{position.show()}: {reason} (--strict stops at bad lines)")
         self.bad_lines.add(reason, position)
+
+
+def _filled_lines(text: str) -> list[str]:
+    """Returns the lines of a text that are not blank."""
+    return [line for line in text.split("\n") if line and not line.isspace()]
 
 
 def _joined(documents: Sequence[str]) -> str | None:

@@ -248,7 +248,9 @@ def _mixed(
         places = np.cumsum(wanted) - 1
         for index, stream in enumerate(streams):
             mine = piece == index
-            for name, values in stream.take(wanted[mine]).items():
+            # A part with a small weight has no rows in most pieces.
+            taken = stream.take(wanted[mine]) if mine.any() else {}
+            for name, values in taken.items():
                 rows = out.setdefault(name, np.empty((wanted.sum(), values.shape[1]), np.int32))
                 rows[places[mine & wanted]] = values
         for rows_of_batch in np.split(np.arange(wanted.sum()), group):

@@ -321,8 +321,8 @@ def _open(
     request: PredictionRequest, kind: TaskKind[Any, Any], problems: BadExamples, file: TaskFile
 ) -> ExampleReader:
     """Returns the reader for the input, by its content unless the request names one."""
-    name = request.reader
-    if name is None:
+    name = kind.plain_reader if request.plain else request.reader
+    if not name:
         if file.form in (content.XML, content.WIKIEXTRACTOR):
             raise UserError(
                 f"{request.input} is {content.NAMES[file.form]}: extract its text first, or give "

@@ -207,6 +207,7 @@ class PredictionRequest(Settings):
     reader: str | None = setting(
         None, "form of the input, if it differs from the task's", metavar="NAME"
     )
+    plain: bool = setting(False, "read each line as a text, whatever it looks like", listed=False)
     format: Literal["jsonl", "tsv"] | None = setting(
         None, "form of the output; by default that of its name"
     )

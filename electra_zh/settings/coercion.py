@@ -150,7 +150,8 @@ def _to_int(value: Any, what: str) -> int:
 
 def _to_float(value: Any, what: str) -> float:
     try:
-        number = float(value)
+        # To Python true is 1.0.
+        number = float(str(value) if isinstance(value, bool) else value)
     except (TypeError, ValueError):
         raise UserError(f"{what} must be a number; received {value!r}") from None
     except OverflowError:

@@ -47,14 +47,15 @@ def own_keys(name: str, *, kind: str) -> set[str]:
 
 
 def _load_recipe(name: str, kind: str, chain: tuple[str, ...]) -> dict[str, Any]:
-    if name in chain:
+    place = os.path.normpath(name)
+    if place in chain:
         raise UserError(f"Recipe {name}: `include` is circular: {' -> '.join(chain)}")
     recipe = _read_recipe(name, kind)
     merged: dict[str, Any] = {}
     for included in _included_names(recipe.pop("include", []), name):
         if included.endswith((".yaml", ".yml")) and not os.path.isabs(included):
             included = os.path.join(os.path.dirname(name), included)
-        merged.update(_load_recipe(included, kind, (*chain, name)))
+        merged.update(_load_recipe(included, kind, (*chain, place)))
     merged.update(recipe)
     return merged
 

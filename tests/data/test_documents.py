@@ -346,6 +346,13 @@ def test_each_element_of_wikiextractor_is_a_document(
     assert (len(units) > 1) == (unit_bytes is not None)
 
 
+def test_entities_do_not_end_a_document(tmp_path: Path) -> None:
+    path = tmp_path / "wiki_00"
+    path.write_text('<doc id="1">\n甲&#10;&#10;乙\n&nbsp;\n丙\n</doc>\n', encoding="utf-8")
+    (unit,) = documents.plan_units(input_files.find_inputs([str(path)]))
+    assert "".join(block.text for block in UnitReader(unit)).strip() == "甲\n乙\n丙"
+
+
 def test_files_of_a_unit_are_documents_of_their_own(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(f"{name}1\n{name}2", encoding="utf-8")

@@ -119,6 +119,15 @@ def test_parts_are_mixed_by_weight_and_can_be_entered_anywhere(tmp_path: Path) -
     assert _numbers(late, 50) == whole[150:]
 
 
+@pytest.mark.parametrize("share", [slice(None), slice(0, 2)])
+def test_a_part_may_have_a_small_weight(tmp_path: Path, share: slice) -> None:
+    _write(tmp_path, [9])
+    parts = [pipeline.MixPart(_open(tmp_path), 2000), pipeline.MixPart(_open(tmp_path), 1)]
+    batches = pipeline.batches(parts, READING, batch_size=8, seed=0, share=share)
+    # The first 2,048 positions have none of it.
+    assert len(_numbers(batches, 1000)) == 1000
+
+
 def test_an_error_of_reading_reaches_the_reader_of_batches(tmp_path: Path) -> None:
     _write(tmp_path, [20])
     batches = _batches(tmp_path)

@@ -66,6 +66,7 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
         ({"steps": 1, "rate": "inf"}, r"x: rate must be a finite number; received 'inf'"),
         ({"steps": 1, "rate": float("nan")}, r"x: rate must be a finite number; received nan"),
         ({"steps": 1, "rate": 10**400}, r"x: rate must be a finite number; received 1000"),
+        ({"steps": 1, "rate": True}, r"x: rate must be a number; received True"),
         ({"steps": 1, "rate": "fast"}, r"x: rate must be a number; received 'fast'"),
         ({"steps": 1, "fast": "maybe"}, r"fast must be true or false; received 'maybe'"),
         ({"steps": 1, "kind": "tow"}, r'kind is "tow"; allowed: one, two. Did you mean "two"\?'),

@@ -26,9 +26,12 @@ def test_include_of_a_shipped_recipe(tmp_path: Path) -> None:
     assert values["mask_prob"] == 0.2
 
 
-def test_include_circle_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.yaml", "./a.yaml", "../folder/a.yaml"])
+def test_include_circle_is_an_error(tmp_path: Path, name: str) -> None:
+    tmp_path = tmp_path / "folder"
+    tmp_path.mkdir()
     (tmp_path / "a.yaml").write_text("include: b.yaml\n")
-    (tmp_path / "b.yaml").write_text("include: a.yaml\n")
+    (tmp_path / "b.yaml").write_text(f"include: {name}\n")
     with pytest.raises(UserError, match="circular"):
         load_recipe(str(tmp_path / "a.yaml"), kind="pretrain")
 

@@ -22,7 +22,6 @@ from electra_zh.data.cleaning.ngrams import Ngrams, hash_ngrams
 from electra_zh.errors import UserError
 
 _JSON = (".json", ".jsonl", ".ndjson")
-_TABLES = {".tsv": "\t", ".csv": ","}
 _CHUNK_BYTES = 1 << 20
 # The most hashes to sort at once; each takes up to 110 bytes meanwhile.
 PART_HASHES = 1 << 21
@@ -128,7 +127,7 @@ def contaminated(hits: Ngrams, *, common: int) -> np.ndarray:
 
 
 def strings_of(path: str) -> Iterator[str]:
-    """Yields all strings of a file: of JSON at any depth, cells of tables, lines of text.
+    """Yields all strings of a file: of JSON at any depth, cells of TSV tables, lines of text.
 
     Raises:
       UserError: no such file, it is not UTF-8, or damaged JSON.
@@ -142,9 +141,9 @@ def strings_of(path: str) -> Iterator[str]:
     if form in (content.JSON, content.JSON_LINES) or name.endswith(_JSON):
         yield from _strings_in(_parse(text, path))
         return
-    separator = _TABLES.get(name[-4:])
     for line in text.split("\n"):
-        yield from line.split(separator) if separator else (line,)
+        # A comma may be inside a cell.
+        yield from line.split("\t") if name.endswith(".tsv") else (line,)
 
 
 def _read(path: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import random
 import re
 from collections import Counter
@@ -182,6 +183,14 @@ def test_an_empty_corpus_is_refused(tmp_path: Path, vocabulary: str, content: by
     with pytest.raises(UserError, match=r"The corpus is empty: no tokens in .*empty\.txt"):
         build(make_settings(corpus, vocabulary, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_name_of_a_file_need_not_be_utf8(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
+    os.rename(corpus / "2.txt", os.fsencode(corpus) + b"/\xd3\xef.txt")
+    build(make_settings(corpus, vocabulary, tmp_path / "out"))
+    manifest = load_manifest(str(tmp_path / "out"))
+    assert manifest is not None
+    assert manifest.corpus.names == ("0.txt", "1.txt", "\ufffd\ufffd.txt")
 
 
 def test_bad_lines_are_counted_and_named(corpus: Path, vocabulary: str, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_a_line_counts_once_in_each_document() -> None:
         ("a.json", '{\n"a": [\n"x",\n{"b": "y"}]}\n', {"x", "y"}),
         ("a.jsonl", '{"a": "x"}\n\n{"a": "y"}\n', {"x", "y"}),
         ("a.tsv", "x\ty\nz\t1", {"x", "y", "z", "1"}),
+        ("a.csv", 'x,"y, z"\nz', {'x,"y, z"', "z"}),
         ("a.txt", "x\ty\nz", {"x\ty", "z"}),
     ],
 )
