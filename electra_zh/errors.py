@@ -1,4 +1,4 @@
-"""Errors that are shown to the user as one line, and suggestions for mistyped names."""
+"""Errors that are shown to the user as one line, and the parts of messages."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def few(names: Iterable[str], most: int = 4) -> str:
     names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a number and its noun, such as `1 line` and `2,000 lines`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from electra_zh import messages
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow, quiet_stderr
-from electra_zh.data.bad_lines import counted
 from electra_zh.doctor import Check, run_checks
+from electra_zh.errors import counted
 from electra_zh.settings import Settings, setting
 
 

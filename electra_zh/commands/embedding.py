@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, counted
 from electra_zh.settings import Settings, setting
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, print_next, print_plan
 from electra_zh.commands.loading import choose_device, load_tensorflow
-from electra_zh.data.bad_lines import counted
+from electra_zh.errors import counted
 from electra_zh.finetuning.request import PredictionRequest, Request, SubmissionRequest
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.interrupts import InterruptError

@@ -12,8 +12,7 @@ from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command, RunSettings
 from electra_zh.commands.loading import load_tensorflow
 from electra_zh.content import not_utf8
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, counted
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.settings import Settings, setting
 from electra_zh.settings.declaration import select

@@ -14,8 +14,7 @@ import numpy as np
 
 from electra_zh.convert.source_settings import MAX_FILLER
 from electra_zh.convert.task_heads import HeadForm, TaskHead
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError, few
+from electra_zh.errors import UserError, counted, few
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import Naming, part_shapes
 from electra_zh.text.settings import TokenizerSettings

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from electra_zh import files
+from electra_zh.errors import counted
 
 # Positions that are remembered of each reason; all lines are counted.
 MAX_POSITIONS = 10
@@ -23,11 +24,6 @@ class BadLines:
     def __str__(self) -> str:
         first = ", ".join(self.first[:3])
         return f"skipped: {counted(self.count, 'line')}, {self.reason}, first {first}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns a number and its noun, such as `1 line` and `2,000 lines`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 @dataclasses.dataclass(frozen=True)

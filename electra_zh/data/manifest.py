@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.data.bad_lines import BadLines, counted
+from electra_zh.data.bad_lines import BadLines
 from electra_zh.data.build.settings import WORK
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, counted
 from electra_zh.settings import build_settings
 from electra_zh.text.vocabulary import Vocabulary
 

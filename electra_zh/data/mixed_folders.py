@@ -10,12 +10,11 @@ from absl import logging
 
 from electra_zh import files
 from electra_zh.data import order
-from electra_zh.data.bad_lines import counted
 from electra_zh.data.manifest import WeightedFolder, load_manifest
 from electra_zh.data.pipeline import MixPart, list_shards, record_format
 from electra_zh.data.shard_records import Damage, Shard
 from electra_zh.data.source import DataSource, open_data_source
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, counted
 
 _MAX_SHOWN = 10
 

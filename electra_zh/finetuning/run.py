@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from electra_zh import files, locks, machine
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError, few
+from electra_zh.errors import UserError, counted, few
 from electra_zh.finetuning import dataset, readers, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained

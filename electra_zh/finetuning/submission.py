@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from electra_zh import files
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError, counted, did_you_mean
 from electra_zh.finetuning.request import SubmissionRequest
 from electra_zh.finetuning.results import read_summary
 from electra_zh.finetuning.submission_writers import Content, make_content

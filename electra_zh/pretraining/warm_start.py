@@ -23,8 +23,7 @@ from absl import logging
 from electra_zh.convert import adapt, source
 from electra_zh.convert.source_settings import HEADS, SourceSettings
 from electra_zh.convert.weights import Weights
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, counted
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.weight_names import part_shapes
 from electra_zh.pretraining import phases as run_phases

@@ -16,8 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.task_heads import HeadForm
-from electra_zh.data.bad_lines import counted
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, counted
 from electra_zh.finetuning.encoding.answers import (
     QuestionTexts,
     Targets,

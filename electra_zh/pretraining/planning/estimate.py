@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh import files, machine
-from electra_zh.data.bad_lines import counted
 from electra_zh.data.build import rows, tfrecord_writer
+from electra_zh.errors import counted
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.planning import speed

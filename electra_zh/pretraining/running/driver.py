@@ -14,8 +14,8 @@ from absl import logging
 
 from electra_zh import machine, progress
 from electra_zh.data import order, pipeline
-from electra_zh.data.bad_lines import counted
 from electra_zh.data.mixed_folders import DamageLog
+from electra_zh.errors import counted
 from electra_zh.interrupts import RESUME, EvaluationStoppedError, InterruptError, StopRequest
 from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.diagnosis import HealthCheck
