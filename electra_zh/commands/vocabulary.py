@@ -8,26 +8,17 @@ from collections.abc import Iterator
 from electra_zh import files, messages, progress
 from electra_zh.commands.command import Call, Command, print_next
 from electra_zh.commands.loading import load_tensorflow
-from electra_zh.data.input_files import (
-    format_setting,
-    inputs_setting,
-    strict_setting,
-    text_field_setting,
-)
-from electra_zh.settings import Settings, setting
+from electra_zh.data.input_files import InputSettings
+from electra_zh.settings import setting
 from electra_zh.text.training import VocabularySettings, train_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class BuildVocab(Settings):
+class BuildVocab(InputSettings):
     """Settings of `electra-zh build-vocab`."""
 
-    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="vocabulary file to write", metavar="FILE")
     vocabulary: VocabularySettings = VocabularySettings()
-    format: str = format_setting()
-    text_field: str = text_field_setting()
-    strict: bool = strict_setting()
     overwrite: bool = setting(False, "replace an existing file")
 
     def check_together(self) -> None:
@@ -64,7 +55,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
 
         if settings.vocabulary.kind == "wordpiece-words":
             load_tensorflow()
-        trained = train_vocabulary(blocks(), settings.vocabulary, say=_say)
+        trained = train_vocabulary(blocks(), settings.vocabulary)
     trained.vocabulary.save(settings.output)
     logs = [reader.bad_lines for reader in readers]
     bad = report_bad_lines(logs, [file.path for file in inputs])
@@ -72,10 +63,6 @@ def build_vocab(call: Call[BuildVocab]) -> int:
     given = settings.inputs if "-" not in settings.inputs else ["INPUT"]
     print_next("build-data", *given, "--vocab", settings.output, "--output", "DATA")
     return 0
-
-
-def _say(line: str) -> None:
-    messages.hint(f"build-vocab: {line}")
 
 
 COMMANDS = {"build-vocab": Command(BuildVocab, build_vocab, common=("config",))}

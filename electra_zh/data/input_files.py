@@ -7,6 +7,7 @@ of a file says what it is (`content.py`), unless the user names the form.
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl import logging
 
@@ -23,45 +24,36 @@ from electra_zh import content, files
 from electra_zh.data import archives
 from electra_zh.data.json_values import head_records
 from electra_zh.errors import UserError, few
-from electra_zh.settings.declaration import setting
+from electra_zh.settings.declaration import Settings, setting
 
 AUTO = "auto"
 _FORMS = (AUTO, content.TEXT, content.JSON_LINES, content.JSON, content.WIKIEXTRACTOR)
-# Marks the reports of `clean`, which are next to its text and are not text.
+# The reports of `clean`, which are next to its text and are not text, and their mark.
+REPORT, SUMMARY = "report.json", "report.md"
 CLEANED = "electra-zh clean"
-_REPORTS = ("report.json", "report.md")
 _KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
 _STANDARD_INPUT = "-"
 # The first line of a vocabulary, which is in the folders of pretraining data too.
 _VOCABULARY = re.compile(rb"\[PAD\]\r?\n")
 
 
-def inputs_setting() -> Any:
-    """Returns the setting of the text to read."""
-    return setting(
+@dataclasses.dataclass(frozen=True)
+class InputSettings(Settings):
+    """Settings of the commands that read text."""
+
+    inputs: tuple[str, ...] = setting(
         meaning="files, folders or globs of text, JSON lines, JSON arrays or WikiExtractor's "
         "output, also .gz, .xz, .zst, .bz2; - for standard input. In text, one sentence or "
         "paragraph per line, and a blank line between documents",
         positional=True,
         metavar="INPUT",
     )
-
-
-def format_setting() -> Any:
-    """Returns the setting of the form of the text."""
-    return setting(
+    _: dataclasses.KW_ONLY
+    format: str = setting(
         AUTO, "form of the input; auto recognizes it by the content of each file", choices=_FORMS
     )
-
-
-def text_field_setting() -> Any:
-    """Returns the setting of the field of JSON records."""
-    return setting("text", "field of JSON records that contains the text")
-
-
-def strict_setting() -> Any:
-    """Returns the setting that refuses bad lines."""
-    return setting(False, "stop at the first bad line instead of skipping it")
+    text_field: str = setting("text", "field of JSON records that contains the text")
+    strict: bool = setting(False, "stop at the first bad line instead of skipping it")
 
 
 class InputFile(NamedTuple):
@@ -265,13 +257,13 @@ def _files_below(folder: str) -> Iterator[str]:
         name = os.path.basename(path)
         if name.startswith(".") or files.is_partial(name):
             continue
-        if name not in _REPORTS or not _is_report(os.path.dirname(path)):
+        if name not in (REPORT, SUMMARY) or not is_cleaned(os.path.dirname(path)):
             yield path
 
 
-def _is_report(folder: str) -> bool:
+def is_cleaned(folder: str) -> bool:
     """Returns whether a folder has the report of a cleaning."""
-    path = files.join(folder, _REPORTS[0])
+    path = files.join(folder, REPORT)
     return files.exists(path) and CLEANED.encode() in archives.read_head(path)[:200]
 
 

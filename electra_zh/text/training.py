@@ -6,7 +6,7 @@ of `train_SUFFIX.py`, as FOLDER-SUFFIX.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from electra_zh.text.vocabulary import Vocabulary
 
 ModelType = Literal["unigram", "bpe"]
-Say = Callable[[str], None]
 
 SENTENCEPIECE = "sentencepiece"
 _FOR_SENTENCEPIECE = f"for --kind {SENTENCEPIECE}"
@@ -37,7 +36,7 @@ class Trainer(Protocol):
     """A function that trains a vocabulary; see `train_vocabulary`."""
 
     def __call__(  # noqa: D102
-        self, blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
+        self, blocks: Iterable[str], settings: VocabularySettings
     ) -> Trained: ...
 
 
@@ -105,16 +104,13 @@ class VocabularySettings(Settings):
             )
 
 
-def train_vocabulary(
-    blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> Trained:
+def train_vocabulary(blocks: Iterable[str], settings: VocabularySettings) -> Trained:
     r"""Trains a vocabulary; the same text and settings give the same bytes.
 
-    The corpus comes in blocks of lines joined by "\n", of about a megabyte. `say` receives a line
-    on each long step.
+    The corpus comes in blocks of lines joined by "\n", of about a megabyte.
 
     Raises:
       UserError: there is no text, or `size` has no room for the characters.
     """
     trainer: Trainer = load_module("electra_zh.text", trainer_modules()[settings.kind]).TRAINER
-    return trainer(blocks, settings, say=say)
+    return trainer(blocks, settings)

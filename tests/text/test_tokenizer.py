@@ -77,7 +77,7 @@ from electra_zh.text.training import Trained
 from electra_zh.text.vocabulary import SPECIAL_TOKENS
 
 
-def train(blocks, settings, *, say=None):
+def train(blocks, settings):
     characters = sorted(set("".join(blocks)) - {"\\n"})
     vocabulary = CharacterVocabulary([*SPECIAL_TOKENS, *characters])
     return Trained(vocabulary, {}, f"{vocabulary.size} characters")

@@ -7,15 +7,9 @@ import re
 from typing import Any, Literal, NamedTuple, get_args
 
 from electra_zh import files
-from electra_zh.data.input_files import (
-    AUTO,
-    format_setting,
-    inputs_setting,
-    strict_setting,
-    text_field_setting,
-)
+from electra_zh.data.input_files import AUTO, InputSettings
 from electra_zh.errors import UsageError
-from electra_zh.settings.declaration import Settings, setting
+from electra_zh.settings.declaration import setting
 from electra_zh.text.settings import TokenizerSettings, WordSettings
 
 # Names of the splits; held-out data is in a folder of that name.
@@ -56,10 +50,9 @@ class Part(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class BuildSettings(Settings):
+class BuildSettings(InputSettings):
     """Settings of one build."""
 
-    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="folder to write", metavar="DIR")
     vocabulary: str = setting(
         meaning="vocabulary file, or SentencePiece model: that of the model to start from, or one "
@@ -82,9 +75,6 @@ class BuildSettings(Settings):
     case_is_chosen: bool = setting(
         False, "keep lower_case, even if it does not fit the vocabulary", listed=False
     )
-    format: str = format_setting()
-    text_field: str = text_field_setting()
-    strict: bool = strict_setting()
     num_processes: int | None = setting(
         None,
         "worker processes; by default one per core",
@@ -151,7 +141,7 @@ class BuildSettings(Settings):
         values.update(holdout_every=self.holdout_every, unit_bytes=self.unit_bytes)
         if self.format != AUTO:
             values.update(format=self.format)
-        # Manifests of data without words do not mention them, as before there were any.
+        # Manifests of data without words do not mention them.
         return values if self.words is None else {**values, **self.words.recorded()}
 
     @property

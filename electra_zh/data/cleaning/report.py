@@ -16,14 +16,9 @@ from electra_zh import __version__, files
 from electra_zh.data.bad_lines import BadLines
 from electra_zh.data.cleaning.document_batch import KEPT
 from electra_zh.data.cleaning.rules import EMPTIED, Rule
-from electra_zh.data.input_files import CLEANED
+from electra_zh.data.input_files import CLEANED, REPORT, SUMMARY
 
-REPORT = "report.json"
-SUMMARY = "report.md"
-# Marks a folder that this package cleaned, which may be overwritten.
-KIND = CLEANED
-FORMAT = 1
-
+_FORMAT = 1
 MAX_SAMPLES = 5
 _SAMPLE_CHARACTERS = 60
 
@@ -138,7 +133,8 @@ class CleaningReport:
                 summary += [f"## {each.what[0].upper()}{each.what[1:]}", "", "```"]
                 summary += [*each.samples, "```", ""]
         files.write_text(files.join(folder, SUMMARY), "\n".join(summary))
-        about = {"kind": KIND, "format": FORMAT, "version": __version__}
+        # The mark comes first: a folder that has it may be overwritten.
+        about = {"kind": CLEANED, "format": _FORMAT, "version": __version__}
         files.write_json(files.join(folder, REPORT), about | dataclasses.asdict(self))
 
 

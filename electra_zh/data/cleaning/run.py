@@ -21,7 +21,7 @@ import numpy as np
 from electra_zh import files, progress
 from electra_zh.data import documents, input_files
 from electra_zh.data.bad_lines import report_bad_lines
-from electra_zh.data.cleaning import minhash, overlap, report
+from electra_zh.data.cleaning import minhash, overlap
 from electra_zh.data.cleaning.corpus import judge_corpus
 from electra_zh.data.cleaning.document_batch import KEPT, DocumentBatch, Verdicts, judge_batch
 from electra_zh.data.cleaning.normalization import normalize
@@ -32,7 +32,7 @@ from electra_zh.data.workers import interruptible, run_tasks
 from electra_zh.errors import UserError, few
 
 _WORK = ".work"
-_TEXT = re.compile(r"^cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?$")
+_OURS = re.compile(r"cleaned-\d{5,}-of-\d{5,}\.txt(\.gz|\.zst)?|report\.(json|md)")
 
 
 def clean(settings: CleanSettings, *, show: progress.Show = progress.silent) -> CleaningReport:
@@ -193,20 +193,11 @@ def _check_folder(settings: CleanSettings, inputs: Sequence[input_files.InputFil
                     f"--output {output} is inside the input {folder}; choose a folder outside"
                 )
     names = files.list_dir(output) if files.exists(output) else []
-    ours = [name for name in names if name in (report.REPORT, report.SUMMARY) or _TEXT.match(name)]
-    foreign = sorted(set(names) - set(ours if _is_ours(files.join(output, report.REPORT)) else ()))
+    is_ours = input_files.is_cleaned(output)
+    foreign = [name for name in names if not (is_ours and _OURS.fullmatch(name))]
     if foreign:
         raise UserError(
             f"{output} has files that clean did not write ({few(foreign)}). Choose another folder"
         )
     if names and not settings.overwrite:
         raise UserError(f"{output} holds cleaned text; choose another folder, or --overwrite")
-
-
-def _is_ours(path: str) -> bool:
-    """Returns whether a file is the report of a cleaning."""
-    try:
-        found = files.read_json(path) if files.exists(path) else None
-    except UserError:
-        return False
-    return isinstance(found, dict) and found.get("kind") == report.KIND

@@ -7,14 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from electra_zh.data.cleaning.rules import RULES, Rule
-from electra_zh.data.input_files import (
-    format_setting,
-    inputs_setting,
-    strict_setting,
-    text_field_setting,
-)
+from electra_zh.data.input_files import InputSettings
 from electra_zh.errors import UsageError
-from electra_zh.settings import Settings, setting
+from electra_zh.settings import setting
 
 # The result does not depend on them.
 _NOT_RECORDED = ("inputs", "output", "num_processes", "overwrite", "decontaminate")
@@ -41,12 +36,11 @@ def with_rules(*rules: Rule) -> Callable[[type[Cleaning]], type[Cleaning]]:
 
 @with_rules(*RULES)
 @dataclasses.dataclass(frozen=True)
-class CleanSettings(Settings):
+class CleanSettings(InputSettings):
     """Settings of a cleaning, to which the rules add theirs."""
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
-    inputs: tuple[str, ...] = inputs_setting()
     output: str = setting(meaning="folder to write", metavar="DIR")
     unicode: str = setting(
         "nfc",
@@ -55,9 +49,6 @@ class CleanSettings(Settings):
     )
     to_simplified: bool = setting(False, "convert traditional characters to simplified ones")
     compress: str = setting("none", "compression of the text", choices=("none", "gz", "zst"))
-    format: str = format_setting()
-    text_field: str = text_field_setting()
-    strict: bool = strict_setting()
     num_processes: int | None = setting(
         None, "worker processes; by default one per core", at_least=1, flags=("--processes",)
     )

@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from absl import logging
 
 from electra_zh import files
 from electra_zh.errors import UserError
@@ -26,7 +27,7 @@ from electra_zh.text.characters import is_dropped, normalize
 from electra_zh.text.sentencepiece.model import SPACE_MARK, SentencePieceVocabulary, without_paths
 from electra_zh.text.sentencepiece.tokenizer import SentencePieceTokenizer
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.training import Say, Trained, VocabularySettings
+from electra_zh.text.training import Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK
 
 # Longer lines are cut: memory is bounded by the number of sentences only if they are.
@@ -39,9 +40,7 @@ _THREADS = 4
 _SHOWN_SAMPLE = 20_000
 
 
-def build_pieces(
-    blocks: Iterable[str], settings: VocabularySettings, *, say: Say | None = None
-) -> Trained:
+def build_pieces(blocks: Iterable[str], settings: VocabularySettings) -> Trained:
     """Trains a SentencePiece model; see `train_vocabulary`.
 
     Pieces 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]. No piece crosses a space or a change of
@@ -53,11 +52,13 @@ def build_pieces(
         sample.add(text)
     if not sample.kept:
         raise UserError("The corpus is empty: a vocabulary needs text. Check the input files")
-    if say is not None:
-        say(
-            f"training {settings.size:,} pieces ({settings.model_type}) on {len(sample.kept):,} "
-            f"of {sample.seen:,} sentences; unigram takes minutes for many"
-        )
+    logging.info(
+        "training %s pieces (%s) on %s of %s sentences; unigram takes minutes for many",
+        f"{settings.size:,}",
+        settings.model_type,
+        f"{len(sample.kept):,}",
+        f"{sample.seen:,}",
+    )
     model = SentencePieceVocabulary(without_paths(_train(sample.kept, settings)))
     shown = sample.kept[:: -(-len(sample.kept) // _SHOWN_SAMPLE)]
     found = SentencePieceTokenizer(model).encode_batch(shown)

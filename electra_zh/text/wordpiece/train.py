@@ -18,7 +18,7 @@ import numpy as np
 from electra_zh.errors import UserError
 from electra_zh.text.characters import is_cjk, is_punctuation, to_codepoints
 from electra_zh.text.settings import TokenizerSettings
-from electra_zh.text.training import Say, Trained, VocabularySettings
+from electra_zh.text.training import Trained, VocabularySettings
 from electra_zh.text.vocabulary import CLS, MASK, PAD, SEP, UNK, Vocabulary
 from electra_zh.text.wordpiece.splitting import character_forms, split_words, word_runs
 from electra_zh.text.wordpiece.tokenizer import MAX_WORD_CHARACTERS
@@ -54,7 +54,6 @@ def build_vocab(
     blocks: Iterable[str],
     settings: VocabularySettings,
     *,
-    say: Say | None = None,
     min_frequency: int = 2,
     limit_alphabet: int = 1000,
     piece_share: float = 0.2,
@@ -70,10 +69,9 @@ def build_vocab(
     the size gives further [unusedN] entries at the end.
 
     Characters and words rarer than `min_frequency` are ignored. `limit_alphabet` is the maximal
-    number of characters except ideographs, punctuation and ASCII. Also ignored are `say` and the
-    setting `map_punctuation`.
+    number of characters except ideographs, punctuation and ASCII. The setting `map_punctuation` is
+    ignored.
     """
-    del say
     size, lower_case = settings.size, settings.tokenizer.lower_case
     letters = string.digits + (string.ascii_lowercase if lower_case else string.ascii_letters)
     room = _room_after_ascii(size, letters)
