@@ -99,11 +99,12 @@ class Mix:
         seed: int,
     ) -> None:
         self._folders, self._seed = tuple(folders), seed
-        self._opened = [open_shards(each.folder) for each in folders]
-        self.shards = tuple(shard for shards in self._opened for shard in shards)
+        opened = [open_shards(each.folder) for each in folders]
+        self._sizes = [sum(shard.examples for shard in shards) for shards in opened]
+        self.shards = tuple(shard for shards in opened for shard in shards)
         self.parts = [MixPart(self.shards)]
         if folders[1:] and folders[0].weight is not None:
-            pairs = zip(self._opened, folders, strict=True)
+            pairs = zip(opened, folders, strict=True)
             self.parts = [MixPart(shards, each.weight or 0.0) for shards, each in pairs]
             self._order()
 
@@ -112,26 +113,19 @@ class Mix:
 
     def position(self, read: int) -> dict[str, Any]:
         """Returns the place in the data after examples that were read, for checkpoints."""
-        place = _place(sum(shard.examples for shard in self.shards), read)
+        place = _place(sum(self._sizes), read)
         if not self.parts[1:]:
             return place
-        counts = self._order().counts_before(read)
-        rows = zip(self._folders, self._opened, counts, strict=True)
-        return {
-            **place,
-            "parts": [
-                {"folder": str(each), **_place(sum(shard.examples for shard in shards), count)}
-                for each, shards, count in rows
-            ],
-        }
+        rows = zip(self._folders, self._sizes, self._order().counts_before(read), strict=True)
+        parts = [{"folder": str(each), **_place(size, count)} for each, size, count in rows]
+        return {**place, "parts": parts}
 
     def lines(self, read: int) -> Iterator[str]:
         """Yields a line on each of several folders: its fraction and epochs of `read` examples."""
         if not self._folders[1:]:
             return
-        sizes = [sum(shard.examples for shard in shards) for shards in self._opened]
-        weights = [part.weight for part in self.parts] if self.parts[1:] else sizes
-        for each, size, weight in zip(self._folders, sizes, weights, strict=True):
+        weights = [part.weight for part in self.parts] if self.parts[1:] else self._sizes
+        for each, size, weight in zip(self._folders, self._sizes, weights, strict=True):
             fraction = weight / sum(weights)
             yield (
                 f"data {each.folder}: {fraction:.1%} of the sequences, {size:,} examples, "

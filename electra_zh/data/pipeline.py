@@ -71,29 +71,26 @@ def list_shards(folder: str, *, on_damage: OnDamage | None = None) -> tuple[Shar
 def find_damage(folder: str, *, show: progress.Show = progress.silent) -> list[str]:
     """Reads all checksums of a data folder; returns a line on each problem."""
     manifest, problems = load_manifest(folder), []
+    shards: list[tuple[str, ShardInfo | None]]
     if manifest is None:
-        infos = [ShardInfo(path, 0, 0, "") for path in find_shards(folder)]
+        shards = [(path, None) for path in find_shards(folder)]
     else:
-        infos = [
-            dataclasses.replace(info, name=files.join(folder, info.name))
-            for info in manifest.shards
-        ]
-    with show("checking", total=len(infos), unit="shard") as bar:
-        for info in infos:
-            problems += _find_damage(info)
+        shards = [(files.join(folder, info.name), info) for info in manifest.shards]
+    with show("checking", total=len(shards), unit="shard") as bar:
+        for path, info in shards:
+            problems += _find_damage(path, info)
             bar.update(1)
     return problems
 
 
-def _find_damage(info: ShardInfo) -> list[str]:
-    """Returns a line on each problem of a shard, whose `name` is its path."""
-    path = info.name
+def _find_damage(path: str, info: ShardInfo | None) -> list[str]:
+    """Returns a line on each problem of a shard, whose entry in the manifest is `info`."""
     if not files.exists(path):
         return [f"{path} of the manifest is missing"]
     found: list[Damage] = []
-    shard = Shard(path, info.examples, _is_gzip(path))
+    shard = Shard(path, info.examples if info else 0)
     count = ShardRecords(shard, on_damage=found.append, check_count=False).examples
-    if found or not info.sha256:
+    if found or info is None:
         return list(map(str, found))
     if count != info.examples:
         return [f"{path} has {count:,} records, but {info.examples:,} in its manifest"]
@@ -277,7 +274,7 @@ class _Stream:
         return self._pool.submit(self._reading.open, shard), rows
 
     def take(self, wanted: np.ndarray) -> Batch:
-        """Returns the next examples, as many as `wanted` [n] has values, where it is True."""
+        """Returns the next examples, as many as `wanted` [n > 0] has values, where it is True."""
         pieces: list[Batch] = []
         while len(wanted):
             if self._held is None or not len(self._rows):
@@ -287,8 +284,7 @@ class _Stream:
             rows, self._rows = np.split(self._rows, [len(wanted)])
             pieces.append(self._reading.decode(self._held, rows[wanted[: len(rows)]]))
             wanted = wanted[len(rows) :]
-        names = records.feature_names(words=self._reading.words)
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in names}
+        return _joined(pieces)
 
 
 def _in_background(batches: Iterator[Batch], *, ready: int) -> Iterator[Batch]:
@@ -368,11 +364,6 @@ def _joined(pieces: list[Batch]) -> Batch:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _is_gzip(path: str) -> bool:
-    with files.open_read(path) as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
 def _checked(path: str, info: ShardInfo, *, is_lenient: bool) -> Shard:
     if not files.exists(path):
         raise UserError(f"Shard {path} of the manifest is missing. Build the data again")
@@ -381,10 +372,9 @@ def _checked(path: str, info: ShardInfo, *, is_lenient: bool) -> Shard:
             f"Shard {path} has {files.size(path):,} bytes, but {info.bytes:,} in its manifest: it "
             "was truncated or replaced. Build the data again"
         )
-    return Shard(path, info.examples, _is_gzip(path), sha256=info.sha256)
+    return Shard(path, info.examples, sha256=info.sha256)
 
 
 def _count(path: str, on_damage: OnDamage | None) -> Shard:
-    shard = Shard(path, 0, _is_gzip(path))
-    records_found = ShardRecords(shard, on_damage=on_damage, check_count=False)
-    return dataclasses.replace(shard, examples=records_found.examples)
+    found = ShardRecords(Shard(path, 0), on_damage=on_damage, check_count=False)
+    return Shard(path, found.examples)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_zh import files
+from electra_zh import content, files
 from electra_zh.data.cutting import Cutting
 from electra_zh.data.records import masked
 from electra_zh.errors import UserError
@@ -33,7 +33,6 @@ class Shard:
 
     path: str
     examples: int  # several per record where its examples are cut
-    gzip: bool = False
     cutting: Cutting | None = None  # None for examples as they are stored
     sha256: str = ""  # of the file, by its manifest; empty if unknown
 
@@ -61,17 +60,6 @@ class Damage(NamedTuple):
         return f"record {self.record:,} (byte {self.byte:,}) of {self.shard}: {self.reason}{more}"
 
 
-class DamagedShardError(UserError):
-    """Damaged records of a shard."""
-
-    def __init__(self, damage: Damage) -> None:
-        super().__init__(
-            f"Damaged data: {damage}. Build the data again; `inspect --check` finds all damage, "
-            "and `pretrain --skip-corrupt` skips it"
-        )
-        self.damage = damage
-
-
 class _Layout(NamedTuple):
     """The places of the values of a record, and the other bytes, which are its structure."""
 
@@ -95,13 +83,14 @@ class ShardRecords:
         record; a valid record of the shard takes its place, so that positions stay as they are.
 
         Raises:
-          DamagedShardError: a damaged record.
-          UserError: another number of records than the shard's, no valid one, or another file.
+          UserError: a damaged record, another number of records than the shard's, no valid one, or
+            another file.
         """
         self._shard, self._on_damage = shard, on_damage
         self.cutting = shard.cutting
         data = files.read_bytes(shard.path)
-        self._data, self._gzip_error = _unzipped(data) if shard.gzip else (memoryview(data), "")
+        is_gzip = content.compression(data) == "gz"
+        self._data, self._gzip_error = _unzipped(data) if is_gzip else (memoryview(data), "")
         self._starts: list[int] = []
         self._sizes: list[int] = []
         self._layouts: dict[int, _Layout] = {}
@@ -128,7 +117,10 @@ class ShardRecords:
 
     def _report(self, damage: Damage) -> None:
         if self._on_damage is None:
-            raise DamagedShardError(damage)
+            raise UserError(
+                f"Damaged data: {damage}. Build the data again; `inspect --check` finds all "
+                "damage, and `pretrain --skip-corrupt` skips it"
+            )
         self._on_damage(damage)
 
     def _split(self) -> Iterator[tuple[Damage | None, int, int]]:
@@ -216,7 +208,7 @@ class ShardRecords:
         """Returns the number of values of each feature, in the first record."""
         record = self._record(0)
         return {
-            name: len(decode_varints(record[first:end]))
+            name: len(decode_varints(record[first:end])[0])
             for name, (first, end) in self._layout(record).values.items()
         }
 
@@ -239,12 +231,12 @@ class ShardRecords:
     def _values(
         self, name: str, pieces: list[bytes], rows: Sequence[int] | np.ndarray, length: int
     ) -> np.ndarray:
-        values, ends = _numbers(b"".join(pieces))
+        values, ends = decode_varints(b"".join(pieces))
         row_ends = np.cumsum([len(piece) for piece in pieces])
         fits = len(values) == length * len(pieces)
         if not fits or (ends[length - 1 :: length] + 1 != row_ends).any():
             for row, piece in zip(rows, pieces, strict=True):
-                if (found := len(decode_varints(piece))) != length:
+                if (found := len(decode_varints(piece)[0])) != length:
                     raise UserError(
                         f"Shard {self._shard.path}: record {row} has {found} values of {name}, "
                         f"expected {length}. Build the data again"
@@ -252,13 +244,8 @@ class ShardRecords:
         return values.reshape(len(pieces), length)
 
 
-def decode_varints(data: bytes) -> np.ndarray:
-    """Returns the numbers of a protocol buffer's packed integers, int32 [n]."""
-    return _numbers(data)[0]
-
-
-def _numbers(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the numbers, int32 [n], and the place of each one's last byte, int64 [n]."""
+def decode_varints(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a protocol buffer's packed integers, int32 [n], and their last bytes, int64 [n]."""
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw < 128)
     if len(ends) == len(raw):

@@ -100,7 +100,7 @@ def test_shards(choice: st.DataObject, compressed: bool, skips: bool) -> None:
     data = choice.draw(inputs(gzip.compress(valid, mtime=0) if compressed else valid))
     found: list[Damage] = []
     with folder_of(shard_x=data) as folder, refusing():
-        shard = Shard(str(folder / "shard.x"), examples, compressed)
+        shard = Shard(str(folder / "shard.x"), examples)
         read = ShardRecords(shard, on_damage=found.append if skips else None)
         rows = read.decode(np.arange(examples), records.FEATURES, max_seq_length=LENGTH)
         assert all(values.shape == (examples, LENGTH) for values in rows.values())
