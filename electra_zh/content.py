@@ -116,8 +116,7 @@ def _form_of_object(text: str) -> str:
     alike = sum(line.lstrip().startswith("{") for line in lines)
     if parsed:
         return JSON_LINES if 2 * alike > len(lines) else TEXT
-    # An object over several lines ends its first one inside; a comma or an object may follow one.
-    return JSON if _is_cut(lines[0]) or _is_followed(lines[0]) else TEXT
+    return JSON if _begins_value(lines[0]) else TEXT
 
 
 def _form_of_rest(text: str) -> str:
@@ -142,22 +141,20 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _is_cut(line: str) -> bool:
-    """Returns whether a line is the beginning of a JSON value."""
-    try:
-        json.loads(line)
-    except json.JSONDecodeError as error:
-        return error.pos >= len(line.rstrip()) or error.msg.startswith("Expecting property name")
-    return False
+def _begins_value(line: str) -> bool:
+    """Returns whether a line is the beginning of a JSON value, or a value and more.
 
-
-def _is_followed(line: str) -> bool:
-    """Returns whether a line is a JSON value with a comma or an object after it."""
+    A comma or an object may be after the value.
+    """
     try:
         json.loads(line)
     except json.JSONDecodeError as error:
         rest = line[error.pos :].strip()
-        return error.msg == "Extra data" and (rest == "," or rest.lstrip(", ").startswith("{"))
+        if error.msg == "Extra data":
+            return rest == "," or rest.lstrip(", ").startswith("{")
+        return not rest or error.msg.startswith("Expecting property name")
+    except RecursionError:
+        pass
     return False
 
 

@@ -124,7 +124,8 @@ def side_by_side() -> int:
 
 def usable_cpus(root: str = "/") -> int:
     """Returns the number of logical CPUs that this process may use; a container may limit it."""
-    return max(1, min(len(_allowed_cpus()), math.ceil(min(_cpu_limit(root), 1e6))))
+    limit = min(map(_group_limit, _group_folders(root, "cpu")), default=math.inf)
+    return max(1, math.ceil(min(len(_allowed_cpus()), limit)))
 
 
 def _allowed_cpus() -> set[int]:
@@ -137,11 +138,6 @@ def _siblings(number: int, root: str) -> str:
     """Returns the logical CPUs of the core of a CPU, as Linux writes them."""
     path = f"{root}sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
     return _read(path) or str(number)
-
-
-def _cpu_limit(root: str) -> float:
-    """Returns the CPUs that the limits of this process's cgroups pay for, versions 1 and 2."""
-    return min(map(_group_limit, _group_folders(root, "cpu")), default=math.inf)
 
 
 def _group_folders(root: str, wanted: str) -> Iterator[str]:
@@ -161,6 +157,7 @@ def _group_folders(root: str, wanted: str) -> Iterator[str]:
 
 
 def _group_limit(folder: str) -> float:
+    """Returns the CPUs that the limit of a cgroup pays for, of version 1 or 2."""
     words = _read(f"{folder}/cpu.max").split()
     if not words:
         quota, period = _read(f"{folder}/cpu.cfs_quota_us"), _read(f"{folder}/cpu.cfs_period_us")

@@ -100,12 +100,8 @@ class _Handler(python_logging.Handler):
             write(_as_json(record.created, record.levelname.lower(), message, **more))
             return
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        write(_wrapped(f"{moment} {message}", indent=len(moment) + 1))
-
-
-def _wrapped(text: str, *, indent: int) -> str:
-    """Returns a log line wrapped to the width of a terminal; as it is for a file or a pipe."""
-    return "\n".join(wrap(text, _columns(sys.stderr), rest=" " * indent))
+        rest = " " * (len(moment) + 1)
+        write("\n".join(wrap(f"{moment} {message}", _columns(sys.stderr), rest=rest)))
 
 
 def _columns(stream: TextIO) -> int:

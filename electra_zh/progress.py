@@ -219,8 +219,7 @@ class _Terminal:
     def redraw(self) -> None:
         self._bar.refresh()
 
-    def end(self) -> None:
-        self._bar.refresh()
+    end = redraw
 
 
 class _Lines:

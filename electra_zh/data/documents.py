@@ -18,7 +18,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -86,8 +86,8 @@ def plan_units(
     Large local plain files are cut at blank lines (at any line end if there is no blank line near;
     JSON lines at line ends, WikiExtractor's output between documents). Small files are grouped. A
     compressed or remote file, or a JSON array, can only be read from its start, so it is not cut.
-    The plan depends only on the inputs. By default, the size of
-    a unit is chosen from the size of the corpus.
+    The plan depends only on the inputs. By default, the size of a unit is chosen from the size of
+    the corpus.
     """
     if unit_bytes is None:
         total = sum(file.size for file in inputs)
@@ -206,7 +206,8 @@ class UnitReader:
             yield from self._json_values(part)
             return
         line = 0
-        convert = self._converters.get(form, self._plain_text)
+        others = {content.JSON_LINES: self._json_text, content.WIKIEXTRACTOR: self._wiki_text}
+        convert = others.get(form, self._plain_text)
         for body, position in _chunks(part):
             self.text_bytes += len(body) + 1
             # Parity: TensorFlow's file reading, which the reference uses, drops every "\r".
@@ -217,10 +218,6 @@ class UnitReader:
             line += body.count(b"\n") + 1
             if text is not None:
                 yield text, position
-
-    @property
-    def _converters(self) -> dict[str, Callable[[bytes, FileRange, int], str | None]]:
-        return {content.JSON_LINES: self._json_text, content.WIKIEXTRACTOR: self._wiki_text}
 
     def _plain_text(self, body: bytes, part: FileRange, first_line: int) -> str | None:
         try:

@@ -52,24 +52,15 @@ def build_settings(cls: type[AnySettings], values: Mapping[str, Any], *, where: 
     ]
     if missing:
         raise UserError(f"{prefix}required settings are missing: {', '.join(missing)}")
-    converted = {
-        key: read_value(fields[key], hints[key], value, f"{prefix}{key}")
-        for key, value in values.items()
-    }
+    converted = {}
+    for key, value in values.items():
+        declaration = declaration_of(fields[key])
+        plain = value if declaration is None else declaration.parsed(value)
+        converted[key] = coerce(plain, hints[key], f"{prefix}{key}")
     try:
         return cls(**converted)
     except UserError as error:
         raise type(error)(f"{prefix}{error}") from None
-
-
-def read_value(field: dataclasses.Field[Any], hint: Any, value: Any, what: str) -> Any:
-    """Returns the plain value of a field as its declared type; `what` names it in errors.
-
-    Raises:
-      UserError: the value does not have the type.
-    """
-    declaration = declaration_of(field)
-    return coerce(value if declaration is None else declaration.parsed(value), hint, what)
 
 
 def coerce(value: Any, declared: Any, what: str) -> Any:

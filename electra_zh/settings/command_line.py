@@ -194,12 +194,11 @@ class CommandLine:
             declaration = setting.declaration
             if not names or not declaration.listed or declaration.positional:
                 continue
-            title = declaration.group or (setting.section[-1] if setting.section else "")
+            title = setting.group
             if title not in groups:
                 groups[title] = self._parser.add_argument_group(title)
-            self._add_flag(
-                groups[title], f"{group}/{key}", setting, [*setting.short_flags, *map(_flag, names)]
-            )
+            flags = [*setting.short_flags, *map(_flag, names)]
+            self._add_flag(groups[title], f"{group}/{key}", setting, flags)
 
     def _add_flag(self, parser: Any, dest: str, setting: Setting, on: list[str]) -> None:
         is_required = setting.is_required and dest.startswith("0/")

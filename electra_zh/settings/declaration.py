@@ -155,6 +155,11 @@ class Setting:
         return f"{self.key}.{plain}" if plain else self.key
 
     @property
+    def group(self) -> str:
+        """Its heading in the help and on the reference page; may be empty."""
+        return self.declaration.group or (self.section[-1] if self.section else "")
+
+    @property
     def is_required(self) -> bool:
         """True if it has no default."""
         return self.default is dataclasses.MISSING

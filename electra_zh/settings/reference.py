@@ -71,8 +71,7 @@ def table(cls: type[Settings]) -> Iterator[str]:
     """Yields the settings of a class as the lines of Markdown tables, one for each group."""
     groups: dict[str, list[Setting]] = {}
     for setting in _shown(cls, with_sections=True):
-        title = setting.declaration.group or (setting.section[-1] if setting.section else "")
-        groups.setdefault(title, []).append(setting)
+        groups.setdefault(setting.group, []).append(setting)
     for title, settings in groups.items():
         if title:
             yield from (f"**{title}**", "")

@@ -165,9 +165,6 @@ class Vocabulary:
         """Returns the content of the file that `save` writes."""
         return ("\n".join(self.tokens) + "\n").encode("utf-8")
 
-    def __len__(self) -> int:
-        return len(self.tokens)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.sha256 == other.sha256
 

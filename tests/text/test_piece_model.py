@@ -34,7 +34,7 @@ def test_special_tokens_are_the_first_pieces() -> None:
     special = (vocabulary.pad_id, vocabulary.unk_id, vocabulary.cls_id)
     assert (*special, vocabulary.sep_id, vocabulary.mask_id) == (0, 1, 2, 3, 4)
     assert vocabulary.parts.kinds[:5] == ("control", "unknown", "control", "control", "control")
-    assert vocabulary.size == len(vocabulary) == 160
+    assert vocabulary.size == 160
 
 
 def test_save_and_load_give_the_same(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_ids_are_line_numbers(tmp_path: Path) -> None:
     vocabulary = Vocabulary.load(_file(tmp_path, SPECIAL + "中\n##a\n"))
     assert vocabulary.tokens == (*SPECIAL_TOKENS, "中", "##a")
     assert vocabulary.ids["##a"] == 6
-    assert vocabulary.size == len(vocabulary) == 7
+    assert vocabulary.size == 7
     special = (vocabulary.pad_id, vocabulary.unk_id, vocabulary.cls_id)
     assert (*special, vocabulary.sep_id, vocabulary.mask_id) == (0, 1, 2, 3, 4)
 

@@ -185,7 +185,9 @@ class RemainingText:
 
     def totals(self, values: np.ndarray | int) -> np.ndarray:
         """Returns the sum of values [L] over the lines left of each document, int64 [D]."""
-        return document_sums(values * self.left, self.lines.documents, self.lines.num_documents)
+        documents, count = self.lines.documents, self.lines.num_documents
+        # Sums of whole numbers under 2 ** 53 are exact in float64.
+        return np.bincount(documents, values * self.left, count).astype(np.int64)
 
 
 def judge_batch(batch: DocumentBatch, settings: CleanSettings) -> Verdicts:
@@ -203,12 +205,6 @@ def judge_batch(batch: DocumentBatch, settings: CleanSettings) -> Verdicts:
             verdicts.lines[matched & (verdicts.by_line(batch.documents) == KEPT)] = verdict
             text = RemainingText(batch, verdicts.lines == KEPT)
     return verdicts
-
-
-def document_sums(values: np.ndarray, documents: np.ndarray, count: int) -> np.ndarray:
-    """Returns the sum of the values [L] of each document's lines, int64 [count]."""
-    # Sums of whole numbers under 2 ** 53 are exact in float64.
-    return np.bincount(documents, weights=values, minlength=count).astype(np.int64)
 
 
 def hash_documents(line_hashes: np.ndarray, documents: np.ndarray) -> np.ndarray:

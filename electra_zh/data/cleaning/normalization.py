@@ -17,7 +17,7 @@ import numpy as np
 
 from electra_zh.data.cleaning.rules import EMPTIED, REPLACEMENT
 from electra_zh.errors import UserError, install_line
-from electra_zh.text.characters import code_point_table, to_codepoints
+from electra_zh.text.characters import code_point_table, to_codepoints, to_text
 
 _PLAIN, _SPACE, _NEWLINE, _REPLACEMENT, _DELETED = range(5)
 _PRIVATE_PLANES = 0xF0000
@@ -84,7 +84,7 @@ def _delete_characters(text: str, max_replacement: float) -> tuple[str, int, int
         keep = ~deleted
         keep[emptied] = True
         codes = codes[keep]
-    return _to_text(codes[:-1]), int(control.sum()), int(broken.sum())
+    return to_text(codes[:-1]), int(control.sum()), int(broken.sum())
 
 
 def _line_sums(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -101,11 +101,7 @@ def collapse_spaces(text: str) -> str:
     codes = codes[~(space & np.concatenate([[False], space[:-1]]))]
     space, newline = codes == _SPACE_CODE, codes == _NEWLINE_CODE
     space[1:-1] &= newline[:-2] | newline[2:]
-    return _to_text(codes[~space][1:-1])
-
-
-def _to_text(codes: np.ndarray) -> str:
-    return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+    return to_text(codes[~space][1:-1])
 
 
 @functools.cache

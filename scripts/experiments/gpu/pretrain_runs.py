@@ -80,7 +80,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     starts: dict[str, Any] = {}
     for name, recipe in plan["programs"].items():
         path = str(arguments.plan.parent / recipe)
-        config = resolve(path, {}, vocab_size=len(vocabulary)).settings
+        config = resolve(path, {}, vocab_size=vocabulary.size).settings
         wanted = {
             each.get("start", config.attention_start)
             for each in plan["runs"]
