@@ -56,7 +56,7 @@ class FileRange(NamedTuple):
     path: str
     start: int
     end: int
-    form: str = ""  # of `content`; empty if the content of the file decides
+    form: str  # of `content`
 
 
 @dataclass(frozen=True)
@@ -201,13 +201,12 @@ class UnitReader:
 
     def _texts(self, part: FileRange) -> Iterator[tuple[str, int]]:
         """Yields texts of complete lines, and the position in the stored file after each."""
-        form = part.form or content.recognize(archives.read_head(part.path))
-        if form == content.JSON:
+        if part.form == content.JSON:
             yield from self._json_values(part)
             return
         line = 0
         others = {content.JSON_LINES: self._json_text, content.WIKIEXTRACTOR: self._wiki_text}
-        convert = others.get(form, self._plain_text)
+        convert = others.get(part.form, self._plain_text)
         for body, position in _chunks(part):
             self.text_bytes += len(body) + 1
             # Parity: TensorFlow's file reading, which the reference uses, drops every "\r".

@@ -62,7 +62,7 @@ class InputFile(NamedTuple):
     path: str
     size: int
     modified: int
-    form: str = ""  # a form of `content`; empty if it is not known yet
+    form: str  # of `content`
 
 
 def find_inputs(

@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh import files
-from electra_zh.data import documents, input_files
+from electra_zh import content, files
+from electra_zh.data import archives, documents, input_files
 from electra_zh.data.bad_lines import LinePosition
 from electra_zh.data.documents import FileRange, TextUnit, UnitReader
 from electra_zh.errors import UserError
@@ -25,9 +25,14 @@ from electra_zh.errors import UserError
 TEXT = "第一行\n第二行\n\n第二篇\n"
 
 
+def _unit(path: Path | str) -> TextUnit:
+    form = content.recognize(archives.read_head(str(path)))
+    return TextUnit(0, (FileRange(str(path), 0, -1, form),), 0)
+
+
 def _read(path: Path | str, **options: object) -> str:
     """All text of a file, without the blank lines at its end."""
-    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0), **options)  # type: ignore[arg-type]
+    reader = UnitReader(_unit(path), **options)  # type: ignore[arg-type]
     return "\n".join(block.text for block in reader).rstrip("\n")
 
 
@@ -149,7 +154,7 @@ def test_a_vocabulary_in_a_folder_is_not_text(tmp_path: Path) -> None:
 def test_a_list_of_texts_is_the_lines_of_a_document(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"text": ["一", "二"]}, {"text": ["三", 4]}]), encoding="utf-8")
-    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0))
+    reader = UnitReader(_unit(path))
     assert "\n".join(block.text for block in reader).rstrip("\n") == "一\n二"
     assert reader.bad_lines.counts == {'no text in field "text"': 1}
 
@@ -229,15 +234,14 @@ def test_only_newlines_end_lines(tmp_path: Path) -> None:
 def test_lines_that_are_not_utf8_are_skipped_and_named(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("一\n".encode() + "二\n".encode("gbk") + "三\n\n四\n".encode() + b"\xff")
-    unit = TextUnit(0, (FileRange(str(path), 0, -1),), 0)
-    reader = UnitReader(unit)
+    reader = UnitReader(_unit(path))
     text = "\n".join(block.text for block in reader)
     assert text.rstrip("\n") == "一\n三\n\n四"
     assert reader.bad_lines.counts == {documents.NOT_UTF8: 2}
     positions = reader.bad_lines.positions[documents.NOT_UTF8]
     assert [position.show() for position in positions] == [f"{path}:2", f"{path}:6"]
     with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8"):
-        list(UnitReader(unit, strict=True))
+        list(UnitReader(_unit(path), strict=True))
 
 
 def test_a_file_of_bad_lines_has_no_text(tmp_path: Path) -> None:
@@ -264,14 +268,13 @@ def test_json_records_are_documents(tmp_path: Path) -> None:
         "[" * 100_000,
     ]
     path.write_bytes(gzip.compress("\n".join(records).encode()))
-    unit = TextUnit(0, (FileRange(str(path), 0, -1),), 0)
-    reader = UnitReader(unit, text_field="body")
+    reader = UnitReader(_unit(path), text_field="body")
     text = "\n".join(block.text for block in reader)
     assert text.rstrip("\n") == "一\n二\u2028三\n\n四"
     assert reader.bad_lines.counts == {'no text in field "body"': 1, documents.NOT_JSON: 3}
     assert reader.bad_lines.positions[documents.NOT_JSON][0].line == 3
     with pytest.raises(UserError, match=r'gz:3: no text in field "body"'):
-        list(UnitReader(unit, text_field="body", strict=True))
+        list(UnitReader(_unit(path), text_field="body", strict=True))
 
 
 ARTICLES = [{"title": "一", "text": "一甲\n\n一乙"}, {"text": "二\u2028甲"}, {"text": "三甲\n三乙"}]
@@ -320,7 +323,7 @@ def test_damaged_arrays_are_named(tmp_path: Path, text: str, message: str) -> No
 def test_bad_items_of_an_array_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'[{"text": "a"},\n{"b": 1},\n{"text": "\xff"}, 3]')
-    reader = UnitReader(TextUnit(0, (FileRange(str(path), 0, -1),), 0))
+    reader = UnitReader(_unit(path))
     assert "".join(block.text for block in reader).strip() == "a"
     reasons = {'no text in field "text"': 1, documents.NOT_UTF8: 1, documents.NOT_JSON: 1}
     assert reader.bad_lines.counts == reasons
