@@ -1,14 +1,14 @@
 """Training of a vocabulary: the settings, and the trainers of every form of vocabulary.
 
-A trainer is the `TRAINER` of `train.py` in a tokenizer's folder, under the folder's name, or that
-of `train_SUFFIX.py`, as FOLDER-SUFFIX.
+A trainer, a function as `train_vocabulary`, is the `TRAINER` of `train.py` in a tokenizer's folder,
+under the folder's name, or that of `train_SUFFIX.py`, as FOLDER-SUFFIX.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
 from electra_zh.modules import load_module, parts_of_folders
@@ -30,14 +30,6 @@ class Trained(NamedTuple):
     vocabulary: Vocabulary
     figures: Mapping[str, float]
     summary: str
-
-
-class Trainer(Protocol):
-    """A function that trains a vocabulary; see `train_vocabulary`."""
-
-    def __call__(  # noqa: D102
-        self, blocks: Iterable[str], settings: VocabularySettings
-    ) -> Trained: ...
 
 
 def trainer_modules() -> dict[str, str]:
@@ -112,5 +104,6 @@ def train_vocabulary(blocks: Iterable[str], settings: VocabularySettings) -> Tra
     Raises:
       UserError: there is no text, or `size` has no room for the characters.
     """
-    trainer: Trainer = load_module("electra_zh.text", trainer_modules()[settings.kind]).TRAINER
-    return trainer(blocks, settings)
+    module = load_module("electra_zh.text", trainer_modules()[settings.kind])
+    trained: Trained = module.TRAINER(blocks, settings)
+    return trained
