@@ -152,6 +152,7 @@ class TextEncoder:
 
     def __call__(self, texts: Sequence[str]) -> HiddenStates:
         """Returns the hidden states of texts, as one batch padded to the longest."""
+        _refuse_one_text(texts)
         rows = self._rows(texts)
         ids, mask = pad(rows, self.max_seq_length)
         names = self.tokenizer.vocabulary.tokens
@@ -171,6 +172,7 @@ class TextEncoder:
           texts: any number of them.
           pool: mean over the tokens, [CLS] and [SEP] included; or the output at [CLS].
         """
+        _refuse_one_text(texts)
         if pool not in ("mean", "cls"):
             raise UserError(f'pool is "{pool}"; allowed: mean, cls')
         remaining = iter(texts)
@@ -203,6 +205,12 @@ class TextEncoder:
 
         with layers.plain_operations():
             return self._encoder(ids, mask, tf.zeros_like(ids))
+
+
+def _refuse_one_text(texts: object) -> None:
+    """Raises a UserError for one text instead of several: its characters would be the texts."""
+    if isinstance(texts, str):
+        raise UserError(f"texts is one text, {texts[:40]!r}. Give a list of texts")
 
 
 def _number_of_layers(layer: int | None, layers: int) -> int:
@@ -247,6 +255,7 @@ def predict(
     Raises:
       UserError: there is no such model, or the texts are not those of its task.
     """
+    _refuse_one_text(texts)
     lines = ["\t".join([text] if isinstance(text, str) else text) for text in texts]
     broken = next((line for line in lines if len(line.splitlines()) > 1), None)
     if broken is not None:

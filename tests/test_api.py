@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,15 @@ def test_layers(place: Path) -> None:
     assert not np.allclose(first, last)
     with pytest.raises(UserError, match="layer is 3; the model has the layers 1 to 2"):
         electra_zh.load_encoder(path, layer=3)
+
+
+def test_one_text_is_not_a_list_of_characters(place: Path) -> None:
+    encoder = electra_zh.load_encoder(str(place / "run"))
+    predict = functools.partial(electra_zh.predict, "no model")
+    calls: list[Callable[[str], object]] = [encoder, encoder.pooled, predict]
+    for call in calls:
+        with pytest.raises(UserError, match=r"^texts is one text, '天地'\. Give a list of texts$"):
+            call("天地")
 
 
 def test_long_texts_are_cut_and_counted(place: Path) -> None:
