@@ -125,6 +125,12 @@ def test_both_languages_have_the_same_headings_and_code_blocks(english: str, chi
     assert _heading_levels(second) == _heading_levels(first)
 
 
+@pytest.mark.parametrize(("english", "chinese"), translations())
+def test_both_languages_have_the_same_rows_and_items(english: str, chinese: str) -> None:
+    first, second = ((ROOT / page).read_text(encoding="utf-8") for page in (english, chinese))
+    assert _rows_and_items(second) == _rows_and_items(first)
+
+
 def test_chinese_pages_have_english_counterparts() -> None:
     found = {str(path.relative_to(ROOT)) for path in (ROOT / "docs/zh").glob("*.md")}
     assert found <= {chinese for _, chinese in translations()}
@@ -147,6 +153,12 @@ def _code(text: str, page: str) -> list[tuple[str, list[str]]]:
 def _heading_levels(text: str) -> list[int]:
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     return [len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE)]
+
+
+def _rows_and_items(text: str) -> list[str]:
+    """Returns the marks of the headings, table rows and list items."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return re.findall(r"^ *(#|\||- |[0-9]\. )", text, re.MULTILINE)
 
 
 def _anchors(text: str) -> list[str]:
