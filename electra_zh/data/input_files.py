@@ -103,6 +103,8 @@ def find_inputs(
             raise UserError(f"No text files in {name}; found: {there_is}")
     search.check()
     logging.info("input: %s", search.summary())
+    for warning in search.warnings():
+        logging.warning("%s", warning)
     return tuple(search.found.values())
 
 
@@ -196,10 +198,29 @@ class _Search:
         paths = [file.path for file in self.found.values()]
         odd = [path for path in paths if not _is_known(path)]
         if odd and self._form == AUTO:
-            line += f"; by content alone: {few(map(os.path.basename, odd))}"
+            line += f"; recognized by content: {_named(odd)}"
         if self._form == AUTO and set(forms) != {content.NAMES[content.TEXT]}:
-            line += "; --format overrules"
+            line += "; --format overrides"
         return line + (f"; skipped: {_listed(self.skipped)}" if self.skipped else "")
+
+    def warnings(self) -> Iterator[str]:
+        """Yields what the user should do about pages that are skipped and tables that are read."""
+        if pages := self.skipped.get(content.NAMES[content.XML]):
+            yield f"XML and HTML are skipped: extract the text of {_named(pages)}"
+        tables = [
+            file.path
+            for file in self.found.values()
+            if archives.strip_suffix(file.path.lower()).endswith((".csv", ".tsv"))
+        ]
+        if tables and self._form == AUTO:
+            yield (
+                "tables are read as text, with all their columns and separators: write the "
+                f"column of the text of {_named(tables)} to a file of its own"
+            )
+
+
+def _named(paths: Sequence[str]) -> str:
+    return few(map(os.path.basename, paths))
 
 
 def _text_length(value: object) -> int:
@@ -219,9 +240,7 @@ def _refused(path: str, form: str) -> str:
 
 def _listed(by_reason: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(
-        f"{len(paths):,} {reason} ({few(map(os.path.basename, paths))})"
-        for reason, paths in by_reason.items()
-        if paths
+        f"{len(paths):,} {reason} ({_named(paths)})" for reason, paths in by_reason.items() if paths
     )
 
 

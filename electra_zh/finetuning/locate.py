@@ -79,8 +79,9 @@ def why_missing(task: TaskConfig, found: Found | None, data: str) -> str:
         wanted = ", ".join((*task.folders, *task.files.train[:1]))
         return f"no files below {data} (searched for {wanted})"
     for split in found.missing_splits():
-        names = ", ".join(getattr(task.files, split)) or f"none: give {split}_file=PATH"
-        return f"no {split} file in {found.folder} ({names})"
+        names = ", ".join(getattr(task.files, split))
+        wanted = f"searched for {names}" if names else "the task names none"
+        return f"no {split} file in {found.folder} ({wanted}); give it as {split}_file=PATH"
     return ""
 
 

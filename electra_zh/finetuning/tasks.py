@@ -42,11 +42,9 @@ class Files(Settings):
     A split may be several files together, `m-train.json + d-train.json`.
     """
 
-    train: tuple[str, ...] = _file_setting(
-        "train", "training file, instead of the task's; none: do without"
-    )
-    dev: tuple[str, ...] = _file_setting("dev", "dev file, likewise")
-    test: tuple[str, ...] = _file_setting("test", "test file, likewise")
+    train: tuple[str, ...] = _file_setting("train", "training file, instead of the task's")
+    dev: tuple[str, ...] = _file_setting("dev", "dev file, instead of the task's")
+    test: tuple[str, ...] = _file_setting("test", "test file, instead of the task's; none: without")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,7 @@ from electra_zh.pretraining.phases import Phase
 from electra_zh.pretraining.sources import generator, heads, report
 from electra_zh.pretraining.sources.generator import ForeignGenerator
 from electra_zh.settings import build_settings
+from electra_zh.text.settings import TokenizerSettings
 from electra_zh.training import checkpoints
 
 if TYPE_CHECKING:
@@ -185,14 +186,22 @@ def first_weights(
     if run.init is not None and run.init.layers:
         lines.append(f"layers: {', '.join(map(str, run.init.layers))} of the source's")
     if weights.tokenizer != run.tokenizer:
-        lines.append(
-            f"note: the source's text was made with {weights.tokenizer}, the data with "
-            f"{run.tokenizer}"
-        )
+        lines.append(_tokenizers_line(weights.tokenizer, run.tokenizer))
     slots = _slots(weights, run) if run.init is not None and run.init.keep_optimizer else {}
     if slots:
         lines.append("optimizer: the source's moments of the gradients; the schedule starts anew")
     return FirstWeights(tensors, (*lines, report.advice(weights, config)), slots)
+
+
+def _tokenizers_line(source: TokenizerSettings, data: TokenizerSettings) -> str:
+    """Returns the note on settings of tokenizing that differ."""
+    of_data = dataclasses.asdict(data)
+    differing = [
+        f"{name}={of_data[name]} (the source: {value})".lower()
+        for name, value in dataclasses.asdict(source).items()
+        if of_data[name] != value
+    ]
+    return f"note: the data was tokenized with other settings: {', '.join(differing)}"
 
 
 def carried_weights(

@@ -83,8 +83,19 @@ def test_folders_are_searched_for_text_of_any_name_in_order(
     assert _names(found, tmp_path) == ["a/note", "a/wiki_00", "a/z.jsonl.gz", "b.txt", "no.txt"]
     assert [file.form for file in found] == ["text", "wikiextractor", "jsonl", "text", "empty"]
     assert caplog.messages == [
-        "input: files: 5 (2 text, 1 WikiExtractor, 1 JSON lines, 1 empty); by content alone: note, "
-        "wiki_00; --format overrules; skipped: 2 binary (picture.txt, x.tar.gz)"
+        "input: files: 5 (2 text, 1 WikiExtractor, 1 JSON lines, 1 empty); recognized by content: "
+        "note, wiki_00; --format overrides; skipped: 2 binary (picture.txt, x.tar.gz)"
+    ]
+
+
+def test_warnings_about_tables_and_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "工单.csv").write_text("编号,正文\n1,文本\n")
+    (tmp_path / "b.htm").write_text("<html>")
+    with caplog.at_level("WARNING"):
+        input_files.find_inputs([str(tmp_path)])
+    assert [message.rpartition(" of ")[2] for message in caplog.messages] == [
+        "b.htm",
+        "工单.csv to a file of its own",
     ]
 
 

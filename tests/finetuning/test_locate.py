@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning import locate, registry, tasks
-from electra_zh.finetuning.tasks import TaskConfig
+from electra_zh.finetuning.tasks import Files, TaskConfig
 
 
 def make_files(folder: Path, *names: str) -> None:
@@ -52,6 +53,13 @@ def test_a_named_folder_of_less_does_not(tmp_path: Path) -> None:
     assert found_paths(task, tmp_path)["test"] == ["test.json"]
     place = locate.find(task, locate.folders_below(str(tmp_path / "afqmc")))
     assert "no train file in" in locate.why_missing(task, place, "x")
+
+
+def test_a_task_that_names_no_dev_file(tmp_path: Path) -> None:
+    make_files(tmp_path, "train.json")
+    task = dataclasses.replace(registry.load(["afqmc"])[0], files=Files(train=("train.json",)))
+    reason = locate.why_missing(task, locate.find(task, [str(tmp_path)]), "x")
+    assert reason.endswith("(the task names none); give it as dev_file=PATH")
 
 
 def test_the_most_wanted_name_wins(tmp_path: Path) -> None:

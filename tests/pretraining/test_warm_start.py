@@ -226,6 +226,14 @@ def test_embeddings_of_its_own_cannot_be_shared(tmp_path: Path) -> None:
     assert "generator" not in _parts(first)
 
 
+def test_data_that_was_tokenized_otherwise(tmp_path: Path) -> None:
+    weights = _source(tmp_path / "old")
+    run = _run(_config())
+    run = dataclasses.replace(run, tokenizer=TokenizerSettings(word_tokens=True))
+    note = "note: the data was tokenized with other settings: word_tokens=true (the source: false)"
+    assert note in warm_start.first_weights(weights, run).lines
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [

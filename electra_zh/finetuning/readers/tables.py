@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.cells import (
@@ -162,9 +162,10 @@ class Table(ExampleReader, name="table"):
             return {name: column + 1 for name, column in chosen.items()}
         if not self.fields.columns:
             raise UserError(
-                f"{place}: no header: none of the {width} columns is named "
-                f"{_either(self.fields.text_a)} (text_a); rename a column, or give the order of "
-                "the columns in the task file, as columns: [[text_a, label]] among the fields"
+                f"{place}: none of the {width} columns is named {_either(self.fields.text_a)} "
+                f"(text_a): {few(cell.strip()[:20] for cell in body[0])}. In the task file's "
+                "fields, give the names of the columns (text_a: NAME), or their order where the "
+                "file has no header (columns: [[text_a, label]])"
             )
         if not fitting and not self.labelled:
             layouts = " or ".join(f"[{', '.join(layout)}]" for layout in self.fields.columns)

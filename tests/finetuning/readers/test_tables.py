@@ -367,7 +367,8 @@ def test_a_header_without_the_label(tmp_path: Path) -> None:
 def test_no_header_where_only_names_are_known(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tsv", "A\t1", "B\t0")
     with pytest.raises(
-        UserError, match=r'line 1: no header: none of the 2 columns is named "sentence" \(text_a\)'
+        UserError,
+        match=r'line 1: none of the 2 columns is named "sentence" \(text_a\): A, 1. In the task',
     ):
         read(path, "sst2")
 
