@@ -126,6 +126,10 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         usage = super()._format_usage(*arguments).strip()
         return "\n".join(_wrap_command(usage, 79, rest=" " * 11)) + "\n\n"
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Returns the meaning of a flag as lines; names with hyphens are not broken."""
+        return messages.wrap(" ".join(text.split()), width)
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """Returns the spellings of a flag with one placeholder, after the last."""
         if action.nargs == 0 or not action.option_strings:

@@ -32,7 +32,7 @@ class CommonSettings(Settings):
     )
     verbose: bool = setting(
         False,
-        "show the messages of libraries, as TensorFlow, too",
+        "show the messages of libraries too, such as TensorFlow's",
         flags=("-v",),
         group="messages",
     )

@@ -204,7 +204,7 @@ class _Search:
         return line + (f"; skipped: {_listed(self.skipped)}" if self.skipped else "")
 
     def warnings(self) -> Iterator[str]:
-        """Yields what the user should do about pages that are skipped and tables that are read."""
+        """Yields warnings about pages that are skipped and tables that are read as text."""
         if pages := self.skipped.get(content.NAMES[content.XML]):
             yield f"XML and HTML are skipped: extract the text of {_named(pages)}"
         tables = [

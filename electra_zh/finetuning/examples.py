@@ -270,7 +270,8 @@ class BadExamples:
         place = error.place or place
         if not self._skip:
             said = f"{place}: {error}".removesuffix(".")
-            raise UserError(f"{said}. ({self._hint})" if self._hint else said)
+            end = "" if said.endswith("?") else "."
+            raise UserError(f"{said}{end} ({self._hint})" if self._hint else said)
         self.counts[error.reason] += 1
         self.first.setdefault(error.reason, place)
 

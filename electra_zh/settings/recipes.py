@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.resources
 import math
 import os
+import re
 from typing import Any
 
 import yaml
@@ -16,6 +17,8 @@ from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
 
 _MOST_VALUES = 100_000  # of a file
+# After a key, as Chinese keyboards have it.
+_FULL_WIDTH_COLON = re.compile(r"[\w\s-]+：")
 
 
 def recipe_names(kind: str) -> list[str]:
@@ -130,6 +133,18 @@ def _count_values(node: yaml.Node, counts: dict[int, float]) -> float:
 _OF_VALUES = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
+def _problem(error: Exception, text: str) -> str:
+    """Returns the problem of a text that is not YAML, with its line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        problem = f"{error.problem} (line {error.problem_mark.line + 1})"
+    else:
+        problem = " ".join(str(error).split())
+    for number, line in enumerate(text.splitlines(), 1):
+        if _FULL_WIDTH_COLON.match(line):
+            return f'{problem}. Line {number} has a full-width colon: write ":" and a space'
+    return problem
+
+
 def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
     try:
         # A safe loader: it makes plain values only.
@@ -137,8 +152,7 @@ def _parse_mapping(text: str, origin: str) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"Recipe {origin}, {error}") from None
     except (yaml.YAMLError, *_OF_VALUES) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"Recipe {origin} is not valid YAML: {problem}") from None
+        raise UserError(f"Recipe {origin} is not valid YAML: {_problem(error, text)}") from None
     if parsed is None:
         return {}
     if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):

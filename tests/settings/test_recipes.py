@@ -40,7 +40,8 @@ def test_include_circle_is_an_error(tmp_path: Path, name: str) -> None:
     ("text", "message"),
     [
         ("- 1\n- 2\n", "must be a mapping"),
-        ("a: [1\n", "not valid YAML"),
+        ("a: [1\n", r"not valid YAML: expected ',' or '\]', but got '<stream end>' \(line 2\)$"),
+        ("kind：x\na: b\n", r'Line 1 has a full-width colon: write ":" and a space$'),
         ("[" * 5000, "not valid YAML: maximum recursion"),
         ("a: 2001-99-99\n", "not valid YAML: month must be"),
         ("a: !!timestamp x\n", "not valid YAML"),
