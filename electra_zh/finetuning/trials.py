@@ -151,10 +151,12 @@ class Trials:
         if 0 < trained < length:
             rows = self._rows[task, "train"]
             longer = int((rows.ends - rows.starts > trained).sum())
-            yield (
-                f"max_seq_length is {length}, but the model was pretrained on {trained} tokens: "
-                f"{longer:,} of {len(rows.ends):,} training rows reach untrained positions"
-            )
+            if longer:
+                yield (
+                    f"max_seq_length is {length}, but the model was pretrained on {trained} "
+                    f"tokens: {longer:,} of {len(rows.ends):,} training rows reach untrained "
+                    "positions"
+                )
 
     def _dev_scores(self) -> dict[str, float]:
         self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}

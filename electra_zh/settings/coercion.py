@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from electra_zh.errors import UsageError, UserError, did_you_mean
+from electra_zh.errors import UsageError, UserError, did_you_mean, few
 from electra_zh.settings.declaration import declaration_of, without_none
 
 # A dataclass type for the type checker: anything with fields.
@@ -42,7 +42,8 @@ def build_settings(cls: type[AnySettings], values: Mapping[str, Any], *, where: 
         raise UserError(f"{prefix}must be a mapping of `key: value`; received {values!r}")
     for key in values:
         if key not in fields:
-            raise UsageError(f'{prefix}unknown setting "{key}".{did_you_mean(key, fields)}')
+            hint = did_you_mean(key, fields) or f" Known: {few(fields, 12)}"
+            raise UsageError(f'{prefix}unknown setting "{key}".{hint}')
     missing = [
         name
         for name, field in fields.items()

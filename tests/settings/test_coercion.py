@@ -72,6 +72,7 @@ def test_large_whole_numbers_keep_their_last_digit() -> None:
         ({"steps": 1, "kind": "tow"}, r'kind is "tow"; allowed: one, two. Did you mean "two"\?'),
         ({"steps": 1, "inner": {"widht": 1}}, r'inner: unknown setting "widht". Did you mean "wid'),
         ({"steps": 1, "rat": 1}, r'unknown setting "rat". Did you mean "rate"\?'),
+        ({"steps": 1, "inner": {"x": 1}}, r'inner: unknown setting "x". Known: width$'),
         ({"rate": 1}, r"x: required settings are missing: steps"),
         ({"steps": -1}, r"x: steps must not be negative"),
     ],
