@@ -112,7 +112,9 @@ def threads(root: str = "/") -> int:
 
     The two logical CPUs of a core share its arithmetic.
     """
-    cores = {_siblings(number, root) for number in _allowed_cpus()}
+    path = f"{root}sys/devices/system/cpu/cpu{{}}/topology/thread_siblings_list"
+    # The logical CPUs of a core have the same list; without Linux's lists each is a core.
+    cores = {_read(path.format(number)) or str(number) for number in _allowed_cpus()}
     return min(len(cores), usable_cpus(root))
 
 
@@ -132,12 +134,6 @@ def _allowed_cpus() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
-
-
-def _siblings(number: int, root: str) -> str:
-    """Returns the logical CPUs of the core of a CPU, as Linux writes them."""
-    path = f"{root}sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
-    return _read(path) or str(number)
 
 
 def _group_folders(root: str, wanted: str) -> Iterator[str]:
