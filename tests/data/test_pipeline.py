@@ -130,11 +130,13 @@ def test_a_part_may_have_a_small_weight(tmp_path: Path, share: slice) -> None:
 
 def test_an_error_of_reading_reaches_the_reader_of_batches(tmp_path: Path) -> None:
     _write(tmp_path, [20])
-    batches = _batches(tmp_path)
+    shards = _open(tmp_path)
     (path,) = tmp_path.iterdir()
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+    # It starts to read at once.
+    batches = pipeline.batches([pipeline.MixPart(shards)], READING, batch_size=4, seed=0)
     with pytest.raises(
         UserError, match=r"Damaged data: record \d+ \(byte [\d,]+\) of .*tfrecord-0"
     ):
