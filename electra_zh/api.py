@@ -269,17 +269,19 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "texts"), os.path.join(folder, "labels.jsonl")
         files.write_text(source, "".join(f"{line}\n" for line in lines))
-        label(
-            PredictionRequest(
-                model=model,
-                input=source,
-                output=target,
-                task=task,
-                probabilities=probabilities,
-                batch_size=batch_size,
-                plain=True,
-            )
+        request = PredictionRequest(
+            model=model,
+            input=source,
+            output=target,
+            task=task,
+            probabilities=probabilities,
+            batch_size=batch_size,
+            plain=True,
         )
+        try:
+            label(request)
+        except UserError as error:
+            raise UserError(str(error).replace(source, "texts")) from None
         return [json.loads(line) for line in files.read_text(target).splitlines()]
 
 

@@ -130,6 +130,13 @@ def test_predictions(place: Path) -> None:
         electra_zh.predict(str(place / "tuned"), ["天\n地"])
 
 
+def test_an_error_in_a_text_names_neither_a_file_nor_a_flag(tmp_path: Path) -> None:
+    fields = {"text_a": "a", "text_b": "b", "label": "label"}
+    make_fine_tuned(tmp_path / "tuned", {**TASK, "fields": fields})
+    with pytest.raises(UserError, match=r'^texts, line 2: no TAB between the two texts: "玄黄"$'):
+        electra_zh.predict(str(tmp_path / "tuned"), [("天", "地"), "玄黄"])
+
+
 @pytest.mark.parametrize("first", ["text", '{"text": "地"}', "", "<html>", "天\t地"])
 def test_a_text_is_never_part_of_a_form(place: Path, first: str) -> None:
     found = electra_zh.predict(str(place / "tuned"), [first, "玄黄"])

@@ -241,7 +241,9 @@ def find_shards(folder: str) -> list[str]:
     names = [name for name in files.list_dir(folder) if ".tfrecord" in name]
     found = [files.join(folder, name) for name in names if not files.is_partial(name)]
     if not found:
-        raise UserError(f"No TFRecord files (*.tfrecord*) in {folder}")
+        raise UserError(
+            f"No TFRecord files (*.tfrecord*) in {folder}: name a folder of `electra-zh build-data`"
+        )
     return found
 
 

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, counted
+
+SKIP_HINT = "--skip-bad skips such examples"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class BadExamples:
       notes: further lines on the files, each once: what was recognized or assumed.
     """
 
-    def __init__(self, *, skip: bool, hint: str = "--skip-bad skips such examples") -> None:
+    def __init__(self, *, skip: bool, hint: str = SKIP_HINT) -> None:
         self._skip, self._hint = skip, hint
         self.counts: Counter[str] = Counter()
         self.first: dict[str, str] = {}
@@ -292,14 +294,16 @@ class BadExamples:
     def lines(self) -> list[str]:
         """Returns the notes, and one line of text per reason."""
         bad = [
-            f"skipped {count:,} bad examples: {reason}, first {self.first[reason]}"
+            f"skipped {counted(count, 'bad example')}: {reason}, first {self.first[reason]}"
             for reason, count in self.counts.items()
         ]
         dropped = [
-            f'skipped {count:,} examples labelled "{label}", as the published setups do'
+            f'skipped {counted(count, "example")} labelled "{label}", as the published setups do'
             for label, count in self.dropped.items()
         ]
-        others = [f"skipped {count:,} rows: {reason}" for reason, count in self.others.items()]
+        others = [
+            f"skipped {counted(count, 'row')}: {reason}" for reason, count in self.others.items()
+        ]
         return [*self.notes, *bad, *dropped, *others]
 
     def to_dict(self) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import BadExamples
+from electra_zh.finetuning.examples import SKIP_HINT, BadExamples
 from electra_zh.finetuning.kinds.base import TaskKind
 from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.programs.lower import lower_task
@@ -280,7 +280,7 @@ def predict(
     kind = tuned.kinds[request.choose_task(list(tuned.kinds))]
     if request.probabilities and not kind.has_probabilities:
         raise UsageError(f"--probabilities is for labels; {kind.task.kind} has none to show")
-    problems = BadExamples(skip=request.skip_bad)
+    problems = BadExamples(skip=request.skip_bad, hint="" if request.plain else SKIP_HINT)
     examples = _open(request, kind, problems, opened or request.open_input()).read(problems)
     tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(

@@ -211,7 +211,9 @@ class TaskConfig(Settings):
 
     name: str
     kind: str = setting(meaning="kind of task", choices=kind_names, listed=False)
-    reader: str = setting(meaning="form of the files (`finetuning/readers/`)", metavar="NAME")
+    reader: str = setting(
+        meaning="form of the files, such as table, json_lines, columns, spans", metavar="NAME"
+    )
     metric: str = setting(
         meaning="metric that chooses the best epoch and is shown in the table", metavar="NAME"
     )

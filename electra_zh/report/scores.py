@@ -220,8 +220,10 @@ def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable |
         (name, *(f"{row[key]:.2f}" if key in row else "-" for key in columns))
         for name, row in rows.items()
     )
-    note = "Several random seeds: their mean."
-    return ReportTable(f"comparison_{split}", f"Scores on {split}", tuple(header), cells, (note,))
+    shown = [each[split] for results in found for each in results.summary["tasks"].values()]
+    several = any(scores["trials"] > 1 for scores in shown if scores)
+    notes = ("Several random seeds: their mean.",) if several else ()
+    return ReportTable(f"comparison_{split}", f"Scores on {split}", tuple(header), cells, notes)
 
 
 def trial_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -174,7 +174,7 @@ def test_bad_examples_are_counted_and_left_out(job: Job, afqmc: Path, tmp_path: 
     words = ["--task", "afqmc", "--skip-bad", *QUICK]
     result = finetune(job, afqmc, tmp_path / "out", *words)
     done(result)
-    assert "skipped 1 bad examples: label not in the list, first" in result.stderr
+    assert "skipped 1 bad example: label not in the list, first" in result.stderr
     saved = json.loads((tmp_path / "out/afqmc/trial-0/result.json").read_text())
     assert saved["tasks"]["afqmc"]["left_out"]["train"]["not valid JSON"]["count"] == 1
 

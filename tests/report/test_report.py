@@ -178,6 +178,7 @@ def test_a_chinese_page_has_no_english_sentence(
 def test_every_chinese_task_has_a_chinese_name() -> None:
     say = language.speaker("zh")
     groups = registry.load(["clue", "hfl", "ner"])
+    assert [say(name) for name in ("type", "correct")] == ["类型", "正确"]
     assert [task.name for task in groups if say(task.name) == task.name] == []
     assert [task.metric for task in groups if say(task.metric) == task.metric] == ["cjrc_f1"]
 

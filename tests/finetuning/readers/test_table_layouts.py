@@ -126,7 +126,7 @@ def test_rows_of_another_language_and_empty_ones_are_counted(tmp_path: Path) -> 
     content = "lang,text,label\nzh,甲,0\nen,x,1\n,,\n"
     found, lines = read(tmp_path, content, task=task)
     assert found == [("甲", "0")]
-    assert lines == ["skipped 1 rows: lang is not zh", "skipped 1 rows: all cells are empty"]
+    assert lines == ["skipped 1 row: lang is not zh", "skipped 1 row: all cells are empty"]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a", "a.json"])
