@@ -13,6 +13,7 @@ Shapes: N texts, B texts of a batch, L length, D hidden width.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -278,11 +279,18 @@ def predict(
             batch_size=batch_size,
             plain=True,
         )
-        try:
+        with _without_path(source):
             label(request)
-        except UserError as error:
-            raise UserError(str(error).replace(source, "texts")) from None
         return [json.loads(line) for line in files.read_text(target).splitlines()]
+
+
+@contextlib.contextmanager
+def _without_path(source: str) -> Iterator[None]:
+    """Replaces the path of the temporary file in errors."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(source, "texts")) from None
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from electra_zh import interrupts
+from electra_zh import interrupts, messages
 from electra_zh.commands import COMMANDS as ALL_COMMANDS
 from electra_zh.commands import load_command
 from electra_zh.commands.command import OF_ALL, Call, Command, CommonSettings
@@ -106,9 +106,9 @@ def configs(call: Call[Configs]) -> int:
     if settings.reference != "none":
         print(*PAGES[settings.reference](), sep="\n", end="")
     elif settings.name is None:
-        for kind in _KINDS:
-            print(f"{kind}: {', '.join(recipe_names(kind))}")
-        print(f"command: {', '.join(ALL_COMMANDS)}")
+        names = {kind: recipe_names(kind) for kind in _KINDS} | {"command": list(ALL_COMMANDS)}
+        lines = [(f"{kind}:", ", ".join(each)) for kind, each in names.items()]
+        print(*([json.dumps(names)] if settings.json else messages.table(lines)), sep="\n")
     else:
         rows = list_settings(settings.name, parse_overrides(settings.overrides))
         if settings.json:

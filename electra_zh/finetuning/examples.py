@@ -301,9 +301,7 @@ class BadExamples:
             f'skipped {counted(count, "example")} labelled "{label}", as the published setups do'
             for label, count in self.dropped.items()
         ]
-        others = [
-            f"skipped {counted(count, 'row')}: {reason}" for reason, count in self.others.items()
-        ]
+        others = [f"skipped {counted(n, 'row')}: {reason}" for reason, n in self.others.items()]
         return [*self.notes, *bad, *dropped, *others]
 
     def to_dict(self) -> Mapping[str, Any]:

@@ -153,9 +153,8 @@ class Trials:
             longer = int((rows.ends - rows.starts > trained).sum())
             if longer:
                 yield (
-                    f"max_seq_length is {length}, but the model was pretrained on {trained} "
-                    f"tokens: {longer:,} of {len(rows.ends):,} training rows reach untrained "
-                    "positions"
+                    f"{longer:,} of {len(rows.ends):,} training rows are longer than the {trained} "
+                    "tokens of pretraining: positions after them are untrained"
                 )
 
     def _dev_scores(self) -> dict[str, float]:

@@ -57,6 +57,7 @@ def test_the_command_prints_columns_and_json() -> None:
 def test_names_are_listed() -> None:
     names = [line.partition(":")[0] for line in done(electra("configs")).splitlines()]
     assert names == ["pretrain", "finetune", "model", "command"]
+    assert list(json.loads(done(electra("configs", "--json")))) == names
 
 
 def test_a_group_shows_its_tasks() -> None:

@@ -382,7 +382,7 @@ def test_untrained_positions_and_equal_predictions_are_reported(
     longer = int((ROWS.ends - ROWS.starts > 16).sum())
     assert len(result["notes"]) == notes
     if notes:
-        assert f"pretrained on 16 tokens: {longer} of 96 training rows reach" in result["notes"][0]
+        assert f"{longer} of 96 training rows are longer than the 16 tokens" in result["notes"][0]
 
 
 def test_a_length_beyond_the_models_positions_is_reported(tmp_path: Path) -> None:
