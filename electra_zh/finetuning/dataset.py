@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_zh.errors import UserError, few
+from electra_zh.errors import UserError
 from electra_zh.finetuning import readers
 from electra_zh.finetuning.examples import BadExamples, TaggedExample
 from electra_zh.finetuning.kinds import kind_class, make_kind
@@ -19,9 +19,6 @@ from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.readers.label_files import read_labels
 from electra_zh.finetuning.tasks import Split, TaskConfig
-
-# Training examples that cannot each have a label of their own.
-_MANY = 10
 
 
 class Source(NamedTuple):
@@ -63,16 +60,21 @@ class TaskData:
     def with_config(self, task: TaskConfig) -> TaskData:
         """Returns the data of the same files for other settings, which may change the check.
 
-        The files are read again only for another reader.
+        The files are read again only for settings that the readers use.
         """
         source = self.source
         assert source is not None
         if task == source.task:
             return self
-        if task.reader == source.task.reader:
+        if _for_readers(task) == _for_readers(source.task):
             return _prepare(source._replace(task=task))
         limit, skip_bad = source.max_position_embeddings, source.skip_bad
         return load(task, source.found, max_position_embeddings=limit, skip_bad=skip_bad)
+
+
+def _for_readers(task: TaskConfig) -> tuple[Any, ...]:
+    """Returns the settings that decide what is read from the files."""
+    return task.kind, task.reader, task.fields, task.labels
 
 
 def read(task: TaskConfig, paths: Sequence[str], *, split: str, problems: BadExamples) -> list[Any]:
@@ -174,14 +176,14 @@ def _with_labels(
     They are those given, those of their file, or those of the training set.
 
     Raises:
-      UserError: every training example has its own label.
+      UserError: as `TaskKind.labels_from`.
     """
     kind = kind_class(task.kind)
     if task.labels.names:
         names = kind.usual_labels(task.labels.names)
         same = names == task.labels.names
         return task if same else with_labels(task, names), []
-    seen = {name for example in train for name in example.label_names}
+    seen = [name for example in train for name in example.label_names]
     if found.labels:
         listed = read_labels(found.labels, task.labels.field)
         chosen = listed.for_data(seen)
@@ -190,10 +192,4 @@ def _with_labels(
         names = kind.usual_labels(chosen.names)
         descriptions = chosen.descriptions if names == chosen.names else ()
         return with_labels(task, names, descriptions), notes
-    names = kind.labels_from(task, seen)
-    if len(seen) == len(train) >= _MANY and not isinstance(train[0], TaggedExample):
-        raise UserError(
-            f"task {task.name}: each of the {len(train):,} training examples has another label "
-            f"({few(sorted(seen), 5)}): is it the right column? List the labels in the task file"
-        )
-    return with_labels(task, names), []
+    return with_labels(task, kind.labels_from(task, seen)), []

@@ -78,7 +78,7 @@ class Predictor:
         self._any_length = not lengths and kind.any_length and not loop.use_xla()
         self._lengths = lengths or batches.all_lengths(kind.max_seq_length)
         self._device = device
-        self._on_device: TaskPrograms | None = None
+        self._on_device: dict[int, TaskPrograms] = {}  # by the number of rows of a group
         self._fixed, self._weights = fixed, dict[str, Any]()
         if device.found:
             self._any_length = False
@@ -158,23 +158,24 @@ class Predictor:
         """Returns the outputs of the batches of a plan."""
         from electra_zh.finetuning.programs.steps import TaskPrograms
 
-        if self._on_device is None:
-            self._on_device = TaskPrograms(
+        if rows.group not in self._on_device:
+            self._on_device[rows.group] = TaskPrograms(
                 functools.partial(self.lower, rows),
                 self._lengths,
                 self._device.found[:1],
                 batch_size=self._batch_size,
                 room=_DEVICE_CALL,
             )
+        programs = self._on_device[rows.group]
         if not (self._fixed and self._weights):
             weights = {name: variable.numpy() for name, variable in self._model.weights().items()}
-            self._weights = self._on_device.put(weights)
-        state, held = self._weights, self._on_device.hold(rows)
+            self._weights = programs.put(weights)
+        state, held = self._weights, programs.hold(rows)
         collected: dict[str, np.ndarray] = {}
         for first in range(0, len(plan), _DEVICE_CALL):
             before_call()
             some = plan[first : first + _DEVICE_CALL]
-            state, sums = self._on_device.run(state, held, some)
+            state, sums = programs.run(state, held, some)
             sums.collect(collected, rows.groups)
         return collected
 
@@ -188,7 +189,8 @@ class Predictor:
         """Returns one prediction for each example."""
         if not examples:
             return []
-        outputs = self.outputs(rows, before_batch=before_batch)
+        # Sentences without tokens have no rows.
+        outputs = self.outputs(rows, before_batch=before_batch) if rows.groups else {}
         return self._kind.predictions(outputs, rows, examples)
 
     def evaluate(

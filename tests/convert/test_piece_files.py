@@ -26,9 +26,9 @@ from support.converting import make_run
 from support.piece_models import make_foreign, make_pieces, make_text
 
 
-def make_weights(folder: Path) -> Weights:
+def make_weights(folder: Path, vocabulary: SentencePieceVocabulary | None = None) -> Weights:
     """A run with a model for its vocabulary, as it is read again."""
-    vocabulary = make_pieces()
+    vocabulary = vocabulary or make_pieces()
     run, _ = make_run(folder / "made", model={"vocab_size": vocabulary.size})
     (folder / "made" / "vocab.txt").unlink()
     dataclasses.replace(run, vocabulary=vocabulary).save()
@@ -53,10 +53,17 @@ def test_other_forms_carry_it_there_and_back(form: object, tmp_path: Path) -> No
     assert not list((tmp_path / "out").rglob("vocab.txt"))
 
 
+def test_exported_settings_have_the_id_of_padding(tmp_path: Path) -> None:
+    weights = make_weights(tmp_path, SentencePieceVocabulary(make_foreign(pad=1)))
+    huggingface.write(weights, str(tmp_path / "out"))
+    settings = [json.loads(path.read_text()) for path in tmp_path.glob("out/*/config.json")]
+    assert [each["pad_token_id"] for each in settings] == [1, 1]
+
+
 def test_the_settings_are_the_model_s(tmp_path: Path) -> None:
     cased = make_pieces(tokenizer=TokenizerSettings(False, False))
     tokenizer_files.write(str(tmp_path), cased, cased.settings, max_length=64)
-    assert tokenizer_files.read_vocabulary(str(tmp_path)) == cased
+    assert tokenizer_files.read_vocabulary(str(tmp_path), rows=cased.size) == cased
     found = tokenizer_files.read_tokenizer([str(tmp_path)], rows=cased.size)
     assert (found.settings, found.notes) == (cased.settings, ())
 
@@ -64,15 +71,15 @@ def test_the_settings_are_the_model_s(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"])
 def test_models_under_the_names_of_others(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(make_foreign())
-    found = tokenizer_files.read_vocabulary(str(tmp_path))
-    assert found == SentencePieceVocabulary(make_foreign())
+    expected = SentencePieceVocabulary(make_foreign())
+    assert tokenizer_files.read_vocabulary(str(tmp_path), rows=expected.size) == expected
 
 
 @pytest.mark.parametrize("model_type", ["Unigram", "BPE"])
 def test_a_tokenizer_without_its_model_is_refused(model_type: str, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": model_type}}))
     with pytest.raises(UserError, match=f"is a {model_type} tokenizer, not WordPiece. Put .*spm"):
-        tokenizer_files.read_vocabulary(str(tmp_path))
+        tokenizer_files.read_vocabulary(str(tmp_path), rows=160)
 
 
 def test_merges_are_in_the_order_of_the_model() -> None:

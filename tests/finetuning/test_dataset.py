@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,25 @@ def test_most_examples_may_not_be_bad(tmp_path: Path) -> None:
 def test_a_label_of_its_own_for_every_example_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="each of the 12 training examples has another label"):
         load(tmp_path, labels=None, train="abcdefghijkl")
+
+
+def test_numbers_to_predict_may_all_differ(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "天地", "label": number / 7}) for number in range(12)]
+    (tmp_path / "a.json").write_text("\n".join(lines), encoding="utf-8")
+    changes = {"kind": "regression", "metric": "spearman", "labels": {}}
+    task = make_task(**changes, fields={"text_a": "text"})
+    paths: dict[Split, tuple[str, ...]] = {s: (str(tmp_path / "a.json"),) for s in ("train", "dev")}
+    found = Found(str(tmp_path), paths, "")
+    data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
+    assert [len(data.splits[split]) for split in ("train", "dev")] == [12, 12]
+    assert data.task.labels.names == ("0", str(11 / 7))
+
+
+def test_files_are_read_again_for_other_labels_to_drop(tmp_path: Path) -> None:
+    data = load(tmp_path, train="abab")
+    labels = dataclasses.replace(data.task.labels, drop=("b",))
+    again = data.with_config(dataclasses.replace(data.task, labels=labels))
+    assert [example.label for example in again.splits["train"]] == ["a", "a"]
 
 
 def test_data_may_have_the_numbers_of_a_map(tmp_path: Path) -> None:

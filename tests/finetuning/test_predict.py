@@ -135,6 +135,9 @@ def test_sentences_with_entities(tmp_path: Path) -> None:
     found = [json.loads(line) for line in lines]
     assert [(each["id"], each["text"]) for each in found] == [(0, "天地"), (1, ""), (2, "玄黄")]
     assert found[1]["entities"] == []
+    # No sentence has a token.
+    (line,), _ = run(tmp_path / "model", tmp_path, "\u200b\n", overwrite=True)
+    assert json.loads(line)["entities"] == []
     (line,), _ = run(
         tmp_path / "model", tmp_path, '{"text": "天地", "label": [[0, 1, "PER"]]}', overwrite=True
     )

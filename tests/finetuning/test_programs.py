@@ -13,6 +13,9 @@ import pytest
 
 from electra_zh import progress
 from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.examples import ChoiceExample
+from electra_zh.finetuning.kinds.choice import Choice
+from electra_zh.finetuning.model import TaskModel
 from electra_zh.finetuning.predict import Predictor, predict
 from electra_zh.finetuning.programs.steps import TaskPrograms
 from electra_zh.finetuning.programs.trials import DeviceTrainer
@@ -24,7 +27,7 @@ from electra_zh.runtime import compiling, kernels, lowering
 from electra_zh.runtime.device import choose
 from electra_zh.runtime.kernels import Kernels
 from support.converting import make_run
-from support.tuning import make_classification, make_start, make_texts
+from support.tuning import make_classification, make_start, make_task, make_texts
 
 KIND, SIZE, LENGTHS = make_classification(), 8, (16, 32)
 
@@ -112,6 +115,19 @@ def test_outputs_on_a_device_are_those_of_tensorflow(
     # The weights are on the device since the first block.
     monkeypatch.setattr(TaskPrograms, "put", None)
     np.testing.assert_array_equal(device.outputs(rows)["probabilities"], found["probabilities"])
+
+
+def test_a_device_predicts_examples_of_more_choices_after_those_of_fewer() -> None:
+    start, kind = make_start(), Choice(make_task(kind="choice"), max_seq_length=32)
+    model = TaskModel(start, {"texts": kind}, seed=0)
+    cpu, device = (
+        Predictor(model, kind, batch_size=2, device=choose(name)) for name in ("cpu", "pjrt:cpu")
+    )
+    for choices in ("日月", "日月天"):
+        examples = [ChoiceExample(0, "天地玄黄", "宇宙", tuple(choices), 0, "here")]
+        rows = kind.encode(examples, start.make_tokenizer(), training=False)
+        (found,), (expected,) = (each.predict(rows, examples) for each in (device, cpu))
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
 
 
 def _trial(trainer: TaskTrainer, folder: Path, *, epochs: int) -> int:

@@ -6,12 +6,15 @@ Reading is lenient and takes BIO, BIOES and BMES, because tags need not follow a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import Entity
 
 OUTSIDE = "O"
+# A tag of a file, which may also have an underscore for the hyphen.
+FILE_TAG = re.compile(f"{OUTSIDE}|[BIMES][-_].+")
 
 
 def tag_names(types: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -129,10 +129,10 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
         return cls.metric_names
 
     @classmethod
-    def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
-        """Returns the labels of a task that lists none; `seen` are those of its training data."""
+    def labels_from(cls, task: TaskConfig, seen: Sequence[str]) -> tuple[str, ...]:
+        """Returns the labels of a task that lists none; `seen` are those of all its examples."""
         del task
-        return tuple(sorted(seen))
+        return tuple(sorted(set(seen)))
 
     @classmethod
     def usual_labels(cls, names: Sequence[str]) -> tuple[str, ...]:
@@ -150,13 +150,13 @@ class TaskKind(abc.ABC, Generic[ExampleT, PredictionT]):
                 problems.add(error, example.place)  # type: ignore[attr-defined]
         return good
 
-    @abc.abstractmethod
     def check_example(self, example: ExampleT) -> None:
-        """Checks that a labelled example can be trained on and scored.
+        """Checks of a labelled example what its reader cannot, such as the labels of the task.
 
         Raises:
           BadExampleError: an unknown label, a span outside the text, a sentence without text.
         """
+        del example
 
     @abc.abstractmethod
     def encode(

@@ -31,6 +31,9 @@ from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import Tokenizer
 
+# Training examples that cannot each have a label of their own.
+_MANY = 10
+
 
 class PooledHead(tf.Module):
     """[CLS] to C values: dropout, dense, GELU, dropout, projection, as transformers has it.
@@ -134,6 +137,21 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         f1 = ("f1",) if len(task.labels.names) == 2 else ()
         return ("accuracy", "macro_f1", "mcc", *f1)
 
+    @classmethod
+    def labels_from(cls, task: TaskConfig, seen: Sequence[str]) -> tuple[str, ...]:
+        """Returns the labels of the training data.
+
+        Raises:
+          UserError: every example has its own label.
+        """
+        if len(set(seen)) == len(seen) >= _MANY:
+            raise UserError(
+                f"task {task.name}: each of the {len(seen):,} training examples has another label "
+                f"({few(sorted(seen), 5)}): is it the right column? List the labels in the task "
+                "file"
+            )
+        return super().labels_from(task, seen)
+
     def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
         """Checks as the base does; a label of "1.0", as pandas writes 1, is read as "1"."""
         names, usual = self.task.labels.names, []
@@ -198,11 +216,11 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         names = self.task.labels.names
         found = {
             "accuracy": label_scores.accuracy(gold, predicted),
-            "macro_f1": label_scores.macro_f1(gold, predicted),
+            "macro_f1": label_scores.mean_f1(gold, predicted),
             "mcc": label_scores.matthews(gold, predicted),
         }
         if len(names) == 2:
-            found["f1"] = label_scores.binary_f1(gold, predicted, positive=names[1])
+            found["f1"] = label_scores.mean_f1(gold, predicted, labels=names[1:])
         return found
 
     def one_answer(self, prediction: LabelPrediction) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,19 +47,19 @@ class Regression(TaskKind[TextExample, float]):
     )
 
     @classmethod
-    def labels_from(cls, task: TaskConfig, seen: Collection[str]) -> tuple[str, ...]:
+    def labels_from(cls, task: TaskConfig, seen: Sequence[str]) -> tuple[str, ...]:
         """Returns the minimum and the maximum of the training labels.
 
         Raises:
           UserError: a label is not a number, or all are equal.
         """
-        try:
-            values = sorted(float(label) for label in seen)
-        except ValueError:
-            raise UserError(f"task {task.name}: a training label is not a number") from None
+        values = {_number(label) for label in seen}
+        if not all(map(math.isfinite, values)):
+            raise UserError(f"task {task.name}: a training label is not a number")
         if len(values) < 2:
             raise UserError(f"task {task.name}: the training labels are all the same number")
-        return f"{values[0]:g}", f"{values[-1]:g}"
+        # With all digits: the extremes themselves must be in the range.
+        return str(min(values)).removesuffix(".0"), str(max(values)).removesuffix(".0")
 
     def _range(self) -> tuple[float, float]:
         low, high = (float(name) for name in self.task.labels.names)

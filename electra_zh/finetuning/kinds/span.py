@@ -248,8 +248,8 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             return score_answers(self._rules, golds, [each.text for each in predictions])
         return score_squad2(
             golds,
-            # The best spans, also of predictions that a threshold has emptied.
-            [each.nbest[0].text if each.nbest else "" for each in predictions],
+            # The best spans of predictions that a threshold has emptied.
+            [each.text or (each.nbest[0].text if each.nbest else "") for each in predictions],
             no_answer_scores=[each.no_answer_score for each in predictions],
             threshold=self.task.reading.null_threshold,
         ).by_name()

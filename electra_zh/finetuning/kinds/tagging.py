@@ -20,7 +20,7 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
-from electra_zh.finetuning.encoding.tags import OUTSIDE, tag_names, tags_to_entities
+from electra_zh.finetuning.encoding.tags import FILE_TAG, OUTSIDE, tag_names, tags_to_entities
 from electra_zh.finetuning.encoding.windows import Windows, cut_windows
 from electra_zh.finetuning.encoding.words import Words, find_words, gold_tags
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
@@ -38,7 +38,6 @@ from electra_zh.models.config import ModelConfig
 from electra_zh.models.layers import Dense
 from electra_zh.text.tokenizer import TokenizedTexts, Tokenizer
 
-_TAG = re.compile(f"{OUTSIDE}|[BIMES][-_].+")
 _SPECIAL = re.compile(r"\[[A-Z]+\]")
 
 
@@ -124,7 +123,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
     def usual_labels(cls, names: Sequence[str]) -> tuple[str, ...]:
         """Returns the types of entities where tags are listed, special tokens among them."""
         tags = [name for name in names if not _SPECIAL.fullmatch(name)]
-        if not all(map(_TAG.fullmatch, tags)) or set(tags) <= {OUTSIDE}:
+        if not all(map(FILE_TAG.fullmatch, tags)) or set(tags) <= {OUTSIDE}:
             return tuple(names)
         return tuple(dict.fromkeys(tag[2:] for tag in tags if tag != OUTSIDE))
 

@@ -59,6 +59,7 @@ class ExampleReader(abc.ABC):
       split: `train`, `dev`, `test` or `new`.
       labelled: the split needs labels.
       bad: receives bad examples and notes, from `read` on.
+      first: the number of its first record.
       end: the number after that of the last record that was read.
     """
 
@@ -103,7 +104,7 @@ class ExampleReader(abc.ABC):
         """
         drop = set(self.task.labels.drop)
         self.bad = bad
-        self.end = first
+        self.first = self.end = first
         for record in self._records():
             number, self.end = self.end, self.end + 1
             try:

@@ -11,7 +11,7 @@ from electra_zh import files
 from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError, Blank, ChoiceExample, ClozeExample
 from electra_zh.finetuning.readers.base import ExampleReader
-from electra_zh.finetuning.readers.streams import Record, TaskFile, is_texts, json_value
+from electra_zh.finetuning.readers.streams import Record, TaskFile, id_of, is_texts, json_value
 
 _MARK = re.compile(r"#idiom\d+#")
 _FEWCLUE_MARK = "#idiom#"
@@ -63,7 +63,7 @@ class C3(ExampleReader, name="c3"):
         if answer is not None and answer != "" and answer not in choices:
             detail = f'"{answer}"; allowed: {" | ".join(choices)}'
             raise BadExampleError("the answer is not one of the choices", detail)
-        identity = question.get("id", identity)
+        identity = id_of(question, identity)
         index = choices.index(answer) if answer in choices else None
         return ChoiceExample(identity, context, question["question"], choices, index, record.place)
 
@@ -120,7 +120,7 @@ class Chid(ExampleReader, name="chid"):
                 blanks.append(Blank(mark, index, match.start(), match.end(), answer))
         if not blanks:
             raise BadExampleError("no blank in the texts", "marks look like #idiom000123#")
-        identity = item.get("id", number)
+        identity = id_of(item, number)
         return ClozeExample(identity, tuple(texts), tuple(blanks), tuple(candidates), record.place)
 
     def _found(self, record: Record) -> str:
@@ -166,7 +166,7 @@ class ChidFewclue(ExampleReader, name="chid_fewclue"):
         _check_answer(answer, len(candidates))
         start = text.index(_FEWCLUE_MARK)
         blank = Blank(_FEWCLUE_MARK, 0, start, start + len(_FEWCLUE_MARK), answer)
-        identity = item.get("id", number)
+        identity = id_of(item, number)
         return ClozeExample(identity, (text,), (blank,), tuple(candidates), record.place)
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_zh.errors import UserError
-from electra_zh.finetuning.encoding.tags import OUTSIDE, tags_to_entities
+from electra_zh.finetuning.encoding.tags import FILE_TAG, OUTSIDE, tags_to_entities
 from electra_zh.finetuning.examples import BadExampleError, Entity, TaggedExample
 from electra_zh.finetuning.readers.base import ExampleReader, ReaderFields
 from electra_zh.finetuning.readers.offsets import read_spans
-from electra_zh.finetuning.readers.streams import Record, check_text, is_texts, text_of
+from electra_zh.finetuning.readers.streams import Record, check_text, id_of, is_texts, text_of
 from electra_zh.settings import setting
 from electra_zh.text.characters import is_cjk, is_punctuation
 
@@ -22,7 +22,6 @@ _BLANKS = " \t"
 _START = "-DOCSTART-"
 # A number that ends a word; at least one character of the word remains, it may be a digit itself.
 _DIGITS = re.compile("(?<=.)[0-9]+$")
-TAG = re.compile("O|[BIMES][-_].+")
 # Baidu's files separate characters, and tags, by this character instead of a space.
 _ERNIE = "\x02"
 # Names of the lists of words and of tags in JSON.
@@ -144,7 +143,7 @@ class Columns(ExampleReader, name="columns"):
     def _from_object(self, record: Record, number: int) -> TaggedExample:
         """Returns the example of a JSON object: lists of words and tags, or a text with spans."""
         value, fields = record.value, self.fields
-        identity = number if value.get(fields.id) is None else value[fields.id]
+        identity = id_of(value, number, names=(fields.id,))
         names = (name for name in (fields.text, *_WORDS) if isinstance(value.get(name), list))
         words = next(names, None)
         if words is not None:
@@ -230,7 +229,7 @@ def are_sentences(lines: Sequence[str]) -> bool:
     return bool(pairs) and all(
         len(pair) == 2
         and len(tags := re.split(f"[ {_ERNIE}]", pair[1].strip())) > 1
-        and all(map(TAG.fullmatch, tags))
+        and all(map(FILE_TAG.fullmatch, tags))
         for pair in pairs
     )
 

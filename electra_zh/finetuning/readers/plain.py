@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from electra_zh.finetuning.encoding.tags import FILE_TAG
 from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
 from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.cells import possible_cuts
-from electra_zh.finetuning.readers.entities import TAG, are_sentences
+from electra_zh.finetuning.readers.entities import are_sentences
 from electra_zh.finetuning.readers.fields import Fields
 from electra_zh.finetuning.readers.streams import Record, TaskFile, check_text
 from electra_zh.finetuning.tasks import TaskConfig
@@ -101,4 +102,4 @@ def _are_words(lines: Sequence[str], longest: int) -> bool:
 
 def _ends_with_tag(line: str) -> bool:
     cells = line.split()
-    return TAG.fullmatch(cells[-1]) is not None and (len(cells) > 1 or line[0] in " \t")
+    return FILE_TAG.fullmatch(cells[-1]) is not None and (len(cells) > 1 or line[0] in " \t")

@@ -15,7 +15,7 @@ from electra_zh.finetuning.readers.streams import Record, json_value
 
 
 class _Question(NamedTuple):
-    """A question as the file has it; `id` is its number in the file if it has none."""
+    """A question as the file has it; `id` is its number in the split if it has none."""
 
     id: str
     context: str
@@ -53,7 +53,8 @@ class _Questions(ExampleReader):
             return
         for fields in listed:
             given = (fields.get(key) for key in ("id", "query_id", "qid"))
-            name = str(next((each for each in given if each is not None), len(self._ids)))
+            number = self.first + len(self._ids)
+            name = str(next((each for each in given if each is not None), number))
             known = name in self._ids
             question = _Question(name, context, fields)
             value = BadExampleError("an earlier question has the same id") if known else question

@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from electra_zh import content, files
@@ -288,6 +288,11 @@ def text_of(value: Mapping[str, Any], field: str) -> str:
         keys = ", ".join(value) or "none"
         raise BadExampleError(f'no text in the field "{field}"', f"the fields are {keys}")
     return str(value[field])
+
+
+def id_of(value: Mapping[str, Any], number: Any, *, names: Sequence[str] = ("id",)) -> Any:
+    """Returns the first id in the fields of an object, or else its number."""
+    return next((value[name] for name in names if value.get(name) is not None), number)
 
 
 def is_texts(value: Any, *, at_least: int = 0) -> TypeGuard[list[str]]:

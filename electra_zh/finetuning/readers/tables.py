@@ -72,7 +72,9 @@ class Table(ExampleReader, name="table"):
         columns = f"columns {', '.join(head.value)}" if is_header else f"{len(head.value)} columns"
         self._has = f"found {columns}"
         self._width = len(head.value)
-        if is_header and all(len(cells) == self._width + 1 for cells in body):
+        # All rows may also end in a separator.
+        longer = all(len(cells) == self._width + 1 for cells in body)
+        if is_header and longer and any(cells[-1].strip() for cells in body):
             self._width += self._skip_index(body)
         # Of a column in `only`, rows with another value are skipped.
         only = self._columns.pop("only", -1)

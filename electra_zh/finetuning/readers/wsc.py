@@ -13,7 +13,7 @@ from typing import Any
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.readers.base import ExampleReader
 from electra_zh.finetuning.readers.fields import label_text
-from electra_zh.finetuning.readers.streams import Record, text_of
+from electra_zh.finetuning.readers.streams import Record, id_of, text_of
 
 _MARKS = {1: ("_", "_"), 2: ("[", "]")}
 # A span that is not at its index is searched this many characters before and after it.
@@ -39,8 +39,7 @@ class Wsc(ExampleReader, name="wsc"):
         # From the end, so that the indexes before stay valid.
         for index, _, mark in sorted(marks, reverse=True):
             text = text[:index] + mark + text[index:]
-        identity = value.get("idx", value.get("id"))
-        identity = number if identity is None else identity
+        identity = id_of(value, number, names=("idx", "id"))
         return TextExample(identity, text, None, label_text(value.get("label")), record.place)
 
 

@@ -49,19 +49,13 @@ def confusion(
     return np.asarray(confusion_matrix(gold, predicted, labels=labels), np.int64)
 
 
-def binary_f1(gold: Sequence[Label], predicted: Sequence[Label], *, positive: Label) -> float:
-    """Returns the F1 of one label, as MRPC and QQP are scored."""
-    return _mean_f1(gold, predicted, [positive])
-
-
-def macro_f1(gold: Sequence[Label], predicted: Sequence[Label]) -> float:
-    """Returns the mean of the F1 of all labels that occur on either side."""
-    return _mean_f1(gold, predicted, None)
-
-
-def _mean_f1(
-    gold: Sequence[Label], predicted: Sequence[Label], labels: Sequence[Label] | None
+def mean_f1(
+    gold: Sequence[Label], predicted: Sequence[Label], *, labels: Sequence[Label] | None = None
 ) -> float:
+    """Returns the mean F1 of labels; by default of all that occur on either side (macro F1).
+
+    MRPC and QQP are scored by that of one label.
+    """
     from sklearn.metrics import f1_score
 
     if not gold:

@@ -39,6 +39,27 @@ def test_a_label_that_is_not_a_number_is_not_written(label: str | None) -> None:
     assert make_regression().to_json(known, 2.5)["gold"] == 3.0
 
 
+def test_the_range_of_the_training_labels_is_exact() -> None:
+    task = make_task(kind="regression", metric="spearman", labels={})
+    names = Regression.labels_from(task, ["0.987654321", "12345678.5", "3"])
+    assert names == ("0.987654321", "12345678.5")
+    assert Regression.labels_from(task, ["5.0", "1", "1"]) == ("1", "5")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["1", "much"], "a training label is not a number"),
+        (["1", "nan"], "a training label is not a number"),
+        (["1", "1.0"], "the training labels are all the same number"),
+    ],
+)
+def test_labels_without_a_range_are_refused(labels: list[str], message: str) -> None:
+    task = make_task(kind="regression", metric="spearman", labels={})
+    with pytest.raises(UserError, match=message):
+        Regression.labels_from(task, labels)
+
+
 def test_predicts_in_the_range_of_the_labels() -> None:
     kind = make_regression()
     examples = [example("1"), example("2"), example("5")]

@@ -154,6 +154,13 @@ def test_squad2_reports_the_best_threshold() -> None:
     assert (found["has_answer_f1"], found["no_answer_f1"]) == (100.0, 0.0)
 
 
+def test_squad2_scores_yes_and_no_as_answers() -> None:
+    kind = make_span(metric="squad2_f1", labels=("YES", "NO", "NONE"))
+    examples = [ask("天", answer_type="YES"), ask("天", answer_type="NO")]
+    found = kind.scores(examples, [predict("YES", best="天"), predict("天")])
+    assert found["squad2_em"] == 50.0
+
+
 def test_null_threshold_empties_answers_of_squad2_only() -> None:
     for metric, expected in (("squad2_f1", ""), ("squad_f1", "天")):
         kind = make_span(metric=metric)

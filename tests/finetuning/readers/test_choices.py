@@ -55,6 +55,17 @@ def c3_file(folder: Path, *questions: Any, lines: Any = ("男：好。", "女：
     return write(folder / "d-dev.json", [[list(lines), list(questions), "11-5"]])
 
 
+@pytest.mark.parametrize("name", ["c3", "chid", "chid_fewclue"])
+def test_an_id_of_null_is_none(tmp_path: Path, name: str) -> None:
+    mark = {"chid": "#idiom1#", "chid_fewclue": "#idiom#"}.get(name, "")
+    item = {"id": None, "content": mark, "candidates": ["甲", "乙"]}
+    path = write(tmp_path / "a.json", {**item, "content": [mark]} if name == "chid" else item)
+    if name == "c3":
+        path = c3_file(tmp_path, {**QUESTION, "id": None})
+    (example,) = read(name, path, "test")
+    assert example.id == ("d-dev/11-5/0" if name == "c3" else 0)
+
+
 def test_c3_question(tmp_path: Path) -> None:
     path = c3_file(tmp_path, QUESTION)
     assert read("c3", path) == [

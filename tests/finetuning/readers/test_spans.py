@@ -103,6 +103,11 @@ def test_new_questions_need_no_answers_and_no_ids(tmp_path: Path) -> None:
     content = article({"question": "谁？"}, {"question": "何时？"})
     found = read("squad", tmp_path / "new.json", content, split="new")
     assert [(each.id, each.answers) for each in found] == [("0", None), ("1", None)]
+    # Numbers go through all files of a split.
+    task = TaskConfig(name="reading", kind="span", reader="squad", metric="em")
+    paths, bad = [str(tmp_path / "new.json")] * 2, BadExamples(skip=False)
+    ids = [each.id for each in readers.read(paths, task, split="new", bad=bad)]
+    assert ids == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])

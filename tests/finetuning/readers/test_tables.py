@@ -421,6 +421,12 @@ def test_fields_as_words_between_bars_are_still_read() -> None:
     assert Fields.of(single(fields=old)) == Fields.of(single(fields=new))
 
 
+def test_a_separator_at_the_end_of_all_rows_is_no_column(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "id\ttext\n0\t天\t\n1\t地\t\n")
+    found = read(path, single(fields={"text_a": "text"}), "test")
+    assert [(each.id, each.text_a) for each in found] == [(0, "天"), (1, "地")]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

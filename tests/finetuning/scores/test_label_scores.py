@@ -13,10 +13,9 @@ import sklearn.metrics
 from electra_zh.errors import UserError
 from electra_zh.finetuning.scores.label_scores import (
     accuracy,
-    binary_f1,
     confusion,
-    macro_f1,
     matthews,
+    mean_f1,
     pearson,
     percent,
     spearman,
@@ -55,14 +54,14 @@ def test_binary_f1_is_scikit_learns(seed: int) -> None:
     gold, predicted = _labels(seed, classes=2)
     for positive in NAMES[:2]:
         expected = 100 * sklearn.metrics.f1_score(gold, predicted, pos_label=positive)
-        assert binary_f1(gold, predicted, positive=positive) == pytest.approx(expected)
+        assert mean_f1(gold, predicted, labels=[positive]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_macro_f1_is_scikit_learns(seed: int) -> None:
     gold, predicted = _labels(seed)
     expected = 100 * sklearn.metrics.f1_score(gold, predicted, average="macro")
-    assert macro_f1(gold, predicted) == pytest.approx(expected)
+    assert mean_f1(gold, predicted) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -149,8 +148,8 @@ def test_a_diverged_model_shows() -> None:
 
 def test_scores_of_nothing_are_zero() -> None:
     assert accuracy([], []) == 0.0
-    assert binary_f1([], [], positive=1) == 0.0
-    assert macro_f1([], []) == 0.0
+    assert mean_f1([], [], labels=[1]) == 0.0
+    assert mean_f1([], []) == 0.0
     assert matthews([], []) == 0.0
     assert pearson([], []) == 0.0
     assert spearman([], []) == 0.0
@@ -159,8 +158,8 @@ def test_scores_of_nothing_are_zero() -> None:
 
 
 def test_f1_is_zero_where_the_label_never_occurs() -> None:
-    assert binary_f1([0, 0], [0, 0], positive=1) == 0.0
-    assert binary_f1([1, 1], [0, 0], positive=1) == 0.0
+    assert mean_f1([0, 0], [0, 0], labels=[1]) == 0.0
+    assert mean_f1([1, 1], [0, 0], labels=[1]) == 0.0
 
 
 def test_lists_of_different_length_are_a_bug() -> None:
