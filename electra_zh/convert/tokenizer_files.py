@@ -57,7 +57,7 @@ def read_tokenizer(
     return FoundTokenizer(vocabulary, settings, (*notes, *case_notes))
 
 
-def read_vocabulary(folder: str, *, rows: int | None = None) -> Vocabulary | None:
+def read_vocabulary(folder: str, *, rows: int) -> Vocabulary | None:
     """Returns the vocabulary of a folder; of several that of `rows` tokens; None without any.
 
     It is vocab.txt, a SentencePiece model, tokenizer.json or another list of tokens.
@@ -73,8 +73,8 @@ def read_vocabulary(folder: str, *, rows: int | None = None) -> Vocabulary | Non
     if not found:
         lists = [name for name in names if "vocab" in name and name.endswith(".txt")]
         found = [load_vocabulary(files.join(folder, name)) for name in lists]
-    fits = [each for each in found if rows is None or 0 <= rows - each.size <= MAX_FILLER]
-    different = [each for each in fits[1:] if rows is not None and each.tokens != fits[0].tokens]
+    fits = [each for each in found if 0 <= rows - each.size <= MAX_FILLER]
+    different = [each for each in fits[1:] if each.tokens != fits[0].tokens]
     if different and type(different[0]) is type(fits[0]):
         raise UserError(
             f"{folder} has two vocabularies that differ, of {fits[0].size:,} and "

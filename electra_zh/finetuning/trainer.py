@@ -236,7 +236,9 @@ class TaskTrainer:
         if self._device.found:
             return self._on_devices().compilations()
         return [
-            functools.partial(self._step, task, batches.shortest_group(self.rows[task]), (length,))
+            functools.partial(
+                self.train_step, task, batches.shortest_group(self.rows[task]), [length]
+            )
             for task, lengths in self.lengths.items()
             for length in lengths
         ]
@@ -389,11 +391,9 @@ class TaskTrainer:
         if self._on_device is not None:
             self._on_device.sync()
 
-    def train_step(self, task: str, groups: np.ndarray) -> tf.Tensor:
-        """Takes one step and returns the summed loss of the batch's groups."""
-        return self._step(task, groups, self.lengths[task])
-
-    def _step(self, task: str, groups: np.ndarray, lengths: Sequence[int]) -> tf.Tensor:
+    def train_step(self, task: str, groups: np.ndarray, lengths: Sequence[int] = ()) -> tf.Tensor:
+        """Takes one step and returns its summed loss; `lengths` are by default the task's."""
+        lengths = lengths or self.lengths[task]
         make = functools.partial(batches.make_batch, self.rows[task], groups, lengths=lengths)
         size, count = self.training.train_batch_size, self._parts
         parts = [make(batch_size=size, part=(number, count)) for number in range(count)]
@@ -445,13 +445,10 @@ class Trial:
         Raises:
           UserError: the loss became NaN or infinite.
         """
-        with contextlib.closing(self._log):
-            return self._run(stop, show)
-
-    def _run(self, stop: StopRequest, show: progress.Show) -> TrialResult:
         trainer, total = self._trainer, self._trainer.num_train_steps
         saved = time.monotonic()
-        with show(trainer.what, total=total, unit="step", initial=self.step) as bar:
+        bars = show(trainer.what, total=total, unit="step", initial=self.step)
+        with contextlib.closing(self._log), bars as bar:
             if self._lacks_score():
                 self._score_epoch(self.step)
             while self.step < total and not self._stopped_early() and not stop.is_set:

@@ -66,7 +66,7 @@ class Trials:
         self._compiled = False
         self._last_dev: dict[str, Evaluation] = {}
         self._stop = StopRequest()  # of the trial in progress
-        self._announce(name)
+        self._announce()
 
     def _make_predictor(self, task: str, training: Training) -> Predictor:
         """Returns the predictor of a task, with lengths for all of its evaluations."""
@@ -105,8 +105,8 @@ class Trials:
                 for done in [pool.submit(call) for call in calls]:
                     done.result()
 
-    def _announce(self, name: str) -> None:
-        trainer, training = self.trainer, self.trainer.training
+    def _announce(self) -> None:
+        name, trainer, training = self._name, self.trainer, self.trainer.training
         sizes = ", ".join(
             f"{task}: " + ", ".join(f"{split} {len(each.splits[split]):,}" for split in each.splits)
             for task, each in self._data.items()
@@ -131,19 +131,11 @@ class Trials:
         if len(self._data) > 1:
             logging.info("%s: training settings are those of %s", name, next(iter(self._data)))
         for task, each in self._data.items():
-            bad = (line for problems in each.problems.values() for line in problems.lines())
-            for line in (*self._notes(task), *bad):
+            for line in (*each.lines(), *self._row_notes(task)):
                 logging.info("%s: %s", task, line)
 
-    def _notes(self, task: str) -> Iterator[str]:
-        yield from self._data[task].notes
-        yield from self._length_notes(task)
-        for split in self._data[task].splits:
-            for note in self._rows[task, split].notes:
-                yield f"{split}: {note}"
-
-    def _length_notes(self, task: str) -> Iterator[str]:
-        """Yields the line on rows that are longer than those that the model was pretrained on."""
+    def _row_notes(self, task: str) -> Iterator[str]:
+        """Yields the lines on rows, first on those longer than any of the pretraining."""
         wanted, length = self._data[task].task.max_seq_length, self._kinds[task].max_seq_length
         if wanted > length:
             yield f"max_seq_length {wanted} is cut to the {length} positions of the model"
@@ -156,6 +148,9 @@ class Trials:
                     f"{longer:,} of {len(rows.ends):,} training rows are longer than the {trained} "
                     "tokens of pretraining: positions after them are untrained"
                 )
+        for split in self._data[task].splits:
+            for note in self._rows[task, split].notes:
+                yield f"{split}: {note}"
 
     def _dev_scores(self) -> dict[str, float]:
         self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}
@@ -255,7 +250,7 @@ class Trials:
             for split, problems in each.problems.items()
             if problems.counts
         }
-        found["notes"] = list(self._notes(task))
+        found["notes"] = [*each.notes, *self._row_notes(task)]
         found["warnings"] = warnings
         for line in warnings:
             logging.warning("%s: %s", task, line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import importlib.resources
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from electra_zh import __version__
@@ -77,6 +77,12 @@ def drawing(title: str, svg: str, *, axis: str = "") -> str:
     """Returns a plot with its name for screen readers, shown if its axis is chosen."""
     label = f'<svg role="img" aria-label="{text(title)}" '
     return f'<div class="{f"by-{axis}" if axis else "plot"}">{svg.replace("<svg ", label, 1)}</div>'
+
+
+def series_keys(names: Iterable[str]) -> list[Key]:
+    """Returns the legend of series in their order."""
+    count = len(plots.SERIES)
+    return [Key(name, f"var(--s{number % count})") for number, name in enumerate(names)]
 
 
 def keys(found: Sequence[Key], *, axes: Mapping[str, str] | None = None) -> str:

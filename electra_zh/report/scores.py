@@ -130,16 +130,14 @@ def score_table(results: Results) -> ReportTable:
         )
         for name, each in results.summary["tasks"].items()
     ]
-    count = _count_means(results)
-    if count > 1:
-        rows.append((_mean_name(count), "", *(_show(_mean(results, s)) for s in _SPLITS), "-"))
+    group = list(_of_group(results).values())
+    if len(group) > 1:
+        means = (_show(_mean([each[split] for each in group])) for split in ("dev", "test"))
+        rows.append((_mean_name(len(group)), "", *means, "-"))
     header: tuple[str, ...] = ("task", "metric", "dev", "test", f"published ({size})")
     if all(row[-1] == "-" for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
     return ReportTable(f"scores_{file_name(results.name)}", results.title, header, tuple(rows))
-
-
-_SPLITS = ("dev", "test")
 
 
 def file_name(name: str) -> str:
@@ -169,18 +167,13 @@ def _of_group(results: Results) -> dict[str, Mapping[str, Any]]:
     return {name: found[name] for name in group if name in found and found[name]["dev"]}
 
 
-def _count_means(results: Results) -> int:
-    return len(_of_group(results))
-
-
-def _mean(results: Results, split: str) -> dict[str, float] | None:
+def _mean(spreads: Sequence[Mapping[str, float] | None]) -> dict[str, float] | None:
     """Returns the means over tasks of the trials' maximum and mean; None if a score is missing."""
-    spreads = [each[split] for each in _of_group(results).values()]
-    if not spreads or None in spreads:
+    known = [each for each in spreads if each is not None]
+    if len(known) < len(spreads):
         return None
-    trials = max(spread["trials"] for spread in spreads)
-    means = {name: fmean([s[name] for s in spreads]) for name in ("max", "mean")}
-    return {**means, "trials": trials}
+    means = {name: fmean([each[name] for each in known]) for name in ("max", "mean")}
+    return {**means, "trials": max(each["trials"] for each in known)}
 
 
 def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable | None:
@@ -235,7 +228,9 @@ def trial_lines(summary: Mapping[str, Any]) -> list[str]:
         for trial in each["trials"]:
             setting = " ".join(f"{key}={value}" for key, value in trial["setting"].items())
             scores = ", ".join(
-                f"{split} {trial[split][each['metric']]:.2f}" for split in _SPLITS if trial[split]
+                f"{split} {trial[split][each['metric']]:.2f}"
+                for split in ("dev", "test")
+                if trial[split]
             )
             lines.append(
                 f"{name}  {setting + '  ' if setting else ''}seed {trial['seed']}  "

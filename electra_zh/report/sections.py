@@ -128,13 +128,9 @@ def _settings(contents: Contents, logs: Sequence[RunLog]) -> str:
 def _word(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return (
-        "-"
-        if value in (None, "", ())
-        else str(value).lower()
-        if value in (True, False)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value in (None, "", ()) else str(value)
 
 
 def _data(logs: Sequence[RunLog], say: Say) -> ReportTable:
@@ -200,8 +196,7 @@ def add_results(contents: Contents, found: Sequence[Results]) -> None:
     if dots:
         title = contents.say("Scores on dev")
         explanation = "A dot per random seed, a bar at their mean; diamonds: published scores."
-        names = list(dict.fromkeys(each.model for each in dots))
-        legend = page.keys([page.Key(n, f"var(--s{i % 8})") for i, n in enumerate(names)])
+        legend = page.keys(page.series_keys(dict.fromkeys(each.model for each in dots)))
         drawn = contents.add_plot(
             "scores", title, plots.draw_spread(dots, published, say=contents.say)
         )
@@ -221,7 +216,7 @@ def _learning_curves(contents: Contents, found: Sequence[Results]) -> str:
     """Returns a figure per task: dev scores and losses of all trials, by epoch."""
     say, curves = contents.say, epochs.trial_curves(found)
     models = list(dict.fromkeys(each.model for each in curves))
-    legend = page.keys([page.Key(name, f"var(--s{i % 8})") for i, name in enumerate(models)])
+    legend = page.keys(page.series_keys(models))
     explanation = say("A line per random seed. The epoch with the highest score is kept.")
     body = ""
     for task in dict.fromkeys(each.task for each in curves):

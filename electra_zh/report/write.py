@@ -77,7 +77,7 @@ def write_page(
 ) -> None:
     """Writes the page of contents that were made of the same sources."""
     logs, say = sources.runs, contents.say
-    names = [page.Key(log.name, f"var(--s{i % len(plots.SERIES)})") for i, log in enumerate(logs)]
+    names = page.series_keys(log.name for log in logs)
     names += [
         page.Key(f"{log.name} ({say('reference')})", "var(--muted)") for log in reference if logs
     ]

@@ -147,9 +147,9 @@ def test_vocabulary_of_a_fast_tokenizer(tmp_path: Path) -> None:
     ids = ", ".join(f'"{token}": {number}' for number, token in enumerate(tokens))
     text = f'{{"model": {{"type": "WordPiece", "vocab": {{{ids}}}}}}}'
     (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
-    found = tokenizer_files.read_vocabulary(str(tmp_path))
+    found = tokenizer_files.read_vocabulary(str(tmp_path), rows=len(tokens))
     assert found is not None
     assert found.tokens == tokens
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}', encoding="utf-8")
     with pytest.raises(UserError, match="is a BPE tokenizer, not WordPiece"):
-        tokenizer_files.read_vocabulary(str(tmp_path))
+        tokenizer_files.read_vocabulary(str(tmp_path), rows=len(tokens))

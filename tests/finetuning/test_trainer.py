@@ -8,7 +8,7 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,10 +91,10 @@ class Fixture:
         """Lets a signal come during the step after `steps`."""
         step, count = self.trainer.train_step, itertools.count()
 
-        def train_step(task: str, groups: np.ndarray) -> tf.Tensor:
+        def train_step(task: str, groups: np.ndarray, lengths: Sequence[int] = ()) -> tf.Tensor:
             if next(count) == steps:
                 stop.request()
-            return step(task, groups)
+            return step(task, groups, lengths)
 
         self.trainer.train_step = train_step  # type: ignore[method-assign]
 

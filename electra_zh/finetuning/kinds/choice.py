@@ -26,7 +26,7 @@ from electra_zh.finetuning.encoding.sequences import (
     concatenate,
     distinct,
 )
-from electra_zh.finetuning.examples import BadExampleError, ChoiceExample
+from electra_zh.finetuning.examples import ChoiceExample
 from electra_zh.finetuning.kinds.base import (
     ExampleT,
     Features,
@@ -179,13 +179,6 @@ class Choice(OneOfSeveral[ChoiceExample, ChoicePrediction]):
     metric_names = ("accuracy",)
     submission_forms = ("choices",)
     has_probabilities = True
-
-    def check_example(self, example: ChoiceExample) -> None:
-        """Checks that the answer is one of the choices."""
-        size = len(example.choices)
-        if example.answer is None or not 0 <= example.answer < size:
-            detail = f"{example.answer}; allowed: 0 to {size - 1}"
-            raise BadExampleError("the answer is not one of the choices", detail)
 
     def make_rows(self, examples: Sequence[ChoiceExample], tokenizer: Tokenizer) -> EncodedSplit:
         """Returns a group of rows per example."""

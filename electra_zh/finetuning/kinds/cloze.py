@@ -28,7 +28,7 @@ from electra_zh.finetuning.encoding.sequences import (
     concatenate,
     distinct,
 )
-from electra_zh.finetuning.examples import BadExampleError, ClozeExample
+from electra_zh.finetuning.examples import ClozeExample
 from electra_zh.finetuning.kinds.base import Outputs
 from electra_zh.finetuning.kinds.choice import OneOfSeveral
 from electra_zh.finetuning.scores import label_scores
@@ -198,14 +198,6 @@ class Cloze(OneOfSeveral[ClozeExample, ClozePrediction]):
     # Of blanks that are decided together, and each on its own.
     metric_names = ("accuracy", "accuracy_independent")
     submission_forms = ("idioms",)
-
-    def check_example(self, example: ClozeExample) -> None:
-        """Checks that the answer of each blank is one of the candidates."""
-        size = len(example.candidates)
-        for blank in example.blanks:
-            if blank.answer is None or not 0 <= blank.answer < size:
-                detail = f"{blank.id}: {blank.answer}; allowed: 0 to {size - 1}"
-                raise BadExampleError("the answer is not one of the candidates", detail)
 
     def make_rows(self, examples: Sequence[ClozeExample], tokenizer: Tokenizer) -> EncodedSplit:
         """Returns a group of rows per blank."""

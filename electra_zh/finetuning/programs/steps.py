@@ -51,26 +51,12 @@ class Plan(NamedTuple):
 
 
 def hold(rows: EncodedSplit) -> dict[str, np.ndarray]:
-    """Returns the arrays of a split that the devices hold, in `_batch`'s form.
-
-    Their sizes are powers of two: splits of about one size share their compiled steps.
-    """
+    """Returns the arrays of a split that the devices hold, in `_batch`'s form."""
     tokens = {"input_ids": rows.ids, "segment_ids": rows.segments, **rows.per_token}
     numbers = {"start": rows.starts, "length": rows.ends - rows.starts}
     found = {f"token/{name}": _narrow(values) for name, values in tokens.items()}
     found |= {f"row/{name}": values.astype(np.int32) for name, values in numbers.items()}
-    found |= {f"group/{name}": _narrow(values) for name, values in rows.per_group.items()}
-    return {name: _padded(values) for name, values in found.items()}
-
-
-def _room(count: int) -> int:
-    return 1 << max(0, count - 1).bit_length()
-
-
-def _padded(values: np.ndarray) -> np.ndarray:
-    room = np.zeros((_room(len(values)), *values.shape[1:]), values.dtype)
-    room[: len(values)] = values
-    return room
+    return found | {f"group/{name}": _narrow(values) for name, values in rows.per_group.items()}
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
@@ -181,10 +167,14 @@ class TaskPrograms:
         return self._programs[length]
 
     def hold(self, rows: EncodedSplit) -> Held:
-        """Puts the rows of a split on the devices, with as much room as the splits before."""
+        """Puts the rows of a split on the devices, with as much room as the splits before.
+
+        Sizes are powers of two: splits of about one size share their compiled steps.
+        """
         arrays = {}
         for name, values in hold(rows).items():
-            size = self._sizes[name] = max(len(values), self._sizes.get(name, 0))
+            room = 1 << max(0, len(values) - 1).bit_length()
+            size = self._sizes[name] = max(room, self._sizes.get(name, 0))
             arrays[name] = np.zeros((size, *values.shape[1:]), values.dtype)
             arrays[name][: len(values)] = values
         return Held(rows, jax.device_put(arrays, self._everywhere))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import BadExamples, ChoiceExample
+from electra_zh.finetuning.examples import ChoiceExample
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.kinds.choice import Choice, ChoiceHead
 from electra_zh.finetuning.tasks import TaskConfig
@@ -169,14 +167,3 @@ def test_no_examples() -> None:
     rows = kind.encode([], TOKENIZER, training=True)
     assert (rows.groups, len(rows.ids)) == (0, 0)
     assert kind.predictions({}, rows, []) == []
-
-
-@pytest.mark.parametrize("answer", [None, -1, 2])
-def test_answer_outside_the_choices_is_named(answer: int | None) -> None:
-    bad = example(answer=answer)
-    message = f"dev.json, text 3: the answer is not one of the choices: {answer}; allowed: 0 to 1"
-    with pytest.raises(UserError, match=message):
-        make_kind().check([bad], BadExamples(skip=False))
-    problems = BadExamples(skip=True)
-    assert make_kind().check([example(), bad], problems) == [example()]
-    assert problems.counts.total() == 1

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
-from electra_zh.finetuning.examples import BadExamples, Blank, ClozeExample
+from electra_zh.finetuning.examples import Blank, ClozeExample
 from electra_zh.finetuning.kinds import cloze
 from electra_zh.finetuning.kinds.choice import ChoiceHead
 from electra_zh.finetuning.kinds.cloze import Cloze, assign
@@ -201,18 +200,3 @@ def test_unlabelled_blanks_have_no_gold() -> None:
 def test_head_is_that_of_multiple_choice() -> None:
     size = ModelConfig(TOKENIZER.vocabulary.size, 8, 6, 1, 2, 12)
     assert isinstance(make_kind().make_head(size, "heads/made", seed=0), ChoiceHead)
-
-
-@pytest.mark.parametrize("answer", [None, 2])
-def test_answer_outside_the_candidates_is_named(answer: int | None) -> None:
-    blank = Blank("#idiom1#", 0, 0, 1, answer)
-    item = ClozeExample(1, ("#",), (blank,), ("日", "月"), "dev.json, line 4")
-    message = (
-        "dev.json, line 4: the answer is not one of the candidates: "
-        f"#idiom1#: {answer}; allowed: 0 to 1"
-    )
-    with pytest.raises(UserError, match=message):
-        make_kind().check([item], BadExamples(skip=False))
-    problems = BadExamples(skip=True)
-    assert make_kind().check([item, make_example("#")], problems) == [make_example("#")]
-    assert problems.counts == {"the answer is not one of the candidates": 1}
