@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -55,23 +55,14 @@ class RunLog(NamedTuple):
         return None
 
 
-class HasLines(Protocol):
-    """A name and lines of metrics: those of a run, or of a curve that comes with the package."""
-
-    @property
-    def name(self) -> str:
-        """The name in legends."""
-
-    @property
-    def lines(self) -> Sequence[Mapping[str, Any]]:
-        """The lines of metrics."""
-
-
 class Reference(NamedTuple):
     """A curve that comes with the package."""
 
     name: str
     lines: Sequence[Mapping[str, Any]]
+
+
+HasLines = RunLog | Reference
 
 
 def read_references(names: Iterable[str]) -> list[HasLines]:

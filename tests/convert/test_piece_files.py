@@ -26,9 +26,9 @@ from support.converting import make_run
 from support.piece_models import make_foreign, make_pieces, make_text
 
 
-def make_weights(folder: Path, vocabulary: SentencePieceVocabulary | None = None) -> Weights:
+def make_weights(folder: Path) -> Weights:
     """A run with a model for its vocabulary, as it is read again."""
-    vocabulary = vocabulary or make_pieces()
+    vocabulary = make_pieces()
     run, _ = make_run(folder / "made", model={"vocab_size": vocabulary.size})
     (folder / "made" / "vocab.txt").unlink()
     dataclasses.replace(run, vocabulary=vocabulary).save()
@@ -51,13 +51,6 @@ def test_other_forms_carry_it_there_and_back(form: object, tmp_path: Path) -> No
     start = load_pretrained(str(tmp_path / "out"))
     assert isinstance(start.make_tokenizer(), SentencePieceTokenizer)
     assert not list((tmp_path / "out").rglob("vocab.txt"))
-
-
-def test_exported_settings_have_the_id_of_padding(tmp_path: Path) -> None:
-    weights = make_weights(tmp_path, SentencePieceVocabulary(make_foreign(pad=1)))
-    huggingface.write(weights, str(tmp_path / "out"))
-    settings = [json.loads(path.read_text()) for path in tmp_path.glob("out/*/config.json")]
-    assert [each["pad_token_id"] for each in settings] == [1, 1]
 
 
 def test_the_settings_are_the_model_s(tmp_path: Path) -> None:

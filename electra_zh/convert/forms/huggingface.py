@@ -285,8 +285,7 @@ def write(weights: Weights, output: str, *, onnx: bool = False) -> list[str]:
             files.make_dirs(target)
             tensors = model.naming.to_file(model.tensors)
             tensor_file.write(files.join(target, tensor_files.SAFETENSORS), tensors)
-            settings = {**_settings(model), "pad_token_id": weights.vocabulary.pad_id}
-            files.write_json(config_path(target), settings)
+            files.write_json(config_path(target), _settings(model))
             length = model_card.trained_length(weights, model.task)
             card = Card(model.class_name, model.size, length, model.task, onnx)
             model_card.write(target, weights, card)
@@ -364,6 +363,7 @@ def _settings(model: _Model) -> dict[str, Any]:
         **values,
         "hidden_act": "gelu",
         "classifier_dropout": None,
+        "pad_token_id": 0,
         "tie_word_embeddings": True,
         "dtype": "float32",
         **(_labels(model.task) if model.task else {}),

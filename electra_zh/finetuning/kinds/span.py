@@ -252,7 +252,7 @@ class Span(TaskKind[QuestionExample, SpanPrediction]):
             [each.text or (each.nbest[0].text if each.nbest else "") for each in predictions],
             no_answer_scores=[each.no_answer_score for each in predictions],
             threshold=self.task.reading.null_threshold,
-        ).by_name()
+        )
 
     def one_answer(self, prediction: SpanPrediction) -> str:
         """Returns an answer that is not a span."""

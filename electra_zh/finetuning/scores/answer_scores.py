@@ -40,38 +40,6 @@ class AnswerScore(NamedTuple):
     f1: float
 
 
-class BestThreshold(NamedTuple):
-    """The best score in percent that a threshold on the no-answer score can reach."""
-
-    score: float
-    threshold: float
-
-
-class Squad2Scores(NamedTuple):
-    """Scores in percent, over all questions and those with and without an answer.
-
-    The best exact match and the best F1 that a threshold reaches may have different thresholds.
-    """
-
-    overall: AnswerScore
-    has_answer: AnswerScore
-    no_answer: AnswerScore
-    best_exact: BestThreshold
-    best_f1: BestThreshold
-
-    def by_name(self) -> dict[str, float]:
-        """Returns name to score, as results files have them."""
-        return {
-            "squad2_em": self.overall.exact,
-            "squad2_f1": self.overall.f1,
-            "best_squad2_em": self.best_exact.score,
-            "best_squad2_f1": self.best_f1.score,
-            "best_null_threshold": self.best_f1.threshold,
-            "has_answer_f1": self.has_answer.f1,
-            "no_answer_f1": self.no_answer.f1,
-        }
-
-
 def rules_of(metric: str) -> Rules:
     """Returns the rules that a metric belongs to."""
     return next(rules for rules, names in METRICS.items() if metric in names)
@@ -94,8 +62,11 @@ def score_squad2(
     *,
     no_answer_scores: Sequence[float],
     threshold: float = math.inf,
-) -> Squad2Scores:
-    """Scores answers as SQuAD 2.0's `evaluate-v2.0.py` does.
+) -> dict[str, float]:
+    """Returns the scores in percent of SQuAD 2.0's `evaluate-v2.0.py`, by name.
+
+    The best exact match and the best F1 that a threshold on the no-answer score can reach may have
+    different thresholds; `best_null_threshold` is that of F1.
 
     Args:
       golds: the gold answers of each question; none or "" for an unanswerable question.
@@ -115,14 +86,22 @@ def score_squad2(
     gains = np.where(answerable[:, None], raw, losses[:, None])
     order = np.argsort(no_answer, kind="stable")
     empty = float((~answerable).sum())
-    best = [_best_threshold(gains[order, i], no_answer[order], empty) for i in range(2)]
-    return Squad2Scores(
-        _average(final), _average(final[answerable]), _average(final[~answerable]), *best
-    )
+    best_exact, _ = _best_threshold(gains[order, 0], no_answer[order], empty)
+    best_f1, best_threshold = _best_threshold(gains[order, 1], no_answer[order], empty)
+    overall = _average(final)
+    return {
+        "squad2_em": overall.exact,
+        "squad2_f1": overall.f1,
+        "best_squad2_em": best_exact,
+        "best_squad2_f1": best_f1,
+        "best_null_threshold": best_threshold,
+        "has_answer_f1": _average(final[answerable]).f1,
+        "no_answer_f1": _average(final[~answerable]).f1,
+    }
 
 
-def _best_threshold(gains: np.ndarray, no_answer: np.ndarray, empty: float) -> BestThreshold:
-    """Returns the threshold with the best score, and that score (`find_best_thresh`).
+def _best_threshold(gains: np.ndarray, no_answer: np.ndarray, empty: float) -> tuple[float, float]:
+    """Returns the best score in percent, and its threshold (`find_best_thresh`).
 
     Args:
       gains: of each question by increasing no-answer score, what its prediction adds to the score.
@@ -137,7 +116,7 @@ def _best_threshold(gains: np.ndarray, no_answer: np.ndarray, empty: float) -> B
     else:
         # The script says 0 here, which empties all only if the scores are positive probabilities.
         threshold = min(0.0, math.nextafter(no_answer[0], -math.inf)) if len(gains) else 0.0
-    return BestThreshold(percent(float(totals[best]), len(gains)), threshold)
+    return percent(float(totals[best]), len(gains)), threshold
 
 
 def _average(scores: Sequence[AnswerScore] | np.ndarray) -> AnswerScore:
