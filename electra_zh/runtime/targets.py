@@ -75,7 +75,7 @@ class Target(NamedTuple):
         Raises:
           UsageError: another form, or an unknown chip.
         """
-        name = next((each for each in CHIPS if re.fullmatch(rf"{each}(:[\dx]+)?", text)), None)
+        name = next((each for each in CHIPS if re.fullmatch(rf"{each}(:\d+(x\d+)*)?", text)), None)
         if name is None:
             raise UsageError(
                 f"--for {text} is unknown; allowed: {', '.join(CHIPS)}, with the number "

@@ -19,7 +19,7 @@ import numpy as np
 from electra_zh.errors import UserError
 from electra_zh.interrupts import StopRequest
 
-# A NamedTuple of float32 tensors (or of such NamedTuples) that are summed over steps.
+# A NamedTuple of numbers or arrays (or of such NamedTuples) that are summed over steps.
 Sums = Any
 
 
@@ -37,8 +37,8 @@ def use_xla() -> bool | None:
 def make_inner_loop(step: Callable[[Any], Sums], batches: Iterator[Any]) -> Callable[[int], Sums]:
     """Returns a function that runs n steps in one call and returns the sums over them.
 
-    `step` takes one optimizer step on a batch of tensors and returns its sums. The batches are
-    endless, nested NumPy arrays of one shape.
+    `step` takes one optimizer step on a batch of tensors and returns its sums, float32 tensors. The
+    batches are endless, nested NumPy arrays of one shape.
     """
     import tensorflow as tf
 
@@ -47,8 +47,10 @@ def make_inner_loop(step: Callable[[Any], Sums], batches: Iterator[Any]) -> Call
         # Not a data set of TensorFlow: its generators make the allocator give memory back.
         for batch in itertools.islice(batches, count):
             found = step(tf.nest.map_structure(tf.constant, batch))
-            sums = found if sums is None else tf.nest.map_structure(tf.add, sums, found)
-        return tf.nest.map_structure(lambda value: value.numpy(), sums)
+            # In float64, whose sums do not depend on where calls begin.
+            found = tf.nest.map_structure(lambda value: value.numpy().astype(np.float64), found)
+            sums = found if sums is None else tf.nest.map_structure(np.add, sums, found)
+        return sums
 
     return inner
 

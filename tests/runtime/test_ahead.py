@@ -46,6 +46,7 @@ def test_a_target_is_named(text: str, name: str, shape: tuple[int, ...]) -> None
         ("gpu:h100:2x2", "write the devices of gpu:h100 as gpu:h100:8"),
         ("tpu:v5e:4", "write the devices of tpu:v5e as tpu:v5e:2x2"),
         ("cpu:0", "write the devices of cpu as cpu:8"),
+        ("tpu:v5e:2x", "--for tpu:v5e:2x is unknown"),
     ],
 )
 def test_another_target_is_refused(text: str, message: str) -> None:

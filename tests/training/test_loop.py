@@ -66,6 +66,14 @@ def test_every_step_is_done_once(steps_per_call: int) -> None:
     assert all(count == last - first + 1 for first, last, count in calls)
 
 
+def test_sums_do_not_depend_on_the_calls() -> None:
+    def step(batch: tf.Tensor) -> Sums:
+        return Sums(tf.ones([]), tf.sqrt(tf.cast(batch, tf.float32)))
+
+    at_once, alone = (loop.make_inner_loop(step, iter(np.arange(1, 10**6))) for _ in range(2))
+    assert at_once(1000).loss == sum(float(alone(1).loss) for _ in range(1000))
+
+
 def test_nan_names_the_steps() -> None:
     program = Counter(nan_from=8)
     with pytest.raises(UserError, match=r"loss became NaN or infinite in one of the steps 7 to 10"):
