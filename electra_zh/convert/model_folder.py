@@ -104,11 +104,13 @@ class ModelFolder:
 
     @property
     def trained(self) -> TrainedWith | None:
-        """The settings of a run's pretraining; its source may have had longer sequences."""
+        """The settings of a run; its source and its earlier phases may have had longer sequences."""
         if self.fine_tuned:
             return None
+        own, phases = self.section, [each["settings"] for each in self.phases or ()]
+        begun = [each["max_seq_length"] for each in phases if each["seed"] <= own["seed"]]
         return TrainedWith(
-            length=max(self.section["max_seq_length"], (self.init or {}).get("positions", 0)),
+            length=max(own["max_seq_length"], (self.init or {}).get("positions", 0), *begun),
             batch=self.section["train_batch_size"],
             learning_rate=self.section["learning_rate"],
             attention_start=self.section.get("attention_start", "normal"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
@@ -27,25 +27,42 @@ from electra_zh.training.schedules import SCHEDULES
 # Keys of a recipe that are not settings of one phase of training.
 REQUEST_KEYS = ("phases", "data", "eval_data")
 
-# Settings without effect, and the values of another one with which they have none. An objective
-# that is not named reads all settings.
-_OF_GENERATORS = (
-    *("generator_layers", "generator_hidden_size", "generator_heads", "untied_generator"),
-    *("untied_generator_embeddings", "uniform_generator", "generator_learning_rate", "temperature"),
-)
 _OF_ELECTRA = ("clm_weight", "gdes", "generator_frozen", "discriminator_frozen")
-_OF_DRAWS = ("disallow_correct", "temperature_start", "temperature_decay")
-IDLE: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(_OF_ELECTRA, ("objective", ("joint", "masked_lm", "electric"))),
-    "fake_prob": ("objective", ("electra", "electric", "masked_lm")),
-    "disc_weight": ("objective", ("masked_lm",)),
-    "rtd_head": ("objective", ("masked_lm",)),
-    **dict.fromkeys(_OF_GENERATORS, ("objective", ("joint", "masked_lm"))),
-    **dict.fromkeys(_OF_DRAWS, ("objective", ("joint", "masked_lm", "electric"))),
-    "lr_decay_power": ("lr_schedule", ("cosine", "constant")),
-    "lr_decay_fraction": ("lr_schedule", ("polynomial", "cosine", "constant")),
-    "adam_bias_correction": ("optimizer", ("lamb",)),
-}
+_OF_GENERATOR = (
+    *("generator_layers", "generator_hidden_size", "generator_heads"),
+    *("untied_generator_embeddings", "generator_learning_rate"),
+)
+_OF_TEMPERATURE = ("temperature_start", "temperature_decay")
+
+
+class Idle(NamedTuple):
+    """A setting without effect, and the values of another one with which it has none."""
+
+    key: str
+    condition: str  # the other setting
+    values: tuple[Any, ...]
+
+
+def _idle(condition: str, values: tuple[Any, ...], *keys: str) -> Iterator[Idle]:
+    return (Idle(key, condition, values) for key in keys)
+
+
+# An objective that is not named reads all settings.
+IDLE = (
+    *_idle("objective", ("joint", "masked_lm", "electric"), *_OF_ELECTRA, "disallow_correct"),
+    *_idle("objective", ("joint", "masked_lm", "electric"), *_OF_TEMPERATURE),
+    *_idle("objective", ("electra", "electric", "masked_lm"), "fake_prob"),
+    *_idle("objective", ("masked_lm",), "disc_weight", "rtd_head"),
+    *_idle("objective", ("joint", "masked_lm"), *_OF_GENERATOR, "temperature"),
+    *_idle("objective", ("joint", "masked_lm"), "untied_generator", "uniform_generator"),
+    *_idle("untied_generator", (False,), *_OF_GENERATOR),
+    *_idle("uniform_generator", (True,), *_OF_GENERATOR, "temperature", *_OF_TEMPERATURE),
+    *_idle("generator_frozen", (True,), "generator_learning_rate", "gen_weight"),
+    *_idle("temperature_start", (0.0,), "temperature_decay"),
+    *_idle("lr_schedule", ("cosine", "constant"), "lr_decay_power"),
+    *_idle("lr_schedule", ("polynomial", "cosine", "constant"), "lr_decay_fraction"),
+    *_idle("optimizer", ("lamb",), "adam_bias_correction"),
+)
 
 
 def _objective(text: str) -> str:
@@ -401,11 +418,10 @@ class PretrainConfig(Settings):
                     f"{shown} is for objective=electra; remove it for objective={self.objective}"
                 )
         own_network = self.untied_generator and not self.uniform_generator
+        other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
         if self.objective == "electric" and not own_network:
-            other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
             raise UserError(f"objective=electric draws its noise from two towers; remove {other}")
         if (self.gdes or self.is_generator_frozen) and not own_network:
-            other = "uniform_generator" if self.uniform_generator else "untied_generator=false"
             raise UserError(
                 f"gdes and a frozen generator need a separate generator network; remove {other}"
             )
@@ -480,8 +496,8 @@ class PretrainConfig(Settings):
     @property
     def idle(self) -> tuple[str, ...]:
         """Settings that have no effect with the others."""
-        pairs = IDLE.items()
-        return tuple(key for key, (name, without) in pairs if getattr(self, name) in without)
+        found = (key for key, other, values in IDLE if getattr(self, other) in values)
+        return tuple(dict.fromkeys(found))
 
     @property
     def needs_words(self) -> bool:
@@ -600,13 +616,17 @@ def _drop_idle(layers: list[Layer], own: Collection[str]) -> tuple[list[Layer], 
     found, typed = {key: value for each in placed for key, value in each.items()}, placed[-1]
     dropped: dict[str, list[str]] = {}  # by reason
     idle = set()
-    for key, (condition, without) in IDLE.items():
+    for key, condition, without in IDLE:
         value = found.get(condition, getattr(PretrainConfig, condition))
         if value not in without or key in typed or (condition not in typed and key in own):
             continue
+        if (
+            condition in typed
+            and key not in idle
+            and found.get(key) not in (None, getattr(PretrainConfig, key))
+        ):
+            dropped.setdefault(f"{condition}={str(value).lower()}", []).append(key)
         idle.add(key)
-        if condition in typed and found.get(key) not in (None, getattr(PretrainConfig, key)):
-            dropped.setdefault(f"{condition}={value}", []).append(key)
     spellings = resolution.find_spellings(PretrainConfig)
     kept = [
         Layer(origin, {key: each for key, each in values.items() if spellings.get(key) not in idle})

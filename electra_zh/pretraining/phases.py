@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -31,6 +31,8 @@ _KEY = re.compile(r"phases\.([^.]+)\.(.+)")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Between the seeds of a run's phases: further apart than the seeds that people try.
 _SEED_STRIDE = 100_000
+# Settings that a run has one of.
+_OF_RUN = ("seed", "budget_hours")
 # Settings of the model that may differ between phases: they have no variables.
 _FREE_SIZES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
@@ -108,7 +110,7 @@ def resolve_phases(
         values = listed[name]
         if name and not {"num_train_steps"} & {*values, *given}:
             raise UserError(f"Recipe {recipe}: phase {name} has no num_train_steps: add it")
-        for key in ("seed", "phases", "budget_hours"):
+        for key in (*_OF_RUN, "phases"):
             if key in values:
                 raise UserError(f"Recipe {recipe}: phase {name}: remove {key}: the run has one")
         resolved = resolve(
@@ -134,7 +136,7 @@ def resolve_phases(
 
 def _check_effects(phases: Sequence[Resolved[PretrainConfig]]) -> None:
     """Refuses a setting that has no effect in any phase that it is given for."""
-    for key, (condition, without) in IDLE.items():
+    for key, condition, without in IDLE:
         default = getattr(PretrainConfig, key)
         for origin in {phase.origin(key) for phase in phases}:
             given = [each for each in phases if each.origin(key) == origin]
@@ -142,7 +144,7 @@ def _check_effects(phases: Sequence[Resolved[PretrainConfig]]) -> None:
             idle = [each for each in given if getattr(each.settings, condition) in without]
             if idle and len(idle) == len(given):
                 where = "" if origin == COMMAND_LINE else f"{origin}: "
-                value = getattr(idle[0].settings, condition)
+                value = str(getattr(idle[0].settings, condition)).lower()
                 raise UsageError(
                     f"{where}{key} has no effect with {condition}={value}: remove it, or choose "
                     f"another {condition}"
@@ -163,19 +165,13 @@ def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tu
 
 def keep_planned_steps(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
     """Returns the phases with the steps that the same budget gave when the run was started."""
-    planned = {phase.name: phase.config for phase in saved}
 
-    def settings(phase: Phase) -> PretrainConfig:
-        wanted, known = phase.config, planned.get(phase.name)
-        if known is None or not known.budget_hours or wanted.budget_hours != known.budget_hours:
-            return wanted
-        return dataclasses.replace(
-            wanted,
-            num_train_steps=known.num_train_steps,
-            num_warmup_steps=known.num_warmup_steps,
-        )
+    def planned(wanted: PretrainConfig, known: PretrainConfig) -> dict[str, Any]:
+        if not known.budget_hours or wanted.budget_hours != known.budget_hours:
+            return {}
+        return {key: getattr(known, key) for key in ("num_train_steps", "num_warmup_steps")}
 
-    return in_order((phase.name, settings(phase)) for phase in phases)
+    return _with_saved(phases, saved, planned)
 
 
 def keep_idle(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
@@ -183,15 +179,13 @@ def keep_idle(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, .
 
     Earlier versions saved those of the recipe.
     """
-    known = {phase.name: phase.config for phase in saved}
-
-    def settings(phase: Phase) -> PretrainConfig:
-        wanted = phase.config
-        old = known.get(phase.name, wanted)
-        kept = {key: getattr(old, key) for key in wanted.idle if key in old.idle}
-        return dataclasses.replace(wanted, **kept)
-
-    return in_order((phase.name, settings(phase)) for phase in phases)
+    return _with_saved(
+        phases,
+        saved,
+        lambda wanted, known: {
+            key: getattr(known, key) for key in wanted.idle if key in known.idle
+        },
+    )
 
 
 def compiled_folder(folder: str | None, name: str) -> str | None:
@@ -201,13 +195,13 @@ def compiled_folder(folder: str | None, name: str) -> str | None:
 
 def keep_batches(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
     """Returns the phases with the batches that `train_batch_size=auto` gave the run first."""
-    known = {phase.name: phase.config.train_batch_size for phase in saved}
-
-    def settings(phase: Phase) -> PretrainConfig:
-        size = phase.config.train_batch_size or known.get(phase.name, 0)
-        return dataclasses.replace(phase.config, train_batch_size=size)
-
-    return in_order((phase.name, settings(phase)) for phase in phases)
+    return _with_saved(
+        phases,
+        saved,
+        lambda wanted, known: {
+            "train_batch_size": wanted.train_batch_size or known.train_batch_size
+        },
+    )
 
 
 def choose_precision(
@@ -228,6 +222,19 @@ def choose_precision(
         return dataclasses.replace(phase.config, precision=wanted)
 
     return in_order((phase.name, settings(phase)) for phase in phases)
+
+
+def _with_saved(
+    phases: Sequence[Phase],
+    saved: Sequence[Phase],
+    keep: Callable[[PretrainConfig, PretrainConfig], Mapping[str, Any]],
+) -> tuple[Phase, ...]:
+    """Returns the phases with the settings that `keep` chooses from theirs and those of the run."""
+    known = {phase.name: phase.config for phase in saved}
+    return in_order(
+        (name, dataclasses.replace(config, **keep(config, known.get(name, config))))
+        for name, config, _ in phases
+    )
 
 
 def to_plain(phases: Sequence[Phase]) -> list[dict[str, Any]]:
@@ -278,6 +285,8 @@ def _split(
     for key, value in overrides.items():
         match = _KEY.fullmatch(key)
         if match and match[1] in found:
+            if match[2] in _OF_RUN:
+                raise UsageError(f"{key}: the run has one {match[2]}: give it for all phases")
             found[match[1]][match[2]] = value
         elif key not in common:
             known = f"its phases are {', '.join(names)}" if any(names) else "it has no phases"

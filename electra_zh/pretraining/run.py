@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from absl import logging
+
 from electra_zh.convert.source_settings import HEADS
 from electra_zh.data import pipeline
 from electra_zh.data.mixed_folders import DamageLog, open_sources
@@ -143,6 +145,8 @@ class _TensorFlowTrainer:
     def steps(self, batches: Iterator[pipeline.Batch]) -> Callable[[int], StepSums]:
         device = self._prepared.device
         if not device.found:
+            if compiled := self._prepared.compiled:
+                logging.warning("The compiled step in %s is not used: TensorFlow trains.", compiled)
             return loop.make_inner_loop(PretrainStep(self._state).compiled(), batches)
         from electra_zh.pretraining.programs.lower import lower_step
         from electra_zh.runtime.device_steps import DeviceSteps
@@ -165,7 +169,8 @@ class _TensorFlowTrainer:
     def evaluation(
         self, before_batch: Callable[[], None]
     ) -> tuple[Callable[[], dict[str, float]], Callable[[], str]]:
-        objective, shards, damage = self._state.objective, self._part.eval_shards, self._damage
+        objective, shards = self._state.objective, self._part.eval_shards
+        damage = self._prepared.damage
         assert shards is not None
         evaluate = make_evaluation(
             objective,
@@ -184,10 +189,6 @@ class _TensorFlowTrainer:
             return evaluate()
 
         return synced, sample
-
-    @property
-    def _damage(self) -> DamageLog | None:
-        return self._prepared.damage
 
     def measure(self) -> dict[str, float]:
         self._sync()

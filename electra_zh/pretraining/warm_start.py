@@ -219,7 +219,6 @@ def carried_weights(
     phase, and `exported` has the weights of a generator of another model.
     """
     weights = source.open_source(run.folder, checkpoint=step)
-    weights = _with_trained_positions(weights, run, step)
     before = run_phases.at_step(run.phases, step).config
     foreign = None
     if phase.config.foreign_generator is not None and before.foreign_generator is None:
@@ -255,14 +254,6 @@ def carried_weights(
     return FirstWeights(tensors, tuple(lines), slots)
 
 
-def _with_trained_positions(weights: Weights, run: Run, step: int) -> Weights:
-    """Returns a run's weights with the number of positions that it has trained up to a step."""
-    assert weights.trained is not None
-    lengths = [p.config.max_seq_length for p in run.phases if p.first_step < step]
-    trained = weights.trained._replace(length=max(weights.trained.length, *lengths))
-    return dataclasses.replace(weights, trained=trained)
-
-
 def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
     """Returns the slots of the source's optimizer, which must fit every variable of the run."""
     remedy = "Remove --keep-optimizer to start with a new optimizer."
@@ -277,16 +268,17 @@ def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
         raise UserError(
             f"--keep-optimizer: {weights.path} has another vocabulary than the data. {remedy}"
         )
-    slots = checkpoints.read(weights.checkpoint).optimizer
+    saved, slots = checkpoints.read(weights.checkpoint).optimizer, {}
     for name, shape in of_objective(run.config).trained_shapes(run.config).items():
         for slot in (f"m/{name}", f"v/{name}"):
-            found = slots[slot].shape if slot in slots else None
+            found = saved[slot].shape if slot in saved else None
             if found != shape:
                 raise UserError(
                     f"--keep-optimizer: {slot} is {_shape(found)} in {weights.path} and "
                     f"{_shape(shape)} in this run. Use its size and objective (model=source). "
                     f"{remedy}"
                 )
+            slots[slot] = saved[slot]
     return slots
 
 

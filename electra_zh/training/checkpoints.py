@@ -56,8 +56,7 @@ class CheckpointStore:
 
     def __init__(self, folder: str, *, keep: int, writes: bool = True) -> None:
         """Opens the checkpoints; without `writes` another process saves them."""
-        self.folder = folder
-        self._keep, self.writes = keep, writes
+        self.folder, self.keep, self.writes = folder, keep, writes
 
     def path(self, step: int) -> str:
         """Returns the path of the checkpoint of a step."""
@@ -95,7 +94,7 @@ class CheckpointStore:
             files.write_json(files.join(partial, STATE), saved)
         if not files.is_remote(self.folder):
             _sync(self.folder)
-        for old in list(_paths(self.folder).values())[: -self._keep]:
+        for old in list(_paths(self.folder).values())[: -self.keep]:
             _remove(old)
         return path
 

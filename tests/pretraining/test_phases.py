@@ -7,9 +7,9 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,15 +23,18 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.interrupts import InterruptError
 from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.evaluate import evaluate_run
+from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.objectives import objective_names
 from electra_zh.pretraining.phases import at_step, in_order, keep_idle, resolve_phases
 from electra_zh.pretraining.programs import train
 from electra_zh.pretraining.programs.export import export_step
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.running import driver
 from electra_zh.runtime import device
 from electra_zh.settings import recipe_names
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
+from electra_zh.training.checkpoints import CheckpointStore
 from support.building import LENGTH, LETTERS, make_settings, make_text
 
 BASE: dict[str, Any] = {
@@ -123,6 +126,13 @@ def test_mistakes_are_named(
         resolve_phases(str(recipe), overrides, vocab_size=100)
 
 
+@pytest.mark.parametrize("key", ["seed", "budget_hours"])
+def test_a_setting_of_the_run_is_refused_for_one_phase(key: str, tmp_path: Path) -> None:
+    recipe = _write(tmp_path, MASKED, DETECTION)
+    with pytest.raises(UsageError, match=rf"phases.masked.{key}: the run has one {key}"):
+        resolve_phases(recipe, {f"phases.masked.{key}": "3"}, vocab_size=100)
+
+
 def test_a_recipe_without_phases_takes_no_settings_of_one() -> None:
     with pytest.raises(UsageError, match="recipe nano: it has no phases"):
         resolve_phases("nano", {"phases.long.seed": "1"}, vocab_size=100)
@@ -151,6 +161,36 @@ def _lines(output: Path) -> list[dict[str, Any]]:
     lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
     times = ("time", "seconds", "steps_per_second", "tokens_per_second")
     return [{key: line[key] for key in line if key not in times} for line in lines]
+
+
+class _Trainer:
+    """A `PhaseTrainer` that only saves."""
+
+    is_compiled, trained, waited = True, 0, 0.0
+
+    def __init__(self, *_: object) -> None:
+        values = [np.ones(()), *np.zeros(StepSums.number_of_values() - 2), np.zeros(4)]
+        self._sums = StepSums.of_values(values)
+
+    def steps(self, batches: object) -> Callable[[int], StepSums]:
+        return lambda count: self._sums
+
+    def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
+        store.save(step, model={"x": np.zeros(1)}, optimizer={}, state=state)
+
+    def carry_over(self, step: int) -> None:
+        pass
+
+    def measure(self) -> dict[str, float]:
+        return {}
+
+
+def test_each_phase_keeps_its_number_of_checkpoints(job: Path, tmp_path: Path) -> None:
+    short, long = {**MASKED, "keep_checkpoint_max": 1}, {**DETECTION, "keep_checkpoint_max": 2}
+    recipe, output = _write(tmp_path, short, long), tmp_path / "run"
+    request = PretrainRequest(data=(str(job / "data"),), output=str(output), config=recipe)
+    driver.train(run.prepare(request, {}), cast(driver.Make, _Trainer))
+    assert {path.name for path in (output / "checkpoints").iterdir()} == {"ckpt-6", "ckpt-7"}
 
 
 def test_one_folder_and_one_file_of_metrics(job: Path) -> None:
@@ -280,12 +320,18 @@ def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPat
     assert "suggested" not in text
 
 
-def test_positions_of_any_earlier_phase_are_kept(job: Path) -> None:
+def test_positions_of_any_earlier_phase_are_kept(job: Path, tmp_path: Path) -> None:
     saved = folder.load(str(job / "run"))
     masked, detection = saved.phases
     name = "encoder/embeddings/position_embeddings"
     before = checkpoints.read(str(job / "run" / "checkpoints" / "ckpt-3")).model[name]
-    longer_first = dataclasses.replace(saved, phases=(detection._replace(first_step=0), masked))
+    first = detection._replace(config=dataclasses.replace(detection.config, seed=0), first_step=0)
+    longer_first = dataclasses.replace(saved, phases=(first, masked))
+    longer_first = longer_first.moved_to(str(tmp_path / "run"))
+    shutil.copytree(job / "run", tmp_path / "run")
+    longer_first.save()
+    opened = [source.open_source(each.folder, checkpoint=3) for each in (saved, longer_first)]
+    assert [each.trained and each.trained.length for each in opened] == [LENGTH // 2, LENGTH]
     for of_phases, changed in ((saved, [LENGTH // 2]), (longer_first, [])):
         found = run.warm_start.carried_weights(of_phases, detection, 3).tensors[name]
         assert np.flatnonzero((found != before).any(1)).tolist()[:1] == changed
@@ -326,6 +372,9 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
     assert shown[0].startswith("phase masked: 3 steps of 4 sequences of length 16")
     assert shown[0].endswith("cut from length 32")
     assert "objective=electra, masking=uniform, learning_rate=0.0002" in shown[1]
+    resumed = run.prepare(PretrainRequest(str(job / "run"), (str(job / "data"),)), {})
+    examples = resumed.phases[1].examples
+    assert any(f"{examples:,} examples of length {LENGTH} " in line for line in resumed.plan())
 
 
 @pytest.mark.parametrize(
@@ -342,6 +391,13 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
         ("include: small", {"lr_decay_fraction": "0.2"}, "with lr_schedule=polynomial: remove it"),
         ("include: small", {"optimizer": "lamb", "adam_bias_correction": "1"}, "optimizer=lamb"),
         ("include: tiny-hours", {"phases.masked.fake_prob": "0.3"}, "fake_prob has no effect"),
+        (
+            "include: small",
+            {"untied_generator": "false", "generator_hidden_size": "0.5"},
+            "generator_hidden_size has no effect with untied_generator=false",
+        ),
+        ("include: small\nuniform_generator: 1\ntemperature: 2", {}, "temperature has no effect"),
+        ("include: small", {"temperature_decay": "0.5"}, "no effect with temperature_start=0.0"),
     ],
 )
 def test_a_setting_without_effect_is_refused(
@@ -361,6 +417,8 @@ def test_a_setting_without_effect_is_refused(
         ("include: small", {"fake_prob": "0.15"}),  # the default
         ("include: tiny-hours", {"fake_prob": "0.3"}),  # two of three phases read it
         ("include: tiny-hours", {"objective": "masked_lm"}),
+        ("include: base\nuntied_generator: false", {}),
+        ("include: base", {"uniform_generator": "true"}),
     ],
 )
 def test_inherited_settings_may_have_no_effect(

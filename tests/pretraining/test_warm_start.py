@@ -311,8 +311,8 @@ def _keep(path: Path, config: PretrainConfig, vocabulary: Vocabulary = VOCABULAR
     return warm_start.first_weights(warm_start.read(init), run)
 
 
-def _run_with_slots(path: Path) -> TrainState:
-    run, state = make_run(path)
+def _run_with_slots(path: Path, **changes: object) -> TrainState:
+    run, state = make_run(path, **changes)
     for index, slot in enumerate(state.optimizer.state_tensors().values()):
         slot.assign(tf.fill(slot.shape, float(index)))
     state.optimizer.step.assign(7)
@@ -330,6 +330,13 @@ def test_the_optimizer_s_slots_are_kept_and_the_step_is_not(tmp_path: Path) -> N
     for name, slot in state.optimizer.state_tensors().items():
         assert np.array_equal(slot, old.optimizer.state_tensors()[name]), name
     assert any("the source's moments" in line for line in first.lines)
+
+
+def test_slots_of_weights_that_the_run_does_not_train_are_left_over(tmp_path: Path) -> None:
+    _run_with_slots(tmp_path / "old", clm_weight=1.0)
+    first, state = _keep(tmp_path / "old", _config()), TrainState(_config(), VOCABULARY)
+    first.assign(state)
+    assert first.slots.keys() == state.optimizer.state_tensors().keys()
 
 
 def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:

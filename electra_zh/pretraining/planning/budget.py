@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from electra_zh.errors import UserError
+from electra_zh.errors import UsageError, UserError
 from electra_zh.pretraining import phases as run_phases
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.planning import estimate, speed
@@ -31,11 +31,17 @@ def plan(prepared: PreparedRun) -> PreparedRun:
     """Returns a new run with the steps that fit its budget; without a budget, as it is.
 
     Raises:
+      UsageError: the run has several processes.
       UserError: the time is too short for any step.
     """
     hours = prepared.run.config.budget_hours
     if not hours:
         return prepared
+    if prepared.device.here.size > 1:
+        raise UsageError(
+            "budget_hours is for one process: several would measure and plan different steps. Give "
+            "num_train_steps"
+        )
     logging.info("Measuring the step, to plan %g hours.", hours)
     speeds = [speed.measure(prepared, part) for part in prepared.phases]
     factor = _factor(prepared, speeds)

@@ -163,9 +163,12 @@ def _memory(found: RunEstimate) -> Mapping[str, int]:
     }
     activations = 0.0
     for phase, part in zip(found.phases, found.prepared.phases, strict=True):
-        measured, full = phase.speed, part.phase.config.train_batch_size
+        measured, config = phase.speed, part.phase.config
         rest = max(0.0, measured.peak_bytes - sum(known.values()) - _RUNTIME_BYTES)
-        activations = max(activations, rest * full / measured.sequences)
+        if measured.sequences < config.train_batch_size:  # all of them at once
+            at_once = config.train_batch_size // config.gradient_accumulation_steps
+            rest *= at_once / measured.sequences
+        activations = max(activations, rest)
     return {**known, "activations": round(activations)}
 
 

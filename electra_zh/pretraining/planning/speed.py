@@ -14,7 +14,8 @@ from electra_zh.pretraining.run import steps_of_phase
 from electra_zh.pretraining.running.data import PreparedPhase
 from electra_zh.pretraining.running.driver import PreparedRun
 
-# Tokens of a measured step on a CPU, at most, if all of its sequences would take too long.
+# Tokens of a measured step on a CPU, at most, if all of its sequences would take too long; of a
+# wider network than the last number.
 _TOKENS, _TOKENS_OF_WIDE, _WIDE = 4096, 1024, 512
 
 
@@ -31,25 +32,24 @@ class Speed(NamedTuple):
 def measure(prepared: PreparedRun, part: PreparedPhase, *, seconds: float = 10.0) -> Speed:
     """Runs steps of a phase from new weights, about `seconds` of them, and drops the weights.
 
-    A step of all sequences that would take half of that time on a CPU is measured with fewer, and
-    its time is scaled by their number.
+    A step of all sequences that would take half of that time on a CPU is measured with fewer, all
+    at once, and its time is scaled by their number.
     """
     config = part.phase.config
-    full, most = config.train_batch_size, _TOKENS if config.model.hidden_size <= _WIDE else 0
-    few = max(1, (most or _TOKENS_OF_WIDE) // config.max_seq_length)
-    if prepared.device.found or few >= full:
-        return _measure(prepared, part, full, seconds)
-    found = _measure(prepared, part, few, seconds / 2)
-    if found.seconds > seconds / 2:
-        return found
-    return _measure(prepared, part, full, seconds)
+    most = _TOKENS if config.model.hidden_size <= _WIDE else _TOKENS_OF_WIDE
+    few, full = max(1, most // config.max_seq_length), config.train_batch_size
+    if not prepared.device.found and few < full:
+        smaller = dataclasses.replace(config, train_batch_size=few, gradient_accumulation_steps=1)
+        small_part = part._replace(phase=part.phase._replace(config=smaller))
+        found = _measure(prepared, small_part, full / few, seconds / 2)
+        if found.seconds > seconds / 2:
+            return found
+    return _measure(prepared, part, 1.0, seconds)
 
 
-def _measure(prepared: PreparedRun, part: PreparedPhase, sequences: int, seconds: float) -> Speed:
-    config = part.phase.config
-    scale = config.train_batch_size / sequences
-    smaller = dataclasses.replace(config, train_batch_size=sequences)
-    part = part._replace(phase=part.phase._replace(config=smaller))
+def _measure(prepared: PreparedRun, part: PreparedPhase, scale: float, seconds: float) -> Speed:
+    """Measures the step of a phase; its seconds are multiplied by `scale`."""
+    sequences = part.phase.config.train_batch_size
     memory = _PeakMemory(prepared.device.found)
     start = time.perf_counter()
     inner = steps_of_phase(prepared, part)

@@ -58,13 +58,13 @@ class PreparedRun(NamedTuple):
         start = "a new run"
         if not checkpoints.is_empty(run.checkpoints):
             start = f"resumes from {checkpoints.find(run.checkpoints)}"
-        first = self.phases[0]
+        part = next(each for each in self.phases if each.phase.config == config)
         lines = [
             f"run: {run.folder}, {start}",
-            f"data: {first.examples:,} examples of length {config.max_seq_length} "
-            f"({counted(len(first.mix.shards), 'shard')}), "
+            f"data: {part.examples:,} examples of length {config.max_seq_length} "
+            f"({counted(len(part.mix.shards), 'shard')}), "
             f"{run.vocabulary.size:,} tokens in the vocabulary",
-            *first.mix.lines(first.sequences),
+            *part.mix.lines(part.sequences),
             f"model: {model.num_hidden_layers} layers of width {model.hidden_size}, "
             f"masking={config.masking}, precision={config.precision}",
             f"device: {self.device}",
@@ -75,8 +75,8 @@ class PreparedRun(NamedTuple):
             lines += [f"note: {note}" for note in run.init.notes]
         if run.generator is not None:
             lines.append(f"generator: {run.generator.source}, {run.generator.kind}, not trained")
-        if first.eval_shards is not None:
-            held_out = sum(shard.examples for shard in first.eval_shards)
+        if part.eval_shards is not None:
+            held_out = sum(shard.examples for shard in part.eval_shards)
             lines.append(f"evaluation: {held_out:,} held-out examples")
         return lines
 
@@ -200,8 +200,8 @@ class _Training:
         self._prepared, self._make = prepared, make
         self._run = prepared.run
         self._here = prepared.device.here
-        keep = self._run.config.keep_checkpoint_max
         kind = BackgroundStore if prepared.device.found else checkpoints.CheckpointStore
+        keep = self._run.config.keep_checkpoint_max
         self._store = kind(self._run.checkpoints, keep=keep, writes=self._here.writes)
         # Sums of metrics that are not logged yet: of the checkpoint, and now.
         self._sums: Mapping[str, Any] | None = None
@@ -213,6 +213,7 @@ class _Training:
     def _enter(self, part: PreparedPhase) -> None:
         """Makes the networks and the optimizer of a phase, with their initial values."""
         self._part, self._config = part, part.phase.config
+        self._store.keep = self._config.keep_checkpoint_max
         self._trainer = self._make(self._prepared, part)
 
     def wait(self) -> None:

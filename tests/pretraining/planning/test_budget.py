@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from electra_zh.pretraining import folder, run
 from electra_zh.pretraining.planning import budget, speed
 from electra_zh.pretraining.planning.speed import Speed
 from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.runtime.device import Device
+from electra_zh.runtime.processes import Here
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from support.building import LENGTH, LETTERS, make_settings, make_text
 
@@ -110,6 +113,30 @@ def test_a_resumed_run_keeps_its_plan(
     assert resumed.run.phases == folder.load(planned.run.folder).phases == planned.run.phases
     with pytest.raises(UserError, match=r"budget_hours 0.5 \(now 2.0\)"):
         _prepare(data, recipe, budget_hours=2)
+
+
+def test_several_processes_would_plan_different_steps(data: Path) -> None:
+    prepared = _prepare(data, "plain.yaml", budget_hours=1)
+    several = prepared._replace(device=Device("cpu", here=Here(number=0, size=2)))
+    with pytest.raises(UsageError, match="budget_hours is for one process"):
+        budget.plan(several)
+
+
+def test_a_step_in_parts_is_measured_on_few_sequences(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def steps_of_phase(prepared: Any, part: Any) -> Any:
+        config = part.phase.config
+        measured.append((config.train_batch_size, config.gradient_accumulation_steps))
+        return lambda count: time.sleep(0.01)
+
+    monkeypatch.setattr(speed, "steps_of_phase", steps_of_phase)
+    monkeypatch.setattr(speed, "_TOKENS", 3 * LENGTH)
+    prepared = _prepare(data, "plain.yaml", train_batch_size=8, gradient_accumulation_steps=4)
+    speed.measure(prepared, prepared.phases[0], seconds=0.1)
+    assert measured == [(3, 1), (8, 4)]
 
 
 def test_a_phase_has_no_budget_of_its_own(data: Path) -> None:
