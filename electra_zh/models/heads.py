@@ -22,30 +22,28 @@ BLOCK = 128
 Temperature: TypeAlias = float | tf.Tensor
 
 
-class MaskedLmHead(tf.Module):
-    """Dense, GELU, layer norm, product with the word embeddings, bias."""
+class _TokenHead(tf.Module):
+    """Dense, GELU and layer norm, for a product with embeddings, and a bias of each token."""
 
     def __init__(self, config: ModelConfig, path: str, *, seed: int, width: int = 0) -> None:
         """Makes the head for inputs of `width`, by default that of the network `config`."""
         super().__init__()
         sizes = (width or config.hidden_size, config.embedding_size)
-        self.dense, self.layer_norm, self.output_bias = _transform(path, sizes, config, seed)
+        self.dense = Dense(f"{path}/dense", sizes, seed=seed, stddev=config.initializer_range)
+        self.layer_norm = LayerNorm(f"{path}/layer_norm", sizes[1], eps=config.layer_norm_eps)
+        self.output_bias = tf.Variable(tf.zeros(config.vocab_size), name=f"{path}/output_bias")
+
+    def _transformed(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns [M, E] for x [M, D]."""
+        return self.layer_norm(layers.gelu(self.dense(x)))
+
+
+class MaskedLmHead(_TokenHead):
+    """Dense, GELU, layer norm, product with the word embeddings, bias."""
 
     def __call__(self, x: tf.Tensor, word_embeddings: tf.Tensor) -> tf.Tensor:
         """Returns logits [M, V] in the type of x [M, D]; `word_embeddings` is [V, E]."""
-        hidden = self.layer_norm(layers.gelu(self.dense(x)))
-        return layers.scores_of_rows(hidden, word_embeddings, self.output_bias)
-
-
-def _transform(
-    path: str, sizes: tuple[int, int], config: ModelConfig, seed: int
-) -> tuple[Dense, LayerNorm, tf.Variable]:
-    """Returns the layers of a head before the product with embeddings, and its output bias."""
-    return (
-        Dense(f"{path}/dense", sizes, seed=seed, stddev=config.initializer_range),
-        LayerNorm(f"{path}/layer_norm", sizes[1], eps=config.layer_norm_eps),
-        tf.Variable(tf.zeros(config.vocab_size), name=f"{path}/output_bias"),
-    )
+        return layers.scores_of_rows(self._transformed(x), word_embeddings, self.output_bias)
 
 
 class RtdHead(tf.Module):
@@ -64,7 +62,7 @@ class RtdHead(tf.Module):
         return tf.cast(tf.squeeze(logits, -1), tf.float32)
 
 
-class DotHead(tf.Module):
+class DotHead(_TokenHead):
     """Product with the token's own embedding: minus a masked LM's logit of the token itself.
 
     It is added to the logits of `RtdHead`. A replaced token is one that does not fit its context,
@@ -72,14 +70,9 @@ class DotHead(tf.Module):
     multiply.
     """
 
-    def __init__(self, config: ModelConfig, path: str, *, seed: int) -> None:
-        super().__init__()
-        sizes = (config.hidden_size, config.embedding_size)
-        self.dense, self.layer_norm, self.output_bias = _transform(path, sizes, config, seed)
-
     def __call__(self, x: tf.Tensor, embeddings: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Returns float32 [T] for x [T, D], the tokens int32 [T] and their `embeddings` [T, E]."""
-        hidden = tf.cast(self.layer_norm(layers.gelu(self.dense(x))), tf.float32)
+        hidden = tf.cast(self._transformed(x), tf.float32)
         return -(
             tf.reduce_sum(hidden * embeddings, -1) + split.rows_of_table(self.output_bias, ids)
         )

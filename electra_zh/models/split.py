@@ -56,11 +56,11 @@ def product_float32(a: tf.Tensor, b: tf.Tensor, *, transpose_a: bool = False) ->
     return tf.cast(tf.matmul(a, b, transpose_a=transpose_a), tf.float32)
 
 
-def column_sums(x: tf.Tensor) -> tf.Tensor:
-    """Returns float32 [V], the sums over the rows of x [M, V]: the derivative of a bias."""
+def bias_gradient(dy: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [V], the derivative of a bias: the sums over the rows of dy [M, V]."""
     if _split.get():
-        return tf.reduce_sum(tf.cast(x, tf.float32), 0)
-    return tf.cast(tf.raw_ops.BiasAddGrad(out_backprop=x), tf.float32)
+        return tf.reduce_sum(tf.cast(dy, tf.float32), 0)
+    return tf.cast(tf.raw_ops.BiasAddGrad(out_backprop=dy), tf.float32)
 
 
 def rows_of_table(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

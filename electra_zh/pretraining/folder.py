@@ -35,7 +35,7 @@ from electra_zh.training import checkpoints
 
 _CHECKPOINTS = "checkpoints"  # folder in that of a run
 # Settings that change no number of the training: they may change when a run is resumed.
-_FREE = (
+FREE = (
     "eval_batch_size",
     "num_eval_steps",
     "save_checkpoints_steps",
@@ -361,7 +361,7 @@ def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
     changed = [
         key
         for key in {**old, **new}
-        if old.get(key) != new.get(key) and key.rpartition(".")[2] not in _FREE
+        if old.get(key) != new.get(key) and key.rpartition(".")[2] not in FREE
     ]
     if changed:
         shown = few(

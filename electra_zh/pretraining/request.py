@@ -147,14 +147,10 @@ class PretrainRequest(Settings):
         if self.config is None:
             return ()
         given = load_recipe(self.config, kind="pretrain").get(key, [])
-        listed = [given] if isinstance(given, str | Mapping) else given
         words: list[str] = []
-        for item in listed if isinstance(listed, list) else [listed]:
+        for item in given if isinstance(given, list) else [given]:
             # `- data: 3` is a mapping to YAML, `- data:3` a text.
-            weighted = (
-                [f"{k}:{v}" for k, v in item.items()] if isinstance(item, Mapping) else [item]
-            )
-            words += weighted
+            words += [f"{k}:{v}" for k, v in item.items()] if isinstance(item, Mapping) else [item]
         wrong = [word for word in words if not isinstance(word, str)]
         if wrong:
             raise UserError(f"Recipe {self.config}: {key} must be folders; received {wrong[0]!r}")

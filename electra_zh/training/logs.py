@@ -83,18 +83,15 @@ class MetricsLog:
             self._trackers.log(step, scalars)
         if self._writer is not None:
             with self._writer.as_default(step=step):
-                for name, value in scalars.items():
-                    _write_scalar(name, value, step)
-                for name, text in values.items():
-                    if isinstance(text, str):
-                        _write_text(f"{kind}/{name}", text, step)
+                for name, value in values.items():
+                    _write_summary(f"{kind}/{name}", value, step)
             self._writer.flush()
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes a text to the event files alone, if it is not empty."""
         if self._writer is not None and text:
             with self._writer.as_default(step=step):
-                _write_text(name, text, step)
+                _write_summary(name, text, step)
             self._writer.flush()
 
     def close(self) -> None:
@@ -140,26 +137,12 @@ def parse_line(line: str) -> dict[str, Any] | None:
     return found if texts <= {"kind", "phase"} else None
 
 
-def _write_scalar(tag: str, value: float, step: int) -> None:
-    """Writes one scalar summary; `tf.summary.scalar` would need the tensorboard package."""
+def _write_summary(tag: str, value: float | str, step: int) -> None:
+    """Writes a number or a text; `tf.summary.scalar` would need the tensorboard package."""
     import tensorflow as tf
 
-    metadata = _metadata("scalars", 1)  # DATA_CLASS_SCALAR
-    tf.summary.write(tag, tf.constant(value, tf.float32), step=step, metadata=metadata)
-
-
-def _write_text(tag: str, text: str, step: int) -> None:
-    """Writes one text summary."""
-    import tensorflow as tf
-
-    metadata = _metadata("text", 2)  # DATA_CLASS_TENSOR
-    tf.summary.write(tag, tf.constant([text]), step=step, metadata=metadata)
-
-
-def _metadata(plugin: str, data_class: int) -> Any:
-    import tensorflow as tf
-
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = plugin
-    metadata.data_class = data_class
-    return metadata
+    is_text, metadata = isinstance(value, str), tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "text" if is_text else "scalars"
+    metadata.data_class = 2 if is_text else 1  # DATA_CLASS_TENSOR, DATA_CLASS_SCALAR
+    tensor = tf.constant([value]) if is_text else tf.constant(value, tf.float32)
+    tf.summary.write(tag, tensor, step=step, metadata=metadata)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.errors import few
+from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining.objectives.base import Objective
 
 
@@ -22,7 +23,7 @@ def explain(objective: Objective, batch: Mapping[str, Any], step: int) -> str:
     int32 [B, L], and `step` is the number that the step's draws follow from.
     """
     variables = objective.trainable_variables
-    bad = [_name(value) for value in objective.variables if not _is_finite(value)]
+    bad = [variable_name(v.name) for v in objective.variables if not _is_finite(v)]
     if bad:
         return f"The weights of {few(bad)} are not finite before the step"
     tensors = {name: tf.constant(value) for name, value in batch.items()}
@@ -33,7 +34,7 @@ def explain(objective: Objective, batch: Mapping[str, Any], step: int) -> str:
             return f"The first layer whose output is not finite: {name}"
     gradients = tape.gradient(output.loss, variables)
     bad = [
-        _name(variable)
+        variable_name(variable.name)
         for variable, gradient in zip(variables, gradients, strict=True)
         if gradient is not None and not _is_finite(gradient)
     ]
@@ -58,7 +59,7 @@ def _outputs(objective: Objective) -> Iterator[list[tuple[str, bool]]]:
 
     def watched(call: Any, self: tf.Module, *args: Any, **settings: Any) -> Any:
         output = call(self, *args, **settings)
-        name = os.path.commonpath([_name(value) for value in self.variables])
+        name = os.path.commonpath([variable_name(value.name) for value in self.variables])
         found.append((name, _is_finite(output)))
         return output
 
@@ -78,7 +79,3 @@ def _is_finite(values: Any) -> bool:
     return all(
         bool(np.all(np.isfinite(tf.cast(each, tf.float32)))) for each in tf.nest.flatten(values)
     )
-
-
-def _name(variable: tf.Variable) -> str:
-    return str(variable.name.partition(":")[0])

@@ -277,9 +277,7 @@ class Detection(Objective):
         if config.rtd_head == "dot":
             self.dot_head = DotHead(config.model, "dot_head", seed=config.seed)
 
-    def _hidden(
-        self, batch: Mapping[str, tf.Tensor], *, key: RandomKey | None, stream: str = "detection/"
-    ) -> tf.Tensor:
+    def _hidden(self, batch: Mapping[str, tf.Tensor], *, key: RandomKey | None) -> tf.Tensor:
         """Returns the encoder's output, [T, D]."""
         return self.encoder(
             batch["input_ids"],
@@ -287,7 +285,7 @@ class Detection(Objective):
             batch["segment_ids"],
             dtype=self.compute_dtype,
             key=key,
-            stream=stream,
+            stream="detection/",
         )
 
     def _detection_logits(self, hidden: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

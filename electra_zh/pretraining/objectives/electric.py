@@ -125,9 +125,9 @@ class Electric(Detection):
         ltr, rtl = self.generator_ltr, self.generator_rtl
         if ltr.embeddings is rtl.embeddings:
             # Embedded once: a weight with three uses would be added up in no fixed order.
-            embedded = layers.fan_out(self._embed(ltr, batch, key, "cloze/"), 2)
+            embedded = layers.fan_out(self._embed(ltr, batch, key), 2)
         else:
-            embedded = tuple(self._embed(tower, batch, key, "cloze/") for tower in (ltr, rtl))
+            embedded = tuple(self._embed(tower, batch, key) for tower in (ltr, rtl))
         states = []
         for tower, x, visible, shift in (
             (ltr, embedded[0], before, 1),
@@ -143,14 +143,14 @@ class Electric(Detection):
         return self.cloze_head(flat, ltr.embeddings.table())
 
     def _embed(
-        self, tower: Encoder, batch: Mapping[str, tf.Tensor], key: RandomKey | None, stream: str
+        self, tower: Encoder, batch: Mapping[str, tf.Tensor], key: RandomKey | None
     ) -> tf.Tensor:
         return tower.embeddings(
             batch["input_ids"],
             batch["segment_ids"],
             dtype=self.compute_dtype,
             key=key,
-            stream=f"{stream}{tower.path}",
+            stream=f"cloze/{tower.path}",
         )
 
     def _candidates(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from electra_zh.data import records
 from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import metrics
+from electra_zh.pretraining.folder import FREE
 from electra_zh.pretraining.health import tensors
 from electra_zh.pretraining.objectives.base import EVALUATION_STEP, Objective
 from electra_zh.pretraining.programs.evaluation import BATCHES
@@ -19,11 +20,7 @@ from electra_zh.runtime import lowering
 from electra_zh.runtime.program import StepProgram
 
 # Settings that the step does not depend on.
-_OUTSIDE = (
-    *("eval_batch_size", "num_eval_steps", "save_checkpoints_steps", "keep_checkpoint_max"),
-    *("log_steps", "iterations_per_loop", "attention_start", "state_sharding"),
-    "device_memory_gb",
-)
+_OUTSIDE = {*FREE, "attention_start"} - {"gradient_accumulation_steps", "recompute"}
 
 
 def lower_step(state: TrainState) -> StepProgram:

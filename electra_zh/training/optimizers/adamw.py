@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from electra_zh.training.optimizers.base import (
-    Numbers,
     Optimizer,
-    Slotted,
     UpdateRule,
+    VariableGroup,
     bias_corrections,
 )
 
@@ -23,22 +22,22 @@ from electra_zh.training.optimizers.base import (
 class AdamWeightDecay(Optimizer):
     """Adam with decoupled weight decay, by default without bias correction."""
 
-    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
+    def update(
+        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+    ) -> None:
         """Updates variables, whose slots have their new values."""
-        corrections = bias_corrections(numbers.step, rule) if self.corrects_bias else None
-        _update(weights, numbers.rates, numbers.usable, corrections, rule)
+        _update(group, usable, bias_corrections(step, rule) if self.corrects_bias else None, rule)
 
 
 # Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
-    weights: Slotted,
-    rates: Sequence[tf.Tensor],
+    group: VariableGroup,
     usable: tf.Tensor,
     corrections: Sequence[tf.Tensor] | None,
     rule: UpdateRule,
 ) -> None:
-    for variable, m, v, rate in zip(*weights, rates, strict=True):
+    for variable, m, v, rate in zip(*group, strict=True):
         if corrections is None:
             update = m / (tf.sqrt(v) + rule.epsilon)
         else:

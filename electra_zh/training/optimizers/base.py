@@ -12,6 +12,8 @@ import tensorflow as tf
 
 # Variables whose names match are not decayed (`output_bias` among them; embeddings are decayed).
 NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
+# The highest norm of the gradients of all variables together; larger ones are scaled down to it.
+_CLIP_NORM = 1.0
 
 
 class Moments(NamedTuple):
@@ -37,20 +39,13 @@ class UpdateRule(NamedTuple):
     is_decayed: bool  # False for biases and layer norms
 
 
-class Slotted(NamedTuple):
-    """Variables that are updated together, and their slots, in one order."""
+class VariableGroup(NamedTuple):
+    """Variables that are updated together, their slots and their learning rates, in one order."""
 
     variables: list[tf.Variable]
     m: list[tf.Variable]  # running means of gradients
     v: list[tf.Variable]  # running means of squared gradients
-
-
-class Numbers(NamedTuple):
-    """Numbers of the update of `Slotted` variables."""
-
-    step: tf.Tensor  # number of the update
-    rates: list[tf.Tensor]  # learning rate of each variable
-    usable: tf.Tensor  # bool scalar; False keeps the variables
+    rates: list[tf.Tensor]
 
 
 class Optimizer(tf.Module):
@@ -66,19 +61,16 @@ class Optimizer(tf.Module):
         *,
         weight_decay_rate: float = 0.01,
         moments: Moments = REFERENCE,
-        clip_norm: float = 1.0,
         rate_factors: Sequence[float] | None = None,
     ) -> None:
         """Makes the slots, zeros of the shapes of the variables.
 
         `schedule` gives the learning rate of update k, counted from 1; a variable's rate is that
-        times its factor, by default 1. The gradients of all variables together are scaled to a norm
-        of at most `clip_norm`. `NOT_DECAYED` names the variables without weight decay.
+        times its factor, by default 1. `NOT_DECAYED` names the variables without weight decay.
         """
         super().__init__()
         self._variables = list(variables)
         self._schedule = schedule
-        self._clip_norm = clip_norm
         self.corrects_bias = moments.bias_correction
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
@@ -149,24 +141,28 @@ class Optimizer(tf.Module):
         squares = tf.stack([tf.nn.l2_loss(gradient) for gradient in dense])
         norm = tf.sqrt(2.0 * tf.reduce_sum(squares))
         # As tf.clip_by_global_norm; one factor for all, so that no gradient is written again.
-        factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
+        factor = _CLIP_NORM / tf.maximum(norm, _CLIP_NORM)
         usable = tf.math.is_finite(norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
-        for group in self._groups():
-            slots = self._variables, self.m, self.v
-            weights = Slotted(*([slot[index] for index in group] for slot in slots))
-            rule, values = self.rules[group[0]], [dense[index] for index in group]
-            _update_means(weights.m, weights.v, values, factor, usable, rule)
-            rates = [rate * self._rate_factors[index] for index in group]
-            self.update(weights, Numbers(step, rates, usable), rule)
+        for members in self._groups():
+            variables, m, v, gradients = (
+                [each[index] for index in members]
+                for each in (self._variables, self.m, self.v, dense)
+            )
+            rule = self.rules[members[0]]
+            _update_means(m, v, gradients, factor, usable, rule)
+            rates = [rate * self._rate_factors[index] for index in members]
+            self.update(VariableGroup(variables, m, v, rates), rule, step=step, usable=usable)
         return norm
 
-    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
-        """Updates variables, whose slots have their new values.
+    def update(
+        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+    ) -> None:
+        """Updates variables, whose slots have their new values, for the update number `step`.
 
-        A compiled kernel chooses between old and new values (`usable`): one more sweep over memory
-        would cost time.
+        If `usable`, a bool scalar, is False, they stay as they are. A compiled kernel chooses
+        between old and new values: one more sweep over memory would cost time.
         """
         raise NotImplementedError
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from electra_zh.training.optimizers.base import (
-    Numbers,
     Optimizer,
-    Slotted,
     UpdateRule,
+    VariableGroup,
     bias_corrections,
 )
 
@@ -25,10 +24,12 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
-    def update(self, weights: Slotted, numbers: Numbers, rule: UpdateRule) -> None:
+    def update(
+        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+    ) -> None:
         """Updates variables, whose slots have their new values."""
-        updates = _updates(weights, numbers.usable, bias_corrections(numbers.step, rule), rule)
-        for variable, update, rate in zip(weights.variables, updates, numbers.rates, strict=True):
+        updates = _updates(group, usable, bias_corrections(step, rule), rule)
+        for variable, update, rate in zip(group.variables, updates, group.rates, strict=True):
             if rule.is_decayed:
                 norm, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
                 has_ratio = tf.logical_and(norm > 0, moved > 0)
@@ -39,11 +40,11 @@ class Lamb(Optimizer):
 
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _updates(
-    weights: Slotted, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
+    group: VariableGroup, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
 ) -> list[tf.Tensor]:
     """Returns the updates before the rates and the trust ratios; zeros if not `usable`."""
     updates = []
-    for variable, m, v in zip(*weights, strict=True):
+    for variable, m, v, _ in zip(*group, strict=True):
         update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
         if rule.weight_decay:
             update += rule.weight_decay * variable

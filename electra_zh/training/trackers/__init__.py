@@ -6,9 +6,10 @@ tracker is an extra of the same name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -78,28 +79,26 @@ class Trackers:
         """Starts the trackers."""
         self._trackers: dict[str, Tracker] = {}
         for name in names:
-            try:
+            with self._stopped_by_errors(name):
                 self._trackers[name] = load_module(__name__, name).start(tracked)
-            except Exception as error:
-                self._stop(name, error)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Passes a line of metrics to each tracker."""
         for name, tracker in list(self._trackers.items()):
-            try:
+            with self._stopped_by_errors(name):
                 tracker.log(dict(values), step=step)
-            except Exception as error:
-                self._stop(name, error)
 
     def close(self) -> None:
         """Ends the tracking."""
         for name, tracker in list(self._trackers.items()):
-            try:
+            with self._stopped_by_errors(name):
                 tracker.close()
-            except Exception as error:
-                self._stop(name, error)
 
-    def _stop(self, name: str, error: Exception) -> None:
-        self._trackers.pop(name, None)
-        message = " ".join(str(error).split()) or type(error).__name__
-        logging.warning("%s is no longer used: %s. The run continues without it.", name, message)
+    @contextlib.contextmanager
+    def _stopped_by_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._trackers.pop(name, None)
+            text = " ".join(str(error).split()) or type(error).__name__
+            logging.warning("%s is no longer used: %s. The run continues without it.", name, text)
