@@ -104,7 +104,7 @@ class ModelFolder:
 
     @property
     def trained(self) -> TrainedWith | None:
-        """The settings of a run; its source and its earlier phases may have had longer sequences."""
+        """The settings of a run; its source or an earlier phase may have had longer sequences."""
         if self.fine_tuned:
             return None
         own, phases = self.section, [each["settings"] for each in self.phases or ()]

@@ -145,49 +145,38 @@ class Attention(tf.Module):
         self.layer_norm = LayerNorm(f"{path}/layer_norm", width, eps=config.layer_norm_eps)
 
     def __call__(
-        self, x: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
-    ) -> tf.Tensor:
-        """Returns [T, D] for x [T, D]; `attention_bias` is added to the scores.
-
-        It is [B, 1, 1, L], or [B, 1, L, L] where positions do not all see the same.
-        """
-        batch, _, _, length = layers.shape_of(attention_bias)
-        heads = self._config.num_attention_heads
-        width = self._config.hidden_size
-        shape = [batch, length, 3, heads, width // heads]
-        qkv = tf.reshape(_joint_dense(x, self.query, self.key, self.value), shape)
-        if split.is_split() and attention_bias.shape[2] == 1:
-            attend = functools.partial(self._attend_marked, key=key, stream=stream)
-            context = recomputed("attention", attend, qkv, attention_bias)
-            return self._add(x, context, key=key, stream=stream)
-        query, keys, value = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
-        attend = functools.partial(self._attend, key=key, stream=stream)
-        context = recomputed("attention", attend, query, keys, value, attention_bias)
-        return self._add(x, context, key=key, stream=stream)
-
-    def of_rows(
         self,
         x: tf.Tensor,
         attention_bias: tf.Tensor,
-        rows: Rows,
         *,
         key: RandomKey | None,
         stream: str,
+        rows: Rows | None = None,
     ) -> tf.Tensor:
-        """Returns the output at some positions alone, [M, D], for x [T, D].
+        """Returns [T, D] for x [T, D]; `attention_bias` is added to the scores.
 
-        `attention_bias` is [B, 1, 1, L].
+        It is [B, 1, 1, L], or [B, 1, L, L] where positions do not all see the same. With `rows` and
+        the first, the result is [M, D], the output at the positions that they pick.
         """
         batch, _, _, length = layers.shape_of(attention_bias)
         heads, width = self._config.num_attention_heads, self._config.hidden_size
-        shape = [batch, length, 2, heads, width // heads]
-        both = tf.reshape(_joint_dense(x, self.key, self.value), shape)
-        keys, value = tf.unstack(tf.transpose(both, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
-        x = rows(x)
-        query = tf.reshape(self.query(x), [batch, -1, heads, width // heads])
-        query = tf.transpose(query, [0, 2, 1, 3])
-        context = self._attend(query, keys, value, attention_bias, key=key, stream=stream)
-        return self._add(x, context, key=key, stream=stream)
+        parts = (self.key, self.value) if rows else (self.query, self.key, self.value)
+        shape = [batch, length, len(parts), heads, width // heads]
+        joint = tf.reshape(_joint_dense(x, *parts), shape)
+        attend: Callable[..., tf.Tensor] = self._attend
+        if split.is_split() and attention_bias.shape[2] == 1 and not rows:
+            attend, inputs = self._attend_marked, [joint]
+        else:
+            inputs = tf.unstack(tf.transpose(joint, [2, 0, 3, 1, 4]))  # each [B, H, L, S]
+        if rows:
+            x = rows(x)
+            query = tf.reshape(self.query(x), [batch, -1, heads, width // heads])
+            inputs = [tf.transpose(query, [0, 2, 1, 3]), *inputs]
+        attend = functools.partial(attend, key=key, stream=stream)
+        context = recomputed("attention", attend, *inputs, attention_bias)
+        out = self.output(context)
+        dropped = layers.draw_dropout(key, f"{stream}/output", self._config.hidden_dropout_prob)
+        return self.layer_norm.add(x, out, dropped)
 
     def _attend_marked(
         self, qkv: tf.Tensor, attention_bias: tf.Tensor, *, key: RandomKey | None, stream: str
@@ -217,15 +206,6 @@ class Attention(tf.Module):
         probs = layers.attention_probabilities(scores, attention_bias, factor, dropped)
         context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, Q, H, S]
         return tf.reshape(context, [-1, self._config.hidden_size])
-
-    def _add(
-        self, x: tf.Tensor, context: tf.Tensor, *, key: RandomKey | None, stream: str
-    ) -> tf.Tensor:
-        """Returns the norm of x and the projected context, both [N, D]."""
-        out = self.output(context)
-        rate = self._config.hidden_dropout_prob
-        dropped = layers.draw_dropout(key, f"{stream}/output", rate)
-        return self.layer_norm.add(x, out, dropped)
 
 
 def _joint_dense(x: tf.Tensor, *parts: Dense) -> tf.Tensor:
@@ -264,10 +244,7 @@ class TransformerLayer(tf.Module):
 
         With `rows` it returns [M, D], the output at the positions that they pick.
         """
-        attend: Callable[..., tf.Tensor] = self.attention
-        if rows:
-            attend = functools.partial(self.attention.of_rows, rows=rows)
-        x = attend(x, attention_bias, key=key, stream=f"{stream}/attention")
+        x = self.attention(x, attention_bias, key=key, stream=f"{stream}/attention", rows=rows)
         out = self.output(layers.gelu(self.intermediate(x)))
         dropped = layers.draw_dropout(key, f"{stream}/output", self._rate)
         return self.layer_norm.add(x, out, dropped)
