@@ -78,7 +78,9 @@ def test_200_steps_on_tensorflow_devices_and_tensorflow_again(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    settings = with_changes(PRETRAIN, "num_train_steps=200", "keep_checkpoint_max=20")
+    # In bfloat16, the default on some CPUs, TensorFlow and devices drift apart in 200 steps.
+    steps = ("num_train_steps=200", "keep_checkpoint_max=20", "precision=float32")
+    settings = with_changes(PRETRAIN, *steps)
     done(electra(*settings, "--output", str(whole), cwd=job.folder))
     shutil.copytree(whole, run)
     _forget(run, *range(70, 201, 10))

@@ -38,6 +38,7 @@ def program(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*PRETRAIN[1:], "--output", str(path)],
         *(f"num_train_steps={STEPS}", "save_checkpoints_steps=20", "log_steps=20"),
         "keep_checkpoint_max=20",
+        "precision=float32",  # In bfloat16 other numbers of rows round otherwise in evaluations.
     )
     done(electra("export-step", *words, cwd=job.folder))
     return path
