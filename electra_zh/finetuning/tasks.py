@@ -211,7 +211,7 @@ class TaskConfig(Settings):
 
     name: str
     kind: str = setting(meaning="kind of task", choices=kind_names, listed=False)
-    reader: str = setting(meaning="form of the files: table, columns, ...", metavar="NAME")
+    reader: str = setting(meaning="form of the files, such as table or columns", metavar="NAME")
     metric: str = setting(
         meaning="metric that chooses the best epoch and is shown in the table", metavar="NAME"
     )
