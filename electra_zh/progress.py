@@ -78,10 +78,11 @@ def silent(what: str, *, total: int, unit: str, initial: int = 0) -> Iterator[Ba
 
 
 @contextlib.contextmanager
-def activity(name: str) -> Iterator[None]:
+def activity(name: str, *, is_timed: bool = False) -> Iterator[None]:
     """Shows what the running job does between its units, such as "evaluating".
 
-    `clock` skips the time, so it does not count for the job's speed and remaining time.
+    `clock` skips the time, so it does not count for the job's speed and remaining time. With
+    `is_timed` it does not, as units are done too, and the speed is measured anew after them.
     """
     global _in_activities
     start, jobs = clock(), list(_running)
@@ -93,7 +94,10 @@ def activity(name: str) -> Iterator[None]:
     finally:
         for job in jobs:
             job.activity = ""
-        _in_activities += clock() - start
+            if is_timed:
+                job.forget_speed()
+        if not is_timed:
+            _in_activities += clock() - start
 
 
 def clock() -> float:
@@ -132,6 +136,10 @@ class _Job:
         points.append((now, self.done))
         while len(points) > 2 and now - points[0][0] > _SPEED_SECONDS:
             points.popleft()
+
+    def forget_speed(self) -> None:
+        """Makes the next update the first one for the speed."""
+        self._points.clear()
 
     @property
     def speed(self) -> float:

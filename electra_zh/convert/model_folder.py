@@ -104,7 +104,7 @@ class ModelFolder:
 
     @property
     def trained(self) -> TrainedWith | None:
-        """The settings of a run; its source or an earlier phase may have had longer sequences."""
+        """Settings of a run: its source or a phase before (of a lower seed) may be longer."""
         if self.fine_tuned:
             return None
         own, phases = self.section, [each["settings"] for each in self.phases or ()]

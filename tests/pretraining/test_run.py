@@ -123,6 +123,25 @@ def test_tokens_per_second_follow_the_shown_speed(tmp_path: Path) -> None:
     assert [each.get("tokens/s") for each in figures] == [None, f"{2.5 * tokens:,.0f}"]
 
 
+def test_the_call_that_compiles_counts_for_logged_speeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def steps(count: int) -> StepSums:
+        now[0] += 40
+        return _sums(count, predicted=1, positives=1, negatives=1)
+
+    with progress.show("training", total=20, unit="step") as bar:
+        reporter = Reporter(tiny(), MetricsLog(str(tmp_path), resume_step=0), bar, None)
+        reporter.add(1, 10, with_first_call_shown(steps)(10))
+        assert not bar.speed
+        reporter.log(10)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line["steps_per_second"] == 0.25
+
+
 def test_evaluations_do_not_count_for_logged_speeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

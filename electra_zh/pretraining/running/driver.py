@@ -201,7 +201,7 @@ class _Training:
         self._run = prepared.run
         self._here = prepared.device.here
         kind = BackgroundStore if prepared.device.found else checkpoints.CheckpointStore
-        keep = self._run.config.keep_checkpoint_max
+        keep = self._run.config.keep_checkpoint_max  # until a phase is entered
         self._store = kind(self._run.checkpoints, keep=keep, writes=self._here.writes)
         # Sums of metrics that are not logged yet: of the checkpoint, and now.
         self._sums: Mapping[str, Any] | None = None

@@ -31,7 +31,7 @@ def with_first_call_shown(
         is_first = False
         logging.info("Compiling the step.")
         start = time.monotonic()
-        with progress.activity("compiling"):
+        with progress.activity("compiling", is_timed=True):
             sums = inner(count)
         logging.info("Compiled: the first step took %.0f s.", time.monotonic() - start)
         return sums
