@@ -74,7 +74,9 @@ def _read_parts(folder: str, index: str) -> Tensors:
     for name in sorted(set(map(str, places.values()))):
         if not files.is_name(name):
             raise UserError(f"{index} names {name}, which is not a file of the same folder")
-        tensors.update(read_tensors(files.join(folder, name)))
+        found = read_tensors(files.join(folder, name))
+        # An older file may have a tensor that is now in another one.
+        tensors |= {key: value for key, value in found.items() if places.get(key, name) == name}
     missing = [name for name in places if name not in tensors]
     if missing:
         raise UserError(f"{index}: the tensor {missing[0]} is missing from {places[missing[0]]}")

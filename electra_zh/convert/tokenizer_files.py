@@ -132,35 +132,44 @@ def _read_settings(
     """
     if vocabulary is not None and vocabulary.settings is not None:
         return vocabulary.settings, []
-    said, strips = _said_case(folder)
+    said, strips, splits = _said(folder)
+    notes = []
+    if splits is False:
+        notes.append("every ideograph is a token here, although tokenize_chinese_chars is false")
     by_default = said is None
     said = True if said is None else said
     if lower_case is not None:
         strips = strips if lower_case == said else None
-        return TokenizerSettings(lower_case, strips is not False), []
+        return TokenizerSettings(lower_case, strips is not False), notes
     cased = vocabulary.is_cased if vocabulary is not None else None
     if cased is None or cased != said:
-        return TokenizerSettings(said, strips is not False), []
+        return TokenizerSettings(said, strips is not False), notes
     setting = "that is the default" if by_default else f"do_lower_case is {said}".lower()
     note = f"text is lower-cased, as the vocabulary has no capitals, although {setting}"
     if cased:
         note = f"text is not lower-cased, as the vocabulary has capitals, although {setting}"
     flag = "--lower-case" if said else "--no-lower-case"
-    return TokenizerSettings(not said), [f"{note}; {flag} overrules this"]
+    return TokenizerSettings(not said), [*notes, f"{note}; {flag} overrules this"]
 
 
-def _said_case(folder: str) -> tuple[bool | None, bool | None]:
-    """Returns lower-casing and stripping of accents as files say; None where they omit it."""
+def _said(folder: str) -> tuple[bool | None, bool | None, bool | None]:
+    """Returns whether text is lower-cased, accents are stripped, and ideographs are split.
+
+    None where the files omit it.
+    """
     path = files.join(folder, _CONFIG)
     saved = files.read_json_object(path) if files.exists(path) else {}
     lower, strips = saved.get("do_lower_case"), saved.get("strip_accents")
+    splits = saved.get("tokenize_chinese_chars")
     path = files.join(folder, _FAST)
     if lower is None and files.exists(path):
         saved = files.read_json_object(path)
         with files.explained_damage(path, "Restore it"):
             normalizer = saved.get("normalizer") or {}
             lower, strips = normalizer.get("lowercase"), normalizer.get("strip_accents")
-    return None if lower is None else bool(lower), None if strips is None else bool(strips)
+            splits = normalizer.get("handle_chinese_chars")
+    said = (None if each is None else bool(each) for each in (lower, strips, splits))
+    return next(said), next(said), next(said)
 
 
 def write(

@@ -134,7 +134,7 @@ def check(weights: Weights, naming: Naming | None = None, *, names: Iterable[str
     `naming` and `names` are those of its file, for messages.
 
     Raises:
-      UserError: a tensor is missing or has another shape; the message names it.
+      UserError: a tensor is missing, has another shape or holds NaN; the message names it.
     """
     size, generator = weights.model, weights.generator
     expected = part_shapes("encoder", size)
@@ -159,9 +159,15 @@ def check(weights: Weights, naming: Naming | None = None, *, names: Iterable[str
         problem = f"{wrong[0]} has shape {shapes[0]}; by the model's size it is {shapes[1]}"
     elif extra:
         problem = f"more tensors than the model's size has: {few(extra)}"
+    problem = problem or _value_problem(weights.tensors)
     if problem:
         raise UserError(f"{weights.path}: {problem}")
     return weights
+
+
+def _value_problem(tensors: Mapping[str, np.ndarray]) -> str:
+    broken = [name for name, value in tensors.items() if not np.isfinite(value).all()]
+    return f"tensors with values that are not finite (NaN): {few(broken)}" if broken else ""
 
 
 def _vocabulary_problem(weights: Weights) -> str:

@@ -28,22 +28,25 @@ class BadLines:
 
 @dataclasses.dataclass(frozen=True)
 class LinePosition:
-    """Position of a line: line `line` (from 0) of the range that starts at byte `start`."""
+    """Position of a line: line `line` (from 0) of the range that starts at byte `start`.
 
-    path: str
+    `file` is the number of the file among the inputs: a build may be resumed under other paths.
+    """
+
+    file: int
     start: int
     line: int
 
-    def show(self, *, name: str | None = None) -> str:
+    def show(self, path: str, *, name: str | None = None) -> str:
         """Returns `file:line`, counted from 1 over the file; `name` replaces the file's path."""
         line = self.line + 1
         left = self.start
         if left:
-            with files.open_read(self.path) as file:
+            with files.open_read(path) as file:
                 while left > 0 and (data := file.read(min(left, _READ_BYTES))):
                     left -= len(data)
                     line += data.count(b"\n")
-        return f"{name or self.path}:{line}"
+        return f"{name or path}:{line}"
 
 
 @dataclasses.dataclass
@@ -66,9 +69,9 @@ def report_bad_lines(logs: Sequence[BadLineLog], paths: Sequence[str]) -> tuple[
     for log in logs:
         for reason, count in log.counts.items():
             total.add(reason, *log.positions[reason], count=count)
-    name = files.short_names(paths)
+    names = list(map(files.short_names(paths), paths))
     shown = {
-        reason: tuple(each.show(name=name(each.path)) for each in positions)
+        reason: tuple(each.show(paths[each.file], name=names[each.file]) for each in positions)
         for reason, positions in total.positions.items()
     }
     return tuple(BadLines(each, total.counts[each], shown[each]) for each in sorted(shown))

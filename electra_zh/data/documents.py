@@ -57,6 +57,7 @@ class FileRange(NamedTuple):
     start: int
     end: int
     form: str  # of `content`
+    file: int  # Number of the file among the inputs.
 
 
 @dataclass(frozen=True)
@@ -94,21 +95,22 @@ def plan_units(
         unit_bytes = min(max(total // _UNITS, _MIN_UNIT_BYTES), _MAX_UNIT_BYTES)
     groups: list[list[tuple[FileRange, int]]] = []
     room = -1  # In the last group.
-    for file in inputs:
+    for number, file in enumerate(inputs):
         is_compressed = archives.is_compressed(file.path)
         weight = file.size * (_COMPRESSION if is_compressed else 1)
         is_stream = is_compressed or files.is_remote(file.path) or file.form == content.JSON
         if weight > unit_bytes and not is_stream:
             bounds = itertools.pairwise([0, *_cuts(file, unit_bytes), file.size])
             groups += [
-                [(FileRange(file.path, *each, file.form), each[1] - each[0])] for each in bounds
+                [(FileRange(file.path, start, end, file.form, number), end - start)]
+                for start, end in bounds
             ]
             room = -1
             continue
         if weight > room:
             groups.append([])
             room = unit_bytes
-        groups[-1].append((FileRange(file.path, 0, -1, file.form), file.size))
+        groups[-1].append((FileRange(file.path, 0, -1, file.form, number), file.size))
         room -= weight
     units: list[TextUnit] = []
     for group in groups:
@@ -292,9 +294,9 @@ class UnitReader:
         yield "\n".join(_filled_lines(text.replace("\r", "")))
 
     def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
-        position = LinePosition(part.path, part.start, line)
+        position = LinePosition(part.file, part.start, line)
         if self._strict:
-            raise UserError(f"{position.show()}: {reason} (--strict stops at bad lines)")
+            raise UserError(f"{position.show(part.path)}: {reason} (--strict stops at bad lines)")
         self.bad_lines.add(reason, position)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import hashlib
 import os
 import re
 import shutil
@@ -57,11 +58,11 @@ class InputSettings(Settings):
 
 
 class InputFile(NamedTuple):
-    """One file of the corpus: its size in bytes as stored, and its last change in nanoseconds."""
+    """One file of the corpus."""
 
     path: str
-    size: int
-    modified: int
+    size: int  # in bytes, as stored
+    modified: int  # its last change in nanoseconds; a checksum for a pipe, which is copied
     form: str  # of `content`
 
 
@@ -127,7 +128,7 @@ class _Search:
         Raises:
           UserError: the user named a file that is not text.
         """
-        path = _spooled(path)
+        given, path = path, _spooled(path)
         key = path if files.is_remote(path) else os.path.realpath(path)
         if key in self.found:
             return True
@@ -151,7 +152,8 @@ class _Search:
             if is_named:
                 self._must_have.append(path)
             return True
-        self.found[key] = InputFile(path, files.size(path), files.modified_ns(path), form)
+        modified = files.modified_ns(path) if path == given else _checksum(path)
+        self.found[key] = InputFile(path, files.size(path), modified, form)
         return True
 
     def _check_field(self, path: str, head: bytes) -> bool:
@@ -235,7 +237,10 @@ def _refused(path: str, form: str) -> str:
             f"{path} is XML or HTML. Extract its text (a Wikipedia dump: with WikiExtractor), or "
             "read its source as text with --format text"
         )
-    return f"{path} is binary, not text. Unpack an archive (zip, tar), or save the file as text"
+    return (
+        f"{path} is binary, not text. Unpack an archive (zip, tar), write a table (Parquet) as "
+        "JSON lines, or save the file as text"
+    )
 
 
 def _listed(by_reason: Mapping[str, Sequence[str]]) -> str:
@@ -309,6 +314,12 @@ def _spooled(path: str) -> str:
             with files.open_read(path) as pipe:
                 shutil.copyfileobj(pipe, copy)
     return copied
+
+
+def _checksum(path: str) -> int:
+    """Returns 63 bits of a file's hash: the same text, piped again, resumes a build."""
+    with open(path, "rb") as file:
+        return int.from_bytes(hashlib.file_digest(file, "blake2b").digest()[:8], "little") >> 1
 
 
 def _is_regular(path: str) -> bool:

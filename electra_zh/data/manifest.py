@@ -29,6 +29,8 @@ _SHARD = re.compile(r"^pretrain_data\.tfrecord-\d+-of-\d+(\.gz)?$")
 _WEIGHTED = re.compile(r"(.+):([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)")
 
 TOP_UNKNOWNS = 20
+# Of Chinese text, a vocabulary made for it misses well under one token in a hundred.
+_MANY_UNKNOWN = 0.05
 # Curly quotes, dashes, ellipses: --map-punctuation could map them in Google's vocabulary.
 _MAPPABLE = "“”‘’—…–"
 
@@ -278,6 +280,11 @@ def summary_lines(manifest: Manifest) -> list[str]:
     if top:
         unknown += ", most often " + " ".join(f"{name} ({count:,})" for name, count in top)
     lines.append(unknown)
+    if manifest.unknown_share >= _MANY_UNKNOWN:
+        lines.append(
+            f"hint: {manifest.unknown_share:.0%} of the tokens are [UNK]: the vocabulary is not "
+            "one for this text"
+        )
     is_wordpiece = manifest.vocabulary.file == Vocabulary.file_name
     could_map = is_wordpiece and not manifest.settings.get("map_punctuation")
     if could_map and any(name in _MAPPABLE for name, _ in top):

@@ -17,6 +17,8 @@ from electra_zh import files
 from electra_zh.errors import UsageError, UserError, did_you_mean
 
 _MOST_VALUES = 100_000  # of a file
+# Whole numbers that YAML 1.1 reads in base 8, and times, which it reads in base 60.
+_OTHER_BASE = re.compile(r"[-+]?0[0-7_]+|.*(:).*")
 # After a key, as Chinese keyboards have it.
 _FULL_WIDTH_COLON = re.compile(r"[\w\s-]+：")
 
@@ -98,7 +100,8 @@ def _read_recipe_file(path: str) -> str:
 class _Loader(yaml.SafeLoader):
     """Loads YAML, and refuses a key that a mapping has twice: YAML itself takes the last one.
 
-    It refuses aliases of aliases, too, that stand for more values than memory can hold.
+    It refuses numbers in base 8 and 60, too, which nobody means, and aliases of aliases that stand
+    for more values than memory can hold.
     """
 
     def get_single_node(self) -> yaml.Node | None:
@@ -106,6 +109,17 @@ class _Loader(yaml.SafeLoader):
         if node is not None and _count_values(node, {}) > _MOST_VALUES:
             raise ValueError(f"with its aliases it has over {_MOST_VALUES:,} values")
         return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        is_number = node.tag.endswith((":int", ":float"))
+        match = _OTHER_BASE.fullmatch(str(node.value)) if is_number else None
+        if match:
+            read, write = ("60", "the number") if match[1] else ("8", "it without its first 0")
+            raise UserError(
+                f"line {node.start_mark.line + 1}: YAML reads {node.value} in base {read}: write "
+                f"{write}, or put it in quotes"
+            )
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

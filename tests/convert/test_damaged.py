@@ -47,6 +47,15 @@ def test_a_shape_that_does_not_match_the_settings(folder: Path) -> None:
         open_source(str(folder))
 
 
+def test_weights_that_are_not_numbers(folder: Path) -> None:
+    path = str(folder / "model.safetensors")
+    tensors = tensor_files.read_safetensors(path)
+    name = "electra.encoder.layer.0.output.dense.bias"
+    tensor_file.write(path, {**tensors, name: np.full_like(tensors[name], np.nan)})
+    with pytest.raises(UserError, match=r"not finite \(NaN\): encoder/layers/0/output/bias"):
+        open_source(str(folder))
+
+
 def test_missing_layers(folder: Path) -> None:
     _change(folder / "config.json", num_hidden_layers=3)
     with pytest.raises(UserError, match=r"16 of \d+ tensors are missing: encoder/layers/2/"):
@@ -56,6 +65,7 @@ def test_missing_layers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"is_decoder": True}, "is_decoder is true"),
         ({"model_type": "gpt2"}, 'model_type is "gpt2"; allowed: electra, bert'),
         ({"hidden_act": "relu"}, 'hidden_act is "relu"'),
         ({"position_embedding_type": "relative_key"}, "allowed: absolute"),
@@ -116,6 +126,10 @@ def test_shards(folder: Path) -> None:
     assert found.has("rtd_head")
     for name in ("model.safetensors.index.json", "config.json"):
         assert open_source(str(folder / name)).tensors.keys() == found.tensors.keys()
+    # A tensor that an earlier version had in another file.
+    old = {name: whole[name] for name in parts["b.safetensors"]} | {names[0]: whole[names[0]] + 1}
+    tensor_file.write(str(folder / "b.safetensors"), old)
+    assert open_source(str(folder)).digest() == found.digest()
     (folder / "b.safetensors").unlink()
     with pytest.raises(UserError, match=r"No such file: .*b\.safetensors"):
         open_source(str(folder))

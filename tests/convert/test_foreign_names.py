@@ -107,6 +107,18 @@ def test_both_networks_in_one_file(folder: Path, weights: Weights) -> None:
     assert _check_same(folder, weights).has("rtd_head")
 
 
+def test_two_folders_of_one_model(folder: Path) -> None:
+    generator = folder.parent / "generator"
+    _change(generator, model_type=None)
+    (note,) = open_source(str(folder.parent)).notes
+    assert note.startswith("generator: read as ELECTRA by the names of its tensors")
+    tokens = (generator / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    changed = "\n".join([*tokens[:5], tokens[6], tokens[5], *tokens[7:]])
+    (generator / "vocab.txt").write_text(changed, encoding="utf-8")
+    with pytest.raises(UserError, match=r"vocabularies of the discriminator and the generator"):
+        open_source(str(folder.parent))
+
+
 def test_other_names_are_shown_with_those_that_are_needed(folder: Path) -> None:
     _rename(folder, lambda name: name.replace("embeddings.word_embeddings", "tokens"))
     expected = r"holds discriminator_predictions.* needed are .* electra\.embeddings\.word_emb"

@@ -111,6 +111,16 @@ def test_a_masked_lm_of_bert_s_form_is_written_as_bert(tmp_path: Path) -> None:
     assert open_source(str(tmp_path / "google")).kind == "BERT of Google's code (TF1)"
 
 
+def test_settings_that_googles_code_fixes(tmp_path: Path) -> None:
+    model = {"layer_norm_eps": 1e-5}
+    run, _ = make_run(tmp_path / "run", model=model, generator_heads=2, generator_hidden_size=0.5)
+    _, *notes = google.write(open_source(run.folder), str(tmp_path / "google"))
+    assert notes == [
+        "note: layer_norm_eps is 1e-05, but 1e-12 in Google's code",
+        "note: the generator has 2 attention heads, but 1 in Google's code (width / 64)",
+    ]
+
+
 def test_sizes_are_inferred_from_the_shapes(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run", model={"num_attention_heads": 1})
     source = open_source(run.folder)

@@ -80,6 +80,20 @@ def test_settings_of_a_fast_tokenizer_alone(tmp_path: Path) -> None:
     assert (vocabulary.tokens, settings, notes) == (SMALL, TokenizerSettings(True, False), ())
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"tokenizer_config": {"do_lower_case": True, "tokenize_chinese_chars": False}},
+        {"tokenizer": {"normalizer": {"lowercase": True, "handle_chinese_chars": False}}},
+    ],
+)
+def test_ideographs_that_the_source_does_not_split(
+    saved: dict[str, Mapping[str, object]], tmp_path: Path
+) -> None:
+    (note,) = read_tokenizer([_write(tmp_path, SMALL, **saved)], rows=len(SMALL)).notes
+    assert note == "every ideograph is a token here, although tokenize_chinese_chars is false"
+
+
 def test_of_two_vocabularies_the_one_that_fits(tmp_path: Path) -> None:
     folder = _write(tmp_path, SMALL, tokenizer=_fast(CASED * 1))
     more = (*CASED, *(f"[unused{number}]" for number in range(200)))

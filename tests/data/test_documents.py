@@ -27,7 +27,7 @@ TEXT = "第一行\n第二行\n\n第二篇\n"
 
 def _unit(path: Path | str) -> TextUnit:
     form = content.recognize(archives.read_head(str(path)))
-    return TextUnit(0, (FileRange(str(path), 0, -1, form),), 0)
+    return TextUnit(0, (FileRange(str(path), 0, -1, form, 0),), 0)
 
 
 def _read(path: Path | str, **options: object) -> str:
@@ -249,7 +249,8 @@ def test_lines_that_are_not_utf8_are_skipped_and_named(tmp_path: Path) -> None:
     assert text.rstrip("\n") == "一\n三\n\n四"
     assert reader.bad_lines.counts == {documents.NOT_UTF8: 2}
     positions = reader.bad_lines.positions[documents.NOT_UTF8]
-    assert [position.show() for position in positions] == [f"{path}:2", f"{path}:6"]
+    shown = [position.show(str(path)) for position in positions]
+    assert shown == [f"{path}:2", f"{path}:6"]
     with pytest.raises(UserError, match=r"a\.txt:2: not UTF-8"):
         list(UnitReader(_unit(path), strict=True))
 
@@ -263,7 +264,7 @@ def test_a_file_of_bad_lines_has_no_text(tmp_path: Path) -> None:
 def test_lines_of_ranges_are_counted_from_the_start_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("一\n二\n三\n四\n", encoding="utf-8")
-    assert LinePosition(str(path), 8, 1).show(name="a") == "a:4"
+    assert LinePosition(0, 8, 1).show(str(path), name="a") == "a:4"
 
 
 def test_json_records_are_documents(tmp_path: Path) -> None:
@@ -337,7 +338,7 @@ def test_bad_items_of_an_array_are_counted(tmp_path: Path) -> None:
     assert "".join(block.text for block in reader).strip() == "a"
     reasons = {'no text in field "text"': 1, documents.NOT_UTF8: 1, documents.NOT_JSON: 1}
     assert reader.bad_lines.counts == reasons
-    assert reader.bad_lines.positions[documents.NOT_UTF8][0].show() == f"{path}:3"
+    assert reader.bad_lines.positions[documents.NOT_UTF8][0].show("a") == "a:3"
 
 
 DOCS = "".join(

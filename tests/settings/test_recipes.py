@@ -50,6 +50,10 @@ def test_include_circle_is_an_error(tmp_path: Path, name: str) -> None:
         (f"a: {'9' * 5000}\n", "not valid YAML: Exceeds the limit"),
         ("a: 1\nb: 2\na: 3\n", 'line 3: "a" is given twice: remove one'),
         ("a: {b: 2, b: 3}\n", 'line 1: "b" is given twice: remove one'),
+        ("a: 1\nb: 010\n", "line 2: YAML reads 010 in base 8: write it without its first 0"),
+        ("a: [-0_7]\n", "line 1: YAML reads -0_7 in base 8"),
+        ("a: 1:30\n", "line 1: YAML reads 1:30 in base 60: write the number, or put it in quotes"),
+        ("a: 1:30.5\n", "line 1: YAML reads 1:30.5 in base 60"),
         # Ten aliases, each of ten of the one before it.
         (
             "a0: &a0 [x]\n"
@@ -69,6 +73,13 @@ def test_bad_recipe_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         load_recipe(str(path), kind="pretrain")
     assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_plain_or_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text('a: 0\nb: "010"\nc: 08\nd: 1_000\ne: 0.5\nf: 0x10\ng: "1:30"\n')
+    expected = {"a": 0, "b": "010", "c": "08", "d": 1000, "e": 0.5, "f": 16, "g": "1:30"}
+    assert load_recipe(str(path), kind="pretrain") == expected
 
 
 def test_unknown_recipe_names_the_nearest() -> None:

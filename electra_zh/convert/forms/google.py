@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from electra_zh.models import weight_names
 
 _INDEX = ".index"
 _ANCHOR = "/embeddings/word_embeddings"
+_EPSILON = 1e-12  # of layer norm
 
 
 def _checkpoints(path: str) -> list[str]:
@@ -132,7 +134,22 @@ def write(weights: Weights, output: str) -> list[str]:
         for file, values in _written_settings(weights).items():
             files.write_json(files.join(folder, file), values)
     owner = "BERT" if weights.is_bert else "the reference"
-    return [f"{files.join(output, name)}: {len(variables)} variables under {owner}'s names"]
+    line = f"{files.join(output, name)}: {len(variables)} variables under {owner}'s names"
+    return [line, *_fixed_there(weights)]
+
+
+def _fixed_there(weights: Weights) -> Iterator[str]:
+    """Yields a line on each setting that Google's code has another, fixed value of."""
+    if weights.model.layer_norm_eps != _EPSILON:
+        found = f"{weights.model.layer_norm_eps:g}"
+        yield f"note: layer_norm_eps is {found}, but {_EPSILON:g} in Google's code"
+    if weights.generator is not None:
+        heads, rule = weights.generator.num_attention_heads, weights.generator.hidden_size // 64
+        if heads != max(1, rule):
+            yield (
+                f"note: the generator has {heads} attention heads, but {max(1, rule)} in Google's "
+                "code (width / 64)"
+            )
 
 
 def _written_settings(weights: Weights) -> dict[str, dict[str, Any]]:

@@ -132,6 +132,8 @@ def _check_network(settings: Mapping[str, Any], *, where: str) -> None:
     positions = settings.get("position_embedding_type") or "absolute"
     if positions != "absolute":
         raise UserError(f'{where}: position_embedding_type is "{positions}"; allowed: absolute')
+    if settings.get("is_decoder"):
+        raise UserError(f"{where}: is_decoder is true: its attention is from left to right only")
 
 
 def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
@@ -139,6 +141,12 @@ def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
     if sizes[0] != sizes[1]:
         raise UserError(
             f"{folder}: the discriminator has {sizes[0]:,} tokens and the generator {sizes[1]:,}"
+        )
+    vocabularies = {discriminator.vocabulary, generator.vocabulary} - {None}
+    if len(vocabularies) > 1:
+        raise UserError(
+            f"{folder}: the vocabularies of the discriminator and the generator differ. Put the "
+            "right one into both folders"
         )
     tensors, own = discriminator.tensors, generator.tensors
     tables = generator.part("encoder/embeddings")
@@ -154,6 +162,10 @@ def _pair(folder: str, discriminator: Weights, generator: Weights) -> Weights:
             generator=generator.model,
             checkpoint=folder,
             unused=(*discriminator.unused, *generator.unused),
+            notes=(
+                *discriminator.notes,
+                *(f"generator: {n}" for n in generator.notes if n not in discriminator.notes),
+            ),
         )
     )
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,11 @@ from electra_zh.data.manifest import MANIFEST, load_manifest
 from electra_zh.data.workers import OnProgress, StoppedError
 from electra_zh.errors import UserError
 from electra_zh.interrupts import InterruptError
-from support.building import contents, make_settings
+from support.building import contents, make_settings, make_text
+
+
+def _stop(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_second_call_resumes(
@@ -79,11 +84,8 @@ def test_units_that_lost_rows_are_done_again(
     build(make_settings(corpus, vocabulary, whole))
     settings = make_settings(corpus, vocabulary, output)
 
-    def stop(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "plan_shards", stop)
+        patch.setattr(shards, "plan_shards", _stop)
         with pytest.raises(InterruptError):
             build(settings)
     rows = sorted((output / WORK).glob("*.rows"))
@@ -91,6 +93,37 @@ def test_units_that_lost_rows_are_done_again(
     rows[1].unlink()
     build(settings)
     assert contents(output) == contents(whole)
+
+
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_a_build_resumes_under_another_path(
+    vocabulary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pipe: bool
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    # A bad line of a later unit: counting the lines before it needs the file.
+    text = make_text(40).encode()
+    data = text + b"\xff\n" + make_text(10, seed=1).encode()
+
+    def settings(folder: str) -> BuildSettings:
+        path = tmp_path / folder / "text"
+        if is_pipe:
+            os.mkfifo(path)
+            threading.Thread(target=path.write_bytes, args=(data,), daemon=True).start()
+        elif folder == "a":
+            path.write_bytes(data)
+        else:
+            (tmp_path / "a" / "text").rename(path)
+        return make_settings(path, vocabulary, tmp_path / "out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "plan_shards", _stop)
+        with pytest.raises(InterruptError):
+            build(settings("a"))
+    monkeypatch.setattr(units, "build_unit", _stop)
+    (bad,) = build(settings("b")).corpus.bad_lines
+    name = "pipe" if is_pipe else "text"
+    assert bad.first == (f"{name}:{text.count(10) + 1}",)
 
 
 def _start(settings: BuildSettings, *before: str) -> subprocess.Popen[str]:

@@ -215,7 +215,9 @@ def test_unknown_characters_are_counted(tmp_path: Path, vocabulary: str) -> None
     manifest = build(make_settings(corpus, vocabulary, tmp_path / "out"))
     assert manifest.corpus.unknown_characters == {"b": 10, "“": 10, "”": 10, "好": 10}
     assert manifest.unknown_share == 4 / 7
-    assert any("--map-punctuation" in line for line in summary_lines(manifest))
+    lines = "\n".join(summary_lines(manifest))
+    assert "--map-punctuation" in lines
+    assert "hint: 57% of the tokens are [UNK]" in lines
 
 
 @pytest.mark.parametrize(
