@@ -58,7 +58,7 @@ def build_vocab(call: Call[BuildVocab]) -> int:
         trained = train_vocabulary(blocks(), settings.vocabulary)
     trained.vocabulary.save(settings.output)
     logs = [reader.bad_lines for reader in readers]
-    bad = report_bad_lines(logs, [file.path for file in inputs])
+    bad = report_bad_lines(logs, inputs)
     messages.print_lines([f"{settings.output}: {trained.summary}", *map(str, bad)])
     given = settings.inputs if "-" not in settings.inputs else ["INPUT"]
     print_next("build-data", *given, "--vocab", settings.output, "--output", "DATA")

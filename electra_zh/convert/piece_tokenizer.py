@@ -15,11 +15,11 @@ _TOKEN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": 
 def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
     """Returns a tokenizer that gives the model's ids.
 
-    It includes the model's own normalization rules, then joins and strips spaces as the library
+    It includes the model's own normalization rules, then joins and strips spaces if the model
     does. It cuts at spaces first, which changes nothing, since no piece spans one.
 
     Raises:
-      UserError: the model's pieces are words or single characters.
+      UserError: the model's pieces are words or single characters, or not all made by merges.
     """
     parts = vocabulary.parts
     if parts.algorithm not in ("unigram", "bpe"):
@@ -27,7 +27,14 @@ def tokenizer_json(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:
             f'The SentencePiece model has the type "{parts.algorithm}". Use unigram or bpe, the '
             "types of Hugging Face's tokenizers"
         )
-    scheme = "always" if parts.dummy_prefix else "never"
+    if parts.algorithm == "bpe" and "user" in parts.kinds:
+        piece = parts.pieces[parts.kinds.index("user")]
+        raise UserError(
+            f'The SentencePiece model has "{piece}" as a symbol that its maker defined, which no '
+            "merges give, as the BPE of Hugging Face's tokenizers needs. Use a unigram model"
+        )
+    # It puts no mark before a text that begins with a space.
+    scheme = "always" if parts.dummy_prefix and parts.joins_spaces else "never"
     metaspace = {"type": "Metaspace", "replacement": SPACE_MARK, "prepend_scheme": scheme}
     roles = ("pad_id", "unk_id", "cls_id", "sep_id", "mask_id")
     special = [
@@ -51,8 +58,11 @@ def _normalizers(parts: PieceModel) -> Iterator[dict[str, Any]]:
     if parts.charsmap:
         rules = base64.b64encode(parts.charsmap).decode("ascii")
         yield {"type": "Precompiled", "precompiled_charsmap": rules}
-    yield {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
-    yield {"type": "Strip", "strip_left": True, "strip_right": True}
+    if parts.joins_spaces:
+        yield {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+        yield {"type": "Strip", "strip_left": True, "strip_right": True}
+    elif parts.dummy_prefix:
+        yield {"type": "Prepend", "prepend": " "}
 
 
 def _frame(vocabulary: SentencePieceVocabulary) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from electra_zh import files
+from electra_zh.data import input_files
 from electra_zh.errors import counted
 
 # Positions that are remembered of each reason; all lines are counted.
@@ -63,13 +64,15 @@ class BadLineLog:
         self.positions = {**self.positions, reason: first}
 
 
-def report_bad_lines(logs: Sequence[BadLineLog], paths: Sequence[str]) -> tuple[BadLines, ...]:
-    """Returns the bad lines of the units' logs by reason, with the short names of the paths."""
+def report_bad_lines(
+    logs: Sequence[BadLineLog], inputs: Sequence[input_files.InputFile]
+) -> tuple[BadLines, ...]:
+    """Returns the bad lines of the units' logs by reason, with the short names of the files."""
     total = BadLineLog()
     for log in logs:
         for reason, count in log.counts.items():
             total.add(reason, *log.positions[reason], count=count)
-    names = list(map(files.short_names(paths), paths))
+    paths, names = [file.path for file in inputs], input_files.short_names(inputs)
     shown = {
         reason: tuple(each.show(paths[each.file], name=names[each.file]) for each in positions)
         for reason, positions in total.positions.items()

@@ -34,6 +34,7 @@ REPORT, SUMMARY = "report.json", "report.md"
 CLEANED = "electra-zh clean"
 _KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
 _STANDARD_INPUT = "-"
+_COPY = "electra-zh-copy-"  # begin of the names of folders with copies of pipes
 # The first line of a vocabulary, which is in the folders of pretraining data too.
 _VOCABULARY = re.compile(rb"\[PAD\]\r?\n")
 
@@ -303,17 +304,26 @@ def _spooled(path: str) -> str:
     """
     if path != _STANDARD_INPUT and (files.is_remote(path) or _is_regular(path)):
         return path
-    folder = tempfile.mkdtemp(prefix="electra-zh-")
+    folder = tempfile.mkdtemp(prefix=_COPY)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     is_stdin = path == _STANDARD_INPUT
     copied = os.path.join(folder, "stdin" if is_stdin else "pipe")
-    with open(copied, "wb") as copy:
+    # A full disk is an error that names the copy.
+    with files.atomic_write(copied, durable=False) as copy:
         if is_stdin:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         else:
             with files.open_read(path) as pipe:
                 shutil.copyfileobj(pipe, copy)
     return copied
+
+
+def short_names(inputs: Sequence[InputFile]) -> list[str]:
+    """Returns the files' names below the folder that has all of them, without those of copies."""
+    paths = [file.path for file in inputs]
+    copies = {path for path in paths if f"{os.sep}{_COPY}" in path}
+    shorten = files.short_names([path for path in paths if path not in copies] or ["."])
+    return [os.path.basename(path) if path in copies else shorten(path) for path in paths]
 
 
 def _checksum(path: str) -> int:

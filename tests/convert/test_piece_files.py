@@ -84,6 +84,23 @@ def test_merges_are_in_the_order_of_the_model() -> None:
     assert set(made) == {p for p in scores if (len(p) > 1 and scores[p] != 0) or p == made[0]}
 
 
+@pytest.mark.parametrize("prefix", [False, True])
+def test_spaces_that_the_model_keeps(prefix: bool) -> None:
+    model = make_foreign(remove_extra_whitespaces=False, add_dummy_prefix=prefix)
+    found = tokenizer_json(SentencePieceVocabulary(model))
+    _, *others = found["normalizer"]["normalizers"]
+    assert others == [{"type": "Prepend", "prepend": " "}] * prefix
+    assert found["pre_tokenizer"]["prepend_scheme"] == "never"
+
+
+def test_symbols_that_no_merge_gives() -> None:
+    model = make_foreign(
+        user_defined=True, names=("[CLS]", "[SEP]", "[MASK]", "天地"), model_type="bpe"
+    )
+    with pytest.raises(UserError, match='has "天地" as a symbol that its maker defined'):
+        tokenizer_json(SentencePieceVocabulary(model))
+
+
 @pytest.mark.parametrize("name", ["unigram", "bpe", "bytes", "foreign"])
 def test_the_graph_gives_the_tokenizer_s_ids(name: str) -> None:
     vocabulary = {

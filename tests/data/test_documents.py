@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -436,3 +437,12 @@ def test_remote_files_are_read() -> None:
     (found,) = input_files.find_inputs([folder])
     assert found.path == f"{folder}/a.txt.gz"
     assert _read(found.path) == TEXT.rstrip("\n")
+
+
+def test_the_copy_of_a_pipe_has_a_plain_name(tmp_path: Path) -> None:
+    pipe, path = tmp_path / "made", tmp_path / "a.txt"
+    path.write_text("天\n", encoding="utf-8")
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=("地\n".encode(),), daemon=True).start()
+    found = input_files.find_inputs([str(pipe), str(path)])
+    assert input_files.short_names(found) == ["pipe", "a.txt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import random
+from typing import Any
 
 import sentencepiece
 
@@ -77,8 +78,12 @@ def make_foreign(
     names: tuple[str, ...] = ("<cls>", "<sep>", "<mask>"),
     pad: int = 0,
     user_defined: bool = False,
+    **options: Any,
 ) -> bytes:
-    """Returns a model like those of others: NFKC, a space before each text, other names."""
+    """Returns a model like those of others: NFKC, a space before each text, other names.
+
+    `options` are those of the library's trainer.
+    """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(make_text().split("\n")),
@@ -91,5 +96,6 @@ def make_foreign(
         minloglevel=2,
         user_defined_symbols=list(names) if user_defined else [],
         control_symbols=[] if user_defined else list(names),
+        **options,
     )
     return model.getvalue()

@@ -6,8 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from electra_zh import __version__, files
-from electra_zh.data import manifest
+from electra_zh import __version__
+from electra_zh.data import input_files, manifest
 from electra_zh.data.bad_lines import report_bad_lines
 from electra_zh.data.build import units
 from electra_zh.data.build.context import BuildContext
@@ -25,17 +25,16 @@ def make_manifests(
 ) -> dict[str, Manifest]:
     """Returns the manifest of each split, from the counts of all units and the split's shards."""
     numbers = _sum(each.numbers for each in counts)
-    paths = [file.path for file in context.inputs]
     splits = [split for each in counts for split in each.splits.values()]
     unknowns = _sum(each.unknowns for each in counts)
     corpus = CorpusInfo(
-        files=len(paths),
-        names=tuple(map(files.short_names(paths), paths[:_MAX_SHOWN_NAMES])),
+        files=len(context.inputs),
+        names=tuple(input_files.short_names(context.inputs)[:_MAX_SHOWN_NAMES]),
         bytes=numbers["bytes"],
         characters=numbers["characters"],
         lines=numbers["lines"],
         documents=sum(split.numbers["documents"] for split in splits),
-        bad_lines=report_bad_lines([each.bad_lines for each in counts], paths),
+        bad_lines=report_bad_lines([each.bad_lines for each in counts], context.inputs),
         unknown_characters=units.most_common(unknowns, manifest.TOP_UNKNOWNS),
     )
     differences = [text for each in counts for text in each.differences]

@@ -162,9 +162,7 @@ def _report(
         evaluation_files=tuple(os.path.basename(path) for path in settings.decontaminate),
         input_files=len(inputs),
         input_bytes=sum(unit.text_bytes for unit in filtered),
-        bad_lines=report_bad_lines(
-            [unit.bad_lines for unit in filtered], [file.path for file in inputs]
-        ),
+        bad_lines=report_bad_lines([unit.bad_lines for unit in filtered], inputs),
         read=tally.total(),
         kept=tally.amount(KEPT),
         control=deleted["control"],

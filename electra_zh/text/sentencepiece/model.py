@@ -40,6 +40,7 @@ class PieceModel(NamedTuple):
     kinds: tuple[PieceKind, ...]
     byte_fallback: bool  # an unknown character becomes its bytes
     dummy_prefix: bool  # a space is put before each text
+    joins_spaces: bool  # several spaces are one, and those at the ends of a text are removed
     charsmap: bytes  # SentencePiece's compiled rules of normalisation
 
 
@@ -78,6 +79,7 @@ class SentencePieceVocabulary(Vocabulary):
             tuple(_KINDS[piece.type - 1] for piece in proto.pieces),
             proto.trainer_spec.byte_fallback,
             proto.normalizer_spec.add_dummy_prefix,
+            proto.normalizer_spec.remove_extra_whitespaces,
             proto.normalizer_spec.precompiled_charsmap,
         )
         self.pad_id, self.cls_id, self.sep_id, self.mask_id = found.values()
