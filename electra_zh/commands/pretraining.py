@@ -25,6 +25,7 @@ from electra_zh.text.settings import USUAL_SIZE
 
 if TYPE_CHECKING:
     from electra_zh.data.manifest import WeightedFolder
+    from electra_zh.pretraining.folder import Run
     from electra_zh.pretraining.planning.ahead import AheadEstimate
     from electra_zh.pretraining.planning.estimate import RunEstimate
     from electra_zh.pretraining.programs.compiling import CompiledPhase
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
 def pretrain(call: Call[PretrainRequest]) -> int:
     """Pretrains a model."""
     from electra_zh.pretraining import folder
+    from electra_zh.pretraining.running import driver
 
     if call.settings.program is None:
-        folder.check_request(call.settings, call.overrides)
+        found = folder.check_request(call.settings, call.overrides)
+        if found and not call.dry_run and driver.is_finished(found, call.settings):
+            _print_next(found)
+            return 0
     device = call.settings.choose_device()
     if call.settings.program is not None:
         from electra_zh.pretraining.programs import train
@@ -58,9 +63,13 @@ def pretrain(call: Call[PretrainRequest]) -> int:
         print_plan(prepared.plan())
     else:
         run.pretrain(prepared)
-        model = ("--model", prepared.run.folder)
-        print_next("finetune", *model, "--task", "TASK", "--data", "TASK_DATA", "--output", "TUNED")
+        _print_next(prepared.run)
     return 0
+
+
+def _print_next(run: Run) -> None:
+    model = ("--model", run.folder)
+    print_next("finetune", *model, "--task", "TASK", "--data", "TASK_DATA", "--output", "TUNED")
 
 
 def export_step(call: Call[PretrainRequest]) -> int:

@@ -62,8 +62,7 @@ class ModelFolder:
         if not self.fine_tuned:
             saved["data_fingerprint"] = self.data_fingerprint
             names = ("recipe", "init", "train_data", "eval_data", "generator", "data", "phases")
-            optional: dict[str, Any] = {name: getattr(self, name) for name in names}
-            saved |= {key: value for key, value in optional.items() if value}
+            saved |= {name: value for name in names if (value := getattr(self, name))}
         files.write_json(config_path(folder), saved)
 
     def of_checkpoint(self, state: Mapping[str, Any]) -> ModelFolder:
@@ -102,15 +101,17 @@ class ModelFolder:
             untied_embeddings=self.section["untied_generator_embeddings"],
         )
 
-    @property
-    def trained(self) -> TrainedWith | None:
-        """Settings of a run: its source or a phase before (of a lower seed) may be longer."""
+    def trained(self, step: int = 0) -> TrainedWith | None:
+        """Returns a run's settings after a step; its source or a phase before may be longer."""
         if self.fine_tuned:
             return None
-        own, phases = self.section, [each["settings"] for each in self.phases or ()]
-        begun = [each["max_seq_length"] for each in phases if each["seed"] <= own["seed"]]
+        own, begun, before = self.section, [0], 0
+        for phase in (each["settings"] for each in self.phases or ()):
+            begun += [phase["max_seq_length"]] if before < max(step, 1) else []
+            before += phase["num_train_steps"]
+        length = max(own["max_seq_length"], (self.init or {}).get("positions", 0), *begun)
         return TrainedWith(
-            length=max(own["max_seq_length"], (self.init or {}).get("positions", 0), *begun),
+            length=min(length, own["model"]["max_position_embeddings"]),
             batch=self.section["train_batch_size"],
             learning_rate=self.section["learning_rate"],
             attention_start=self.section.get("attention_start", "normal"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
@@ -33,6 +33,7 @@ _OF_GENERATOR = (
     *("untied_generator_embeddings", "generator_learning_rate"),
 )
 _OF_TEMPERATURE = ("temperature_start", "temperature_decay")
+_OF_DISCRIMINATOR = ("disc_weight", "clm_weight", "rtd_head", "disallow_correct", "temperature")
 
 
 class Idle(NamedTuple):
@@ -41,10 +42,11 @@ class Idle(NamedTuple):
     key: str
     condition: str  # the other setting
     values: tuple[Any, ...]
+    flag: str = ""  # it has none with this flag alone
 
 
-def _idle(condition: str, values: tuple[Any, ...], *keys: str) -> Iterator[Idle]:
-    return (Idle(key, condition, values) for key in keys)
+def _idle(condition: str, values: tuple[Any, ...], *keys: str, flag: str = "") -> Iterator[Idle]:
+    return (Idle(key, condition, values, flag) for key in keys)
 
 
 # An objective that is not named reads all settings.
@@ -58,11 +60,18 @@ IDLE = (
     *_idle("untied_generator", (False,), *_OF_GENERATOR),
     *_idle("uniform_generator", (True,), *_OF_GENERATOR, "temperature", *_OF_TEMPERATURE),
     *_idle("generator_frozen", (True,), "generator_learning_rate", "gen_weight"),
+    *_idle("objective", ("electra",), *_OF_GENERATOR, "gen_weight", flag="--generator"),
+    *_idle("discriminator_frozen", (True,), *_OF_DISCRIMINATOR, *_OF_TEMPERATURE),
     *_idle("temperature_start", (0.0,), "temperature_decay"),
     *_idle("lr_schedule", ("cosine", "constant"), "lr_decay_power"),
     *_idle("lr_schedule", ("polynomial", "cosine", "constant"), "lr_decay_fraction"),
     *_idle("optimizer", ("lamb",), "adam_bias_correction"),
 )
+
+
+def idle_rules(*, has_generator: bool) -> Iterator[Idle]:
+    """Yields those of `IDLE` for a run with or without --generator."""
+    return (rule for rule in IDLE if has_generator or not rule.flag)
 
 
 def _objective(text: str) -> str:
@@ -496,7 +505,8 @@ class PretrainConfig(Settings):
     @property
     def idle(self) -> tuple[str, ...]:
         """Settings that have no effect with the others."""
-        found = (key for key, other, values in IDLE if getattr(self, other) in values)
+        rules = idle_rules(has_generator=self.foreign_generator is not None)
+        found = (rule.key for rule in rules if getattr(self, rule.condition) in rule.values)
         return tuple(dict.fromkeys(found))
 
     @property
@@ -561,13 +571,14 @@ def resolve(
     vocab_size: int,
     source: SourceSize | None = None,
     init: Init | None = None,
+    generator: Init | None = None,
     phase: Layer | None = None,
 ) -> Resolved[PretrainConfig]:
     """Resolves a recipe, by name or path, and the command line's overrides into settings.
 
     `vocab_size` is that of the data, for a recipe without it. `source` is the size of the model
     that `init` names, for `model=source`; the chosen layers of `init` give the number of layers.
-    `phase` has the values of one of the recipe's phases.
+    `generator` is that of --generator. `phase` has the values of one of the recipe's phases.
 
     Raises:
       UsageError: an unknown recipe or key.
@@ -590,13 +601,12 @@ def resolve(
         layers.insert(1, Layer(f"recipe {recipe}", {"model": model}))
     else:
         raise UserError(f"Recipe {recipe}: `model` must name a model size or give its settings")
-    depth = len(init.layers) if init else 0
-    if depth:
+    if depth := len(init.layers) if init else 0:
         layers.append(Layer("--init-layers", {"num_hidden_layers": depth}))
-    if phase is not None:
-        layers.append(phase)
+    layers += [phase] if phase is not None else []
     own = {*own_keys(recipe, kind="pretrain"), *(phase.values if phase else ())}
-    layers, notes = _drop_idle([*layers, Layer(COMMAND_LINE, overrides)], own)
+    rules = idle_rules(has_generator=generator is not None)
+    layers, notes = _drop_idle([*layers, Layer(COMMAND_LINE, overrides)], own, rules)
     resolved = dataclasses.replace(_with_defaults(layers), notes=notes)
     if depth and resolved.settings.model.num_hidden_layers != depth:
         raise UsageError(
@@ -606,7 +616,9 @@ def resolve(
     return resolved
 
 
-def _drop_idle(layers: list[Layer], own: Collection[str]) -> tuple[list[Layer], tuple[str, ...]]:
+def _drop_idle(
+    layers: list[Layer], own: Collection[str], rules: Iterable[Idle]
+) -> tuple[list[Layer], tuple[str, ...]]:
     """Drops inherited values without effect, with a sentence on those of the user's own choice.
 
     A recipe includes them (`own` are the keys that it has itself), or the last layer, the command
@@ -616,16 +628,17 @@ def _drop_idle(layers: list[Layer], own: Collection[str]) -> tuple[list[Layer], 
     found, typed = {key: value for each in placed for key, value in each.items()}, placed[-1]
     dropped: dict[str, list[str]] = {}  # by reason
     idle = set()
-    for key, condition, without in IDLE:
+    for key, condition, without, flag in rules:
         value = found.get(condition, getattr(PretrainConfig, condition))
-        if value not in without or key in typed or (condition not in typed and key in own):
+        is_chosen = bool(flag) or condition in typed
+        if value not in without or key in typed or (not is_chosen and key in own):
             continue
         if (
-            condition in typed
+            is_chosen
             and key not in idle
             and found.get(key) not in (None, getattr(PretrainConfig, key))
         ):
-            dropped.setdefault(f"{condition}={str(value).lower()}", []).append(key)
+            dropped.setdefault(flag or f"{condition}={str(value).lower()}", []).append(key)
         idle.add(key)
     spellings = resolution.find_spellings(PretrainConfig)
     kept = [

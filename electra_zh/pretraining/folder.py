@@ -188,10 +188,11 @@ def open_run(path: str, *, checkpoint: int | None = None) -> tuple[Run, int | No
     return run, found.step
 
 
-def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> None:
+def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> Run | None:
     """Checks the paths of a request and, where no other model is needed, the settings of its run.
 
-    It loads no TensorFlow: `run.prepare` reads models and data, seconds later.
+    It loads no TensorFlow: `run.prepare` reads models and data, seconds later. Returns the run, or
+    None where it needs another model.
 
     Raises:
       UserError: a path or a setting is wrong.
@@ -212,8 +213,9 @@ def check_request(request: PretrainRequest, overrides: Mapping[str, Any]) -> Non
             except UserError as error:
                 named = "" if str(error).startswith(source) else f"{source}: "
                 raise UserError(f"{flag} {named}{error}") from None
-    if not new or request.init is None:
-        begin(request, overrides, data=data)
+    if new and request.init is not None:
+        return None
+    return begin(request, overrides, data=data)
 
 
 def begin(
@@ -234,9 +236,9 @@ def begin(
       UsageError: a new run has no recipe.
       UserError: the folder holds something else, a setting is not allowed, or as in `resume`.
     """
-    folder, recipe = request.output, request.config
+    folder, recipe, generator = request.output, request.config, request.foreign_generator()
     if is_run(folder):
-        own, generator = request.first_weights(), request.foreign_generator()
+        own = request.first_weights()
         return resume(
             folder, recipe=recipe, overrides=overrides, data=data, init=own, generator=generator
         )
@@ -248,7 +250,7 @@ def begin(
         raise UsageError(f"A new run needs --config: {names}, or a .yaml file")
     size = data.vocabulary.size
     resolved = run_phases.resolve_phases(
-        recipe, overrides, vocab_size=size, source=source, init=init
+        recipe, overrides, vocab_size=size, source=source, init=init, generator=generator
     )
     phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
     phases = run_phases.choose_precision(phases, accelerator=accelerator)
@@ -298,17 +300,17 @@ def resume(
     if recipe is None:
         phases = run_phases.override_phases(saved.phases, overrides)
     else:
-        size, source = vocabulary.size, _source_size(saved)
+        size, source, frozen = vocabulary.size, _source_size(saved), saved.generator
         resolved = run_phases.resolve_phases(
-            recipe, overrides, vocab_size=size, source=source, init=saved.init
+            recipe, overrides, vocab_size=size, source=source, init=saved.init, generator=frozen
         )
         phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
         phases = run_phases.keep_planned_steps(phases, saved.phases)
-        phases = run_phases.keep_idle(phases, saved.phases)
         sizes = (phase.config.foreign_generator for phase in saved.phases)
         foreign = next((each for each in sizes if each), None)
         if foreign is not None:
             phases = with_foreign(phases, foreign)
+        phases = run_phases.keep_idle(phases, saved.phases)
     phases = run_phases.choose_precision(phases, saved.phases)
     phases = run_phases.keep_batches(phases, saved.phases)
     _check_same(saved, phases)
@@ -355,24 +357,30 @@ def _check_init(saved: Run, init: Init | None, generator: Init | None) -> None:
         )
 
 
-def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
+def changes(saved: Run, wanted: tuple[Phase, ...]) -> dict[str, str]:
+    """Returns the settings that differ from those of a run, with both values as text.
+
+    Those that change no number of the training are not compared.
+    """
     shared = {phase.name for phase in saved.phases} & {phase.name for phase in wanted}
     old, new = _flat(saved.phases, shared), _flat(wanted, shared)
-    changed = [
-        key
+    return {
+        key: f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})"
         for key in {**old, **new}
         if old.get(key) != new.get(key) and key.rpartition(".")[2] not in FREE
-    ]
+    }
+
+
+def _check_same(saved: Run, wanted: tuple[Phase, ...]) -> None:
+    changed = changes(saved, wanted)
     if changed:
-        shown = few(
-            f"{key} {old.get(key, 'missing')} (now {new.get(key, 'missing')})" for key in changed
-        )
         keep, what = " --keep-optimizer", "weights and optimizer"
-        if any(phase.config.corrects_bias for phase in wanted):  # It would be refused.
+        corrects = any(phase.config.corrects_bias for phase in wanted)
+        if corrects and any("adam_beta_" in key for key in changed):  # It would be refused.
             keep, what = "", "weights"
         raise UserError(
-            f"The run in {saved.folder} was started with {shown}. Resume it with the same "
-            "settings (without --config), or start a new run in another --output; "
+            f"The run in {saved.folder} was started with {few(changed.values())}. Resume it with "
+            "the same settings (without --config), or start a new run in another --output; "
             f"--init {saved.folder}{keep} continues from its {what}."
         )
 

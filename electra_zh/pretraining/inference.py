@@ -99,8 +99,7 @@ def detect(
     Raises:
       UserError: a sentence too long, or a run without a discriminator.
     """
-    if not of_objective(run.config).has_detection:
-        raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator.")
+    check_detection(run)
     objective = restore_objective(run, checkpoint=checkpoint)
     for batch in _batches(run, texts):
         probabilities = objective.replaced_probabilities(batch.features).numpy()
@@ -108,6 +107,13 @@ def detect(
             inner = slice(1, len(row) - 1)  # without [CLS] and [SEP]
             tokens = [run.vocabulary.tokens[token] for token in row[inner]]
             yield DetectedSentence(text, tokens, [float(value) for value in values[inner]])
+
+
+def check_detection(run: Run) -> None:
+    """Raises a UserError for a run without a trained discriminator."""
+    if not of_objective(run.config).has_detection or run.config.discriminator_frozen:
+        what = "generator" if run.config.discriminator_frozen else "masked LM"
+        raise UserError(f"{run.folder} was trained as a {what} and has no discriminator")
 
 
 def _batches(run: Run, texts: Iterable[str]) -> Iterator[_Batch]:

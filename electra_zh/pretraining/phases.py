@@ -23,7 +23,15 @@ from absl import logging
 
 from electra_zh import files, machine
 from electra_zh.errors import UsageError, UserError, did_you_mean
-from electra_zh.pretraining.config import IDLE, Init, PretrainConfig, SourceSize, override, resolve
+from electra_zh.pretraining.config import (
+    Idle,
+    Init,
+    PretrainConfig,
+    SourceSize,
+    idle_rules,
+    override,
+    resolve,
+)
 from electra_zh.settings import COMMAND_LINE, Layer, Resolved, load_recipe
 from electra_zh.training import schedules
 
@@ -92,6 +100,7 @@ def resolve_phases(
     vocab_size: int,
     source: SourceSize | None = None,
     init: Init | None = None,
+    generator: Init | None = None,
 ) -> dict[str, Resolved[PretrainConfig]]:
     """Resolves a recipe's phases by their names; the name of a recipe without phases is empty.
 
@@ -108,17 +117,15 @@ def resolve_phases(
         _split(overrides, list(listed), f"recipe {recipe}").items()
     ):
         values = listed[name]
-        if name and not {"num_train_steps"} & {*values, *given}:
-            raise UserError(f"Recipe {recipe}: phase {name} has no num_train_steps: add it")
-        for key in (*_OF_RUN, "phases"):
-            if key in values:
-                raise UserError(f"Recipe {recipe}: phase {name}: remove {key}: the run has one")
+        if name:
+            _check_keys(f"Recipe {recipe}: phase {name}", values, given)
         resolved = resolve(
             recipe,
             given,
             vocab_size=vocab_size,
             source=source,
             init=init,
+            generator=generator,
             phase=Layer(f"phase {name}", values),
         )
         if index:
@@ -128,15 +135,24 @@ def resolve_phases(
             resolved = dataclasses.replace(resolved, settings=settings, origins=origins)
         found[name] = resolved
     _check_models({name: each.settings for name, each in found.items()}, recipe)
-    _check_effects(list(found.values()))
+    _check_effects(list(found.values()), idle_rules(has_generator=generator is not None))
     for note in dict.fromkeys(note for each in found.values() for note in each.notes):
         logging.info("%s", note)
     return found
 
 
-def _check_effects(phases: Sequence[Resolved[PretrainConfig]]) -> None:
+def _check_keys(where: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Checks the keys of a phase in a recipe, and those that are given for it."""
+    if "num_train_steps" not in {*values, *given}:
+        raise UserError(f"{where} has no num_train_steps: add it")
+    for key in (*_OF_RUN, "phases"):
+        if key in values:
+            raise UserError(f"{where}: remove {key}: the run has one")
+
+
+def _check_effects(phases: Sequence[Resolved[PretrainConfig]], rules: Iterable[Idle]) -> None:
     """Refuses a setting that has no effect in any phase that it is given for."""
-    for key, condition, without in IDLE:
+    for key, condition, without, flag in rules:
         default = getattr(PretrainConfig, key)
         for origin in {phase.origin(key) for phase in phases}:
             given = [each for each in phases if each.origin(key) == origin]
@@ -145,10 +161,10 @@ def _check_effects(phases: Sequence[Resolved[PretrainConfig]]) -> None:
             if idle and len(idle) == len(given):
                 where = "" if origin == COMMAND_LINE else f"{origin}: "
                 value = str(getattr(idle[0].settings, condition)).lower()
-                raise UsageError(
-                    f"{where}{key} has no effect with {condition}={value}: remove it, or choose "
-                    f"another {condition}"
-                )
+                other, others = f"{condition}={value}", f", or choose another {condition}"
+                if flag:
+                    other, others = flag, ""
+                raise UsageError(f"{where}{key} has no effect with {other}: remove it{others}")
 
 
 def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tuple[Phase, ...]:

@@ -61,16 +61,17 @@ class TrainState(tf.Module):
             step,
             model=variables_by_name(self.objective),
             optimizer=self.optimizer.state_tensors(),
-            state={"optimizer_step": int(self.optimizer.step), **state},
+            state={**self.optimizer.progress(), **state},
         )
 
     def assign(self, found: Checkpoint, *, where: str) -> None:
-        """Assigns the weights, the slots and the step of the checkpoint `where`."""
+        """Assigns the weights, the slots, the step and the starts of the checkpoint `where`."""
         variables = variables_by_name(self.objective)
         if found.optimizer or found.step:
             variables |= self.optimizer.state_tensors()
         checkpoints.assign(variables, found.model | found.optimizer, where=where)
         self.optimizer.step.assign(found.state["optimizer_step"])
+        self.optimizer.set_starts(found.state.get(checkpoints.STARTS, {}))
 
 
 def _rate_factors(objective: Objective) -> list[float] | None:

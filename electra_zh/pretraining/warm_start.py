@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class FirstWeights(NamedTuple):
     tensors: Mapping[str, np.ndarray]  # what is loaded, by the names of the run's variables
     lines: tuple[str, ...]  # report of the loaded and the fresh weights
     slots: Mapping[str, np.ndarray]  # the optimizer's slots, by name; empty for a new optimizer
+    # the step at which the slots of a weight were zeros, by name, where it is not 0
+    starts: Mapping[str, int] = MappingProxyType({})
 
     def assign(self, state: TrainState) -> None:
         """Assigns the weights and slots and logs the report; others keep their initial values."""
@@ -64,6 +67,7 @@ class FirstWeights(NamedTuple):
         variables = state.tensors()
         for name, value in {**self.tensors, **self.slots}.items():
             variables[name].assign(value)
+        state.optimizer.set_starts(self.starts)
 
     def log(self) -> None:
         """Logs the report."""
@@ -187,10 +191,11 @@ def first_weights(
         lines.append(f"layers: {', '.join(map(str, run.init.layers))} of the source's")
     if weights.tokenizer != run.tokenizer:
         lines.append(_tokenizers_line(weights.tokenizer, run.tokenizer))
-    slots = _slots(weights, run) if run.init is not None and run.init.keep_optimizer else {}
-    if slots:
+    slots, starts = dict[str, np.ndarray](), dict[str, int]()
+    if run.init is not None and run.init.keep_optimizer:
+        slots, starts = _slots(weights, run)
         lines.append("optimizer: the source's moments of the gradients; the schedule starts anew")
-    return FirstWeights(tensors, (*lines, report.advice(weights, config)), slots)
+    return FirstWeights(tensors, (*lines, report.advice(weights, config)), slots, starts)
 
 
 def _tokenizers_line(source: TokenizerSettings, data: TokenizerSettings) -> str:
@@ -220,18 +225,13 @@ def carried_weights(
     """
     weights = source.open_source(run.folder, checkpoint=step)
     before = run_phases.at_step(run.phases, step).config
-    foreign = None
-    if phase.config.foreign_generator is not None and before.foreign_generator is None:
-        assert run.generator is not None
-        foreign = (
-            generator.read(run.generator, run.vocabulary)
-            if exported is None
-            else generator.of_exported(run.generator, exported, phase.config)
-        )
+    # Not fitted to the run as its own networks are: it may have another number of positions.
+    known = exported if before.foreign_generator is None else weights.tensors
+    foreign = _foreign(run, phase.config, known)
     networks = networks or of_objective(phase.config)
     in_phase = dataclasses.replace(run.in_phase(phase), init=None)
     found = first_weights(weights, in_phase, foreign, networks=networks)
-    saved, tensors = checkpoints.read(weights.checkpoint).optimizer, dict(found.tensors)
+    saved, tensors = checkpoints.read(weights.checkpoint), dict(found.tensors)
     if before.is_generator_frozen and phase.config.is_generator_frozen:
         # Its positions are those that it was trained with elsewhere.
         tensors |= {
@@ -240,7 +240,7 @@ def carried_weights(
     trained = networks.trained_shapes(phase.config)
     slots = {
         slot: value
-        for slot, value in saved.items()
+        for slot, value in saved.optimizer.items()
         for name in [slot.partition("/")[2]]
         if name in tensors and trained.get(name) == value.shape
     }
@@ -251,25 +251,47 @@ def carried_weights(
         f"optimizer: the moments of {counted(len(slots) // 2, 'tensor')} carry over, those of "
         f"{fresh} start at zero",
     ]
-    return FirstWeights(tensors, tuple(lines), slots)
+    known = saved.state.get(checkpoints.STARTS, {})
+    starts = {name: known.get(name, 0) if f"m/{name}" in slots else step for name in trained}
+    return FirstWeights(tensors, tuple(lines), slots, starts)
 
 
-def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
-    """Returns the slots of the source's optimizer, which must fit every variable of the run."""
+def _foreign(
+    run: Run, config: PretrainConfig, known: Mapping[str, np.ndarray] | None
+) -> ForeignGenerator | None:
+    """Returns the generator of another model that a phase has, from known weights or its source."""
+    if config.foreign_generator is None:
+        return None
+    assert run.generator is not None
+    if known is None:
+        return generator.read(run.generator, run.vocabulary)
+    return generator.of_weights(run.generator, known, config)
+
+
+def _slots(weights: Weights, run: Run) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Returns the slots of the source's optimizer, which must fit every variable, and starts.
+
+    Bias correction counts the source's updates too, so the starts are before step 0.
+    """
     remedy = "Remove --keep-optimizer to start with a new optimizer."
-    if run.config.corrects_bias:
-        raise UserError(
-            f"optimizer={run.config.optimizer} corrects its moments for the number of updates, "
-            f"which starts at 0 in a new run: it cannot start with those of another run. {remedy}"
-        )
     if weights.trained is None or not weights.checkpoint:
         raise UserError(f"--keep-optimizer: {weights.path} is not a pretraining run. {remedy}")
     if weights.vocabulary != run.vocabulary:
         raise UserError(
             f"--keep-optimizer: {weights.path} has another vocabulary than the data. {remedy}"
         )
-    saved, slots = checkpoints.read(weights.checkpoint).optimizer, {}
+    for beta in ("adam_beta_1", "adam_beta_2") if run.config.corrects_bias else ():
+        old = weights.record["settings"].get(beta, getattr(PretrainConfig, beta))
+        if old != (new := getattr(run.config, beta)):
+            raise UserError(
+                f"--keep-optimizer: {beta} is {old} in {weights.path} and {new} in this run, whose "
+                f"bias correction needs one value for all updates. {remedy}"
+            )
+    checkpoint = checkpoints.read(weights.checkpoint)
+    saved, known = checkpoint.optimizer, checkpoint.state.get(checkpoints.STARTS, {})
+    slots, starts, updates = {}, {}, int(checkpoint.state["optimizer_step"])
     for name, shape in of_objective(run.config).trained_shapes(run.config).items():
+        starts[name] = known.get(name, 0) - updates
         for slot in (f"m/{name}", f"v/{name}"):
             found = saved[slot].shape if slot in saved else None
             if found != shape:
@@ -279,7 +301,7 @@ def _slots(weights: Weights, run: Run) -> dict[str, np.ndarray]:
                     f"{remedy}"
                 )
             slots[slot] = saved[slot]
-    return slots
+    return slots, starts
 
 
 def _check_encoder(weights: Weights, config: PretrainConfig) -> None:

@@ -106,14 +106,13 @@ def _batches(run: Run, folders: Sequence[str], step: int | None) -> Iterator[_Fa
     import tensorflow as tf
 
     from electra_zh.data import pipeline
-    from electra_zh.pretraining.networks import of_objective
+    from electra_zh.pretraining.inference import check_detection
     from electra_zh.pretraining.objectives.base import EVALUATION_STEP
     from electra_zh.pretraining.running.data import open_held_out
     from electra_zh.pretraining.state import restore_objective
 
     config, ends = run.config, [run.vocabulary.cls_id, run.vocabulary.sep_id]
-    if not of_objective(config).has_detection:
-        raise UserError(f"{run.folder} was trained as a masked LM and has no discriminator")
+    check_detection(run)
     shards = open_held_out(run, folders)
     objective = restore_objective(run, checkpoint=step)
     size = min(config.eval_batch_size, sum(shard.examples for shard in shards))

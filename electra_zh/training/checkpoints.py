@@ -28,6 +28,8 @@ from electra_zh.training import tensor_file
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 # Of state.json and the names of the tensors.
 FORMAT = 1
+# Key of state.json: the step at which the slots of a weight were zeros, by name, where it is not 0.
+STARTS = "optimizer_starts"
 _CHECKSUM = "sha256"  # of state.json without this key
 
 _NAME = re.compile(r"^ckpt-(\d+)$")

@@ -32,7 +32,7 @@ def test_the_layout_of_a_fine_tuned_model(tmp_path: Path) -> None:
     assert set(saved) == {"version", "finetuned", "tokenizer"}
     assert set(saved["finetuned"]) == {"model", "tasks", "start"}
     found = model_folder.load(str(tmp_path / "model"))
-    assert (found.fine_tuned, found.trained, found.init) == (True, None, None)
+    assert (found.fine_tuned, found.trained(), found.init) == (True, None, None)
     assert [task["name"] for task in found.tasks] == ["topics"]
     weights = open_fine_tuned(tmp_path / "model")
     assert weights.model == tuned.model.encoder.config

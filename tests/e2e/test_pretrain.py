@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import logging
 
+from electra_zh.pretraining import folder
+from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.running import driver
 from electra_zh.training import checkpoints
 from support.runner import PRETRAIN, Job, done, electra, interrupted, refused, with_changes
 
@@ -88,6 +92,29 @@ def test_a_finished_run_says_so(job: Job) -> None:
     done(result)
     assert "is finished: it has done its 30 steps" in result.stderr
     assert _weights(job.run).keys() == before.keys()
+
+
+def test_a_finished_run_says_so_without_tensorflow(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(logging, "info", lambda text, *values: lines.append(text % values))
+    output = tmp_path / "run"
+    shutil.copytree(job.run, output)
+    request = PretrainRequest(str(output), (str(job.data),))
+    found = folder.load(str(output))
+    assert driver.is_finished(found, request)
+    assert lines == [f"The run in {output} is finished: it has done its 30 steps."]
+    last, log = output / "checkpoints" / "ckpt-30", output / "metrics.jsonl"
+    kept = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in kept if not ('"step": 30' in line and "eval" in line)))
+    assert not driver.is_finished(found, request)  # a signal ended its last evaluation
+    log.write_text("".join(kept))
+    (last / "model.safetensors").write_bytes(b"damaged")
+    assert not driver.is_finished(found, request)
+    shutil.rmtree(last)
+    assert not driver.is_finished(found, request)
+    assert len(lines) == 1
 
 
 def test_a_run_continues_with_the_optimizer_of_another(job: Job) -> None:

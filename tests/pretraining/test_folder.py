@@ -61,19 +61,23 @@ def test_other_settings_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("changes", "keep"),
+    ("settings", "changes", "keep"),
     [
-        ({}, " --keep-optimizer continues from its weights and optimizer"),
-        ({"optimizer": "lamb"}, " continues from its weights"),
-        ({"adam_bias_correction": "true"}, " continues from its weights"),
+        ({}, {"learning_rate": "1"}, True),
+        ({}, {"adam_beta_2": "0.5"}, True),
+        ({"optimizer": "lamb"}, {"learning_rate": "1"}, True),
+        ({"optimizer": "lamb"}, {"adam_beta_2": "0.5"}, False),
+        ({"adam_bias_correction": "true"}, {"adam_beta_1": "0.5"}, False),
     ],
 )
 def test_the_advice_on_other_settings_is_not_refused(
-    tmp_path: Path, changes: dict[str, str], keep: str
+    tmp_path: Path, settings: dict[str, str], changes: dict[str, str], keep: bool
 ) -> None:
-    _open(tmp_path, **changes).save()
-    with pytest.raises(UserError, match=rf"--init {tmp_path}{keep}\.$"):
-        _open(tmp_path, **changes, learning_rate="1")
+    _open(tmp_path, **settings).save()
+    what = " --keep-optimizer continues from its weights and optimizer"
+    what = what if keep else " continues from its weights"
+    with pytest.raises(UserError, match=rf"--init {tmp_path}{what}\.$"):
+        _open(tmp_path, **settings, **changes)
 
 
 def test_a_run_keeps_the_precision_that_its_first_machine_chose(

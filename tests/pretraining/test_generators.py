@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import tensorflow as tf
 
 from electra_zh.errors import UserError
 from electra_zh.models.weight_names import split_own, variable_name
+from electra_zh.pretraining.inference import detect
 from electra_zh.pretraining.objectives import build_objective
 from electra_zh.pretraining.objectives.base import Objective, mask_rate
 from electra_zh.pretraining.objectives.electra import Electra
 from electra_zh.pretraining.state import TrainState
+from electra_zh.report import fakes
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from support.converting import make_run
 from support.networks import SPECIAL, VOCAB_SIZE, make_batch, tiny
 
 
@@ -170,6 +174,20 @@ def test_a_generator_learns_first_without_the_discriminator(own: bool) -> None:
     parts = {"/".join(name.split("/")[:2]) for name in trained if name.startswith("encoder")}
     assert parts == (set() if own else {"encoder/embeddings"})
     assert objective(make_batch(), step=3, training=True).disc is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"discriminator_frozen": True}, "generator"), ({"objective": "masked_lm"}, "masked LM")],
+)
+def test_a_discriminator_that_was_not_trained_judges_nothing(
+    changes: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    run, _ = make_run(tmp_path / "run", **changes)
+    with pytest.raises(UserError, match=f"was trained as a {what} and has no discriminator"):
+        list(detect(run, ["天地"]))
+    with pytest.raises(UserError, match=f"was trained as a {what} and has no discriminator"):
+        fakes.judge(run.folder, ["none"])
 
 
 @pytest.mark.parametrize(

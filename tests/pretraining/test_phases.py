@@ -22,6 +22,7 @@ from electra_zh.data.build.run import build
 from electra_zh.errors import UsageError, UserError
 from electra_zh.interrupts import InterruptError
 from electra_zh.pretraining import folder, run
+from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.objectives import objective_names
@@ -31,6 +32,7 @@ from electra_zh.pretraining.programs.export import export_step
 from electra_zh.pretraining.request import PretrainRequest
 from electra_zh.pretraining.running import driver
 from electra_zh.runtime import device
+from electra_zh.runtime.processes import Here
 from electra_zh.settings import recipe_names
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
@@ -51,6 +53,7 @@ BASE: dict[str, Any] = {
     "num_eval_steps": 2,
     # Of TensorFlow and of exported steps bfloat16 differs by more than their comparison allows.
     "precision": "float32",
+    "adam_bias_correction": True,
     "save_checkpoints_steps": 2,
     "log_steps": 2,
 }
@@ -193,6 +196,20 @@ def test_each_phase_keeps_its_number_of_checkpoints(job: Path, tmp_path: Path) -
     assert {path.name for path in (output / "checkpoints").iterdir()} == {"ckpt-6", "ckpt-7"}
 
 
+def test_processes_wait_for_the_checkpoint_that_a_phase_begins_with(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process alone knows when its files are complete."""
+    events: list[object] = []
+    monkeypatch.setattr(Here, "wait", lambda self, name: events.append(name))
+    monkeypatch.setattr(_Trainer, "carry_over", lambda self, step: events.append(step))
+    request = PretrainRequest(
+        data=(str(job / "data"),), output=str(tmp_path / "run"), config=str(job / "recipe.yaml")
+    )
+    driver.train(run.prepare(request, {}), cast(driver.Make, _Trainer))
+    assert events == ["prepared", "restored", "saved", 3]
+
+
 def test_one_folder_and_one_file_of_metrics(job: Path) -> None:
     lines = _lines(job / "run")
     train = [line for line in lines if line["kind"] == "train"]
@@ -211,6 +228,9 @@ def test_one_folder_and_one_file_of_metrics(job: Path) -> None:
     state = json.loads((job / "run" / "checkpoints" / "ckpt-6" / "state.json").read_text())
     assert (state["phase"], state["step"], state["optimizer_step"]) == ("detection", 6, 6)
     assert state["data"]["examples_read"] == 6
+    # The moments of new weights have had three updates less.
+    assert set(state["optimizer_starts"].values()) == {3}
+    assert {name.partition("/")[0] for name in state["optimizer_starts"]} == {"rtd_head"}
 
 
 @pytest.mark.parametrize("step", [2, 3, 6], ids=["in a phase", "at the border", "after it"])
@@ -232,6 +252,8 @@ def _assert_same(run: Path, other: Path) -> None:
     assert old.keys() == new.keys()
     assert [name for name in old if old[name].tobytes() != new[name].tobytes()] == []
     assert _lines(run) == _lines(other)
+    settings = [json.loads((each / "config.json").read_text()) for each in (run, other)]
+    assert settings[0] == settings[1]
 
 
 def test_exported_phases_train_and_evaluate_as_those_of_tensorflow(
@@ -257,6 +279,15 @@ def test_exported_phases_train_and_evaluate_as_those_of_tensorflow(
     before = _lines(output)
     train.train(train.prepare(request, {}, on))
     assert _lines(output) == before
+    shutil.copytree(tmp_path / "program", tmp_path / "other")
+    exported = folder.load(str(tmp_path / "other"))
+    changed = tuple(
+        each._replace(config=dataclasses.replace(each.config, learning_rate=9.0))
+        for each in exported.phases
+    )
+    dataclasses.replace(exported, config=changed[0].config, phases=changed).save()
+    with pytest.raises(UserError, match=r"phases.masked.learning_rate 0.001 \(now 9.0\).*give the"):
+        train.prepare(dataclasses.replace(request, program=str(tmp_path / "other")), {}, on)
     saved = folder.load(str(job / "run"))
     expected = pytest.approx(evaluate_run(saved, [data]), rel=1e-4)
     assert evaluate_run(saved, [data], device=on) == expected
@@ -325,13 +356,15 @@ def test_positions_of_any_earlier_phase_are_kept(job: Path, tmp_path: Path) -> N
     masked, detection = saved.phases
     name = "encoder/embeddings/position_embeddings"
     before = checkpoints.read(str(job / "run" / "checkpoints" / "ckpt-3")).model[name]
-    first = detection._replace(config=dataclasses.replace(detection.config, seed=0), first_step=0)
+    first = detection._replace(first_step=0)
     longer_first = dataclasses.replace(saved, phases=(first, masked))
     longer_first = longer_first.moved_to(str(tmp_path / "run"))
     shutil.copytree(job / "run", tmp_path / "run")
     longer_first.save()
     opened = [source.open_source(each.folder, checkpoint=3) for each in (saved, longer_first)]
-    assert [each.trained and each.trained.length for each in opened] == [LENGTH // 2, LENGTH]
+    opened.append(source.open_source(saved.folder, checkpoint=4))
+    lengths = [each.trained and each.trained.length for each in opened]
+    assert lengths == [LENGTH // 2, LENGTH, LENGTH]
     for of_phases, changed in ((saved, [LENGTH // 2]), (longer_first, [])):
         found = run.warm_start.carried_weights(of_phases, detection, 3).tensors[name]
         assert np.flatnonzero((found != before).any(1)).tolist()[:1] == changed
@@ -398,6 +431,11 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
         ),
         ("include: small\nuniform_generator: 1\ntemperature: 2", {}, "temperature has no effect"),
         ("include: small", {"temperature_decay": "0.5"}, "no effect with temperature_start=0.0"),
+        (
+            "include: small\ndiscriminator_frozen: true",
+            {"clm_weight": "1"},
+            "clm_weight has no effect with discriminator_frozen=true",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_refused(
@@ -419,6 +457,12 @@ def test_a_setting_without_effect_is_refused(
         ("include: tiny-hours", {"objective": "masked_lm"}),
         ("include: base\nuntied_generator: false", {}),
         ("include: base", {"uniform_generator": "true"}),
+        (
+            "include: small\nclm_weight: 1\nphases:\n"
+            "  - {name: first, num_train_steps: 1, discriminator_frozen: true}\n"
+            "  - {name: second, num_train_steps: 1}",
+            {},
+        ),
     ],
 )
 def test_inherited_settings_may_have_no_effect(
@@ -454,6 +498,30 @@ def test_values_that_the_users_objective_leaves_without_effect_are_dropped(
     assert (found.settings.clm_weight, len(lines)) == (0, 2)
     with pytest.raises(UserError, match="clm_weight is for objective=electra"):
         resolve_phases("small-hours", {**given, "clm_weight": "1"}, vocab_size=100)
+
+
+@pytest.mark.parametrize("key", ["generator_layers=0.5", "generator_heads=2", "gen_weight=2"])
+def test_settings_of_its_own_generator_have_no_effect_with_another_s(key: str) -> None:
+    name, _, value = key.partition("=")
+    assert resolve_phases("small", {name: value}, vocab_size=100)
+    with pytest.raises(UsageError, match=f"^{name} has no effect with --generator: remove it$"):
+        resolve_phases("small", {name: value}, vocab_size=100, generator=Init("other"))
+
+
+def test_a_recipe_s_generator_is_dropped_for_that_of_another_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(logging, "info", lambda text, *values: lines.append(text % values))
+    resolved = resolve_phases("base", {}, vocab_size=100, generator=Init("other"))
+    assert lines == ["No effect with --generator, dropped: generator_hidden_size"]
+    (phase,) = in_order((name, each.settings) for name, each in resolved.items())
+    own = resolve_phases("base", {}, vocab_size=100)[""].settings.generator_hidden_size
+    assert phase.config.generator_hidden_size == 0.25 != own
+    # A run that was started by an earlier version has it.
+    (wanted,) = folder.with_foreign((phase,), {"hidden_size": 8})
+    old = wanted._replace(config=dataclasses.replace(wanted.config, generator_hidden_size=own))
+    assert keep_idle([wanted], [old]) == (old,)
 
 
 def test_a_run_keeps_its_values_without_effect() -> None:

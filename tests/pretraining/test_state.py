@@ -50,13 +50,13 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path:
         random = 1000.0 * generator.normal(size=variable.shape)
         variable.assign(tf.cast(tf.constant(random), variable.dtype))
     saved = _values(state)
-    # Weights, two slots each for those that are trained, and the step.
+    # Weights, two slots each for those that are trained, the step, and the starts of the slots.
     weights, trained = state.objective.variables, state.objective.trainable_variables
-    assert len(saved) == len(weights) + 2 * len(trained) + 1
+    assert len(saved) == len(weights) + 2 * len(trained) + 2
     store = CheckpointStore(str(tmp_path), keep=1)
     state.save(store, 5, state={})
     found = checkpoints.read(checkpoints.find(str(tmp_path)))
-    assert len(found.model) + len(found.optimizer) + 1 == len(saved)
+    assert len(found.model) + len(found.optimizer) + 2 == len(saved)
     for variable in state.variables:
         variable.assign(tf.ones_like(variable) * 7)
     other = TrainState(tiny(**changes, seed=9), VOCABULARY)

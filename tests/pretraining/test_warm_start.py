@@ -29,6 +29,7 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import Vocabulary
+from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
 from support.converting import make_run, make_vocabulary
 from support.networks import FURTHER_KINDS, tiny
@@ -332,6 +333,31 @@ def test_the_optimizer_s_slots_are_kept_and_the_step_is_not(tmp_path: Path) -> N
     assert any("the source's moments" in line for line in first.lines)
 
 
+@pytest.mark.parametrize("changes", [{"optimizer": "lamb"}, {"adam_bias_correction": True}])
+def test_the_updates_of_the_source_s_moments_count(
+    changes: dict[str, object], tmp_path: Path
+) -> None:
+    """The update after --keep-optimizer is the one that the source would do, at the same rate."""
+    constant = {**changes, "lr_schedule": "constant", "num_warmup_steps": 0}
+    source, old = make_run(tmp_path / "old", **constant)
+    gradients = [tf.fill(value.shape, 1e-3) for value in old.objective.trainable_variables]
+    for _ in range(3):
+        old.optimizer.apply(gradients)
+    old.save(CheckpointStore(source.checkpoints, keep=1), 7, state={})
+    first, state = _keep(tmp_path / "old", source.config), TrainState(source.config, VOCABULARY)
+    first.assign(state)
+    state.save(CheckpointStore(str(tmp_path / "new"), keep=1), 0, state={})
+    saved = checkpoints.read(str(tmp_path / "new" / "ckpt-0"))
+    resumed = TrainState(source.config, VOCABULARY)
+    resumed.assign(saved, where="")
+    for one in (old, state, resumed):
+        one.optimizer.apply(gradients)
+    for name, value in old.tensors().items():
+        assert np.array_equal(state.tensors()[name], value), name
+        assert np.array_equal(resumed.tensors()[name], value), name
+    assert set(saved.state["optimizer_starts"].values()) == {-3}
+
+
 def test_slots_of_weights_that_the_run_does_not_train_are_left_over(tmp_path: Path) -> None:
     _run_with_slots(tmp_path / "old", clm_weight=1.0)
     first, state = _keep(tmp_path / "old", _config()), TrainState(_config(), VOCABULARY)
@@ -343,7 +369,10 @@ def test_an_optimizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     _run_with_slots(tmp_path / "old")
     for changes, message in (
         ({"untied_generator_embeddings": True}, r"m/generator/embeddings/.* is missing in .*old"),
-        ({"optimizer": "lamb"}, "optimizer=lamb corrects its moments"),
+        (
+            {"optimizer": "lamb", "adam_beta_2": 0.98},
+            r"adam_beta_2 is 0.999 in .*old and 0.98 in this run, whose bias correction",
+        ),
     ):
         with pytest.raises(UserError, match=f"{message}.*Remove --keep-optimizer"):
             _keep(tmp_path / "old", _config(**changes))
@@ -456,6 +485,11 @@ def test_positions_that_a_start_had_trained_count(tmp_path: Path) -> None:
     trained = open_source(run.folder).trained
     assert trained is not None
     assert trained.length == 32
+    # The run has no more positions, whatever its start had.
+    dataclasses.replace(run, init=Init("older", positions=512)).save()
+    trained = open_source(run.folder).trained
+    assert trained is not None
+    assert trained.length == run.config.model.max_position_embeddings
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,32 @@ def test_the_number_of_gradients_must_fit() -> None:
         optimizer.apply(_gradients(0)[:-1])
 
 
+@pytest.mark.parametrize("kind", [AdamWeightDecay, Lamb])
+def test_moments_that_start_later_are_corrected_by_their_own_updates(
+    kind: type[AdamWeightDecay],
+) -> None:
+    """As in a new optimizer, next to variables whose moments are older."""
+    moments, gradients = Moments(bias_correction=True), _gradients(0, 1e-2)
+    names, found = list(DECAYED), []
+    for before in (0, 5):
+        variables = _variables()
+        optimizer = kind(variables, lambda step: tf.constant(0.1), moments=moments)
+        optimizer.set_starts(dict.fromkeys(names[1::2], before))
+        for _ in range(before):
+            optimizer.apply([gradients[0], *[None] * (len(names) - 1)])
+        for variable, start in zip(variables[1:], _variables()[1:], strict=True):
+            variable.assign(start)
+        optimizer.apply(gradients)
+        found.append([variable.numpy() for variable in variables])
+    pairs = zip(*found, strict=True)
+    is_same = [np.allclose(one, other, rtol=1e-6, atol=0.0) for one, other in pairs]
+    assert is_same == [index % 2 == 1 for index in range(len(names))]
+    assert optimizer.progress() == {
+        "optimizer_step": 6,
+        "optimizer_starts": dict.fromkeys(names[1::2], 5),
+    }
+
+
 # --- LAMB ------------------------------------------------------------------------------------
 
 

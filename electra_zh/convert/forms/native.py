@@ -30,7 +30,7 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     config = model_folder.config_path(folder)
     model = saved.model(where=config)
     with files.explained_damage(config, "Restore it"):
-        trained = saved.trained
+        trained = saved.trained()
     weights = Weights(
         path=folder,
         kind="fine-tuned model" if saved.fine_tuned else "pretraining run",
@@ -49,13 +49,13 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     with files.explained_damage(config, "Restore it"):
         weights = dataclasses.replace(
             weights,
-            trained=saved.trained,
+            trained=saved.trained(checkpoint.step),
             record=saved.record(),
             tensors=tensors,
             own=own,
             tasks=tuple(read_head(task, tensors) for task in saved.tasks),
             checkpoint=path,
-            step=None if saved.fine_tuned else checkpoints.step_of(path),
+            step=None if saved.fine_tuned else checkpoint.step,
         )
         if weights.has("generator"):
             weights = dataclasses.replace(weights, generator=saved.generator_size(model))

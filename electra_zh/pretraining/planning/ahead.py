@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from electra_zh.pretraining.planning.estimate import (
+    Parameters,
     checkpoint_bytes,
-    count_parameters,
     duration,
+    most_parameters,
     parameters_line,
     size,
 )
@@ -23,6 +24,10 @@ class AheadEstimate(NamedTuple):
 
     phases: tuple[CompiledPhase, ...]
 
+    @property
+    def _counts(self) -> Parameters:
+        return most_parameters(each.phase.config for each in self.phases)
+
     def _hours(self, fraction: float) -> float:
         return sum(
             phase.phase.config.num_train_steps * _seconds(phase, fraction) / 3600
@@ -32,7 +37,7 @@ class AheadEstimate(NamedTuple):
     def lines(self) -> Iterator[str]:
         """Yields the estimate as lines."""
         first = self.phases[0]
-        config, counts = first.phase.config, count_parameters(first.phase.config)
+        config, counts = first.phase.config, self._counts
         yield (
             f"device       {first.compiled.devices} x {first.target.name}, compiled for, "
             f"precision={config.precision}"
@@ -49,7 +54,7 @@ class AheadEstimate(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the estimate as plain values."""
-        counts = count_parameters(self.phases[0].phase.config)
+        counts = self._counts
         return {
             "parameters": {**counts._asdict(), "total": counts.total},
             "checkpoint_bytes": checkpoint_bytes(counts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,7 +119,7 @@ def estimate(prepared: PreparedRun, *, has_data: bool, seconds: float = 10.0) ->
                 part.epochs if has_data else None,
             )
         )
-    counts = count_parameters(prepared.run.config)
+    counts = most_parameters(part.phase.config for part in prepared.phases)
     return RunEstimate(prepared, counts, tuple(phases), load)
 
 
@@ -136,6 +136,11 @@ def count_parameters(config: PretrainConfig) -> Parameters:
         shared = sum(size for name, size in sizes.items() if name.startswith(embeddings))
     trained = sum(size for name, size in sizes.items() if config.trains(name))
     return Parameters(sum(sizes.values()) - generator - shared, generator, shared, trained)
+
+
+def most_parameters(phases: Iterable[PretrainConfig]) -> Parameters:
+    """Returns the numbers of weights of the phase with the largest checkpoint."""
+    return max(map(count_parameters, phases), key=checkpoint_bytes)
 
 
 def parameters_line(counts: Parameters) -> str:

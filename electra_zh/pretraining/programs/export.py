@@ -18,7 +18,7 @@ from electra_zh.pretraining.programs.lower import lower_evaluation, lower_measur
 from electra_zh.pretraining.running.data import PreparedPhase, evaluation_batches
 from electra_zh.pretraining.running.driver import PreparedRun
 from electra_zh.pretraining.state import TrainState, variables_by_name
-from electra_zh.training.checkpoints import CheckpointStore
+from electra_zh.training.checkpoints import STARTS, CheckpointStore
 
 
 def export_step(prepared: PreparedRun) -> None:
@@ -51,6 +51,7 @@ def _lower(state: TrainState, part: PreparedPhase, fresh: dict[str, np.ndarray])
     for name, variable in state.tensors().items():
         names[variable_name(variable.name)] = name
     names[variable_name(state.optimizer.step.name)] = STEP
+    names[variable_name(state.optimizer.starts.name)] = STARTS
     step, evaluation = lower_step(state).renamed(names), None
     rows = batch_rows(config, part.eval_shards or part.mix.shards)
     if part.eval_shards is not None:
@@ -73,7 +74,7 @@ def _save_first(prepared: PreparedRun, state: TrainState) -> None:
         0,
         model=variables_by_name(state.objective),
         optimizer=state.optimizer.state_tensors() if has_slots else {},
-        state={"optimizer_step": 0, "settings": run.config.to_dict(), "data": data},
+        state={**state.optimizer.progress(), "settings": run.config.to_dict(), "data": data},
     )
 
 

@@ -11,7 +11,7 @@ from absl import logging
 
 from electra_zh.data import pipeline
 from electra_zh.data.mixed_folders import DamageLog, open_sources
-from electra_zh.errors import UsageError
+from electra_zh.errors import UsageError, UserError, few
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.health.measures import batch_rows, make_measure
 from electra_zh.pretraining.metrics import StepSums
@@ -31,7 +31,7 @@ from electra_zh.pretraining.warm_start import FirstWeights
 from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import StepProgram
 from electra_zh.training import checkpoints
-from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
+from electra_zh.training.checkpoints import STARTS, Checkpoint, CheckpointStore
 
 if TYPE_CHECKING:
     from electra_zh.runtime.pjrt import PjrtSteps
@@ -58,7 +58,16 @@ def prepare(request: PretrainRequest, overrides: Mapping[str, Any], device: Devi
     # One that ended before its first checkpoint starts anew.
     source = request.output if folder.is_started(request.output) else request.program
     data = open_sources(request.folders())
-    run = folder.resume(source, recipe=None, overrides=overrides, data=data)
+    run, exported = (
+        folder.resume(each, recipe=None, overrides=overrides, data=data)
+        for each in (source, request.program)
+    )
+    changed = folder.changes(run, exported.phases)
+    if changed:
+        raise UserError(
+            f"The run in {source} was started with {few(changed.values())}: give the --program "
+            "that it was started with"
+        )
     run = run.moved_to(request.output)
     check_batches(run, device)
     run, held_out = with_data(run, request)
@@ -94,6 +103,7 @@ class _ProgramTrainer:
         self._measure = self._make_measure()
         self._names = self._exported.networks.shapes(self._config)
         self._steps: PjrtSteps | None = None
+        self._starts: dict[str, int] = {}
         # All variables on the host; None while the devices are ahead.
         self._values: dict[str, np.ndarray] | None = {
             info.name: np.zeros(info.shape, info.dtype) for info in self._step.all_variables
@@ -137,10 +147,18 @@ class _ProgramTrainer:
     def assign(self, found: Checkpoint, *, where: str) -> None:
         updates = np.array(found.state["optimizer_step"], np.int64)
         self._put({**found.model, **found.optimizer, STEP: updates})
+        self._set_starts(found.state.get(STARTS, {}))
 
     def assign_first(self, first: FirstWeights) -> None:
         first.log()
         self._put({**first.tensors, **first.slots})
+        self._set_starts(first.starts)
+
+    def _set_starts(self, starts: Mapping[str, int]) -> None:
+        self._starts = {name: start for name, start in starts.items() if start}
+        names = sorted(self._exported.networks.trained_shapes(self._config))
+        # Programs of earlier versions, or without bias correction, are without them.
+        self._put({STARTS: np.array([starts.get(name, 0) for name in names], np.int64)})
 
     def carry_over(self, step: int) -> None:
         run, exported = self._prepared.run, self._exported
@@ -172,12 +190,13 @@ class _ProgramTrainer:
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:
         found = self._host()
-        names = found.keys() - {STEP}
+        names = found.keys() - {STEP, STARTS}
+        starts = {STARTS: self._starts} if self._starts else {}
         store.save(
             step,
             model={name: found[name] for name in names if name in self._names},
             optimizer={name: found[name] for name in names if name not in self._names},
-            state={"optimizer_step": int(found[STEP]), **state},
+            state={"optimizer_step": int(found[STEP]), **starts, **state},
         )
 
     def evaluation(

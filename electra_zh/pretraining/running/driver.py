@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from absl import logging
 
-from electra_zh import machine, progress
+from electra_zh import files, machine, progress
 from electra_zh.data import order, pipeline
 from electra_zh.data.mixed_folders import DamageLog
 from electra_zh.errors import counted
@@ -21,7 +21,8 @@ from electra_zh.pretraining.folder import Run
 from electra_zh.pretraining.health.diagnosis import HealthCheck
 from electra_zh.pretraining.health.skipped import SkippedSteps
 from electra_zh.pretraining.metrics import StepSums
-from electra_zh.pretraining.running.data import PreparedPhase
+from electra_zh.pretraining.request import PretrainRequest
+from electra_zh.pretraining.running.data import PreparedPhase, with_data
 from electra_zh.pretraining.running.reporter import (
     Reporter,
     evaluation_lines,
@@ -32,9 +33,11 @@ from electra_zh.runtime.device import Device
 from electra_zh.runtime.program import check_split
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.background import BackgroundStore
-from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
+from electra_zh.training.checkpoints import Checkpoint, CheckpointStore, DamagedError
 from electra_zh.training.logs import MetricsLog, has_line
 from electra_zh.training.trackers import start as start_trackers
+
+_FINISHED = "The run in %s is finished: it has done its %d steps."
 
 
 class PreparedRun(NamedTuple):
@@ -156,6 +159,28 @@ def batches_of(
     )
 
 
+def is_finished(run: Run, request: PretrainRequest) -> bool:
+    """Returns whether a run has nothing left to do, which is logged; loads no TensorFlow.
+
+    That is so with a complete checkpoint of its last step, evaluated if it has held-out data.
+    """
+    if checkpoints.is_empty(run.checkpoints):
+        return False
+    path = checkpoints.find(run.checkpoints)
+    step = checkpoints.step_of(path)
+    # TensorFlow reads the files of earlier versions.
+    if step < run.last_step or not files.is_dir(path):
+        return False
+    is_evaluated = step > run.last_step or has_line(run.folder, step, "eval")
+    if not is_evaluated and with_data(run, request)[1]:
+        return False
+    with contextlib.suppress(DamagedError):
+        checkpoints.read(path)
+        logging.info(_FINISHED, run.folder, step)
+        return True
+    return False
+
+
 def train(prepared: PreparedRun, make: Make) -> None:
     """Trains a run to its last step, resuming from its newest checkpoint.
 
@@ -171,12 +196,10 @@ def train(prepared: PreparedRun, make: Make) -> None:
         first_step = training.restore()
         here.wait("restored")
         if first_step >= total and not training.is_evaluation_due:
-            what = "The run in %s is finished: it has done its %d steps."
-            logging.info(what, run.folder, first_step)
+            logging.info(_FINISHED, run.folder, first_step)
             return
         with StopRequest(here.any) as stop:
-            if here.writes:
-                run.save()
+            training.save_settings()
             if prepared.first_weights is not None:
                 # With a checkpoint of them the run does not need their source any more.
                 training.start_from(prepared.first_weights)
@@ -220,6 +243,11 @@ class _Training:
         """Waits until the checkpoints are complete."""
         self._store.wait()
 
+    def save_settings(self) -> None:
+        """Saves the run with the settings of its phase."""
+        if self._here.writes:
+            self._run.in_phase(self._part.phase).save()
+
     def start_from(self, first: FirstWeights) -> None:
         """Takes the first weights and saves them: the run does not need their source any more."""
         self._trainer.assign_first(first)
@@ -228,6 +256,7 @@ class _Training:
     def _carry_over(self, step: int) -> None:
         """Takes what the phase continues from the checkpoint of the last step before it."""
         self.wait()
+        self._here.wait("saved")  # Only the first process has waited for the files.
         self._trainer.carry_over(step)
 
     def _save(self, step: int) -> None:
@@ -297,8 +326,7 @@ class _Training:
                 if part is not self._part:
                     self._enter(part)
                     self._carry_over(step)
-                    if self._here.writes:
-                        self._run.in_phase(part.phase).save()
+                    self.save_settings()
                 step = self._run_phase(step, log, bar, stop)
         return step
 

@@ -69,10 +69,10 @@ def read(start: Init, vocabulary: Vocabulary) -> ForeignGenerator:
     return ForeignGenerator(described, size, tensors, _line(described, size))
 
 
-def of_exported(
+def of_weights(
     start: Init, weights: Mapping[str, np.ndarray], config: PretrainConfig
 ) -> ForeignGenerator:
-    """Returns the generator among the weights that an exported phase has.
+    """Returns the generator among the weights of a checkpoint, or that an exported phase has.
 
     Raises:
       UserError: it is not there.

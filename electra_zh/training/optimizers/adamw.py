@@ -11,33 +11,30 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from electra_zh.training.optimizers.base import (
-    Optimizer,
-    UpdateRule,
-    VariableGroup,
-    bias_corrections,
-)
+from electra_zh.training.optimizers.base import Optimizer, UpdateRule, VariableGroup
 
 
 class AdamWeightDecay(Optimizer):
     """Adam with decoupled weight decay, by default without bias correction."""
 
     def update(
-        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+        self,
+        group: VariableGroup,
+        rates: Sequence[tf.Tensor],
+        rule: UpdateRule,
+        *,
+        usable: tf.Tensor,
     ) -> None:
         """Updates variables, whose slots have their new values."""
-        _update(group, usable, bias_corrections(step, rule) if self.corrects_bias else None, rule)
+        _update(group, rates, usable, rule)
 
 
 # Compiled by XLA into one sweep over memory; TensorFlow alone makes about ten.
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _update(
-    group: VariableGroup,
-    usable: tf.Tensor,
-    corrections: Sequence[tf.Tensor] | None,
-    rule: UpdateRule,
+    group: VariableGroup, rates: Sequence[tf.Tensor], usable: tf.Tensor, rule: UpdateRule
 ) -> None:
-    for variable, m, v, rate in zip(*group, strict=True):
+    for variable, m, v, corrections, rate in zip(*group, rates, strict=True):
         if corrections is None:
             update = m / (tf.sqrt(v) + rule.epsilon)
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from electra_zh.training.checkpoints import STARTS
 
 # Variables whose names match are not decayed (`output_bias` among them; embeddings are decayed).
 NOT_DECAYED = re.compile("LayerNorm|layer_norm|bias")
@@ -40,19 +42,22 @@ class UpdateRule(NamedTuple):
 
 
 class VariableGroup(NamedTuple):
-    """Variables that are updated together, their slots and their learning rates, in one order."""
+    """Variables that are updated together and what their updates depend on, in one order."""
 
     variables: list[tf.Variable]
     m: list[tf.Variable]  # running means of gradients
     v: list[tf.Variable]  # running means of squared gradients
-    rates: list[tf.Tensor]
+    # the two numbers that the means are divided by, as pairs; None without bias correction
+    corrections: list[Any]
 
 
 class Optimizer(tf.Module):
     """An optimizer with two slots per variable and a clip by global norm.
 
-    A resumed run needs `step` (updates done) and `state_tensors`.
+    A resumed run needs `progress` and `state_tensors`.
     """
+
+    always_corrects = False  # whatever the setting of bias correction
 
     def __init__(
         self,
@@ -70,8 +75,9 @@ class Optimizer(tf.Module):
         """
         super().__init__()
         self._variables = list(variables)
+        self._names = [variable.name.partition(":")[0] for variable in self._variables]
         self._schedule = schedule
-        self.corrects_bias = moments.bias_correction
+        self.corrects_bias = self.always_corrects or moments.bias_correction
         self._rate_factors = list(rate_factors or [1.0] * len(self._variables))
         assert len(self._rate_factors) == len(self._variables)
         self.rules = [
@@ -87,6 +93,10 @@ class Optimizer(tf.Module):
         # Updates the small variables together. Off where devices split each of them.
         self.joins_small = True
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        # The step at which the slots of each variable were zeros, by the order of the names. It is
+        # negative for slots of another run.
+        zeros = tf.zeros([len(self._variables)], tf.int64)
+        self.starts = tf.Variable(zeros, trainable=False, name=STARTS)
         self.m = [_slot(variable, "adam_m") for variable in self._variables]
         self.v = [_slot(variable, "adam_v") for variable in self._variables]
 
@@ -94,14 +104,24 @@ class Optimizer(tf.Module):
         """Returns the slots by name: `m/NAME` and `v/NAME` of the variable NAME."""
         slots = {"m": self.m, "v": self.v}
         return {
-            f"{slot}/{variable.name.partition(':')[0]}": value
+            f"{slot}/{name}": value
             for slot, values in slots.items()
-            for variable, value in zip(self._variables, values, strict=True)
+            for name, value in zip(self._names, values, strict=True)
         }
+
+    def progress(self) -> dict[str, Any]:
+        """Returns plain values for state.json: the updates done, and the starts that are not 0."""
+        found = zip(sorted(self._names), self.starts.numpy().tolist(), strict=True)
+        starts = {name: start for name, start in found if start}
+        return {"optimizer_step": int(self.step), **({STARTS: starts} if starts else {})}
+
+    def set_starts(self, starts: Mapping[str, int]) -> None:
+        """Sets the step at which the slots of each variable were zeros; 0 for other names."""
+        self.starts.assign([starts.get(name, 0) for name in sorted(self._names)])
 
     def reset(self) -> None:
         """Sets the step and the slots to zero, as in a new optimizer."""
-        for variable in (self.step, *self.m, *self.v):
+        for variable in (self.step, self.starts, *self.m, *self.v):
             variable.assign(tf.zeros_like(variable))
 
     def dense(self, gradients: Sequence[tf.Tensor | tf.IndexedSlices | None]) -> list[tf.Tensor]:
@@ -145,26 +165,45 @@ class Optimizer(tf.Module):
         usable = tf.math.is_finite(norm)
         step = self.step.assign_add(1, read_value=True)
         rate = self._schedule(step)
+        corrections = self._corrections(step)
         for members in self._groups():
-            variables, m, v, gradients = (
+            variables, m, v, corrected, gradients = (
                 [each[index] for index in members]
-                for each in (self._variables, self.m, self.v, dense)
+                for each in (self._variables, self.m, self.v, corrections, dense)
             )
             rule = self.rules[members[0]]
             _update_means(m, v, gradients, factor, usable, rule)
             rates = [rate * self._rate_factors[index] for index in members]
-            self.update(VariableGroup(variables, m, v, rates), rule, step=step, usable=usable)
+            self.update(VariableGroup(variables, m, v, corrected), rates, rule, usable=usable)
         return norm
 
     def update(
-        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+        self,
+        group: VariableGroup,
+        rates: Sequence[tf.Tensor],
+        rule: UpdateRule,
+        *,
+        usable: tf.Tensor,
     ) -> None:
-        """Updates variables, whose slots have their new values, for the update number `step`.
+        """Updates variables, whose slots have their new values, by their learning rates.
 
         If `usable`, a bool scalar, is False, they stay as they are. A compiled kernel chooses
         between old and new values: one more sweep over memory would cost time.
         """
         raise NotImplementedError
+
+    def _corrections(self, step: tf.Tensor) -> list[Any]:
+        """Returns 1 - beta^n of both means of each variable, which have had n updates by `step`."""
+        if not self.corrects_bias:
+            return [None] * len(self._variables)
+        numbers = tf.cast(step - self.starts, tf.float32)
+        # Without the digits that the subtraction would lose at the first steps.
+        both = (
+            tf.unstack(-tf.math.expm1(numbers * math.log(beta)) if beta else tf.ones_like(numbers))
+            for beta in (self.rules[0].beta_1, self.rules[0].beta_2)
+        )
+        found = dict(zip(sorted(self._names), zip(*both, strict=True), strict=True))
+        return [found[name] for name in self._names]
 
     def _groups(self) -> list[list[int]]:
         """Returns the numbers of the variables that are updated together.
@@ -218,13 +257,3 @@ def _update_means(
         new_v = rule.beta_2 * v + (1.0 - rule.beta_2) * tf.square(value)
         m.assign(tf.where(usable, new_m, m), read_value=False)
         v.assign(tf.where(usable, new_v, v), read_value=False)
-
-
-def bias_corrections(step: tf.Tensor, rule: UpdateRule) -> list[tf.Tensor]:
-    """Returns 1 - beta^step of both means, which start at 0."""
-    number = tf.cast(step, tf.float32)
-    # Without the digits that the subtraction would lose at the first steps.
-    return [
-        -tf.math.expm1(number * math.log(beta)) if beta else tf.ones([])
-        for beta in (rule.beta_1, rule.beta_2)
-    ]

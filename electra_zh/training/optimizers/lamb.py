@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from electra_zh.training.optimizers.base import (
-    Optimizer,
-    UpdateRule,
-    VariableGroup,
-    bias_corrections,
-)
+from electra_zh.training.optimizers.base import Optimizer, UpdateRule, VariableGroup
 
 
 class Lamb(Optimizer):
@@ -24,12 +19,19 @@ class Lamb(Optimizer):
     updates of zeros are not scaled.
     """
 
+    always_corrects = True
+
     def update(
-        self, group: VariableGroup, rule: UpdateRule, *, step: tf.Tensor, usable: tf.Tensor
+        self,
+        group: VariableGroup,
+        rates: Sequence[tf.Tensor],
+        rule: UpdateRule,
+        *,
+        usable: tf.Tensor,
     ) -> None:
         """Updates variables, whose slots have their new values."""
-        updates = _updates(group, usable, bias_corrections(step, rule), rule)
-        for variable, update, rate in zip(group.variables, updates, group.rates, strict=True):
+        updates = _updates(group, usable, rule)
+        for variable, update, rate in zip(group.variables, updates, rates, strict=True):
             if rule.is_decayed:
                 norm, moved = tf.nn.l2_loss(variable), tf.nn.l2_loss(update)
                 has_ratio = tf.logical_and(norm > 0, moved > 0)
@@ -39,12 +41,10 @@ class Lamb(Optimizer):
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False)
-def _updates(
-    group: VariableGroup, usable: tf.Tensor, corrections: Sequence[tf.Tensor], rule: UpdateRule
-) -> list[tf.Tensor]:
+def _updates(group: VariableGroup, usable: tf.Tensor, rule: UpdateRule) -> list[tf.Tensor]:
     """Returns the updates before the rates and the trust ratios; zeros if not `usable`."""
     updates = []
-    for variable, m, v, _ in zip(*group, strict=True):
+    for variable, m, v, corrections in zip(*group, strict=True):
         update = (m / corrections[0]) / (tf.sqrt(v / corrections[1]) + rule.epsilon)
         if rule.weight_decay:
             update += rule.weight_decay * variable

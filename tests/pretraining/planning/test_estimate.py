@@ -62,6 +62,13 @@ def test_parameters_by_network() -> None:
     assert (alone.generator, alone.shared) == (0, 0)
 
 
+def test_a_run_has_the_weights_of_its_largest_phase() -> None:
+    generator_alone, both = tiny(discriminator_frozen=True), tiny()
+    wanted = estimate.count_parameters(both)
+    assert estimate.count_parameters(generator_alone) != wanted
+    assert estimate.most_parameters([generator_alone, both]) == wanted
+
+
 def _run(monkeypatch: pytest.MonkeyPatch, *, seconds: float, **settings: Any) -> list[Any]:
     """Runs the command with a measurement that takes no time; returns the measured sizes."""
     measured = []

@@ -16,6 +16,7 @@ from electra_zh.models.weight_names import variable_name
 from electra_zh.pretraining import folder, warm_start
 from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.folder import Run
+from electra_zh.pretraining.phases import in_order
 from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState
 from electra_zh.text.settings import TokenizerSettings
@@ -77,6 +78,27 @@ def test_a_run_keeps_its_generator(tmp_path: Path) -> None:
     assert weights.generator == foreign.size
     # Its weights are those of the checkpoint, for another model that begins with the run.
     assert foreign.tensors.keys() <= weights.generator_tensors().keys() | weights.tensors.keys()
+
+
+def test_a_later_phase_keeps_the_generator_whatever_its_positions(tmp_path: Path) -> None:
+    make_run(tmp_path / "old", objective="masked_lm", model={"max_position_embeddings": 48})
+    foreign = generator.read(Init(str(tmp_path / "old")), VOCABULARY)
+    new = _new_run(tmp_path / "new", num_train_steps=3)
+    assert new.config.model.max_position_embeddings != foreign.size.max_position_embeddings
+    second = dataclasses.replace(new.config, seed=9)
+    phases = in_order([("first", new.config), ("second", second)])
+    run = dataclasses.replace(new, phases=phases)
+    run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
+    run.save()
+    state, first = TrainState(run.config, VOCABULARY), warm_start.beginning(run, None, foreign)
+    assert first is not None
+    first.assign(state)
+    saved = {"phase": "first", "settings": run.config.to_dict()}
+    state.save(CheckpointStore(run.checkpoints, keep=1), 3, state=saved)
+    found = warm_start.carried_weights(run, run.phases[1], 3)
+    for name, value in foreign.tensors.items():
+        assert np.array_equal(found.tensors[name], value), name
+    assert not any("starts fresh" in line for line in found.lines)
 
 
 def test_init_and_generator_together(tmp_path: Path) -> None:
