@@ -13,7 +13,6 @@ Shapes: N texts, B texts of a batch, L length, D hidden width.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -257,7 +256,8 @@ def predict(
       UserError: there is no such model, or the texts are not those of its task.
     """
     _refuse_one_text(texts)
-    lines = ["\t".join([text] if isinstance(text, str) else text) for text in texts]
+    parts = [[text] if isinstance(text, str) else text for text in texts]
+    lines = ["\t".join(part.replace("\t", " ") for part in each) for each in parts]
     broken = next((line for line in lines if len(line.splitlines()) > 1), None)
     if broken is not None:
         raise UserError(f"a text has several lines: {broken[:40]!r}. Join them")
@@ -265,6 +265,7 @@ def predict(
         return []
     load_tensorflow()
     from electra_zh.finetuning.predict import predict as label
+    from electra_zh.finetuning.readers.plain import is_pair
     from electra_zh.finetuning.request import PredictionRequest
 
     with tempfile.TemporaryDirectory() as folder:
@@ -279,18 +280,12 @@ def predict(
             batch_size=batch_size,
             plain=True,
         )
-        with _without_path(source):
-            label(request)
+        pair = is_pair(request.saved_task())
+        if wrong := next((each for each in parts if len(each) != 1 + pair), None):
+            what = "pairs of texts" if pair else "single texts, not pairs"
+            raise UserError(f"the task is about {what}; received {tuple(wrong)!r:.80}")
+        label(request)
         return [json.loads(line) for line in files.read_text(target).splitlines()]
-
-
-@contextlib.contextmanager
-def _without_path(source: str) -> Iterator[None]:
-    """Replaces the path of the temporary file in errors."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(str(error).replace(source, "texts")) from None
 
 
 def evaluate(

@@ -130,11 +130,22 @@ def test_predictions(place: Path) -> None:
         electra_zh.predict(str(place / "tuned"), ["天\n地"])
 
 
-def test_an_error_in_a_text_names_neither_a_file_nor_a_flag(tmp_path: Path) -> None:
+def test_texts_of_another_number_than_the_tasks_are_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"about single texts, not pairs; received \('天', '地'\)$"):
+        electra_zh.predict(str(place / "tuned"), ["玄黄", ("天", "地")])
     fields = {"text_a": "a", "text_b": "b", "label": "label"}
     make_fine_tuned(tmp_path / "tuned", {**TASK, "fields": fields})
-    with pytest.raises(UserError, match=r'^texts, line 2: no TAB between the two texts: "玄黄"$'):
+    with pytest.raises(UserError, match=r"about pairs of texts; received \('玄黄',\)$"):
         electra_zh.predict(str(tmp_path / "tuned"), [("天", "地"), "玄黄"])
+    (found,) = electra_zh.predict(str(tmp_path / "tuned"), [("天\t玄", "地")])
+    assert found["id"] == 0
+
+
+def test_a_task_of_more_than_texts_is_refused(tmp_path: Path) -> None:
+    task = {"name": "t", "kind": "span", "reader": "squad", "metric": "em", "labels": {}}
+    make_fine_tuned(tmp_path / "tuned", task)
+    with pytest.raises(UserError, match=r"task t \(span\) is not one of texts alone: write its"):
+        electra_zh.predict(str(tmp_path / "tuned"), ["天"])
 
 
 @pytest.mark.parametrize("first", ["text", '{"text": "地"}', "", "<html>", "天\t地"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from electra_zh import files, messages
 from electra_zh.commands.command import Call, Command, print_next, print_plan
@@ -24,6 +26,7 @@ class Tasks(Settings):
     """Settings of `electra-zh tasks`."""
 
     data: str | None = setting(None, "folder that contains the data sets", metavar="DIR")
+    json: bool = setting(False, "print JSON")
 
 
 def tasks(call: Call[Tasks]) -> int:
@@ -31,18 +34,37 @@ def tasks(call: Call[Tasks]) -> int:
     from electra_zh.finetuning import locate, registry
 
     data = call.settings.data
-    rows = [("task", "kind", "metric", "data" if data else "title")]
     folders = locate.folders_below(data) if data else []
-    for name in registry.task_names():
-        task = registry.load([name])[0]
-        last = _place(locate.find(task, folders), folders[0]) if data else task.title
-        rows.append((name, task.kind, task.metric, last))
+    found = registry.load(registry.task_names())
+    places = {task.name: locate.find(task, folders) for task in found} if data else {}
+    groups = {
+        name: [task.name for task in registry.load([name])] for name in registry.group_names()
+    }
+    if call.settings.json:
+        listed = {task.name: _values(task, places) for task in found}
+        print(json.dumps({"tasks": listed, "groups": groups}, ensure_ascii=False))
+        return 0
+    rows = [("task", "kind", "metric", "data" if data else "title")]
+    for task in found:
+        last = _place(places[task.name], folders[0]) if data else task.title
+        rows.append((task.name, task.kind, task.metric, last))
     print(*messages.table(rows), sep="\n")
     print("\ngroups")
-    groups = {name: registry.load([name]) for name in registry.group_names()}
-    lines = [(f"{name}:", ", ".join(task.name for task in each)) for name, each in groups.items()]
-    print(*messages.table(lines), sep="\n")
+    print(
+        *messages.table([(f"{name}:", ", ".join(each)) for name, each in groups.items()]), sep="\n"
+    )
     return 0
+
+
+def _values(task: TaskConfig, places: Mapping[str, Found | None]) -> dict[str, Any]:
+    """Returns a task as plain values, with its files if they were searched."""
+    values = {"title": task.title, "kind": task.kind, "metric": task.metric}
+    if task.name not in places:
+        return values
+    found = places[task.name]
+    if found is None:
+        return {**values, "folder": None, "files": {}}
+    return {**values, "folder": found.folder, "files": found.paths}
 
 
 def _place(found: Found | None, data: str) -> str:
@@ -79,17 +101,19 @@ def finetune(call: Call[Request]) -> int:
 
 def predict(call: Call[PredictionRequest]) -> int:
     """Labels new data with a fine-tuned model."""
-    call.settings.check_files()
+    call.settings.saved_task()  # Mistakes are found before TensorFlow is loaded.
     source = call.settings.open_input()
     device = choose_device(call.settings.device, 1)
     load_tensorflow(device, log_machine=True)
     from electra_zh.finetuning.predict import predict as label
 
-    count, lines = label(call.settings, device, source)
-    for line in lines:
+    count, lines, scores = label(call.settings, device, source)
+    is_file = call.settings.output != "-"
+    for line in lines if is_file else filter(None, [*lines, scores]):
         messages.hint(line)
-    if call.settings.output != "-":
+    if is_file:
         print(f"{counted(count, 'prediction')} in {call.settings.output}")
+        print(*filter(None, [scores]), sep="\n", end="\n" if scores else "")
     return 0
 
 

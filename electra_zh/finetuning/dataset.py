@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.readers.label_files import read_labels
 from electra_zh.finetuning.tasks import Split, TaskConfig
+
+# What may separate labels that are written as one.
+_PARTS = re.compile("[,，、;；|/]")
 
 
 class Source(NamedTuple):
@@ -130,7 +134,7 @@ def _prepare(source: Source) -> TaskData:
     task, notes = _with_labels(source.task, found, splits["train"])
     kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
     notes += _notes(source.task, found, test)
-    if same := _same_labels(test):
+    if same := same_labels(test):
         is_label = same in kind.task.labels.names or kind.is_label(same)
         result = "is it a placeholder?" if is_label else "not a label of the task, so not scored"
         notes.append(f"all {len(test):,} test labels are {same}: {result}")
@@ -150,12 +154,12 @@ def _prepare(source: Source) -> TaskData:
     return TaskData(task, kind, splits, test_labelled, problems, tuple(notes), source)
 
 
-def _same_labels(test: Sequence[Any]) -> str:
-    """Returns the only label of a test set in which every example has one; "" for several."""
-    seen = {name for example in test for name in example.label_names}
-    if not test or not all(example.has_label for example in test):
+def same_labels(examples: Sequence[Any]) -> str:
+    """Returns the only label of examples of which every one has one; "" for several."""
+    seen = {name for example in examples for name in example.label_names}
+    if not examples or not all(example.has_label for example in examples):
         return ""
-    if not seen and isinstance(test[0], TaggedExample):
+    if not seen and isinstance(examples[0], TaggedExample):
         return "no entity"
     return seen.pop() if len(seen) == 1 else ""
 
@@ -192,4 +196,11 @@ def _with_labels(
         names = kind.usual_labels(chosen.names)
         descriptions = chosen.descriptions if names == chosen.names else ()
         return with_labels(task, names, descriptions), notes
-    return with_labels(task, kind.labels_from(task, seen)), []
+    names = kind.labels_from(task, seen)
+    joined = [x for x in names if len(parts := _PARTS.split(x)) > 1 and {*parts} <= {*names}]
+    notes = [
+        f'{len(joined):,} of {len(names):,} labels join others, as "{each}": each is a label '
+        "of its own, as there are no tasks with several labels per text"
+        for each in joined[:1]
+    ]
+    return with_labels(task, names), notes

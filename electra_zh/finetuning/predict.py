@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import content, files, machine, progress
-from electra_zh.errors import UsageError, UserError
+from electra_zh.errors import UsageError, UserError, counted
 from electra_zh.finetuning import model as models
+from electra_zh.finetuning.dataset import same_labels
 from electra_zh.finetuning.encoding import batches
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import SKIP_HINT, BadExamples
@@ -263,10 +264,11 @@ def _cell(value: Any) -> str:
 
 
 class Summary(NamedTuple):
-    """The result of `predict`: the number of predictions, and lines for the user."""
+    """The result of `predict`: the number of predictions, lines for the user, a line of scores."""
 
     predictions: int
     lines: list[str]
+    scores: str  # "" without labels
 
 
 def predict(
@@ -296,7 +298,7 @@ def predict(
     describe = functools.partial(
         kind.to_json, inputs=request.with_text, probabilities=request.probabilities
     )
-    counts = AnswerCounts(kind)
+    made = _Predictions(kind)
     writer = LineWriter(table=request.table)
     to_screen = output == "-"
     stream: Any = nullcontext(sys.stdout.buffer) if to_screen else files.atomic_write(output)
@@ -304,19 +306,53 @@ def predict(
     with stream as file, show("predict", total=0, unit="example") as bar:
         while block := list(itertools.islice(examples, _BLOCK)):
             block = [_checked(each, kind, problems) for each in block]
-            problems.check_few(counts.total + len(block))
+            problems.check_few(made.counts.total + len(block))
             full = [example for example in block if not example.is_blank]
             rows = kind.encode(full, tokenizer, training=False) if full else None
             found = iter(predictor.predict(rows, full) if rows is not None else ())
             answers = [None if example.is_blank else next(found) for example in block]
-            counts.add(answers)
+            made.add(block, answers, cut=rows.cut if rows is not None else 0)
             file.write(writer.text([describe(*pair) for pair in zip(block, answers, strict=True)]))
             file.flush()
             bar.update(len(block))
-        problems.check_few(counts.total)
-        if not counts.total:
+        problems.check_few(made.counts.total)
+        if not made.counts.total:
             raise UserError(f"{request.input}: no example could be read")
-    return Summary(counts.total, [*problems.lines(), *counts.lines()])
+    return Summary(made.counts.total, [*problems.lines(), *made.lines()], made.scores())
+
+
+class _Predictions:
+    """What is to be said of the predictions of an input."""
+
+    def __init__(self, kind: TaskKind[Any, Any]) -> None:
+        self._kind, self.counts, self._cut = kind, AnswerCounts(kind), 0
+        self._labelled: list[tuple[Any, Any]] = []
+
+    def add(self, examples: Sequence[Any], answers: Sequence[Any], *, cut: int) -> None:
+        """Adds examples with their predictions; those with a label are kept for the scores."""
+        self.counts.add(answers)
+        self._cut += cut
+        pairs = zip(examples, answers, strict=True)
+        self._labelled += [pair for pair in pairs if pair[0].has_label and not pair[0].is_blank]
+
+    def lines(self) -> Iterator[str]:
+        """Yields the lines on all predictions, for the user."""
+        yield from self.counts.lines()
+        if self._cut:
+            length = self._kind.max_seq_length
+            yield f"{counted(self._cut, 'text')} cut to {length} tokens, the max_seq_length"
+
+    def scores(self) -> str:
+        """Returns the line with the scores of the labelled examples; "" without any."""
+        if not self._labelled:
+            return ""
+        examples, predictions = zip(*self._labelled, strict=True)
+        if same := same_labels(examples):
+            return f"not scored: the only label in the input is {same}"
+        scores = self._kind.scores(examples, predictions).items()
+        part = "" if len(examples) == self.counts.total else f" of {self.counts.total:,}"
+        shown = ", ".join(f"{name} {score:.2f}" for name, score in scores)
+        return f"{shown} ({len(examples):,}{part} labelled)"
 
 
 def _open(
@@ -324,6 +360,11 @@ def _open(
 ) -> ExampleReader:
     """Returns the reader for the input, by its content unless the request names one."""
     name = kind.plain_reader if request.plain else request.reader
+    if request.plain and not name:
+        raise UserError(
+            f"task {kind.task.name} ({kind.task.kind}) is not one of texts alone: write its "
+            "examples to a file in the task's form, and run `electra-zh predict`"
+        )
     if not name:
         if file.form in (content.XML, content.WIKIEXTRACTOR):
             raise UserError(

@@ -6,7 +6,7 @@ A group's YAML file has one key besides its title: `tasks`, a list of names.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from electra_zh.errors import UsageError, UserError, did_you_mean
@@ -91,6 +91,8 @@ def _task_name(name: str, values: Mapping[str, Any]) -> str:
 def resolve_task(name: str, overrides: Mapping[str, Any]) -> Resolved[TaskConfig]:
     """Resolves one task by name or YAML path, with overrides as `load` takes them.
 
+    With another metric than the task's own it has no published scores.
+
     Raises:
       UserError: an unknown task or key, or a value that is not allowed.
     """
@@ -103,6 +105,8 @@ def resolve_task(name: str, overrides: Mapping[str, Any]) -> Resolved[TaskConfig
         for key in overrides
         if key.startswith(prefix) and not _is_for_all(key)
     }
+    if {**for_all, **own}.get("metric", values.get("metric")) != values.get("metric"):
+        values["published"] = {}
     return TaskConfig.resolve(values, for_all, own, where=f"task {values['name']}")
 
 
@@ -118,12 +122,21 @@ JOINT_KEYS = tuple(
     for name, key in _SPELLINGS.items()
     if key.startswith("training.") and key != "training.max_train_examples"
 )
-FILE_KEYS = tuple(name for name, key in _SPELLINGS.items() if key.startswith("files."))
+# Settings that trials which are compared must share.
+NOT_IN_GRID = (
+    "metric",
+    *(name for name, key in _SPELLINGS.items() if key.startswith("files.")),
+)
+
+
+def is_for(key: str, names: Collection[str]) -> bool:
+    """Returns whether a setting is for all tasks, or for one of these."""
+    return _is_for_all(key) or key.partition(".")[0] in names
 
 
 def _check_prefixes(overrides: Mapping[str, str], found: Mapping[str, TaskConfig]) -> None:
     for key in overrides:
-        task = key.partition(".")[0]
-        if not _is_for_all(key) and task not in found:
+        if not is_for(key, found):
+            task = key.partition(".")[0]
             hint = did_you_mean(task, found)
             raise UsageError(f'"{key}": task "{task}" is not among those given.{hint}')

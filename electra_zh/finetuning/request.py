@@ -103,14 +103,14 @@ class Request(SourceSettings):
         """Returns the keys of the grid with their values.
 
         Raises:
-          UsageError: a key without values, one of a file, or one that is also an override.
+          UsageError: a key without values, a file or a metric, or a key that is also an override.
         """
         grid: dict[str, list[str]] = {}
         for key, values in parse_overrides(self.grid).items():
             if short_key(TaskConfig, key) in self.overrides:
                 raise UsageError(f"{key} is set both in --grid and as an override: remove one")
-            if key.rpartition(".")[2] in registry.FILE_KEYS:
-                raise UsageError(f"{key} cannot be in --grid: run the command once for each file")
+            if key.rpartition(".")[2] in registry.NOT_IN_GRID:
+                raise UsageError(f"{key} cannot be in --grid: run the command once for each value")
             grid[key] = [value for value in values.split(",") if value]
             if not grid[key]:
                 raise UsageError(f"--grid {key}= is empty: give values, as {key}=1,2")
@@ -120,12 +120,16 @@ class Request(SourceSettings):
         """Yields the combinations of the grid's values, and the tasks with each.
 
         Raises:
-          UserError: an unknown task or key, or a value that is not allowed.
+          UserError: an unknown task or key, a value that is not allowed, or one given twice.
         """
-        grid = self.grid_values()
+        grid, seen = self.grid_values(), list[list[TaskConfig]]()
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
-            yield chosen, registry.load(self.tasks, {**self.overrides, **chosen})
+            seen.append(registry.load(self.tasks, {**self.overrides, **chosen}))
+            if seen[-1] in seen[:-1]:
+                shown = ", ".join(f"{key}={value}" for key, value in chosen.items())
+                raise UsageError(f"--grid has the same settings twice ({shown}): remove one")
+            yield chosen, seen[-1]
 
     def plan(self) -> tuple[list[ModelPlan], list[str]]:
         """Returns the models to train, and the tasks of groups without files, with the reason.
@@ -233,8 +237,8 @@ class PredictionRequest(Settings):
         if self.output != "-":
             files.check_output_file(self.output, overwrite=self.overwrite)
 
-    def check_files(self) -> None:
-        """Checks the model, its task and the reader, without TensorFlow.
+    def saved_task(self) -> TaskConfig:
+        """Returns the task as the model has it, without TensorFlow.
 
         Raises:
           UserError: there is no such model, task or reader.
@@ -246,9 +250,10 @@ class PredictionRequest(Settings):
         folder = find_folder(self.model, fine_tuned=True).path
         where, saved = model_folder.config_path(folder), model_folder.load(folder).tasks
         tasks = {str(values["name"]): values for values in saved}
-        task = tasks[self.choose_task(list(tasks))]
+        task = TaskConfig.from_dict(tasks[self.choose_task(list(tasks))], where=where)
         if self.reader is not None:
-            find_reader(self.reader, TaskConfig.from_dict(task, where=where))
+            find_reader(self.reader, task)
+        return task
 
     def open_input(self) -> TaskFile:
         """Opens the input; raises UserError if it is missing, empty or not text."""

@@ -131,12 +131,13 @@ def _trial_folders(folder: str) -> Iterator[str]:
 def read_trials(folder: str, metrics: Mapping[str, str] = {}) -> list[dict[str, Any]]:
     """Returns the results of a model's finished trials, each with its `folder`.
 
-    `metrics` are those that the trials must have, by task.
+    `metrics` are those that the trials must have, by task. Of equal settings and random seeds, as
+    where the keys of a grid were in another order, the first trial counts.
 
     Raises:
       UserError: one is damaged.
     """
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for path in _trial_folders(folder) if files.exists(folder) else ():
         file = files.join(path, "result.json")
         result = files.read_json_object(file)
@@ -148,8 +149,9 @@ def read_trials(folder: str, metrics: Mapping[str, str] = {}) -> list[dict[str, 
                 for scores in filter(None, map(splits.get, _SPLITS)):
                     needed = filter(None, [metrics.get(task)])
                     _check(scores, dict.fromkeys(scores, _NUMBER), needed, task)
-        found.append({**result, "folder": path})
-    return found
+        key = json.dumps([result["setting"], result["seed"]], sort_keys=True)
+        found.setdefault(key, {**result, "folder": path})
+    return list(found.values())
 
 
 def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

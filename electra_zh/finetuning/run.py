@@ -21,7 +21,7 @@ from absl import logging
 
 from electra_zh import files, locks, machine
 from electra_zh.errors import UserError, counted, few
-from electra_zh.finetuning import dataset, readers, results
+from electra_zh.finetuning import dataset, readers, registry, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.pretrained import Pretrained, load_pretrained
 from electra_zh.finetuning.request import ModelPlan, Request
@@ -169,16 +169,31 @@ def _choose_precision(task: TaskConfig, known: str) -> TaskConfig:
 
 
 def _unfinished(request: Request, each: ModelPlan, settings: Sequence[GridPoint]) -> Iterator[Job]:
-    """Yields the trials without a result, those of one setting together."""
-    first_task, _ = each.found[0]
-    for setting in settings:
-        name = ",".join(f"{key}={value}" for key, value in setting.values.items())
-        first = setting.tasks[first_task.name].training.seed
+    """Yields the trials without a result, those of one setting together.
+
+    Settings that differ for other tasks alone are one setting.
+    """
+    names, unit = [task.name for task, _ in each.found], files.join(request.output, each.name)
+    points: list[GridPoint] = []
+    for values, tasks in settings:
+        own = {key: value for key, value in values.items() if registry.is_for(key, names)}
+        if own not in [point.values for point in points]:
+            points.append(GridPoint(own, tasks))
+    for point in points:
+        place = _folder(unit, point.values)
+        first = point.tasks[names[0]].training.seed
         for seed in range(first, first + request.trials):
-            parts = filter(None, (name.replace("/", "_"), f"trial-{seed}"))
-            folder = files.join(request.output, each.name, *parts)
+            folder = files.join(place, f"trial-{seed}")
             if not files.exists(files.join(folder, "result.json")):
-                yield Job(setting, seed, folder)
+                yield Job(point, seed, folder)
+
+
+def _folder(unit: str, values: Mapping[str, str]) -> str:
+    """Returns the folder of a setting in that of its model; one with its keys in another order."""
+    parts = [f"{key}={value}".replace("/", "_") for key, value in values.items()]
+    names = files.list_dir(unit) if parts and files.exists(unit) else []
+    same = (name for name in names if sorted(name.split(",")) == sorted(parts))
+    return files.join(unit, *filter(None, [next(same, ",".join(parts))]))
 
 
 def _identity(request: Request, each: ModelPlan, pretrained: Pretrained) -> dict[str, Any]:
@@ -222,8 +237,14 @@ def _saved_tasks(path: str) -> dict[str, TaskConfig]:
 
 
 def _comparable(identity: Mapping[str, Any], settings: Mapping[str, TaskConfig]) -> dict[str, Any]:
-    """Returns the values of an identity, the settings of the tasks in their present spelling."""
+    """Returns the values of an identity, the settings of the tasks in their present spelling.
+
+    Those that no training depends on are omitted: later versions may have other ones.
+    """
     tasks = {name: readers.resolve_fields(task).to_dict() for name, task in settings.items()}
+    for values in tasks.values():
+        for name in ("title", "folders", "submission", "published", "follows"):
+            del values[name]
     return flat(json.loads(json.dumps({**identity, "tasks": tasks})))
 
 

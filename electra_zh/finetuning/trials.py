@@ -149,8 +149,12 @@ class Trials:
                     "tokens of pretraining: positions after them are untrained"
                 )
         for split in self._data[task].splits:
-            for note in self._rows[task, split].notes:
+            rows = self._rows[task, split]
+            for note in rows.notes:
                 yield f"{split}: {note}"
+            if rows.cut:
+                cut = f"{rows.cut:,} of {len(rows.ends):,} texts are cut to {length} tokens"
+                yield f"{split}: {cut} (max_seq_length)"
 
     def _dev_scores(self) -> dict[str, float]:
         self._last_dev = {task: self._evaluate(task, "dev") for task in self._data}

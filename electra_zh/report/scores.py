@@ -114,16 +114,18 @@ def warnings(results: Results) -> list[str]:
 
 
 def score_table(results: Results) -> ReportTable:
-    """Returns the table: task, metric, dev, test, and published scores of the size, if any.
+    """Returns the table: task, metric, setting of a grid, dev, test, published scores of the size.
 
-    Scores of several trials are shown as max (mean ± standard deviation), as in the published
-    tables of ten runs. The last row has the mean over the tasks of CLUE's leaderboard.
+    Columns of settings and of published scores are omitted where there are none. The setting is
+    that of the best trial. Scores of its trials are shown as max (mean ± standard deviation), as
+    in the published tables of ten runs. The last row is the mean over CLUE's leaderboard.
     """
     size = results.summary.get("size")
     rows: list[tuple[str, ...]] = [
         (
             name,
             each["metric"],
+            _words(each["setting"]) or "-",
             _show(each["dev"]),
             _show(each["test"]),
             ", ".join(f"{who} {score:g}" for who, score in published(results, each).items()) or "-",
@@ -133,11 +135,17 @@ def score_table(results: Results) -> ReportTable:
     group = list(_of_group(results).values())
     if len(group) > 1:
         means = (_show(_mean([each[split] for each in group])) for split in ("dev", "test"))
-        rows.append((_mean_name(len(group)), "", *means, "-"))
-    header: tuple[str, ...] = ("task", "metric", "dev", "test", f"published ({size})")
-    if all(row[-1] == "-" for row in rows):
-        header, rows = header[:-1], [row[:-1] for row in rows]
+        rows.append((_mean_name(len(group)), "", "-", *means, "-"))
+    header: tuple[str, ...] = ("task", "metric", "setting", "dev", "test", f"published ({size})")
+    for column in (-1, 2):
+        if all(row[column] == "-" for row in rows):
+            header, *rows = ((*row[:column], *row[column:][1:]) for row in (header, *rows))
     return ReportTable(f"scores_{file_name(results.name)}", results.title, header, tuple(rows))
+
+
+def _words(setting: Mapping[str, Any]) -> str:
+    """Returns the values of a grid's setting."""
+    return " ".join(f"{key}={value}" for key, value in setting.items())
 
 
 def file_name(name: str) -> str:
@@ -150,8 +158,9 @@ def published(results: Results, task: Mapping[str, Any]) -> dict[str, float]:
     return dict(task["published"].get(results.summary.get("size"), {}))
 
 
-def _group() -> list[str]:
-    return [task.name for task in registry.load([_GROUP])]
+def _group() -> dict[str, str]:
+    """Returns the leaderboard's tasks with their metrics."""
+    return {task.name: task.metric for task in registry.load([_GROUP])}
 
 
 def _mean_name(count: int) -> str:
@@ -162,9 +171,8 @@ def _mean_name(count: int) -> str:
 
 def _of_group(results: Results) -> dict[str, Mapping[str, Any]]:
     """Returns the leaderboard's tasks of results; one that was trained twice counts once."""
-    group = _group()
-    found = {each["task"]: each for each in results.summary["tasks"].values()}
-    return {name: found[name] for name in group if name in found and found[name]["dev"]}
+    found = {(each["task"], each["metric"]): each for each in results.summary["tasks"].values()}
+    return {key[0]: found[key] for key in _group().items() if key in found and found[key]["dev"]}
 
 
 def _mean(spreads: Sequence[Mapping[str, float] | None]) -> dict[str, float] | None:
@@ -177,38 +185,34 @@ def _mean(spreads: Sequence[Mapping[str, float] | None]) -> dict[str, float] | N
 
 
 def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable | None:
-    """Returns a table with a row per model and a column per task; None without a common task.
+    """Returns a table with a row per model and a column per task and metric; None without any.
 
     The rows of published models follow those of the results. A mean is over the tasks of CLUE's
     leaderboard that every row of the results has.
     """
-    tasks: dict[str, str] = {}
-    for results in found:
-        tasks |= {
-            name: f"{name} ({each['metric']})"
-            for name, each in results.summary["tasks"].items()
-            if each[split]
-        }
-    if not tasks:
-        return None
-    rows: dict[str, dict[str, float | str]] = {}
-    sources: dict[str, dict[str, float | str]] = {}
+    columns: dict[str, None] = {}
+    rows: dict[str, dict[str, float]] = {}
+    sources: dict[str, dict[str, float]] = {}
     for results in found:
         row = rows.setdefault(results.name, {})
         for name, each in results.summary["tasks"].items():
             if each[split]:
-                row[name] = each[split]["mean" if each[split]["trials"] > 1 else "max"]
-            for who, score in published(results, each).items():
-                sources.setdefault(f"published: {who}", {})[name] = score
+                column = f"{name} ({each['metric']})"
+                columns[column] = None
+                row[column] = each[split]["mean" if each[split]["trials"] > 1 else "max"]
+                for who, score in published(results, each).items():
+                    sources.setdefault(f"published: {who}", {})[column] = score
+    if not columns:
+        return None
     rows |= sources
-    common = [name for name in _group() if all(name in rows[results.name] for results in found)]
-    header = ["model", *tasks.values()]
+    group = [f"{name} ({metric})" for name, metric in _group().items()]
+    common = [each for each in group if all(each in rows[results.name] for results in found)]
     if len(common) > 1:
-        header.append(_mean_name(len(common)))
+        mean = _mean_name(len(common))
+        columns[mean] = None
         for row in rows.values():
-            if all(name in row for name in common):
-                row[_MEAN] = fmean([float(row[name]) for name in common])
-    columns = [*tasks, *([_MEAN] if len(common) > 1 else [])]
+            if all(each in row for each in common):
+                row[mean] = fmean([row[each] for each in common])
     cells = tuple(
         (name, *(f"{row[key]:.2f}" if key in row else "-" for key in columns))
         for name, row in rows.items()
@@ -216,7 +220,9 @@ def comparison(found: Sequence[Results], *, split: str = "dev") -> ReportTable |
     shown = [each[split] for results in found for each in results.summary["tasks"].values()]
     several = any(scores["trials"] > 1 for scores in shown if scores)
     notes = ("Several random seeds: their mean.",) if several else ()
-    return ReportTable(f"comparison_{split}", f"Scores on {split}", tuple(header), cells, notes)
+    return ReportTable(
+        f"comparison_{split}", f"Scores on {split}", ("model", *columns), cells, notes
+    )
 
 
 def trial_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -226,7 +232,7 @@ def trial_lines(summary: Mapping[str, Any]) -> list[str]:
         if len(each["trials"]) < 2:
             continue
         for trial in each["trials"]:
-            setting = " ".join(f"{key}={value}" for key, value in trial["setting"].items())
+            setting = _words(trial["setting"])
             scores = ", ".join(
                 f"{split} {trial[split][each['metric']]:.2f}"
                 for split in ("dev", "test")

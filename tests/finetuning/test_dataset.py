@@ -110,6 +110,24 @@ def test_several_unknown_test_labels_are_bad(tmp_path: Path) -> None:
         load(tmp_path, train="abab", test="ax")
 
 
+def test_several_labels_in_one_are_reported(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        labels = ("体育", "财经", "体育、财经", "文/理")
+        lines = [json.dumps({"text": "天", "label": label}) for label in labels]
+        (tmp_path / f"{split}.json").write_text("\n".join(lines), encoding="utf-8")
+    paths: dict[Split, tuple[str, ...]] = {
+        "train": (str(tmp_path / "train.json"),),
+        "dev": (str(tmp_path / "dev.json"),),
+    }
+    task = make_task(labels={}, fields={"text_a": "text"})
+    found = Found(str(tmp_path), paths, "")
+    data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
+    assert data.notes == (
+        '1 of 4 labels join others, as "体育、财经": each is a label of its own, as '
+        "there are no tasks with several labels per text",
+    )
+
+
 def test_one_known_label_of_all_test_examples_is_reported(tmp_path: Path) -> None:
     data = load(tmp_path, train="abab", test="aaaa")
     assert data.test_labelled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,29 @@ def test_placeholders_are_not_gold(model: Path, tmp_path: Path) -> None:
     lines, notes = run(model, tmp_path, content)
     assert [json.loads(line).get("gold") for line in lines] == [None, "1"]
     assert "labels of the input that the task does not have are not in the output" in notes
+
+
+def test_texts_that_are_cut_are_counted(model: Path, tmp_path: Path) -> None:
+    _, notes = run(model, tmp_path, f"天地\n{'玄黄' * 500}\n")
+    assert re.fullmatch(r"1 text cut to \d+ tokens, the max_seq_length", notes[-1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("11", "not scored: the only label in the input is 1"),
+        ("--", ""),
+        ("01", r"accuracy 50\.00, macro_f1 33\.33, mcc 0\.00, f1 [\d.]+ \(2 labelled\)"),
+        ("0-1", r"accuracy 50\.00, .* \(2 of 3 labelled\)"),
+    ],
+)
+def test_labels_of_the_input_are_scored(
+    model: Path, tmp_path: Path, labels: str, expected: str
+) -> None:
+    lines = [f"天\t{label}\n" for label in labels]
+    (tmp_path / "new.tsv").write_text("".join(["text\tlabel\n", *lines]), encoding="utf-8")
+    request = PredictionRequest(str(model), str(tmp_path / "new.tsv"), str(tmp_path / "out"))
+    assert re.fullmatch(expected, predict(request).scores)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_overrides_for_all_and_for_one(own: str) -> None:
     assert registry.load([own], {"batch_size": "7"})[0].training.train_batch_size == 7
 
 
+def test_published_scores_are_of_the_tasks_own_metric() -> None:
+    assert registry.load(["tnews"], {"metric": "accuracy"})[0].published
+    for key in ("metric", "tnews.metric"):
+        first, second = registry.load(["tnews", "mrpc"], {key: "macro_f1"})
+        assert (first.metric, first.published) == ("macro_f1", {})
+        assert second.metric == ("f1" if "." in key else "macro_f1")
+
+
 def test_a_group_is_its_tasks_each_once() -> None:
     names = [task.name for task in registry.load(["clue-classification", "afqmc"])]
     assert names == ["afqmc", "tnews", "iflytek", "cmnli", "ocnli", "cluewsc2020", "csl"]

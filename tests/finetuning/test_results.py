@@ -59,6 +59,13 @@ def test_the_summary_is_of_the_trial_whose_model_is_kept(
     assert (task["dev"]["max"], task["dev"]["mean"]) == (kept["dev_score"], pytest.approx(mean))
 
 
+def test_a_setting_with_its_keys_in_another_order_counts_once(tmp_path: Path) -> None:
+    trials = {"a=1,b=2/trial-0": 70.0, "b=2,a=1/trial-0": 70.0, "b=2,a=1/trial-1": 60.0}
+    write_trials(tmp_path, trials)
+    task = results.summarise(str(tmp_path), make_start())["tasks"]["texts"]
+    assert (task["dev"]["trials"], task["dev"]["mean"]) == (2, 65.0)
+
+
 def test_warnings_of_the_kept_trial_are_reported(tmp_path: Path) -> None:
     write_trials(tmp_path, {"trial-0": 70})
     path = str(tmp_path / "texts/trial-0/result.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,59 @@ def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path
     assert plan_names(data, "afqmc", "ocnli", ocnli__seed="1") == ["afqmc", "ocnli"]
 
 
+def make_pairs(folder: Path, *tasks: str) -> None:
+    for task in tasks:
+        (folder / task).mkdir(parents=True)
+        for split in ("train", "dev"):
+            text = "text_a\ttext_b\tlabel\n天\t地\t0\n日\t月\t1\n"
+            (folder / task / f"{split}.tsv").write_text(text, encoding="utf-8")
+
+
+def test_the_keys_of_a_grid_in_another_order_are_the_same_settings(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run")
+    make_pairs(tmp_path / "data", "lcqmc")
+    keys = ("batch_size=8", "learning_rate=1e-4,1e-3")
+    data, output = str(tmp_path / "data"), tmp_path / "out"
+    request = Request(run.folder, ("lcqmc",), data, str(output), grid=keys)
+    first, _ = prepare(request).jobs["lcqmc"]
+    assert first.folder == f"{output}/lcqmc/batch_size=8,learning_rate=1e-4/trial-0"
+    values = {"seed": 0, "setting": dict(first.setting.values), "best_epoch": 1, "dev_score": 1.0}
+    files.make_dirs(first.folder)
+    result = {**values, "tasks": {}, "examples_per_second": 1.0}
+    files.write_json(f"{first.folder}/result.json", result)
+    files.write_json(f"{output}/results.json", {})
+    (left,) = prepare(dataclasses.replace(request, grid=keys[::-1])).jobs["lcqmc"]
+    assert left.folder == f"{output}/lcqmc/learning_rate=1e-3,batch_size=8/trial-0"
+    assert prepare(dataclasses.replace(request, trials=2)).jobs["lcqmc"][0].folder == (
+        f"{output}/lcqmc/batch_size=8,learning_rate=1e-4/trial-1"
+    )
+
+
+def test_a_grid_for_one_task_trains_the_others_once(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run")
+    make_pairs(tmp_path / "data", "lcqmc", "bq_corpus")
+    data, output = str(tmp_path / "data"), str(tmp_path / "out")
+    grid = ("lcqmc.batch_size=4,8",)
+    jobs = prepare(Request(run.folder, ("lcqmc", "bq_corpus"), data, output, grid=grid)).jobs
+    assert [job.folder for job in jobs["bq_corpus"]] == [f"{output}/bq_corpus/trial-0"]
+    assert [job.setting.tasks["lcqmc"].training.train_batch_size for job in jobs["lcqmc"]] == [4, 8]
+    joint = Request(run.folder, ("lcqmc", "bq_corpus"), data, output, grid=grid, joint=True)
+    assert len(prepare(joint).jobs["lcqmc+bq_corpus"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("learning_rate=1e-4,0.0001", r"same settings twice \(learning_rate=0\.0001\): remove one"),
+        ("metric=accuracy,f1", "metric cannot be in --grid"),
+        ("lcqmc.metric=accuracy,f1", "metric cannot be in --grid"),
+    ],
+)
+def test_grids_of_settings_that_cannot_be_compared(grid: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list(Request("m", ("lcqmc",), "data", "out", grid=(grid,)).settings_of_tasks())
+
+
 def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     data, output = tmp_path / "data" / "bq_corpus", tmp_path / "out"
@@ -87,6 +141,8 @@ def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) 
     }
     # The precision of the machine where the trials were started, also where it is auto now.
     identity["tasks"]["bq_corpus"]["training"]["precision"] = "float32"
+    # As another version may have it.
+    identity["tasks"]["bq_corpus"] |= {"title": "BQ", "published": {"tiny": {"X": 1.0}}}
     (output / "bq_corpus").mkdir(parents=True)
     for changed in ({}, {"label": "label|3"}):
         identity["tasks"]["bq_corpus"]["fields"] = {**fields, **changed}

@@ -392,6 +392,15 @@ def test_a_length_beyond_the_models_positions_is_reported(tmp_path: Path) -> Non
     assert notes == ["max_seq_length 512 is cut to the 32 positions of the model"]
 
 
+def test_texts_that_are_cut_are_reported(tmp_path: Path) -> None:
+    kind = copy.copy(KIND)
+    kind.max_seq_length = 8
+    data = TaskData(KIND.task, kind, {"train": TRAIN, "dev": DEV[:1]}, False, {}, ())
+    notes = Trials(START, "texts", {"texts": data}).finish("texts", str(tmp_path))["notes"]
+    longer = int((ROWS.ends - ROWS.starts > 8).sum())
+    assert f"train: {longer} of 96 texts are cut to 8 tokens (max_seq_length)" in notes
+
+
 def test_a_trial_is_a_run_of_its_own_of_a_tracker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

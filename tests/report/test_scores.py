@@ -70,6 +70,34 @@ def test_several_results_are_compared_on_their_common_tasks(tmp_path: Path) -> N
     )
 
 
+def test_another_metric_has_a_column_of_its_own(tmp_path: Path) -> None:
+    for name, metric in (("a", "accuracy"), ("b", "macro_f1")):
+        write_results(tmp_path / name, {"tnews": [50], "afqmc": [70]})
+        text = (tmp_path / name / "results.json").read_text(encoding="utf-8")
+        values = json.loads(text)
+        task = values["tasks"]["tnews"]
+        task["metric"] = metric
+        for trial in task["trials"]:
+            trial["dev"] = {metric: 50.0}
+        (tmp_path / name / "results.json").write_text(json.dumps(values), encoding="utf-8")
+    table = scores.comparison(scores.find_results([str(tmp_path)]))
+    assert table is not None
+    # AFQMC is the only task of the leaderboard that both have by its metric: there is no mean.
+    assert table.header[1:] == ("tnews (accuracy)", "afqmc (accuracy)", "tnews (macro_f1)")
+    assert table.rows == (("a", "50.00", "70.00", "-"), ("b", "-", "70.00", "50.00"))
+
+
+def test_a_grids_best_setting_is_in_the_table(tmp_path: Path) -> None:
+    write_results(tmp_path, {"tnews": [50], "own": [70]})
+    path = tmp_path / "results.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["tasks"]["own"]["setting"] = {"learning_rate": "1e-4", "batch_size": "16"}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    table = scores.score_table(scores.read_results(str(tmp_path)))
+    assert table.header == ("task", "metric", "setting", "dev", "test")
+    assert [row[2] for row in table.rows] == ["-", "learning_rate=1e-4 batch_size=16"]
+
+
 def test_results_of_equal_names_get_longer_names(tmp_path: Path) -> None:
     for model in "ab":
         write_results(tmp_path / model / "tuned", {"tnews": [50]})

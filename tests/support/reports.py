@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from electra_zh import files
+from electra_zh.finetuning import registry
 from electra_zh.pretraining.folder import Run
 from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
@@ -92,6 +93,7 @@ def write_results(
     """Writes the results.json of tasks with these dev scores of their trials."""
     tasks = {}
     for task, values in scores.items():
+        metric = registry.load([task])[0].metric if task in registry.task_names() else "accuracy"
         trials = [
             {
                 "folder": f"{task}/trial-{seed}",
@@ -99,7 +101,7 @@ def write_results(
                 "seed": seed,
                 "best_epoch": 2,
                 "examples_per_second": 10.0,
-                "dev": {"accuracy": value},
+                "dev": {metric: value},
                 "test": None,
             }
             for seed, value in enumerate(values)
@@ -111,7 +113,7 @@ def write_results(
             "task": task,
             "title": task,
             "kind": "classification",
-            "metric": "accuracy",
+            "metric": metric,
             "setting": {},
             "dev": spread,
             "test": None,

@@ -37,6 +37,7 @@ class EncodedSplit:
       per_token: name to int32 or float32 [T]; padded with 0 in batches, [R, L].
       per_group: name to [rows / group, ...]; in batches [G, ...].
       notes: lines about repaired and skipped answers, for the log and the results.
+      cut: number of texts or pairs that lost tokens to the maximum length.
     """
 
     ids: np.ndarray
@@ -47,6 +48,7 @@ class EncodedSplit:
     per_token: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     per_group: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    cut: int = 0
 
     def __post_init__(self) -> None:
         assert len(self.ends) == len(self.example) * self.group

@@ -78,7 +78,11 @@ def text_rows(
         sep_id=tokenizer.vocabulary.sep_id,
         max_seq_length=max_seq_length,
     )
-    return EncodedSplit(built.ids, built.ends, built.segments, example=np.arange(len(examples)))
+    wanted = 2 + np.diff(first.text_ends, prepend=0)
+    if second is not None:
+        wanted += second.lengths() + (second.lengths() > 0)
+    cut = int((np.diff(built.ends, prepend=0) < wanted).sum())
+    return EncodedSplit(*built, example=np.arange(len(examples)), cut=cut)
 
 
 def training_rows(

@@ -69,7 +69,8 @@ class Regression(TaskKind[TextExample, float]):
         """Checks that the label is a number of the range."""
         low, high = self._range()
         if not self.is_label(example.label or ""):
-            detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}'
+            limits = "to allow others, set labels: [MINIMUM, MAXIMUM] in the task file"
+            detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}; {limits}'
             raise BadExampleError("label is not a number of the range", detail)
 
     def encode(

@@ -21,8 +21,9 @@ _TEXT_READERS = ("table", "json_lines")
 _TAG_READERS = ("columns", "cluener", "spans")
 
 
-def _is_pair(task: TaskConfig) -> bool:
-    return bool(task.fields) and len(Fields.of(task).texts()) == 2
+def is_pair(task: TaskConfig) -> bool:
+    """Returns whether the examples of a task are pairs of texts."""
+    return task.reader in _TEXT_READERS and len(Fields.of(task).texts()) == 2
 
 
 class PlainTexts(ExampleReader, name="plain_texts"):
@@ -35,7 +36,7 @@ class PlainTexts(ExampleReader, name="plain_texts"):
 
     def _example(self, record: Record, number: int) -> TextExample:
         check_text(record.value)
-        if not _is_pair(self.task) or not record.value.strip():
+        if not is_pair(self.task) or not record.value.strip():
             return TextExample(number, record.value, None, None, record.place)
         texts = record.value.split("\t")
         if len(texts) != 2:
@@ -78,7 +79,7 @@ def is_plain(file: TaskFile, task: TaskConfig) -> bool:
         return False
     names = (*task.files.train, *task.files.dev, *task.files.test)
     if any(name.endswith(".txt") for name in names) and task.reader == "table":
-        texts = 2 if _is_pair(task) else 1
+        texts = 2 if is_pair(task) else 1
         return not all(line.count("\t") >= texts for line in lines)
     return True
 

@@ -226,7 +226,8 @@ class Table(ExampleReader, name="table"):
         if isinstance(label, list | dict):
             received = json.dumps(label, ensure_ascii=False)[:40]
             what = f"field {_either(self.fields.label)} is not one label"
-            raise BadExampleError(what, f"received {received}")
+            detail = f"received {received}; there are no tasks with several labels per text"
+            raise BadExampleError(what, detail)
         identity = number if values.get("id") is None else values["id"]
         usual = self.fields.usual_label(label)
         return TextExample(identity, values["text_a"], values.get("text_b"), usual, record.place)

@@ -130,3 +130,7 @@ def test_long_pairs_are_cut_to_the_length() -> None:
     pair = example("100", text_a="天" * 20, text_b="地" * 5)
     rows = kind.encode([pair], TOKENIZER, training=False)
     assert decode(rows.ids) == "[CLS]" + "天" * 5 + "[SEP]" + "地" * 4 + "[SEP]"
+    fitting = [example("100", text_a="天" * each, text_b="地" * (9 - each)) for each in (4, 9)]
+    single = [example("100", text_a="天" * each) for each in (10, 11)]
+    for examples, cut in (([pair], 1), (fitting, 0), (single, 1)):
+        assert kind.encode(examples, TOKENIZER, training=False).cut == cut
