@@ -81,7 +81,7 @@ _CLASSES = (
     '"天地玄黄，宇宙洪荒。"',
     "number = model(**inputs).logits.argmax(-1).item()\nprint(model.config.id2label[number])",
 )
-_NUMBER = (_CLASSES[0], "print(model(**inputs).logits.item())")
+_NUMBER = "print({0} + ({1} - {0}) * model(**inputs).logits.item())  # the output is in 0 to 1"
 _STATES = (_CLASSES[0], "print(model(**inputs).last_hidden_state.shape)")
 
 
@@ -216,7 +216,7 @@ def _usage(card: Card) -> str:
     ends = (use for end, use in _USES.items() if card.class_name.endswith(end))
     text, last = next(ends, _STATES if card.class_name.endswith("Model") else _CLASSES)
     if card.task and card.task.form.is_number:
-        text, last = _NUMBER
+        text, last = _CLASSES[0], _NUMBER.format(*card.task.outputs)
     form = _ONNX if card.onnx else _TORCH
     return form.format(name=card.class_name, text=text, last=last)
 

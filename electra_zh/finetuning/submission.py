@@ -100,10 +100,14 @@ class _Entry:
         form, tests = self.results["submission"]["form"], self.results["test_files"]
         predictions = files.join(self.output, self.results["best_trial"], "predictions.test.jsonl")
         if not tests:
-            raise UserError("it was trained without a test file; choose other tasks with --task")
+            raise UserError("it was trained without a test file")
         if not files.exists(predictions):
-            raise UserError(f"{predictions} is missing; choose other tasks with --task")
+            raise UserError(f"{predictions} is missing")
         content = make_content(form, self._config(), tests, predictions)
+        expected = self.results["submission"].get("examples", 0)
+        if expected not in (0, content.size) and self.file == self.base_file:
+            count = f"{content.size:,} predictions; the leaderboard's test set has {expected:,}"
+            content = content._replace(warnings=[count, *content.warnings])
         for path in tests:
             newer = f"{path.removesuffix('test.json')}test1.1.json"
             if _VERSION.search(self.file) and _last(path) == "test.json" and files.exists(newer):
@@ -222,7 +226,8 @@ def _contents(entries: Sequence[_Entry]) -> dict[str, Content]:
     if refused:
         first, *others = refused
         more = f". Refused as well: {', '.join(others)}" if others else ""
-        raise UserError(f"task {first}: {refused[first]}{more}")
+        rest = "" if len(refused) == len(entries) else ". --task packs others without it"
+        raise UserError(f"task {first}: {refused[first]}{more}{rest}")
     return made
 
 

@@ -117,6 +117,7 @@ class LeaderboardFile(Settings):
     form: str = setting(
         "labels", "form of the file, one of the kind's `submission_forms`", listed=False
     )
+    examples: int = setting(0, "predictions that the leaderboard expects", listed=False)
 
 
 @dataclasses.dataclass(frozen=True)

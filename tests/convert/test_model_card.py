@@ -104,6 +104,7 @@ def test_the_class_and_the_use_of_each_kind(
     compile(code, "card", "exec")
     assert f"model = {name}.from_pretrained(" in code
     assert ("id2label" in code) == (kind == "tagging")
+    assert ("print(0 + (5 - 0) * model(" in code) == (kind == "regression")
 
 
 def test_both_networks_of_a_run(tmp_path: Path) -> None:

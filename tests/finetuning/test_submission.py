@@ -288,7 +288,7 @@ def test_refuses_a_task_without_test_predictions_unless_omitted(tmp_path: Path) 
     folder = Folder(tmp_path, "afqmc", "csl")
     folder.predictions("csl").unlink()
     folder.refused(
-        r"task csl: .*predictions\.test\.jsonl is missing; choose other tasks with --task"
+        r"task csl: .*predictions\.test\.jsonl is missing\. --task packs others without it$"
     )
     assert [each.task for each in folder.pack(task="afqmc").files] == ["afqmc"]
 
@@ -297,7 +297,19 @@ def test_refuses_a_task_without_a_test_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc")
     folder.results["afqmc"]["test_files"] = []
     folder.save()
-    folder.refused("task afqmc: it was trained without a test file; choose other tasks with --task")
+    folder.refused("task afqmc: it was trained without a test file$")
+
+
+def test_warns_of_a_test_set_of_another_size_than_the_leaderboards(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "csl")
+    size = folder.pack().files[0].lines
+    for expected, warnings in ((size, 0), (3000, 1)):
+        folder.results["csl"]["submission"]["examples"] = expected
+        folder.save()
+        found = folder.pack().warnings
+        assert len(found) == warnings
+    line = f"task csl: {size} predictions; the leaderboard's test set has 3,000"
+    assert found == (line,)
 
 
 def test_refuses_a_test_file_that_is_gone(tmp_path: Path) -> None:
@@ -310,7 +322,9 @@ def test_names_every_task_that_is_refused(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "afqmc", "csl", "ocnli")
     for name in ("afqmc", "ocnli"):
         folder.predictions(name).unlink()
-    folder.refused(r"task afqmc: .* is missing.*\. Refused as well: ocnli$")
+    folder.refused(
+        r"task afqmc: .* is missing.*\. Refused as well: ocnli\. --task packs others without it$"
+    )
 
 
 def test_a_refusal_leaves_an_earlier_zip_as_it_was(tmp_path: Path) -> None:
