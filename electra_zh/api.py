@@ -258,8 +258,7 @@ def predict(
     _refuse_one_text(texts)
     parts = [[text] if isinstance(text, str) else text for text in texts]
     lines = ["\t".join(part.replace("\t", " ") for part in each) for each in parts]
-    broken = next((line for line in lines if len(line.splitlines()) > 1), None)
-    if broken is not None:
+    if broken := next((line for line in lines if len(line.splitlines()) > 1), ""):
         raise UserError(f"a text has several lines: {broken[:40]!r}. Join them")
     if not lines:
         return []
@@ -280,12 +279,16 @@ def predict(
             batch_size=batch_size,
             plain=True,
         )
-        pair = is_pair(request.saved_task())
-        if wrong := next((each for each in parts if len(each) != 1 + pair), None):
-            what = "pairs of texts" if pair else "single texts, not pairs"
-            raise UserError(f"the task is about {what}; received {tuple(wrong)!r:.80}")
+        _refuse_others(parts, pair=is_pair(request.saved_task()))
         label(request)
         return [json.loads(line) for line in files.read_text(target).splitlines()]
+
+
+def _refuse_others(texts: Sequence[Sequence[str]], *, pair: bool) -> None:
+    """Raises a UserError for single texts where pairs are needed, or the reverse."""
+    if wrong := next((each for each in texts if len(each) != 1 + pair), None):
+        what = "pairs of texts" if pair else "single texts, not pairs"
+        raise UserError(f"the task is about {what}; received {tuple(wrong)!r:.80}")
 
 
 def evaluate(

@@ -59,12 +59,9 @@ def tasks(call: Call[Tasks]) -> int:
 def _values(task: TaskConfig, places: Mapping[str, Found | None]) -> dict[str, Any]:
     """Returns a task as plain values, with its files if they were searched."""
     values = {"title": task.title, "kind": task.kind, "metric": task.metric}
-    if task.name not in places:
-        return values
-    found = places[task.name]
-    if found is None:
-        return {**values, "folder": None, "files": {}}
-    return {**values, "folder": found.folder, "files": found.paths}
+    found = places.get(task.name)
+    searched = {"folder": found and found.folder, "files": found.paths if found else {}}
+    return {**values, **(searched if places else {})}
 
 
 def _place(found: Found | None, data: str) -> str:

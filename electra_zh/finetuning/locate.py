@@ -76,8 +76,9 @@ def _most_splits(found: Sequence[Found | None]) -> Found | None:
 def why_missing(task: TaskConfig, found: Found | None, data: str) -> str:
     """Returns the reason why a task has no data to train on, or ""."""
     if found is None:
-        wanted = ", ".join((*task.folders, *task.files.train[:1]))
-        return f"no files below {data} (searched for {wanted})"
+        searched = ", ".join((*task.folders, *task.files.train[:1]))
+        wanted = f"searched for {searched}" if searched else "the task names none"
+        return f"no files below {data} ({wanted})"
     for split in found.missing_splits():
         names = ", ".join(getattr(task.files, split))
         wanted = f"searched for {names}" if names else "the task names none"

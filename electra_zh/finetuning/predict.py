@@ -322,7 +322,7 @@ def predict(
 
 
 class _Predictions:
-    """What is to be said of the predictions of an input."""
+    """The predictions of an input so far: counts, texts that were cut, labels for the scores."""
 
     def __init__(self, kind: TaskKind[Any, Any]) -> None:
         self._kind, self.counts, self._cut = kind, AnswerCounts(kind), 0

@@ -177,11 +177,12 @@ class Request(SourceSettings):
           UserError: a path is wrong.
         """
         from electra_zh.convert.source import check_source
-        from electra_zh.finetuning import results
+        from electra_zh.finetuning import readers, results
 
         files.check_output(self.output)
         results.check_folder(self.output)
-        self.plan()
+        for task, _ in itertools.chain.from_iterable(each.found for each in self.plan()[0]):
+            readers.resolve_fields(task)
         try:
             check_source(
                 self.model,

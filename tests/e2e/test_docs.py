@@ -89,6 +89,7 @@ def substitutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(sample.joinpath(source).read_bytes())
     shutil.copytree(TASKS, folder / "clue_data")
     shutil.copy(TASKS / "cmrc2018" / "dev.json", folder / "cmrc2018_dev.json")
+    shutil.copy(TASKS / "tnews" / "dev.json", folder / "test.tsv")  # the model `tuned` is of TNEWS
     (folder / "topics.yaml").write_text(_task_of_the_page(), encoding="utf-8")
     make_run(
         folder / "bert",

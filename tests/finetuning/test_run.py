@@ -56,6 +56,21 @@ def test_a_task_given_by_its_name_is_not_skipped(tmp_path: Path, name: str) -> N
         plan_names(data, "afqmc", task)
 
 
+def test_mistakes_in_the_fields_and_files_are_found_before_the_model(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", "mine")
+    for text, message in (
+        (OWN.replace("text_a: text", "text: text"), 'fields: unknown setting "text"'),
+        (
+            OWN.replace("files: {train: train.json, dev: dev.json}", "").replace("[mine]", "[]"),
+            r"no files below .* \(the task names none\)$",
+        ),
+    ):
+        (tmp_path / "own.yaml").write_text(text)
+        request = Request("none", (str(tmp_path / "own.yaml"),), str(data), str(tmp_path / "out"))
+        with pytest.raises(UserError, match=message):
+            request.check_files()
+
+
 def test_tasks_trained_jointly_share_the_settings_of_the_training(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data", "afqmc", "ocnli")
     joint = {"afqmc__seed": "1", "ocnli__max_seq_length": "64", "ocnli__max_train_examples": "9"}

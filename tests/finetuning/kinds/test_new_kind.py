@@ -116,8 +116,7 @@ def tuned(length_kind: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_new_kind_predicts(tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "new.txt").write_text("\n".join(SENTENCES) + "\n")
     request = PredictionRequest(str(tuned), str(tmp_path / "new.txt"), str(tmp_path / "new.jsonl"))
-    count, _ = predict(request)
-    assert count == len(SENTENCES)
+    assert predict(request).predictions == len(SENTENCES)
     again = [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()]
     dev = (tuned / "lengths/trial-0/predictions.dev.jsonl").read_text().splitlines()
     assert [each["length"] for each in again] == pytest.approx(
