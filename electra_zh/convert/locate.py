@@ -77,6 +77,8 @@ def find_folder(path: str, *, fine_tuned: bool, checkpoint: int | None = None) -
             f"{path} does not exist: give {wanted[0]}, of `electra-zh {wanted[1]}`{_hub_hint(path)}"
         )
     hint = _trial_hint(path) if fine_tuned else ""
+    if not fine_tuned and any(map(model_folder.is_model_folder, _meanings(path))):
+        hint = ": it is a fine-tuned model; `electra-zh predict` labels and scores a file with it"
     raise UserError(f"{path} is not {wanted[0]}{hint or f'. Run `electra-zh {wanted[1]}` first'}")
 
 

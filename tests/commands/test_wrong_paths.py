@@ -90,7 +90,7 @@ def without_tensorflow(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("embed tuned junk --output new", "junk is not text"),
         ("embed tuned text --output none/x", "none does not exist; it must be a folder"),
         ("evaluate none --data data", "none does not exist: give the folder of a pretraining run"),
-        ("fill-mask tuned text", "tuned is not the folder of a pretraining run"),
+        ("fill-mask tuned text", "pretraining run: it is a fine-tuned model; `electra-zh predict`"),
         ("detect tuned text", "tuned is not the folder of a pretraining run"),
         ("pretrain --config nano --data none --output new", "No such data folder: none"),
         ("pretrain --config nano --data empty --output new", "No TFRecord files"),
