@@ -14,20 +14,26 @@ HEAD_BYTES = 1 << 16
 
 # Forms. No command reads XML; BINARY is everything that is not text.
 TEXT, JSON_LINES, JSON, WIKIEXTRACTOR = "text", "jsonl", "json", "wikiextractor"
+PARQUET, ARROW = "parquet", "arrow"
+COLUMNAR = (PARQUET, ARROW)  # of tables, binary
 XML, BINARY, EMPTY = "xml", "binary", "empty"
 NAMES = {
     TEXT: "text",
     JSON_LINES: "JSON lines",
     JSON: "JSON",
     WIKIEXTRACTOR: "WikiExtractor",
+    PARQUET: "Parquet",
+    ARROW: "Arrow",
     XML: "XML or HTML",
     BINARY: "binary",
     EMPTY: "empty",
 }
 
 _MAGIC = {"gz": b"\x1f\x8b\x08", "xz": b"\xfd7zXZ\0", "zst": b"\x28\xb5\x2f\xfd", "bz2": b"BZh"}
+# Of an Arrow file and an Arrow stream.
+_COLUMNAR_MAGIC = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
 # Formats that may begin with bytes that are text.
-_BINARY = (b"%PDF", b"PK\x03\x04", b"PAR1", b"ARROW1", b"Rar!", b"7z\xbc\xaf", b"{\\rtf")
+_BINARY = (b"%PDF", b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf", b"{\\rtf")
 _BOMS = {  # in this order: the mark of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -84,6 +90,9 @@ def recognize(head: bytes) -> str:
     """
     if not head.strip():
         return EMPTY
+    for magic, form in _COLUMNAR_MAGIC.items():
+        if head.startswith(magic):
+            return form
     known = encoding(head)
     if head.startswith(_BINARY) or b"ustar" in head[257:263]:
         return BINARY

@@ -87,7 +87,6 @@ def test_a_character_that_is_cut_is_still_text() -> None:
     [
         b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4,
         b"PK\x03\x04" + b"text",
-        b"PAR1" + bytes(100),
         b"%PDF-1.4\n",
         b"name".ljust(257, b"\0") + b"ustar\0" + bytes(249),
         bytes(range(128, 256)) * 10 + bytes(20),
@@ -96,6 +95,12 @@ def test_a_character_that_is_cut_is_still_text() -> None:
 )
 def test_binary_files_are_recognized(head: bytes) -> None:
     assert content.recognize(head) == content.BINARY
+
+
+def test_tables_are_recognized() -> None:
+    assert content.recognize(b"PAR1" + bytes(100)) == content.PARQUET
+    assert content.recognize(b"ARROW1" + bytes(100)) == content.ARROW
+    assert content.recognize(b"\xff\xff\xff\xff" + bytes(100)) == content.ARROW
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 r"""Text inputs as blocks of lines.
 
-Files are text, JSON or WikiExtractor's output, plain or compressed (`input_files.py`). The result
+Files are text, JSON, WikiExtractor's output, Parquet or Arrow (`input_files.py`). The result
 is blocks of about a megabyte of text: lines joined by "\n", a blank line (only white space) between
 documents. The work is cut into units before anything is read, the same for any number of processes.
 A unit is read in blocks, so memory does not grow with the corpus.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 from electra_zh import content, files
-from electra_zh.data import archives, input_files
+from electra_zh.data import archives, columnar, input_files
 from electra_zh.data.bad_lines import BadLineLog, LinePosition
 from electra_zh.data.json_values import JsonStream
 from electra_zh.errors import UserError
@@ -86,7 +86,7 @@ def plan_units(
 
     Large local plain files are cut at blank lines (at any line end if there is no blank line near;
     JSON lines at line ends, WikiExtractor's output between documents). Small files are grouped. A
-    compressed or remote file, or a JSON array, can only be read from its start, so it is not cut.
+    compressed or remote file, a JSON array or a table is read from its start, so it is not cut.
     The plan depends only on the inputs. By default, the size of a unit is chosen from the size of
     the corpus.
     """
@@ -96,7 +96,8 @@ def plan_units(
     groups: list[list[tuple[FileRange, int]]] = []
     room = -1  # In the last group.
     for number, file in enumerate(inputs):
-        is_compressed = archives.is_compressed(file.path)
+        is_table = file.form in content.COLUMNAR
+        is_compressed = is_table or archives.is_compressed(file.path)
         weight = file.size * (_COMPRESSION if is_compressed else 1)
         is_stream = is_compressed or files.is_remote(file.path) or file.form == content.JSON
         if weight > unit_bytes and not is_stream:
@@ -206,6 +207,9 @@ class UnitReader:
         if part.form == content.JSON:
             yield from self._json_values(part)
             return
+        if part.form in content.COLUMNAR:
+            yield from self._table_texts(part)
+            return
         line = 0
         others = {content.JSON_LINES: self._json_text, content.WIKIEXTRACTOR: self._wiki_text}
         convert = others.get(part.form, self._plain_text)
@@ -275,6 +279,22 @@ class UnitReader:
             joined = _joined(documents)
             if joined is not None:
                 yield joined, end
+
+    def _table_texts(self, part: FileRange) -> Iterator[tuple[str, int]]:
+        """Yields the documents of the rows of a table."""
+        size, numbers = files.size(part.path), itertools.count()
+        with (
+            files.open_read(part.path) as file,
+            columnar.open_table(file, part.path, columns=[self._text_field]) as table,
+        ):
+            for rows, fraction in table.batches:
+                documents: list[str] = []
+                for record in rows:
+                    documents += self._documents(record, part, next(numbers))
+                joined = _joined(documents)
+                if joined is not None:
+                    self.text_bytes += len(joined.encode())
+                    yield joined, int(fraction * size)
 
     def _documents(self, record: Any, part: FileRange, line: int) -> Iterator[str]:
         """Yields the document of a record; none for one without text, which is counted."""

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from absl import logging
 
 from electra_zh import content, files
-from electra_zh.data import archives
+from electra_zh.data import archives, columnar
 from electra_zh.data.json_values import head_records
 from electra_zh.errors import UserError, few
 from electra_zh.settings.declaration import Settings, setting
@@ -32,7 +32,7 @@ _FORMS = (AUTO, content.TEXT, content.JSON_LINES, content.JSON, content.WIKIEXTR
 # The reports of `clean`, which are next to its text and are not text, and their mark.
 REPORT, SUMMARY = "report.json", "report.md"
 CLEANED = "electra-zh clean"
-_KNOWN = (".txt", ".jsonl", ".ndjson", ".json")
+_KNOWN = (".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 _STANDARD_INPUT = "-"
 _COPY = "electra-zh-copy-"  # begin of the names of folders with copies of pipes
 # The first line of a vocabulary, which is in the folders of pretraining data too.
@@ -44,9 +44,9 @@ class InputSettings(Settings):
     """Settings of the commands that read text."""
 
     inputs: tuple[str, ...] = setting(
-        meaning="files, folders or globs of text, JSON lines, JSON arrays or WikiExtractor's "
-        "output, also .gz, .xz, .zst, .bz2; - for standard input. In text, one sentence or "
-        "paragraph per line, and a blank line between documents",
+        meaning="files, folders or globs of text, JSON lines, JSON arrays, WikiExtractor's "
+        "output (also .gz, .xz, .zst, .bz2), Parquet or Arrow; - for standard input. In text, one "
+        "sentence or paragraph per line, and a blank line between documents",
         positional=True,
         metavar="INPUT",
     )
@@ -54,7 +54,9 @@ class InputSettings(Settings):
     format: str = setting(
         AUTO, "form of the input; auto recognizes it by the content of each file", choices=_FORMS
     )
-    text_field: str = setting("text", "field of JSON records that contains the text")
+    text_field: str = setting(
+        "text", "field of JSON records, or column of a table, that contains the text"
+    )
     strict: bool = setting(False, "stop at the first bad line instead of skipping it")
 
 
@@ -83,11 +85,11 @@ def find_inputs(
       inputs: files, folders, globs, pipes; `-` is standard input.
       exclude: the output folder.
       form: the form of every file; by default the content of each decides.
-      text_field: the field of JSON records that contains the text.
+      text_field: the field of JSON records, or column, that contains the text.
 
     Raises:
       UserError: a name has no files, or only excluded ones; a file that is not text in UTF-8, or
-        JSON without the field.
+        records without the field.
     """
     if not inputs:
         raise UserError("No input. Give files, folders or globs")
@@ -118,7 +120,7 @@ class _Search:
         self.found: dict[str, InputFile] = {}
         self.skipped: dict[str, list[str]] = {}
         self._others: list[tuple[str, bytes]] = []  # files in other encodings
-        # JSON files without the text field -> their fields.
+        # Files of records without the text field -> their fields.
         self._without_field: dict[str, Mapping[str, object]] = {}
         self._must_have: list[str] = []  # of these, those that the user named
         self._has_field = False
@@ -135,7 +137,10 @@ class _Search:
             return True
         head = archives.read_head(path)
         form = content.recognize(head)
-        if self._form == AUTO or (form == content.BINARY and not is_named):
+        if form in content.COLUMNAR and archives.is_compressed(path):
+            form = content.BINARY
+        is_table = form in content.COLUMNAR  # nothing else, whatever --format says
+        if self._form == AUTO or is_table or (form == content.BINARY and not is_named):
             if form in (content.BINARY, content.XML):
                 if is_named:
                     raise UserError(_refused(path, form))
@@ -149,7 +154,8 @@ class _Search:
                 return False
         else:
             form = self._form
-        if form in (content.JSON, content.JSON_LINES) and not self._check_field(path, head):
+        has_fields = is_table or form in (content.JSON, content.JSON_LINES)
+        if has_fields and not self._check_field(path, head, form):
             if is_named:
                 self._must_have.append(path)
             return True
@@ -157,9 +163,13 @@ class _Search:
         self.found[key] = InputFile(path, files.size(path), modified, form)
         return True
 
-    def _check_field(self, path: str, head: bytes) -> bool:
-        """Returns whether a JSON file has the field in its first records, or none of them."""
-        records = head_records(head.decode("utf-8", "replace").removeprefix("\ufeff"))
+    def _check_field(self, path: str, head: bytes, form: str) -> bool:
+        """Returns whether a file has the field in its first records, or no records."""
+        records: Sequence[Mapping[str, object]]
+        if form in content.COLUMNAR:
+            records = columnar.first_rows(path)
+        else:
+            records = head_records(head.decode("utf-8", "replace").removeprefix("\ufeff"))
         # A value that is not text is a bad line.
         if not records or any(self._text_field in each for each in records):
             self._has_field |= bool(records)
@@ -168,7 +178,7 @@ class _Search:
         return False
 
     def check(self) -> None:
-        """Checks that all files are UTF-8, and that JSON records have the text field.
+        """Checks that all files are UTF-8, and that records have the text field.
 
         Files in a folder without the field are skipped if others have it.
 
@@ -191,7 +201,7 @@ class _Search:
                 f"{', '.join(fields) or 'none'}. Name one with --text-field{advice}"
             )
         if without:
-            self.skipped[f'JSON without text in field "{self._text_field}"'] = without
+            self.skipped[f'without text in field "{self._text_field}"'] = without
 
     def summary(self) -> str:
         """Returns one line: the number of files of each form, and the skipped ones by name."""
@@ -239,7 +249,7 @@ def _refused(path: str, form: str) -> str:
             "read its source as text with --format text"
         )
     return (
-        f"{path} is binary, not text. Unpack an archive (zip, tar), write a table (Parquet) as "
+        f"{path} is binary, not text. Unpack an archive (zip, tar), write a table (Excel) as "
         "JSON lines, or save the file as text"
     )
 

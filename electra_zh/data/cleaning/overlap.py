@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_zh import content, files
-from electra_zh.data import archives
+from electra_zh.data import archives, columnar
 from electra_zh.data.cleaning.ngrams import Ngrams, hash_ngrams
 from electra_zh.errors import UserError
 
@@ -127,7 +127,7 @@ def contaminated(hits: Ngrams, *, common: int) -> np.ndarray:
 
 
 def strings_of(path: str) -> Iterator[str]:
-    """Yields all strings of a file: of JSON at any depth, cells of TSV tables, lines of text.
+    """Yields all strings of a file: of JSON and tables at any depth, cells of TSV, lines of text.
 
     Raises:
       UserError: no such file, it is not UTF-8, or damaged JSON.
@@ -136,6 +136,11 @@ def strings_of(path: str) -> Iterator[str]:
     form = content.recognize(data[: content.HEAD_BYTES])
     if form == content.BINARY:
         raise UserError(f"{path} is binary, not text")
+    if form in content.COLUMNAR:
+        with columnar.open_table(data, path) as table:
+            for rows, _ in table.batches:
+                yield from _strings_in(rows)
+        return
     text = files.decode_text(data, path).removeprefix("\ufeff")
     name = archives.strip_suffix(path.lower())
     if form in (content.JSON, content.JSON_LINES) or name.endswith(_JSON):

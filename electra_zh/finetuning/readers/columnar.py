@@ -1,4 +1,4 @@
-"""Parquet and Arrow files, as Hugging Face's datasets and pandas write them.
+"""Task files in Parquet and Arrow, as Hugging Face's datasets and pandas write them.
 
 Class labels, integers in such files, become names: the features in the metadata of the schema have
 them. -1, which stands for an unknown label there, becomes None.
@@ -6,15 +6,13 @@ them. -1, which stands for an unknown label there, becomes None.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from electra_zh.errors import UserError, install_line
-from electra_zh.finetuning.readers.streams import PARQUET, Record, TaskFile
+from electra_zh.data import columnar
+from electra_zh.finetuning.readers.streams import Record, TaskFile
 
-_ROWS = 2048
 _PLAIN = (str, int, float, bool, list, dict, type(None))
 
 
@@ -29,32 +27,14 @@ def columnar_records(file: TaskFile, known_labels: Collection[str]) -> Iterator[
     Raises:
       UserError: pyarrow is not installed, or the file is damaged.
     """
-    try:
-        import pyarrow
-        from pyarrow import ipc, parquet
-    except ImportError:
-        raise UserError(
-            f"{file.path} is a {file.form} file, which needs pyarrow: {install_line('parquet')}"
-        ) from None
-    source, number = io.BytesIO(file.read_bytes()), 0
-    try:
-        if file.form == PARQUET:
-            table = parquet.ParquetFile(source)
-            schema, batches = table.schema_arrow, table.iter_batches(batch_size=_ROWS)
-        else:
-            is_file = file.head.startswith(b"ARROW1")
-            table = ipc.open_file(source) if is_file else ipc.open_stream(source)
-            schema = table.schema
-            batches = map(table.get_batch, range(table.num_record_batches)) if is_file else table
-        names = _label_names(schema.metadata or {}, known_labels)
-        for batch in batches:
-            for row in batch.to_pylist():
+    number = 0
+    with columnar.open_table(file.read_bytes(), file.path) as table:
+        names = _label_names(table.metadata, known_labels)
+        for rows, _ in table.batches:
+            for row in rows:
                 number += 1
                 value = {key: _plain(row[key], names.get(key, ())) for key in row}
                 yield Record(value, f"{file.path}, row {number}")
-    except (pyarrow.ArrowException, OSError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"{file.path} is a damaged {file.form} file: {line}") from None
 
 
 def _plain(value: Any, names: Sequence[str]) -> Any:

@@ -23,9 +23,6 @@ from electra_zh.errors import UserError
 from electra_zh.finetuning.examples import BadExampleError
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-# Columnar files, which `readers.columnar` reads.
-PARQUET, ARROW = "parquet", "arrow"
-_COLUMNAR = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"\xff\xff\xff\xff": ARROW}
 
 
 class Record(NamedTuple):
@@ -64,7 +61,7 @@ class TaskFile:
     Attributes:
       path: its path.
       head: its first bytes, decompressed.
-      form: one of the forms of `electra_zh.content`, `parquet` or `arrow`.
+      form: one of the forms of `electra_zh.content`.
     """
 
     def __init__(self, path: str) -> None:
@@ -83,8 +80,7 @@ class TaskFile:
         self.head = self._stream.peek(1)
         if not self.head:
             raise UserError(f"{path} is empty")
-        columnar = (name for magic, name in _COLUMNAR.items() if self.head.startswith(magic))
-        self.form = next(columnar, "") or content.recognize(self.head)
+        self.form = content.recognize(self.head)
         if not self.is_columnar:
             self._check()
 
@@ -99,7 +95,7 @@ class TaskFile:
     @property
     def is_columnar(self) -> bool:
         """True for Parquet and Arrow files."""
-        return self.form in (PARQUET, ARROW)
+        return self.form in content.COLUMNAR
 
     @property
     def is_json(self) -> bool:

@@ -130,12 +130,12 @@ def test_a_damaged_file_is_named(tmp_path: Path, head: bytes) -> None:
     pytest.importorskip("pyarrow")
     path = tmp_path / "a.parquet"
     path.write_bytes(head + os.urandom(300))
-    with pytest.raises(UserError, match=r"a\.parquet is a damaged (parquet|arrow) file: \w"):
+    with pytest.raises(UserError, match=r"a\.parquet is a damaged (Parquet|Arrow) file: \w"):
         read(path, "afqmc")
 
 
 def test_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 100)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"a\.parquet is a parquet file, which needs pyarrow: pip"):
+    with pytest.raises(UserError, match=r"a\.parquet is a Parquet file, which needs pyarrow: pip"):
         read(tmp_path / "a.parquet", "afqmc")

@@ -1,0 +1,96 @@
+"""Rows of Parquet and Arrow files, as Hugging Face's datasets and pandas write them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+from electra_zh import content, files
+from electra_zh.errors import UserError, install_line
+
+_ROWS = 512  # of a batch
+
+
+class OpenTable(NamedTuple):
+    """An open file."""
+
+    columns: list[str]
+    metadata: Mapping[bytes, bytes]  # of the schema
+    # Some rows each, as JSON objects of Python values, and the fraction of the file read after
+    # them; to read once.
+    batches: Iterator[tuple[list[dict[str, Any]], float]]
+
+
+@contextlib.contextmanager
+def open_table(
+    source: BinaryIO | bytes, path: str, *, columns: Sequence[str] | None = None
+) -> Iterator[OpenTable]:
+    """Opens a file; `columns` are those to read, all by default.
+
+    Args:
+      source: the file, which can seek, or all of its bytes.
+      path: its path, for messages.
+      columns: names of columns that it has.
+
+    Raises:
+      UserError: pyarrow is not installed; in the block, too: the file is damaged.
+    """
+    handle = io.BytesIO(source) if isinstance(source, bytes) else source
+    head = handle.read(8)
+    form = content.recognize(head)
+    try:
+        import pyarrow
+    except ImportError:
+        raise UserError(
+            f"{path} is a {content.NAMES[form]} file, which needs pyarrow: "
+            f"{install_line('parquet')}"
+        ) from None
+    size = handle.seek(0, io.SEEK_END)
+    handle.seek(0)
+    try:
+        if form == content.PARQUET:
+            yield _parquet(handle, columns)
+        else:
+            yield _arrow(handle, size, columns, is_stream=not head.startswith(b"ARROW1"))
+    except (pyarrow.ArrowException, OSError) as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{path} is a damaged {content.NAMES[form]} file: {line}") from None
+
+
+def _parquet(handle: BinaryIO, columns: Sequence[str] | None) -> OpenTable:
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(handle)
+
+    def batches() -> Iterator[tuple[list[dict[str, Any]], float]]:
+        rows = 0
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+            rows += batch.num_rows
+            yield batch.to_pylist(), rows / file.metadata.num_rows
+
+    return OpenTable(file.schema_arrow.names, file.schema_arrow.metadata or {}, batches())
+
+
+def _arrow(
+    handle: BinaryIO, size: int, columns: Sequence[str] | None, *, is_stream: bool
+) -> OpenTable:
+    from pyarrow import ipc
+
+    file = ipc.open_stream(handle) if is_stream else ipc.open_file(handle)
+
+    def batches() -> Iterator[tuple[list[dict[str, Any]], float]]:
+        count = 0 if is_stream else file.num_record_batches
+        for batch in file if is_stream else map(file.get_batch, range(count)):
+            chosen = batch if columns is None else batch.select(columns)
+            for first in range(0, chosen.num_rows, _ROWS):
+                yield chosen.slice(first, _ROWS).to_pylist(), handle.tell() / size
+
+    return OpenTable(file.schema.names, file.schema.metadata or {}, batches())
+
+
+def first_rows(path: str) -> list[dict[str, Any]]:
+    """Returns the first rows of a file; errors are those of `open_table`."""
+    with files.open_read(path) as file, open_table(file, path) as table:
+        return next(table.batches, ([], 1.0))[0]
