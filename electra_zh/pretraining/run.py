@@ -51,7 +51,7 @@ def prepare(
         overrides,
         data=source,
         init=start,
-        source=warm_start.size_of(weights) if weights else None,
+        source=warm_start.size_of(weights, foreign=given is not None) if weights else None,
         accelerator=device is not None and device.platform != "cpu",
     )
     if is_new and given is not None:

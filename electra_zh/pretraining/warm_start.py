@@ -117,10 +117,10 @@ def describe(init: Init, weights: Weights) -> Init:
     )
 
 
-def size_of(weights: Weights) -> SourceSize:
-    """Returns the size that `model=source` names."""
+def size_of(weights: Weights, *, foreign: bool = False) -> SourceSize:
+    """Returns the size that `model=source` names, without its generator if there is another."""
     model, generator = weights.model, weights.generator
-    if generator is None:
+    if generator is None or foreign:
         return SourceSize(model, {})
     # Untied embeddings are as wide as the generator.
     gdes = weights.has_own_embeddings and generator.embedding_size != generator.hidden_size

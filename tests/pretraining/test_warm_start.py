@@ -285,6 +285,8 @@ def test_the_source_s_size(tmp_path: Path) -> None:
         "generator_hidden_size": 0.5,
         "untied_generator_embeddings": True,
     }
+    # Its generator is not that of the run.
+    assert warm_start.size_of(weights, foreign=True) == (size.model, {})
     words = {"model": "source", "max_seq_length": "32"}
     config = resolve("nano", words, vocab_size=77, source=size).settings
     assert config.model == dataclasses.replace(weights.model, vocab_size=77)
