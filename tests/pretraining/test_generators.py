@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from electra_zh.convert.source import open_source
 from electra_zh.errors import UserError
 from electra_zh.models.weight_names import split_own, variable_name
 from electra_zh.pretraining.inference import detect
@@ -188,6 +189,8 @@ def test_a_discriminator_that_was_not_trained_judges_nothing(
         list(detect(run, ["天地"]))
     with pytest.raises(UserError, match=f"was trained as a {what} and has no discriminator"):
         fakes.judge(run.folder, ["none"])
+    is_random = "discriminator_frozen" in changes
+    assert open_source(run.folder).notes == ("its encoder has random weights",) * is_random
 
 
 @pytest.mark.parametrize(

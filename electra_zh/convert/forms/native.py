@@ -46,6 +46,8 @@ def read(folder: str, step: int | None = None, *, settings_only: bool = False) -
     checkpoint = checkpoints.read(path, optimizer=False)
     saved = saved.of_checkpoint(checkpoint.state)
     tensors, own = split_own(checkpoint.model)
+    if saved.section.get("discriminator_frozen") and not (saved.init or saved.phases):
+        weights = dataclasses.replace(weights, notes=("its encoder has random weights",))
     with files.explained_damage(config, "Restore it"):
         weights = dataclasses.replace(
             weights,
