@@ -1,5 +1,5 @@
-# Each target sets up what it needs: a virtual environment in .venv, from Python 3.11 and pip.
-PYTHON ?= python3.11
+# Each target sets up what it needs: a virtual environment in .venv, from Python 3.11 to 3.13 and pip.
+PYTHON ?= $(firstword $(foreach version,11 12 13,$(shell command -v python3.$(version))) python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find electra_zh configs -type f -not -name "*.pyc")
@@ -22,7 +22,7 @@ help:
 	@echo "make clean   remove what the other targets made"
 
 $(VENV)/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=..." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 
