@@ -109,8 +109,8 @@ def predict(call: Call[PredictionRequest]) -> int:
     for line in lines if is_file else filter(None, [*lines, scores]):
         messages.hint(line)
     if is_file:
-        print(f"{counted(count, 'prediction')} in {call.settings.output}")
-        print(*filter(None, [scores]), sep="\n", end="\n" if scores else "")
+        done = f"{counted(count, 'prediction')} in {call.settings.output}"
+        print(*filter(None, [done, scores]), sep="\n")
     return 0
 
 

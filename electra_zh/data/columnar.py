@@ -55,6 +55,8 @@ def open_table(
         else:
             yield _arrow(handle, size, columns, is_stream=not head.startswith(b"ARROW1"))
     except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Of the disk, not the data.
+            raise
         line = " ".join(str(error).split())
         raise UserError(f"{path} is a damaged {content.NAMES[form]} file: {line}") from None
 
@@ -90,7 +92,13 @@ def _arrow(
     return OpenTable(file.schema.names, file.schema.metadata or {}, batches())
 
 
-def first_rows(path: str) -> list[dict[str, Any]]:
-    """Returns the first rows of a file; errors are those of `open_table`."""
+def sample(path: str, column: str) -> dict[str, Any]:
+    """Returns a column, unread, of a file that has it, and else its first row.
+
+    The values are None where nothing was read. Errors are those of `open_table`.
+    """
     with files.open_read(path) as file, open_table(file, path) as table:
-        return next(table.batches, ([], 1.0))[0]
+        if column in table.columns:
+            return {column: None}
+        rows, _ = next(table.batches, ([], 1.0))
+        return rows[0] if rows else dict.fromkeys(table.columns)

@@ -167,7 +167,7 @@ class _Search:
         """Returns whether a file has the field in its first records, or no records."""
         records: Sequence[Mapping[str, object]]
         if form in content.COLUMNAR:
-            records = columnar.first_rows(path)
+            records = [columnar.sample(path, self._text_field)]
         else:
             records = head_records(head.decode("utf-8", "replace").removeprefix("\ufeff"))
         # A value that is not text is a bad line.

@@ -76,6 +76,14 @@ def test_a_table_without_the_column_names_those_that_it_has(tmp_path: Path) -> N
         input_files.find_inputs([str(path)])
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather"])
+def test_a_table_without_rows_and_column(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / name, title=[], content=[])
+    with pytest.raises(UserError, match="their fields: title, content"):
+        input_files.find_inputs([str(path)])
+    assert read(path, field="content")[0] == [""]
+
+
 def test_tables_among_other_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "a.parquet", text=["甲"])
     write(tmp_path / "b.parquet", title=["甲"])
