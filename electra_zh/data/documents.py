@@ -311,11 +311,14 @@ class UnitReader:
             self._add_bad(NOT_UTF8, part, line)
             return
         # A record is one document: blank lines inside do not end it.
-        yield "\n".join(_filled_lines(text.replace("\r", "")))
+        if lines := _filled_lines(text.replace("\r", "")):
+            yield "\n".join(lines)
+        else:
+            self._add_bad(f'empty text in field "{self._text_field}"', part, line, is_error=False)
 
-    def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
+    def _add_bad(self, reason: str, part: FileRange, line: int, *, is_error: bool = True) -> None:
         position = LinePosition(part.file, part.start, line)
-        if self._strict:
+        if self._strict and is_error:
             raise UserError(f"{position.show(part.path)}: {reason} (--strict stops at bad lines)")
         self.bad_lines.add(reason, position)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from electra_zh.errors import UsageError, UserError
@@ -41,11 +42,11 @@ class Idle(NamedTuple):
 
     key: str
     condition: str  # the other setting
-    values: tuple[Any, ...]
+    values: Container[Any]
     flag: str = ""  # it has none with this flag alone
 
 
-def _idle(condition: str, values: tuple[Any, ...], *keys: str, flag: str = "") -> Iterator[Idle]:
+def _idle(condition: str, values: Container[Any], *keys: str, flag: str = "") -> Iterator[Idle]:
     return (Idle(key, condition, values, flag) for key in keys)
 
 
@@ -66,6 +67,7 @@ IDLE = (
     *_idle("lr_schedule", ("cosine", "constant"), "lr_decay_power"),
     *_idle("lr_schedule", ("polynomial", "cosine", "constant"), "lr_decay_fraction"),
     *_idle("optimizer", ("lamb",), "adam_bias_correction"),
+    *_idle("train_batch_size", range(1, sys.maxsize), "device_memory_gb"),  # 0 is auto
 )
 
 

@@ -101,9 +101,18 @@ class Run:
         """Returns the run with another folder."""
         return dataclasses.replace(self, folder=folder)
 
+    def trained_length(self, step: int) -> int:
+        """Returns the length of the longest sequences of the training up to a step."""
+        trained = self._record().trained(step)
+        assert trained is not None
+        return trained.length
+
     def save(self) -> None:
         """Writes config.json and the vocabulary."""
-        ModelFolder(
+        self._record().save(self.folder)
+
+    def _record(self) -> ModelFolder:
+        return ModelFolder(
             vocabulary=self.vocabulary,
             tokenizer=self.tokenizer,
             section=self.config.to_dict(),
@@ -116,7 +125,7 @@ class Run:
             data=self.data,
             phases=run_phases.to_plain(self.phases) if self.phases[0].name else None,
             recipe=self.recipe,
-        ).save(self.folder)
+        )
 
 
 def with_foreign(phases: tuple[Phase, ...], size: Mapping[str, Any]) -> tuple[Phase, ...]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from electra_zh.errors import UserError
 from electra_zh.pretraining.folder import Run
@@ -66,7 +67,7 @@ def fill_mask(
             "run."
         )
     objective, vocabulary = restore_objective(run, checkpoint=checkpoint), run.vocabulary
-    for batch in _batches(run, texts):
+    for batch in _batches(run, texts, checkpoint):
         slots = [
             [place for place, token in enumerate(row) if token == vocabulary.mask_id]
             for row in batch.rows
@@ -101,7 +102,7 @@ def detect(
     """
     check_detection(run)
     objective = restore_objective(run, checkpoint=checkpoint)
-    for batch in _batches(run, texts):
+    for batch in _batches(run, texts, checkpoint):
         probabilities = objective.replaced_probabilities(batch.features).numpy()
         for text, row, values in zip(batch.texts, batch.rows, probabilities, strict=True):
             inner = slice(1, len(row) - 1)  # without [CLS] and [SEP]
@@ -116,12 +117,24 @@ def check_detection(run: Run) -> None:
         raise UserError(f"{run.folder} was trained as a {what} and has no discriminator")
 
 
-def _batches(run: Run, texts: Iterable[str]) -> Iterator[_Batch]:
-    """Yields padded batches of at most 16 sentences, in their order."""
+def _batches(run: Run, texts: Iterable[str], checkpoint: int | None) -> Iterator[_Batch]:
+    """Yields padded batches of at most 16 sentences, in their order.
+
+    The first that is longer than the sequences of the training is warned about.
+    """
     tokenizer = run.make_tokenizer()
+    trained = run.trained_length(run.last_step if checkpoint is None else checkpoint)
     encoded = ((text, _encode(run, tokenizer, text)) for text in texts)
     while pending := list(itertools.islice(encoded, _BATCH)):
         rows = [row for _, row in pending]
+        if longer := [(text, row) for text, row in pending if len(row) > trained]:
+            text, row = longer[0]
+            logging.warning(
+                "A sentence has %d tokens, the run was trained with at most %d: later positions "
+                'are untrained. "%s..."',
+                *(len(row), trained, text[:30]),
+            )
+            trained = run.config.model.max_position_embeddings  # warn once
         ids, mask = map(tf.constant, pad(rows, run.config.model.max_position_embeddings))
         features = {"input_ids": ids, "input_mask": mask, "segment_ids": tf.zeros_like(ids)}
         yield _Batch([text for text, _ in pending], rows, features)

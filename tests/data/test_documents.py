@@ -307,6 +307,17 @@ def test_json_of_any_layout_is_documents(
     assert found.form == ("json" if as_array or indent else "jsonl")
 
 
+def test_records_of_empty_texts_are_counted_and_are_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    texts = ["一", "", " \n\t", "二", []]
+    path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    reader = UnitReader(_unit(path), strict=True)
+    assert "".join(block.text for block in reader).split() == ["一", "二"]
+    (reason,) = reader.bad_lines.counts
+    assert reason == 'empty text in field "text"'
+    assert [each.line for each in reader.bad_lines.positions[reason]] == [1, 2, 4]
+
+
 def test_an_array_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "BLOCK_BYTES", 50)
     path = tmp_path / "a.json"

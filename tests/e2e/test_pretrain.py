@@ -209,6 +209,10 @@ def test_fill_mask_and_detect(job: Job) -> None:
     for line in lines:
         assert len(line["tokens"]) == len(line["probabilities"])
         assert all(0 <= probability <= 1 for probability in line["probabilities"])
+    result = electra("detect", "run", "一。", "长" * 200, "长" * 300, cwd=job.folder)
+    done(result)
+    (line,) = (line for line in result.stderr.splitlines() if "positions are untrained" in line)
+    assert "A sentence has 202 tokens, the run was trained with at most" in line
 
 
 @pytest.mark.parametrize(

@@ -431,6 +431,7 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
         ),
         ("include: small\nuniform_generator: 1\ntemperature: 2", {}, "temperature has no effect"),
         ("include: small", {"temperature_decay": "0.5"}, "no effect with temperature_start=0.0"),
+        ("include: small", {"device_memory_gb": "8"}, "has no effect with train_batch_size=128"),
         (
             "include: small\ndiscriminator_frozen: true",
             {"clm_weight": "1"},
