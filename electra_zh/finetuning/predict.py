@@ -383,6 +383,7 @@ def _open(
 
 def _checked(example: Any, kind: TaskKind[Any, Any], problems: BadExamples) -> Any:
     """Returns an example, without its label if that is a placeholder."""
+    example = kind.usual(example, problems)
     if all(map(kind.is_label, example.label_names)):
         return example
     problems.note("labels of the input that the task does not have are not in the output")

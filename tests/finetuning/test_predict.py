@@ -106,9 +106,10 @@ def test_markup_is_never_labelled(model: Path, tmp_path: Path) -> None:
 
 
 def test_placeholders_are_not_gold(model: Path, tmp_path: Path) -> None:
-    content = '{"text": "天地", "label": -1}\n{"text": "玄黄", "label": 1}\n'
-    lines, notes = run(model, tmp_path, content)
-    assert [json.loads(line).get("gold") for line in lines] == [None, "1"]
+    labelled = [f'{{"text": "天地", "label": {label}}}' for label in ("-1", "1", "0.0")]
+    lines, notes = run(model, tmp_path, "\n".join(labelled))
+    assert [json.loads(line).get("gold") for line in lines] == [None, "1", "0"]
+    assert 'labels that end in ".0" are read without it' in notes
     assert "labels of the input that the task does not have are not in the output" in notes
 
 

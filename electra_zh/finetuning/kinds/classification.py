@@ -156,16 +156,13 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
             )
         return super().labels_from(task, seen)
 
-    def check(self, examples: Sequence[TextExample], problems: BadExamples) -> list[TextExample]:
-        """Checks as the base does; a label of "1.0", as pandas writes 1, is read as "1"."""
-        names, usual = self.task.labels.names, []
-        for example in examples:
-            whole = (example.label or "").removesuffix(".0")
-            if example.label not in names and whole in names:
-                problems.note('labels that end in ".0" are read without it')
-                example = dataclasses.replace(example, label=whole)
-            usual.append(example)
-        return super().check(usual, problems)
+    def usual(self, example: TextExample, problems: BadExamples) -> TextExample:
+        """Returns the example; a label of "1.0", as pandas writes 1, is read as "1"."""
+        names, whole = self.task.labels.names, (example.label or "").removesuffix(".0")
+        if example.label in names or whole not in names:
+            return example
+        problems.note('labels that end in ".0" are read without it')
+        return dataclasses.replace(example, label=whole)
 
     def check_example(self, example: TextExample) -> None:
         """Checks that the label is in the list."""
