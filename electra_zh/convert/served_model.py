@@ -65,7 +65,10 @@ class ServedModel(tf.Module):
         shape = layers.shape_of(input_ids)
         limit = self._encoder.config.max_position_embeddings
         message = f"rows are longer than the {limit} positions of the model"
-        tf.debugging.assert_less_equal(shape[1], limit, message)
+        check = tf.debugging.assert_less_equal(shape[1], limit, message)
+        # Before the positions are added, whose error would say less.
+        with tf.control_dependencies([] if check is None else [check]):
+            input_ids = tf.identity(input_ids)
         flat = self._encoder(input_ids, input_mask, segment_ids)
         sequence = tf.reshape(flat, [*shape, flat.shape[-1]])
         if self._task is None:
