@@ -81,6 +81,11 @@ _CLASSES = (
     '"天地玄黄，宇宙洪荒。"',
     "number = model(**inputs).logits.argmax(-1).item()\nprint(model.config.id2label[number])",
 )
+_LABELS = (
+    "probabilities = model(**inputs).logits.sigmoid()[0].tolist()\n"
+    "names = model.config.id2label.values()\n"
+    "print([name for name, each in zip(names, probabilities) if each >= 0.5])"
+)
 _NUMBER = "print({0} + ({1} - {0}) * model(**inputs).logits.item())  # the output is in 0 to 1"
 _STATES = (_CLASSES[0], "print(model(**inputs).last_hidden_state.shape)")
 
@@ -217,6 +222,8 @@ def _usage(card: Card) -> str:
     text, last = next(ends, _STATES if card.class_name.endswith("Model") else _CLASSES)
     if card.task and card.task.form.is_number:
         text, last = _CLASSES[0], _NUMBER.format(*card.task.outputs)
+    elif card.task and card.task.form.activation == "sigmoid":
+        text, last = _CLASSES[0], _LABELS
     form = _ONNX if card.onnx else _TORCH
     return form.format(name=card.class_name, text=text, last=last)
 

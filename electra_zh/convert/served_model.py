@@ -80,8 +80,9 @@ class ServedModel(tf.Module):
         values = self._values(flat if form.per_token else sequence[:, 0])
         if form.per_token:
             values = tf.reshape(values, [*shape, values.shape[-1]])
-        if form.softmax:
-            return {form.served[0]: tf.nn.softmax(values)}
+        if form.activation:
+            activation = tf.sigmoid if form.activation == "sigmoid" else tf.nn.softmax
+            return {form.served[0]: activation(values)}
         return dict(zip(form.served, tf.unstack(values, axis=-1), strict=True))
 
     def _values(self, x: tf.Tensor) -> tf.Tensor:

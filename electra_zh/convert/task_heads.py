@@ -24,7 +24,9 @@ class HeadForm:
     # Names of the served outputs: one for all values of a head, or one for each value.
     served: tuple[str, ...]
     per_token: bool = False  # the head sees every token, not only [CLS]
-    softmax: bool = False  # probabilities are served, not the values themselves
+    # What makes probabilities of the values, softmax or sigmoid (several labels at once); "" serves
+    # the values themselves.
+    activation: str = ""
     # A row is one text or a pair, so raw text can be served. The rows of other kinds are windows,
     # choices or candidates, which the served graph does not make.
     takes_text: bool = False
@@ -63,6 +65,13 @@ class TaskHead(NamedTuple):
     def outputs(self) -> tuple[str, ...]:
         """Names of the head's outputs in order; for a number, the lower and the upper limit."""
         return self.form.output_names(self.labels) if self.form.output_names else ()
+
+    @property
+    def problem_type(self) -> str:
+        """The problem type in the `config.json` of transformers; "" for none."""
+        if self.form.is_number:
+            return "regression"
+        return "multi_label_classification" if self.form.activation == "sigmoid" else ""
 
     @property
     def readable_outputs(self) -> tuple[str, ...]:

@@ -313,12 +313,13 @@ class UnitReader:
         # A record is one document: blank lines inside do not end it.
         if lines := _filled_lines(text.replace("\r", "")):
             yield "\n".join(lines)
-        else:
-            self._add_bad(f'empty text in field "{self._text_field}"', part, line, is_error=False)
+        else:  # No error with `strict`, either.
+            position = LinePosition(part.file, part.start, line)
+            self.bad_lines.add(f'empty text in field "{self._text_field}"', position)
 
-    def _add_bad(self, reason: str, part: FileRange, line: int, *, is_error: bool = True) -> None:
+    def _add_bad(self, reason: str, part: FileRange, line: int) -> None:
         position = LinePosition(part.file, part.start, line)
-        if self._strict and is_error:
+        if self._strict:
             raise UserError(f"{position.show(part.path)}: {reason} (--strict stops at bad lines)")
         self.bad_lines.add(reason, position)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from electra_zh.errors import UserError
 from electra_zh.finetuning import readers
-from electra_zh.finetuning.examples import BadExamples, TaggedExample
+from electra_zh.finetuning.examples import BadExamples
 from electra_zh.finetuning.kinds import kind_class, make_kind
 from electra_zh.finetuning.kinds.base import TaskKind, with_labels
 from electra_zh.finetuning.locate import Found
@@ -159,8 +159,8 @@ def same_labels(examples: Sequence[Any]) -> str:
     seen = {name for example in examples for name in example.label_names}
     if not examples or not all(example.has_label for example in examples):
         return ""
-    if not seen and isinstance(examples[0], TaggedExample):
-        return "no entity"
+    if not seen:
+        return str(examples[0].without_labels)
     return seen.pop() if len(seen) == 1 else ""
 
 
@@ -200,7 +200,7 @@ def _with_labels(
     joined = [x for x in names if len(parts := _PARTS.split(x)) > 1 and {*parts} <= {*names}]
     notes = [
         f'{len(joined):,} of {len(names):,} labels join others, as "{each}": each is a label '
-        "of its own, as there are no tasks with several labels per text"
+        "of its own; kind: multi_label splits them at the label_separator of its fields"
         for each in joined[:1]
     ]
     return with_labels(task, names), notes

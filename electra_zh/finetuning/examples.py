@@ -7,6 +7,7 @@ Every example has an `id`, that of the file with its JSON type or else its numbe
 from __future__ import annotations
 
 import dataclasses
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -24,10 +25,13 @@ class Example:
     Attributes:
       label_field: the field that holds the label, None in an example without one.
       label_noun: the word for the label in messages.
+      without_labels: the words for a labelled example that has none of the task's labels; "" for
+        examples that have one.
     """
 
     label_field: ClassVar[str] = "label"
     label_noun: ClassVar[str] = "label"
+    without_labels: ClassVar[str] = ""
 
     @property
     def has_label(self) -> bool:
@@ -87,6 +91,19 @@ class TextExample(Example):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LabelsExample(TextExample):
+    """One text or a pair of texts with any number of labels; `label` is a JSON array of them."""
+
+    label_noun: ClassVar[str] = "labels"
+    without_labels: ClassVar[str] = "empty"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, none if they are not known."""
+        return () if self.label is None else tuple(json.loads(self.label))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entity:
     """A labelled span of a text: characters start to end (exclusive)."""
 
@@ -113,6 +130,7 @@ class TaggedExample(Example):
     entities: tuple[Entity, ...] | None
     place: str
     label_field: ClassVar[str] = "entities"
+    without_labels: ClassVar[str] = "no entity"
 
     @property
     def label_names(self) -> tuple[str, ...]:

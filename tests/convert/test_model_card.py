@@ -89,13 +89,14 @@ def test_labels_with_descriptions_have_readable_names(tmp_path: Path) -> None:
         ("span", "ElectraForQuestionAnswering", "question-answering"),
         ("choice", "ElectraForMultipleChoice", "multiple-choice"),
         ("regression", "ElectraForSequenceClassification", "text-classification"),
+        ("multi_label", "ElectraForSequenceClassification", "text-classification"),
     ],
 )
 def test_the_class_and_the_use_of_each_kind(
     kind: str, name: str, pipeline: str, tmp_path: Path
 ) -> None:
-    labels = ["0", "5"] if kind == "regression" else ["LOC", "PER"] if kind == "tagging" else []
-    make_fine_tuned(tmp_path / "model", {"name": "t", "kind": kind, "labels": labels})
+    labels = {"regression": ["0", "5"], "tagging": ["LOC", "PER"], "multi_label": ["a", "b"]}
+    make_fine_tuned(tmp_path / "model", {"name": "t", "kind": kind, "labels": labels.get(kind, [])})
     huggingface.write(open_fine_tuned(tmp_path / "model"), str(tmp_path / "hf"))
     front, body = _read(tmp_path / "hf")
     assert front["pipeline_tag"] == pipeline
@@ -103,7 +104,8 @@ def test_the_class_and_the_use_of_each_kind(
     code = body.partition("```python\n")[2].partition("```")[0]
     compile(code, "card", "exec")
     assert f"model = {name}.from_pretrained(" in code
-    assert ("id2label" in code) == (kind == "tagging")
+    assert ("id2label" in code) == (kind in ("tagging", "multi_label"))
+    assert (".sigmoid()" in code) == (kind == "multi_label")
     assert ("print(0 + (5 - 0) * model(" in code) == (kind == "regression")
 
 

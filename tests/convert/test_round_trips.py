@@ -137,6 +137,7 @@ def test_sizes_are_inferred_from_the_shapes(tmp_path: Path) -> None:
 
 TASKS: dict[str, dict[str, object]] = {
     "classes": {"kind": "classification", "labels": ["a", "b", "c"]},
+    "labels": {"kind": "multi_label", "labels": ["a", "b"]},
     "number": {"kind": "regression", "labels": ["0", "5"]},
     "tags": {"kind": "tagging", "labels": ["PER", "ORG"]},
     "spans": {"kind": "span"},

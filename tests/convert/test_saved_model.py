@@ -37,6 +37,7 @@ TASKS: tuple[dict[str, object], ...] = (
     {"name": "names", "kind": "tagging", "labels": ["PER", "ORG"]},
     {"name": "reading", "kind": "span"},
     {"name": "tests", "kind": "choice"},
+    {"name": "several", "kind": "multi_label", "labels": ["甲", "乙", "丙"]},
 )
 # The program of another process: no electra_zh, and tensorflow_text only on request.
 _SERVE = """
@@ -168,6 +169,8 @@ def _expected(head: object, name: str, hidden: Hidden) -> dict[str, tf.Tensor]:
     logits = head(hidden)  # type: ignore[operator]
     if name == "likeness":
         return {"value": logits[:, 0]}
+    if name == "several":
+        return {"probabilities": tf.sigmoid(logits)}
     key = "tag_probabilities" if name == "names" else "probabilities"
     return {key: tf.nn.softmax(logits)}
 

@@ -123,8 +123,8 @@ def test_several_labels_in_one_are_reported(tmp_path: Path) -> None:
     found = Found(str(tmp_path), paths, "")
     data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
     assert data.notes == (
-        '1 of 4 labels join others, as "体育、财经": each is a label of its own, as '
-        "there are no tasks with several labels per text",
+        '1 of 4 labels join others, as "体育、财经": each is a label of its own; '
+        "kind: multi_label splits them at the label_separator of its fields",
     )
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from electra_zh.convert.forms import google, huggingface
 from electra_zh.convert.source import open_source
+from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.kinds.base import Hidden
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.models.encoder import Encoder
@@ -23,6 +24,7 @@ from support.converting import (
     make_vocabulary,
     open_fine_tuned,
 )
+from support.tuning import make_task
 
 pytestmark = pytest.mark.interop
 # Selected by marker only: missing packages are an error, not a skip.
@@ -184,6 +186,27 @@ def test_regression(tmp_path: Path) -> None:
     model = _load("ElectraForSequenceClassification", tmp_path / "hf")
     assert (model.config.num_labels, model.config.problem_type) == (1, "regression")
     _close(_ask(model, batch).logits, head(hidden))
+
+
+def test_several_labels(tmp_path: Path) -> None:
+    """The loss that transformers computes for the exported model is that of our training."""
+    head, batch, hidden = _tuned(tmp_path, kind="multi_label", labels=["甲", "乙", "丙"])
+    model = _load("ElectraForSequenceClassification", tmp_path / "hf")
+    assert model.config.problem_type == "multi_label_classification"
+    assert model.config.id2label == {0: "甲", 1: "乙", 2: "丙"}
+    logits = head(hidden)
+    _close(_ask(model, batch).logits, logits)
+    labels = np.eye(3, dtype=np.float32)[np.arange(len(logits)) % 3]
+    given = dict(
+        zip(("input_ids", "attention_mask", "token_type_ids"), batch.values(), strict=True)
+    )
+    rows = {name: torch.tensor(value.numpy()) for name, value in given.items()}
+    with torch.no_grad():
+        found = model(**rows, labels=torch.tensor(labels)).loss.item()
+    task = make_task(kind="multi_label", metric="f1", labels=["甲", "乙", "丙"])
+    kind = make_kind(task, max_position_embeddings=64)
+    ours = kind.losses(head, hidden, {"labels": tf.constant(labels)})
+    assert found == pytest.approx(float(tf.reduce_mean(ours)), rel=1e-5)
 
 
 def test_token_classification(tmp_path: Path) -> None:

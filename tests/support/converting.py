@@ -35,7 +35,7 @@ SENTENCES = (
 _CHARACTERS = "".join(dict.fromkeys(c for s in SENTENCES for c in s.lower() if c != "é"))
 _PIECES = (*("##" + c for c in "abcdefghijklmnopqrstuvwxyz0123456789"), "hello", "bert")
 
-_METRICS = {"tagging": "f1", "span": "f1", "regression": "spearman"}
+_METRICS = {"multi_label": "f1", "tagging": "f1", "span": "f1", "regression": "spearman"}
 
 
 def make_vocabulary() -> Vocabulary:

@@ -351,7 +351,7 @@ def _labels(task: TaskHead) -> dict[str, Any]:
     if not names:
         return {}
     return {
-        **({"problem_type": "regression"} if task.form.is_number else {}),
+        **({"problem_type": task.problem_type} if task.problem_type else {}),
         "id2label": {str(number): name for number, name in enumerate(names)},
         "label2id": {name: number for number, name in enumerate(names)},
     }

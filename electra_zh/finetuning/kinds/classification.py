@@ -87,8 +87,8 @@ def text_rows(
 
 def training_rows(
     task: TaskConfig, examples: Sequence[TextExample], tokenizer: Tokenizer, length: int
-) -> tuple[EncodedSplit, list[str]]:
-    """Returns the rows to train on and the label of each; unordered pairs in both orders.
+) -> tuple[EncodedSplit, list[TextExample]]:
+    """Returns the rows to train on and the example of each; unordered pairs in both orders.
 
     Source: the reference's `double_unordered`, for pairs whose order says nothing.
     """
@@ -100,7 +100,7 @@ def training_rows(
         ]
         numbers = np.concatenate([numbers, numbers])
     rows = dataclasses.replace(text_rows(ordered, tokenizer, length), example=numbers)
-    return rows, [str(example.label) for example in ordered]
+    return rows, ordered
 
 
 class LabelPrediction(NamedTuple):
@@ -123,7 +123,7 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         "ElectraForSequenceClassification",
         {"dense": "classifier.dense", "output": "classifier.out_proj"},
         served=("probabilities",),
-        softmax=True,
+        activation="softmax",
         takes_text=True,
         output_names=tuple,
     )
@@ -178,9 +178,9 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
         """Returns one row per example; with `training`, `label` int32 [G]."""
         if not training:
             return text_rows(examples, tokenizer, self.max_seq_length)
-        rows, labels = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
         index = {name: number for number, name in enumerate(self.task.labels.names)}
-        numbers = np.array([index[label] for label in labels], np.int32)
+        numbers = np.array([index[str(example.label)] for example in ordered], np.int32)
         return dataclasses.replace(rows, per_group={"label": numbers})
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:

@@ -79,8 +79,9 @@ class Regression(TaskKind[TextExample, float]):
         """Returns one row per example; with `training`, `target` float32 [G] in 0 to 1."""
         if not training:
             return text_rows(examples, tokenizer, self.max_seq_length)
-        rows, labels = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
         low, high = self._range()
+        labels = [example.label for example in ordered]
         targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
         return dataclasses.replace(rows, per_group={"target": targets})
 

@@ -109,7 +109,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         {"output": "classifier"},
         served=("tag_probabilities",),
         per_token=True,
-        softmax=True,
+        activation="softmax",
         takes_text=True,
         output_names=tag_names,
     )
@@ -257,11 +257,7 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         """Returns strict precision, recall, F1 and counts, one row per type."""
         gold = [example.entities or () for example in examples]
         types = entity_scores(gold, [each.entities for each in predictions]).types
-        rows = [
-            [str(cell) if isinstance(cell, str | int) else f"{cell:.2f}" for cell in each]
-            for each in types
-        ]
-        return ErrorTable("types", TypeScore._fields, rows)
+        return ErrorTable("types", TypeScore._fields, [each.cells() for each in types])
 
     def one_answer(self, prediction: TagPrediction) -> str:
         """Returns the words for a sentence without entities."""

@@ -31,15 +31,17 @@ def read(
 
 
 def find_reader(
-    name: str, task: TaskConfig, example_type: type[Example] = Example
+    name: str, task: TaskConfig, example_type: type[Example] | None = None
 ) -> type[ExampleReader]:
-    """Returns the reader of this name, which must make examples of this type.
+    """Returns the reader of this name, which must make examples of this type or of its base.
 
     Raises:
       UsageError: it makes others, or does not exist; the message lists those that do.
     """
     allowed = sorted(
-        each for each in READERS if issubclass(READERS[each].example_type, example_type)
+        each
+        for each in READERS
+        if example_type is None or issubclass(example_type, READERS[each].example_type)
     )
     if name not in allowed:
         what = "makes examples for other kinds of task." if name in READERS else "does not exist."

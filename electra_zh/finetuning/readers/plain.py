@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from electra_zh.finetuning.encoding.tags import FILE_TAG
 from electra_zh.finetuning.examples import BadExampleError, TaggedExample, TextExample
-from electra_zh.finetuning.readers.base import ExampleReader
+from electra_zh.finetuning.readers.base import READERS, ExampleReader
 from electra_zh.finetuning.readers.cells import possible_cuts
 from electra_zh.finetuning.readers.entities import are_sentences
 from electra_zh.finetuning.readers.fields import Fields
@@ -17,13 +17,21 @@ from electra_zh.finetuning.tasks import TaskConfig
 _LINES = 20
 # The median length of words that are not tagged, at most.
 _WORD_LENGTH = 6
-_TEXT_READERS = ("table", "json_lines")
 _TAG_READERS = ("columns", "cluener", "spans")
 
 
 def is_pair(task: TaskConfig) -> bool:
     """Returns whether the examples of a task are pairs of texts."""
-    return task.reader in _TEXT_READERS and len(Fields.of(task).texts()) == 2
+    fields = _fields(task)
+    return fields is not None and len(fields.texts()) == 2
+
+
+def _fields(task: TaskConfig) -> Fields | None:
+    """Returns the fields of a task of texts, None for others."""
+    fields_type = READERS[task.reader].fields_type
+    if fields_type is None or not issubclass(fields_type, Fields):
+        return None
+    return fields_type.of(task)
 
 
 class PlainTexts(ExampleReader, name="plain_texts"):
@@ -73,19 +81,19 @@ def is_plain(file: TaskFile, task: TaskConfig) -> bool:
         tagged = are_sentences(lines) or all(map(_ends_with_tag, lines))
         longest = 1 if suffix in ("", "txt") or task.reader != "columns" else _WORD_LENGTH
         return not (tagged or _are_words(lines, longest))
-    if task.reader not in _TEXT_READERS:
+    fields = _fields(task)
+    if fields is None:
         return suffix in ("", "txt")
-    if suffix in ("tsv", "csv") or _has_header(lines, task):
+    if suffix in ("tsv", "csv") or _has_header(lines, fields):
         return False
     names = (*task.files.train, *task.files.dev, *task.files.test)
-    if any(name.endswith(".txt") for name in names) and task.reader == "table":
-        texts = 2 if is_pair(task) else 1
+    if any(name.endswith(".txt") for name in names) and not READERS[task.reader].objects:
+        texts = len(fields.texts())
         return not all(line.count("\t") >= texts for line in lines)
     return True
 
 
-def _has_header(lines: Sequence[str], task: TaskConfig) -> bool:
-    fields = Fields.of(task)
+def _has_header(lines: Sequence[str], fields: Fields) -> bool:
     wanted = [[name.lower() for name in fields.names(text)] for text in fields.texts()]
     for cut in possible_cuts(lines[0] if lines else "", fields.separator):
         cells = [cell.strip().lower() for cell in cut.cells(lines[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from electra_zh.errors import UserError, few
 from electra_zh.finetuning.examples import BadExampleError, TextExample
@@ -37,8 +37,8 @@ class Table(ExampleReader, name="table"):
     column of running numbers in front, without a name, is skipped.
     """
 
-    example_type = TextExample
-    fields_type = Fields
+    example_type: ClassVar[type[TextExample]] = TextExample
+    fields_type: ClassVar[type[Fields]] = Fields
     fields: Fields
 
     def _records(self) -> Iterator[Record]:
@@ -220,17 +220,21 @@ class Table(ExampleReader, name="table"):
         if record.value is None:
             return TextExample(number, "", None, None, record.place)
         values = self._values(record.value)
-        label = values.get("label")
-        if isinstance(label, list) and len(label) < 2:  # as doccano has the label of a text
-            label = label[0] if label else None
-        if isinstance(label, list | dict):
-            received = json.dumps(label, ensure_ascii=False)[:40]
-            what = f"field {_either(self.fields.label)} is not one label"
-            detail = f"received {received}; there are no tasks with several labels per text"
-            raise BadExampleError(what, detail)
         identity = number if values.get("id") is None else values["id"]
-        usual = self.fields.usual_label(label)
-        return TextExample(identity, values["text_a"], values.get("text_b"), usual, record.place)
+        label = self._label(values.get("label"))
+        texts = values["text_a"], values.get("text_b")
+        return self.example_type(identity, *texts, label, record.place)
+
+    def _label(self, value: Any) -> str | None:
+        """Returns the label of an example as text, None without one."""
+        if isinstance(value, list) and len(value) < 2:  # as doccano has the label of a text
+            value = value[0] if value else None
+        if isinstance(value, list | dict):
+            received = json.dumps(value, ensure_ascii=False)[:40]
+            what = f"field {_either(self.fields.label)} is not one label"
+            hint = "for several labels per text, see kind: multi_label"
+            raise BadExampleError(what, f"received {received}; {hint}")
+        return self.fields.usual_label(value)
 
     def _values(self, value: Any) -> dict[str, Any]:
         """Returns field to value of a row or an object."""

@@ -21,6 +21,10 @@ class TypeScore(NamedTuple):
     predicted: int
     correct: int
 
+    def cells(self) -> list[str]:
+        """Returns the values as a row of a table."""
+        return [str(cell) if isinstance(cell, str | int) else f"{cell:.2f}" for cell in self]
+
 
 class EntityScores(NamedTuple):
     """Scores of tagging: over all entities, the mean F1 of the types, and a row per type by name.
@@ -41,7 +45,7 @@ def entity_scores(
 
     The F1 of chunking is the same. A duplicate entity of a sentence counts once.
     """
-    return _score(
+    return set_scores(
         [{(entity.type, entity) for entity in sentence} for sentence in gold],
         [{(entity.type, entity) for entity in sentence} for sentence in predicted],
     )
@@ -59,7 +63,7 @@ def mention_scores(
     sentence counts once, and finding one of the two places is enough. The public scorer divides by
     zero if a type is never predicted or never found; here its F1 is 0.
     """
-    return _score(_mentions(texts, gold), _mentions(texts, predicted))
+    return set_scores(_mentions(texts, gold), _mentions(texts, predicted))
 
 
 def _mentions(
@@ -71,11 +75,11 @@ def _mentions(
     ]
 
 
-def _score(
+def set_scores(
     gold: Sequence[Collection[tuple[str, Hashable]]],
     predicted: Sequence[Collection[tuple[str, Hashable]]],
 ) -> EntityScores:
-    """Scores sets of (type, anything) sentence by sentence."""
+    """Scores sets of (type, anything), one for each sentence."""
     assert len(gold) == len(predicted), f"{len(gold)} gold, {len(predicted)} predicted"
     in_gold = Counter(type_ for items in gold for type_, _ in items)
     in_predicted = Counter(type_ for items in predicted for type_, _ in items)

@@ -16,6 +16,7 @@ from electra_zh.finetuning.examples import (
     ChoiceExample,
     ClozeExample,
     Entity,
+    LabelsExample,
     QuestionExample,
     TaggedExample,
     TextExample,
@@ -36,6 +37,10 @@ HEADS = {"joint_prediction": True, "answerability": True}
 # The settings of a task, and an example.
 CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "classification": ({"metric": "accuracy", "labels": ["0", "1"]}, TEXT),
+    "multi_label": (
+        {"metric": "f1", "labels": ["A", "B", "C"]},
+        LabelsExample(0, "天地玄黄", None, '["A", "C"]', PLACE),
+    ),
     "regression": ({"metric": "pearson", "labels": ["0", "5"]}, TEXT),
     "tagging": (
         {"metric": "f1", "labels": ["A"]},
@@ -105,7 +110,7 @@ def test_parts_side_by_side_give_the_step_of_the_whole(
 @pytest.mark.parametrize(
     "name",
     [
-        *("regression", "cloze"),
+        *("regression", "cloze", "multi_label"),
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("span, all heads", "choice")),
     ],
 )
