@@ -22,6 +22,7 @@ from electra_zh.finetuning.locate import Found
 from electra_zh.finetuning.predict import predict
 from electra_zh.finetuning.request import PredictionRequest, Request
 from electra_zh.finetuning.run import finetune
+from electra_zh.finetuning.tasks import Split
 from support.converting import make_run
 from support.tuning import make_start, make_task
 
@@ -167,6 +168,7 @@ def test_other_separators_are_said(tmp_path: Path) -> None:
     task = make_task(
         kind="multi_label", reader="label_lists", metric="f1", labels={}, fields={"text_a": "text"}
     )
-    paths = {name: (str(tmp_path / "train.tsv"),) for name in ("train", "dev")}
+    file = (str(tmp_path / "train.tsv"),)
+    paths: dict[Split, tuple[str, ...]] = {"train": file, "dev": file}
     data = load(task, Found(str(tmp_path), paths, ""), max_position_embeddings=64, skip_bad=False)
     assert '1 of 3 labels join others, as "甲;乙"' in " ".join(data.lines())
