@@ -66,7 +66,7 @@ IDLE = (
     *_idle("temperature_start", (0.0,), "temperature_decay"),
     *_idle("lr_schedule", ("cosine", "constant"), "lr_decay_power"),
     *_idle("lr_schedule", ("polynomial", "cosine", "constant"), "lr_decay_fraction"),
-    *_idle("optimizer", ("lamb",), "adam_bias_correction"),
+    *_idle("optimizer", ("lamb", "muon"), "adam_bias_correction"),
     *_idle("train_batch_size", range(1, sys.maxsize), "device_memory_gb"),  # 0 is auto
 )
 
@@ -252,7 +252,8 @@ class PretrainConfig(Settings):
     )
     optimizer: str = setting(
         "adamw",
-        "the reference's Adam with weight decay, or LAMB for large batches",
+        "the reference's Adam with weight decay, LAMB for large batches, or Muon, which makes the "
+        "updates of the layers' matrices orthogonal",
         choices=optimizer_names,
         group="training",
     )
@@ -268,7 +269,7 @@ class PretrainConfig(Settings):
     adam_bias_correction: bool = setting(
         False,
         "correct the means for their start at 0 (the official AdamW does not, and its first "
-        "updates are up to three times as large; LAMB always does)",
+        "updates are up to three times as large; LAMB and Muon always do)",
         group="training",
     )
     learning_rate: float = setting(5e-4, "peak rate, after warm-up", above=0, group="training")

@@ -45,6 +45,7 @@ class TrainState(tf.Module):
                 config.adam_bias_correction,
             ),
             rate_factors=_rate_factors(self.objective),
+            compute_type=self.objective.compute_dtype,
         )
 
     def local_step(self, step: tf.Tensor) -> tf.Tensor:

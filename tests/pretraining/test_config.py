@@ -176,7 +176,10 @@ def test_unknown_names(overrides: dict[str, str], message: str) -> None:
         ({"masking": "wholeword"}, 'Did you mean "whole_word"'),
         ({"masking": "ngram", "mask_prob": "0.01"}, "mask_prob 0.01 masks no position of 64"),
         ({"masking": "whole_word", "mask_prob": "1"}, "mask_prob must be above 0 and below 1"),
-        ({"optimizer": "lam"}, 'optimizer is "lam"; allowed: adamw, lamb. Did you mean "lamb"'),
+        (
+            {"optimizer": "lam"},
+            'optimizer is "lam"; allowed: adamw, lamb, muon. Did you mean "lamb"',
+        ),
         ({"mask_keep_prob": "0.9", "mask_random_prob": "0.2"}, "at most 1; received 0.9 and 0.2"),
         ({"mask_random_prob": "-0.1"}, "mask_random_prob must be at least 0; received -0.1"),
         ({"uniform_generator": "yes", "untied_generator": "no"}, "uniform_generator"),

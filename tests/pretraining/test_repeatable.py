@@ -20,6 +20,7 @@ KINDS: dict[str, dict[str, object]] = {
     "whole words": {"masking": "whole_word"},
     "n-grams": {"masking": "ngram", "mask_random_prob": 0.1},
     "LAMB": {"optimizer": "lamb"},
+    "Muon": {"optimizer": "muon"},
     "generator first": {"discriminator_frozen": True},
     "bfloat16": {"precision": "bfloat16"},
     **networks.FURTHER_KINDS,

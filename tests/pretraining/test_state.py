@@ -19,8 +19,10 @@ from electra_zh.pretraining.state import TrainState
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
+from electra_zh.training.optimizers import optimizer_names
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.optimizers.lamb import Lamb
+from electra_zh.training.optimizers.muon import Muon
 from support.networks import FURTHER_KINDS, VOCAB_SIZE, make_batch, tiny
 
 TOKENS = [*SPECIAL_TOKENS, *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - len(SPECIAL_TOKENS)))]
@@ -30,6 +32,7 @@ KINDS: list[dict[str, Any]] = [
     {"objective": "masked_lm"},
     {"untied_generator_embeddings": True},
     {"optimizer": "lamb"},
+    {"optimizer": "muon"},
     {"discriminator_frozen": True},
     *FURTHER_KINDS.values(),
 ]
@@ -69,7 +72,7 @@ def test_every_variable_is_saved_and_restored(changes: dict[str, Any], tmp_path:
             assert value.tobytes() == restored[name].tobytes(), name
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", optimizer_names())
 def test_a_restored_run_continues_as_it_would_have(optimizer: str, tmp_path: Path) -> None:
     config = tiny(objective="masked_lm", optimizer=optimizer)
     state = TrainState(config, VOCABULARY)
@@ -90,6 +93,7 @@ def test_a_restored_run_continues_as_it_would_have(optimizer: str, tmp_path: Pat
     "changes",
     [
         {"lr_schedule": "wsd", "generator_learning_rate": 1e-3, "adam_bias_correction": True},
+        {"optimizer": "muon", "precision": "bfloat16", "generator_learning_rate": 1e-3},
         *FURTHER_KINDS.values(),
     ],
     ids=str,
@@ -123,7 +127,7 @@ def test_the_optimizer_has_the_settings() -> None:
 
 
 def test_the_optimizer_is_a_setting() -> None:
-    for name, kind in (("adamw", AdamWeightDecay), ("lamb", Lamb)):
+    for name, kind in (("adamw", AdamWeightDecay), ("lamb", Lamb), ("muon", Muon)):
         state = TrainState(tiny(objective="masked_lm", optimizer=name), VOCABULARY)
         assert type(state.optimizer) is kind
 

@@ -107,8 +107,9 @@ def test_the_curve_on_devices_is_the_frozen_one_and_repeats_bit_for_bit() -> Non
         np.testing.assert_allclose(values, frozen[name], rtol=1e-5, err_msg=name)
 
 
-def test_a_step_of_lamb_is_that_of_tensorflow() -> None:
-    _check_step({"objective": "masked_lm", "optimizer": "lamb"}, 1)
+@pytest.mark.parametrize("optimizer", ["lamb", "muon"])
+def test_a_step_of_other_optimizers_is_that_of_tensorflow(optimizer: str) -> None:
+    _check_step({"objective": "masked_lm", "optimizer": optimizer}, 1)
 
 
 def test_weights_gradients_are_float32_products_of_bfloat16() -> None:

@@ -10,6 +10,7 @@ from electra_zh.training.optimizers import optimizer_class, optimizer_names
 from electra_zh.training.optimizers.adamw import AdamWeightDecay
 from electra_zh.training.optimizers.base import Moments
 from electra_zh.training.optimizers.lamb import Lamb
+from electra_zh.training.optimizers.muon import Muon
 from electra_zh.training.schedules import layerwise_factors, learning_rate
 from support.networks import load_golden, thin_out
 
@@ -100,7 +101,32 @@ class PlainLamb(Plain):
         return float(norm)
 
 
-RULES = [(AdamWeightDecay, Plain), (Lamb, PlainLamb)]
+class PlainMuon(Plain):
+    """Jordan's iteration for the one matrix of a layer, Adam with bias correction for the rest."""
+
+    def apply(self, gradients: list[np.ndarray], rate: float) -> float:
+        self.step = getattr(self, "step", 0) + 1
+        norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+        for index, (name, decayed) in enumerate(DECAYED.items()):
+            gradient = gradients[index] / max(norm, 1.0)
+            self.m[index] = 0.9 * self.m[index] + 0.1 * gradient
+            self.v[index] = 0.999 * self.v[index] + 0.001 * gradient**2
+            if "layers/0/attention/query/kernel" in name:
+                u, s, v = np.linalg.svd(self.m[index], full_matrices=False)
+                s = s / np.linalg.norm(s)
+                for _ in range(5):
+                    s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+                update = 0.2 * max(SHAPE) ** 0.5 * (u * s) @ v
+            else:
+                m_hat = self.m[index] / (1 - 0.9**self.step)
+                v_hat = self.v[index] / (1 - 0.999**self.step)
+                update = m_hat / (np.sqrt(v_hat) + 1e-6)
+            update = update + (0.01 * self.values[index] if decayed else 0.0)
+            self.values[index] = self.values[index] - rate * update
+        return float(norm)
+
+
+RULES = [(AdamWeightDecay, Plain), (Lamb, PlainLamb), (Muon, PlainMuon)]
 
 
 def _assert_equal(found: list[tf.Variable], expected: list[np.ndarray]) -> None:
@@ -151,7 +177,7 @@ def test_a_tensor_of_old_values_keeps_them() -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0], ids=["below the clip", "clipped"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize(("kind", "rule"), RULES, ids=["adam", "lamb"])
+@pytest.mark.parametrize(("kind", "rule"), RULES, ids=["adam", "lamb", "muon"])
 def test_steps_follow_the_rule(
     kind: type[AdamWeightDecay], rule: type[Plain], scale: float, compiled: bool
 ) -> None:
@@ -230,7 +256,7 @@ def test_the_number_of_gradients_must_fit() -> None:
         optimizer.apply(_gradients(0)[:-1])
 
 
-@pytest.mark.parametrize("kind", [AdamWeightDecay, Lamb])
+@pytest.mark.parametrize("kind", [AdamWeightDecay, Lamb, Muon])
 def test_moments_that_start_later_are_corrected_by_their_own_updates(
     kind: type[AdamWeightDecay],
 ) -> None:
@@ -292,6 +318,39 @@ def test_zeros_have_no_ratio(gradient: float) -> None:
     np.testing.assert_allclose(variables[1], np.full(3, 1 + expected), rtol=1e-4)
 
 
+# --- Muon ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4)])
+def test_the_update_of_a_matrix_is_nearly_orthogonal(
+    shape: tuple[int, int], dtype: tf.DType
+) -> None:
+    """Its singular values are about 0.2 times the root of the longer side."""
+    generator = np.random.default_rng(3)
+    u, _ = np.linalg.qr(generator.normal(size=[shape[0], min(shape)]))
+    v, _ = np.linalg.qr(generator.normal(size=[shape[1], min(shape)]))
+    gradient = (u * np.geomspace(1, 0.05, min(shape))) @ v.T
+    variable = tf.Variable(tf.zeros(shape), name="generator/encoder/layers/11/output/kernel")
+    optimizer = Muon([variable], lambda step: tf.constant(-1.0), compute_type=dtype)
+    optimizer.apply([tf.constant(gradient, tf.float32)])
+    values = np.linalg.svd(variable.numpy(), compute_uv=False) / (0.2 * max(shape) ** 0.5)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+def test_weights_outside_of_the_layers_have_adam() -> None:
+    moments, gradients = Moments(bias_correction=True), _gradients(0)
+    found = []
+    for kind in (AdamWeightDecay, Muon):
+        variables = _variables()
+        kind(variables, lambda step: tf.constant(0.1), moments=moments).apply(gradients)
+        found.append([variable.numpy() for variable in variables])
+    pairs = zip(DECAYED, *found, strict=True)
+    different = [name for name, one, other in pairs if not np.array_equal(one, other)]
+    assert different == ["encoder/layers/0/attention/query/kernel"]
+
+
 # --- The reference's steps -------------------------------------------------------------------
 
 
@@ -346,6 +405,7 @@ def test_an_optimizer_is_registered_by_its_module() -> None:
     assert {name: optimizer_class(name) for name in optimizer_names()} == {
         "adamw": AdamWeightDecay,
         "lamb": Lamb,
+        "muon": Muon,
     }
 
 

@@ -67,13 +67,16 @@ class Optimizer(tf.Module):
         weight_decay_rate: float = 0.01,
         moments: Moments = REFERENCE,
         rate_factors: Sequence[float] | None = None,
+        compute_type: tf.DType = tf.float32,
     ) -> None:
         """Makes the slots, zeros of the shapes of the variables.
 
         `schedule` gives the learning rate of update k, counted from 1; a variable's rate is that
         times its factor, by default 1. `NOT_DECAYED` names the variables without weight decay.
+        `compute_type` is that of an optimizer's products of matrices.
         """
         super().__init__()
+        self.compute_type = compute_type
         self._variables = list(variables)
         self._names = [variable.name.partition(":")[0] for variable in self._variables]
         self._schedule = schedule
