@@ -157,6 +157,14 @@ def test_parts_of_a_batch_on_devices_are_the_step_of_tensorflow() -> None:
     _check_exchanges(_check_step(changes, 4, state_sharding="optimizer"), WEIGHTS)
 
 
+@pytest.mark.slow
+def test_devices_that_split_the_state_multiply_its_matrices() -> None:
+    """Muon's products have the whole of each matrix."""
+    changes = {"objective": "masked_lm", "optimizer": "muon"}
+    for what in ("optimizer", "all"):
+        _check_step(changes, 4, state_sharding=what)
+
+
 def test_a_batch_must_be_split_evenly() -> None:
     with pytest.raises(UserError, match="train_batch_size 6 cannot be split evenly over 4 devices"):
         check_split(6, 4, 1)
