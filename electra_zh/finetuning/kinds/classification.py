@@ -5,6 +5,7 @@ Shapes: G examples of a batch (one row each), D hidden width, C classes.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from electra_zh.finetuning.kinds.base import (
     Features,
     Hidden,
     Outputs,
+    PredictionT,
     TaskKind,
 )
 from electra_zh.finetuning.scores import label_scores
@@ -103,6 +105,28 @@ def training_rows(
     return rows, ordered
 
 
+class TextKind(TaskKind[TextExample, PredictionT]):
+    """Base of kinds with one row per text or pair, read at [CLS], and targets for each example."""
+
+    example_type = TextExample
+    plain_reader = "plain_texts"
+    first_only = True
+    any_length = True
+
+    @abc.abstractmethod
+    def targets(self, examples: Sequence[TextExample]) -> dict[str, np.ndarray]:
+        """Returns the targets of the loss by name, [G, ...] each."""
+
+    def encode(
+        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
+    ) -> EncodedSplit:
+        """Returns one row per example; with `training`, the targets are among them."""
+        if not training:
+            return text_rows(examples, tokenizer, self.max_seq_length)
+        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+        return dataclasses.replace(rows, per_group=self.targets(ordered))
+
+
 class LabelPrediction(NamedTuple):
     """The most probable label, and the probability of each in the task's order."""
 
@@ -110,13 +134,9 @@ class LabelPrediction(NamedTuple):
     probabilities: np.ndarray
 
 
-class Classification(TaskKind[TextExample, LabelPrediction]):
+class Classification(TextKind[LabelPrediction]):
     """One label of a list for each example."""
 
-    example_type = TextExample
-    plain_reader = "plain_texts"
-    first_only = True
-    any_length = True
     submission_forms = ("labels",)
     has_probabilities = True
     head_form = HeadForm(
@@ -172,16 +192,10 @@ class Classification(TaskKind[TextExample, LabelPrediction]):
             detail = f'"{example.label}"; allowed: {few(names, 12)}.{hint}'
             raise BadExampleError("label not in the list", detail)
 
-    def encode(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns one row per example; with `training`, `label` int32 [G]."""
-        if not training:
-            return text_rows(examples, tokenizer, self.max_seq_length)
-        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+    def targets(self, examples: Sequence[TextExample]) -> dict[str, np.ndarray]:
+        """Returns `label` int32 [G]."""
         index = {name: number for number, name in enumerate(self.task.labels.names)}
-        numbers = np.array([index[str(example.label)] for example in ordered], np.int32)
-        return dataclasses.replace(rows, per_group={"label": numbers})
+        return {"label": np.array([index[str(each.label)] for each in examples], np.int32)}
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
         """Returns the head, with a class for each label."""

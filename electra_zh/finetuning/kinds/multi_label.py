@@ -5,7 +5,6 @@ Shapes: G examples of a batch (one row each), C labels.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,13 +15,12 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError, did_you_mean, few
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExampleError, LabelsExample, TextExample
-from electra_zh.finetuning.kinds.base import ErrorTable, Features, Hidden, Outputs, TaskKind
-from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
+from electra_zh.finetuning.kinds.base import ErrorTable, Features, Hidden, Outputs
+from electra_zh.finetuning.kinds.classification import PooledHead, TextKind
 from electra_zh.finetuning.scores.entity_scores import EntityScores, TypeScore, set_scores
 from electra_zh.finetuning.scores.label_scores import percent
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.tokenizer import Tokenizer
 
 # A label is predicted from this probability on, as pipelines of transformers are usually read.
 _THRESHOLD = 0.5
@@ -35,7 +33,7 @@ class LabelsPrediction(NamedTuple):
     probabilities: np.ndarray
 
 
-class MultiLabel(TaskKind[TextExample, LabelsPrediction]):
+class MultiLabel(TextKind[LabelsPrediction]):
     """Each label of a list is true or false for an example, independently of the others.
 
     The loss is the mean of the labels' binary cross-entropies, as that of transformers'
@@ -44,9 +42,6 @@ class MultiLabel(TaskKind[TextExample, LabelsPrediction]):
 
     example_type = LabelsExample  # or a text with one label
     metric_names = ("f1", "macro_f1", "precision", "recall", "accuracy")
-    plain_reader = "plain_texts"
-    first_only = True
-    any_length = True
     has_probabilities = True
     head_form = HeadForm(
         "ElectraForSequenceClassification",
@@ -76,17 +71,12 @@ class MultiLabel(TaskKind[TextExample, LabelsPrediction]):
                 detail = f'"{label}"; allowed: {few(names, 12)}.{did_you_mean(label, names)}'
                 raise BadExampleError("label not in the list", detail)
 
-    def encode(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns one row per example; with `training`, `labels` float32 [G, C], 1 and 0."""
-        if not training:
-            return text_rows(examples, tokenizer, self.max_seq_length)
-        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
-        names = self.task.labels.names
-        known = [{*example.label_names} for example in ordered]
-        labels = [[name in each for name in names] for each in known]
-        return dataclasses.replace(rows, per_group={"labels": np.array(labels, np.float32)})
+    def targets(self, examples: Sequence[TextExample]) -> dict[str, np.ndarray]:
+        """Returns `labels` float32 [G, C], 1 and 0."""
+        names, known = self.task.labels.names, [{*each.label_names} for each in examples]
+        return {
+            "labels": np.array([[name in each for name in names] for each in known], np.float32)
+        }
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
         """Returns the head, with an output for each label."""

@@ -5,7 +5,6 @@ Shapes: G examples of a batch (one row each).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,26 +16,21 @@ from electra_zh.convert.task_heads import HeadForm
 from electra_zh.errors import UserError
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExampleError, TextExample
-from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs, TaskKind
-from electra_zh.finetuning.kinds.classification import PooledHead, text_rows, training_rows
+from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs
+from electra_zh.finetuning.kinds.classification import PooledHead, TextKind
 from electra_zh.finetuning.scores import label_scores
 from electra_zh.finetuning.tasks import TaskConfig
 from electra_zh.models.config import ModelConfig
-from electra_zh.text.tokenizer import Tokenizer
 
 
-class Regression(TaskKind[TextExample, float]):
+class Regression(TextKind[float]):
     """One number for each example; the task's two labels are the minimum and the maximum.
 
     Targets are scaled to 0 to 1 by that range (the reference divides by the maximum alone, which
     is the same only for ranges that begin at 0). The loss is the squared error.
     """
 
-    example_type = TextExample
     metric_names = ("spearman", "pearson")
-    plain_reader = "plain_texts"
-    first_only = True
-    any_length = True
     head_form = HeadForm(
         "ElectraForSequenceClassification",
         {"dense": "classifier.dense", "output": "classifier.out_proj"},
@@ -73,17 +67,11 @@ class Regression(TaskKind[TextExample, float]):
             detail = f'"{example.label}"; allowed: a number from {low:g} to {high:g}; {limits}'
             raise BadExampleError("label is not a number of the range", detail)
 
-    def encode(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, training: bool
-    ) -> EncodedSplit:
-        """Returns one row per example; with `training`, `target` float32 [G] in 0 to 1."""
-        if not training:
-            return text_rows(examples, tokenizer, self.max_seq_length)
-        rows, ordered = training_rows(self.task, examples, tokenizer, self.max_seq_length)
+    def targets(self, examples: Sequence[TextExample]) -> dict[str, np.ndarray]:
+        """Returns `target` float32 [G] in 0 to 1."""
         low, high = self._range()
-        labels = [example.label for example in ordered]
-        targets = ((np.array(labels, np.float64) - low) / (high - low)).astype(np.float32)
-        return dataclasses.replace(rows, per_group={"target": targets})
+        numbers = np.array([example.label for example in examples], np.float64)
+        return {"target": ((numbers - low) / (high - low)).astype(np.float32)}
 
     def make_head(self, model: ModelConfig, path: str, *, seed: int) -> PooledHead:
         """Returns the head, with one output."""
