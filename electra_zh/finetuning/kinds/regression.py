@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.task_heads import HeadForm
-from electra_zh.errors import UserError
+from electra_zh.errors import UserError, few
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.examples import BadExampleError, TextExample
 from electra_zh.finetuning.kinds.base import Features, Hidden, Outputs
@@ -39,6 +39,16 @@ class Regression(TextKind[float]):
         is_number=True,
         output_names=tuple,
     )
+
+    def __init__(self, task: TaskConfig, *, max_seq_length: int) -> None:
+        """Makes the kind; raises UserError if the labels are not a range."""
+        super().__init__(task, max_seq_length=max_seq_length)
+        limits = [_number(name) for name in task.labels.names]
+        if not (len(limits) == 2 and -math.inf < limits[0] < limits[1] < math.inf):
+            raise UserError(
+                f"task {task.name}: labels of regression are a minimum and a maximum; received "
+                f"{few(task.labels.names)}. Give them as labels: [1, 5]"
+            )
 
     @classmethod
     def labels_from(cls, task: TaskConfig, seen: Sequence[str]) -> tuple[str, ...]:

@@ -73,3 +73,10 @@ def test_predicts_in_the_range_of_the_labels() -> None:
 def test_label_outside_the_range_is_a_problem(label: str | None) -> None:
     with pytest.raises(UserError, match=r"not a number of the range.*from 1 to 5"):
         make_regression().check([example(label)], BadExamples(skip=False))
+
+
+@pytest.mark.parametrize("labels", [[5, 1], [1, 2, 5], ["low", "high"], 5, ["1", "1.0"]])
+def test_listed_labels_that_are_not_a_range_are_refused(labels: object) -> None:
+    task = make_task(kind="regression", metric="spearman", labels=labels)
+    with pytest.raises(UserError, match=r"labels of regression are a minimum and a maximum; rec"):
+        Regression(task, max_seq_length=32)
