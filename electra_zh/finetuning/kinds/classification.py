@@ -94,13 +94,13 @@ def training_rows(
 
     Source: the reference's `double_unordered`, for pairs whose order says nothing.
     """
-    ordered, numbers = list(examples), np.arange(len(examples))
-    if task.double_unordered:
-        ordered += [
-            dataclasses.replace(each, text_a=each.text_b or "", text_b=each.text_a)
-            for each in examples
-        ]
-        numbers = np.concatenate([numbers, numbers])
+    doubled = task.double_unordered
+    pairs = [n for n, each in enumerate(examples) if doubled and each.text_b is not None]
+    swapped = [
+        dataclasses.replace(each, text_a=each.text_b or "", text_b=each.text_a)
+        for each in (examples[number] for number in pairs)
+    ]
+    ordered, numbers = [*examples, *swapped], np.array([*range(len(examples)), *pairs], np.int64)
     rows = dataclasses.replace(text_rows(ordered, tokenizer, length), example=numbers)
     return rows, ordered
 

@@ -51,6 +51,13 @@ def test_unordered_pairs_are_trained_on_in_both_orders() -> None:
     assert kind.encode([example("101", text_b="玄")], TOKENIZER, training=False).groups == 1
 
 
+def test_single_texts_are_not_doubled() -> None:
+    kind = make_classification(double_unordered=True)
+    rows = kind.encode([example("100"), example("101", text_b="玄")], TOKENIZER, training=True)
+    assert rows.example.tolist() == [0, 1, 1]
+    assert rows.per_group["label"].tolist() == [0, 1, 1]
+
+
 def test_unknown_label_is_named_by_file_and_line() -> None:
     problems = BadExamples(skip=False)
     with pytest.raises(UserError, match=r'dev.json, line 3: label not in the list: "10"; allowed'):
