@@ -135,7 +135,8 @@ def _prepare(source: Source) -> TaskData:
     kind = make_kind(task, max_position_embeddings=source.max_position_embeddings)
     notes += _notes(source.task, found, test)
     if same := same_labels(test):
-        is_label = same in kind.task.labels.names or kind.is_label(same)
+        names = test[0].label_names
+        is_label = names and all(map(kind.is_label, names))
         result = "is it a placeholder?" if is_label else "not a label of the task, so not scored"
         notes.append(f"all {len(test):,} test labels are {same}: {result}")
         if not is_label:
@@ -155,13 +156,13 @@ def _prepare(source: Source) -> TaskData:
 
 
 def same_labels(examples: Sequence[Any]) -> str:
-    """Returns the only label of examples of which every one has one; "" for several."""
-    seen = {name for example in examples for name in example.label_names}
+    """Returns the label, or the labels, that all examples have; "" if they differ."""
     if not examples or not all(example.has_label for example in examples):
         return ""
-    if not seen:
-        return str(examples[0].without_labels)
-    return seen.pop() if len(seen) == 1 else ""
+    first = examples[0]
+    if len({getattr(example, first.label_field, None) for example in examples}) > 1:
+        return ""
+    return ", ".join(first.label_names) or str(first.without_labels)
 
 
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:

@@ -211,3 +211,31 @@ def test_labels_of_pandas_are_read_without_their_point(tmp_path: Path) -> None:
             'labels that end in ".0" are read without it',
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reader", "labels", "scored", "note"),
+    [
+        ("tagging", "spans", [[[0, 1, "PER"]], []], True, ""),
+        ("tagging", "spans", [[], []], False, "so not scored"),
+        ("multi_label", "label_lists", [["PER"], []], True, ""),
+        ("multi_label", "label_lists", [["PER"]], True, "all 1 test labels are PER: is it a"),
+        ("multi_label", "label_lists", [["?"], ["?"]], False, "so not scored"),
+    ],
+)
+def test_labels_that_some_examples_lack_are_not_a_placeholder(
+    tmp_path: Path, kind: str, reader: str, labels: list[Any], scored: bool, note: str
+) -> None:
+    train = [[[0, 1, "PER"]], []] if kind == "tagging" else [["PER"], []]
+    paths: dict[Any, tuple[str, ...]] = {}
+    for split, found in (("train", train), ("dev", train), ("test", labels)):
+        path = tmp_path / f"{split}.json"
+        lines = (json.dumps({"text": "天地", "label": each}) for each in found)
+        path.write_text("\n".join(lines), encoding="utf-8")
+        paths[split] = (str(path),)
+    fields = {"text": "text"} if kind == "tagging" else {"text_a": "text"}
+    task = make_task(kind=kind, reader=reader, metric="f1", labels={}, fields=fields)
+    data = dataset.load(task, Found("", paths, ""), max_position_embeddings=64, skip_bad=False)
+    assert data.test_labelled == scored
+    assert note in "".join(data.notes)
+    assert bool(note) == bool(data.notes)

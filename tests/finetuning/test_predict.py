@@ -171,6 +171,16 @@ def test_sentences_with_entities(tmp_path: Path) -> None:
         run(tmp_path / "model", tmp_path, "天\n", overwrite=True, probabilities=True)
 
 
+def test_sentences_with_entities_of_one_type_are_scored(tmp_path: Path) -> None:
+    task = {"name": "t", "kind": "tagging", "reader": "spans", "labels": {"names": ["PER"]}}
+    make_fine_tuned(tmp_path / "model", task)
+    lines = ['{"text": "天地", "label": [[0, 1, "PER"]]}', '{"text": "玄黄", "label": []}']
+    (tmp_path / "new.json").write_text("\n".join(lines), encoding="utf-8")
+    source = str(tmp_path / "new.json")
+    request = PredictionRequest(str(tmp_path / "model"), source, str(tmp_path / "out"))
+    assert re.fullmatch(r"f1 .* \(2 labelled\)", predict(request).scores)
+
+
 def test_a_table_has_a_header_and_a_cell_for_everything() -> None:
     writer = LineWriter(table=True)
     lines = [
