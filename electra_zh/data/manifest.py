@@ -31,6 +31,8 @@ _WEIGHTED = re.compile(r"(.+):([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)")
 TOP_UNKNOWNS = 20
 # Of Chinese text, a vocabulary made for it misses well under one token in a hundred.
 _MANY_UNKNOWN = 0.05
+# One document in an example leaves as much to padding where documents are short.
+_MUCH_PADDING = 0.3
 # Curly quotes, dashes, ellipses: --map-punctuation could map them in Google's vocabulary.
 _MAPPABLE = "“”‘’—…–"
 
@@ -284,6 +286,11 @@ def summary_lines(manifest: Manifest) -> list[str]:
         lines.append(
             f"hint: {manifest.unknown_share:.0%} of the tokens are [UNK]: the vocabulary is not "
             "one for this text"
+        )
+    if manifest.padding_share >= _MUCH_PADDING and manifest.settings.get("packing") != "joined":
+        lines.append(
+            f"hint: {manifest.padding_share:.0%} of the positions are padding, as documents are "
+            "short; --packing joined fills examples with several documents"
         )
     is_wordpiece = manifest.vocabulary.file == Vocabulary.file_name
     could_map = is_wordpiece and not manifest.settings.get("map_punctuation")

@@ -72,7 +72,8 @@ def _make_manifest(
     kept = numbers["tokens"] - dropped.total()
     # [CLS] first [SEP], and a second [SEP] if there is a second segment.
     specials = 3 * examples - numbers["one_segment"]
-    assert numbers["positions"] == kept + specials, "tokens do not add up"
+    positions = kept + specials + numbers["separators"]
+    assert numbers["positions"] == positions, "tokens do not add up"
     vocabulary, length = context.vocabulary, context.settings.max_seq_length
     return Manifest(
         format=manifest.FORMAT,

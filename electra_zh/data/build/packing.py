@@ -27,8 +27,11 @@ of short examples within 2.5 points of the reference's. On longer lines, which f
 segment, the reference makes a quarter or a third of the examples with one segment, not a tenth;
 here the fraction stays near the plan (docs/results.md has figures).
 
-The tokens of all examples are the tokens of the corpus in order: packing neither copies nor reads
-them.
+`JoinedPacker` is the full one for short documents, which would leave most positions to padding: an
+example continues with the next document, after a [SEP] (RoBERTa's full sentences, Liu et al. 2019).
+
+The tokens of all examples are the tokens of the corpus in order, and those of joined documents the
+separators between them: packing reads no others.
 """
 
 from __future__ import annotations
@@ -65,21 +68,25 @@ class Examples(NamedTuple):
     second_lengths: np.ndarray  # int64 [N]; 0 for examples with one segment.
 
 
-_EMPTY = TokenStream(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(1, np.int64))
+_NO_ENDS = np.zeros(0, np.int64)
+_EMPTY = TokenStream(np.zeros(0, np.int32), _NO_ENDS, np.zeros(1, np.int64))
 
 
 class Packer(abc.ABC):
     """Base of the packers: the target, and the tokens of a document that is still open.
 
-    `max_length` is the number of tokens per example, [CLS] and [SEP] included.
+    `max_length` is the number of tokens per example, [CLS] and [SEP] included, and `sep_id` that of
+    the separators.
 
     Attributes:
       dropped: tokens lost so far, by reason.
+      separators: separators so far, inside segments.
     """
 
-    def __init__(self, *, max_length: int, generator: random.Random) -> None:
+    def __init__(self, *, max_length: int, sep_id: int, generator: random.Random) -> None:
         self.dropped: Counter[str] = Counter()
-        self._max_length = max_length
+        self.separators = 0
+        self._max_length, self._sep_id = max_length, sep_id
         self._generator = generator
         self._target = max_length
         self._open = _EMPTY
@@ -166,14 +173,56 @@ class FullPacker(Packer):
         self._target = target
 
 
+class JoinedPacker(FullPacker):
+    """Packs several documents into an example, with separators between them."""
+
+    _has_tokens = False  # Whether there was a token before.
+    _at_border = False  # Whether a document has ended after the last token.
+
+    def add(self, stream: TokenStream) -> Examples:
+        """Takes the next stretch of the corpus and returns the examples that are complete."""
+        total, ends = len(stream.ids), stream.document_ends
+        self._at_border |= self._has_tokens and 0 in ends
+        if not total:
+            return self._without_outer(super().add(stream._replace(document_ends=_NO_ENDS)))
+        # A separator is the first token of a document's first piece.
+        places = ends[(ends > 0) & (ends < total)]
+        if self._at_border:
+            places = np.append(0, places)
+        self._has_tokens, self._at_border = True, total in ends
+        ids = np.insert(stream.ids, places, self._sep_id)
+        piece_ends = stream.piece_ends + np.searchsorted(places, stream.piece_ends)
+        return self._without_outer(super().add(TokenStream(ids, piece_ends, _NO_ENDS)))
+
+    def finish(self) -> Examples:
+        """Ends the document that is open, and returns the last examples."""
+        return self._without_outer(super().add(_EMPTY))
+
+    def _without_outer(self, examples: Examples) -> Examples:
+        """Returns examples without separators where a segment begins or ends: it has its own."""
+        lengths = np.stack([examples.first_lengths, examples.second_lengths], 1).ravel()
+        stops = np.cumsum(lengths)
+        is_sep = np.append(examples.ids == self._sep_id, False)
+        at_start, at_stop = (stops - lengths)[lengths > 1], stops[lengths > 0] - 1
+        outer = np.zeros(len(is_sep), bool)
+        outer[at_start] = is_sep[at_start]
+        outer[at_stop] = is_sep[at_stop]
+        lengths -= np.diff(np.append(0, np.cumsum(outer))[np.append(0, stops)])
+        self.separators += int(np.count_nonzero(is_sep & ~outer))
+        first, second = lengths[::2], lengths[1::2]
+        first, second = np.where(first, first, second), np.where(first, second, 0)
+        kept = first > 0
+        return Examples(examples.ids[~outer[:-1]], first[kept], second[kept])
+
+
 class ReferencePacker(Packer):
     """Packs as the reference does: the same examples from the same random numbers.
 
     Reference: build_pretraining_dataset.py, ExampleBuilder.
     """
 
-    def __init__(self, *, max_length: int, generator: random.Random) -> None:
-        super().__init__(max_length=max_length, generator=generator)
+    def __init__(self, *, max_length: int, sep_id: int, generator: random.Random) -> None:
+        super().__init__(max_length=max_length, sep_id=sep_id, generator=generator)
         self.dropped.update({FIRST_CUT: 0, SECOND_CUT: 0})
 
     def add(self, stream: TokenStream) -> Examples:
@@ -237,7 +286,11 @@ class ReferencePacker(Packer):
         return kept_first, kept_second
 
 
-PACKERS: dict[Packing, type[Packer]] = {"full": FullPacker, "reference": ReferencePacker}
+PACKERS: dict[Packing, type[Packer]] = {
+    "full": FullPacker,
+    "joined": JoinedPacker,
+    "reference": ReferencePacker,
+}
 
 
 def _document_limits(stream: TokenStream) -> Iterator[tuple[int, bool]]:

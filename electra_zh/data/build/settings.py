@@ -17,7 +17,7 @@ TRAIN, HELDOUT = "train", "heldout"
 # Folder of an unfinished build.
 WORK = ".work"
 
-Packing = Literal["full", "reference"]
+Packing = Literal["full", "joined", "reference"]
 LOCAL, DASK = "local", "dask"
 _PART = re.compile(r"([0-9]+)/([0-9]+)")
 _RECORDED = ("max_seq_length", "packing", "num_shards", "gzip", "seed", "text_field", "strict")
@@ -63,7 +63,8 @@ class BuildSettings(InputSettings):
     max_seq_length: int = setting(128, "tokens per example", at_least=8, at_most=4096)
     packing: Packing = setting(
         "full",
-        "full keeps every token; reference is the official example builder, which truncates",
+        "full keeps every token; joined does too, and fills examples with several documents, [SEP] "
+        "between them; reference is the official example builder, which truncates",
         choices=get_args(Packing),
     )
     num_shards: int | None = setting(

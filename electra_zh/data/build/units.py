@@ -43,7 +43,8 @@ _make_segmenter = functools.lru_cache(maxsize=1)(make_segmenter)
 class SplitCounts:
     """Counts of one split of a unit."""
 
-    # Documents, tokens, unknown tokens, words if there are any, and the fields of `rows.RowCounts`.
+    # Documents, tokens, unknown tokens, separators of documents, words if there are any, and the
+    # fields of `rows.RowCounts`.
     numbers: Mapping[str, int]
     dropped: Mapping[str, int]  # Tokens lost, by reason.
     segments: tuple[int, ...]  # Rows of each segment of the spilled file.
@@ -174,6 +175,7 @@ class _Spill:
         generator = context.make_generator(f"{split} pack", unit)
         self._packer = packing.PACKERS[settings.packing](
             max_length=settings.max_seq_length,
+            sep_id=context.vocabulary.sep_id,
             generator=random.Random(settings.seed) if is_first else generator,
         )
         self._order_generator = context.make_generator(f"{split} rows", unit)
@@ -195,7 +197,8 @@ class _Spill:
     def finish(self, num_documents: int) -> SplitCounts:
         self._add_examples(self._packer.finish())
         self._write_segment()
-        numbers = {**self._numbers, "documents": num_documents}
+        separators = self._packer.separators
+        numbers = {**self._numbers, "documents": num_documents, "separators": separators}
         return SplitCounts(numbers, dict(self._packer.dropped), tuple(self._segments))
 
     def _add_examples(self, examples: packing.Examples) -> None:

@@ -22,6 +22,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "packing.npz"
 LETTERS = "天地玄黄宇宙洪荒"
 MARKS = "。！？；…，、：,:;.!?”’」』）》) \n"
 BLANK = -1
+SEP = SPECIAL_TOKENS.index("[SEP]")
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +46,32 @@ def _stream_of_lines(line_tokens: list[int]) -> TokenStream:
     )
 
 
+def _packer(kind: Packing, length: int, seed: int) -> packing.Packer:
+    generator = random.Random(seed)
+    return packing.PACKERS[kind](max_length=length, sep_id=SEP, generator=generator)
+
+
 def _pack(kind: Packing, streams: list[TokenStream], *, length: int, seed: int) -> packing.Examples:
-    packer = packing.PACKERS[kind](max_length=length, generator=random.Random(seed))
+    packer = _packer(kind, length, seed)
     made = [packer.add(stream) for stream in streams] + [packer.finish()]
     return packing.Examples(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
 
 
 def _full(
-    tokenizer: WordPieceTokenizer, texts: list[str], *, length: int, seed: int = 0
+    tokenizer: WordPieceTokenizer,
+    texts: list[str],
+    *,
+    length: int,
+    seed: int = 0,
+    kind: Packing = "full",
 ) -> tuple[packing.Examples, list[int]]:
     """Packs texts one after the other; also returns all their tokens."""
     streams, ids = [], []
     for text in texts:
         tokenized = tokenizer.tokenize_text(text)
-        streams.append(token_stream(tokenized, text, packing="full", max_length=length))
+        streams.append(token_stream(tokenized, text, packing=kind, max_length=length))
         ids.extend(tokenized.ids.tolist())
-    return _pack("full", streams, length=length, seed=seed), ids
+    return _pack(kind, streams, length=length, seed=seed), ids
 
 
 @pytest.mark.parametrize(("length", "seed"), list(itertools.product([128, 512], [0, 1])))
@@ -144,7 +155,7 @@ def test_reference_packing_of_any_lines(lines: list[int], length: int, seed: int
 
 def test_reference_packing_counts_what_it_drops() -> None:
     stream = _stream_of_lines([50, BLANK, 10, 10, 10, BLANK])
-    packer = packing.ReferencePacker(max_length=16, generator=random.Random(0))
+    packer = _packer("reference", 16, 0)
     kept = len(packer.add(stream).ids) + len(packer.finish().ids)
     assert kept + sum(packer.dropped.values()) == 80
     assert packer.dropped[packing.FIRST_CUT] >= 36
@@ -247,6 +258,67 @@ def test_documents_do_not_share_examples(tokenizer: WordPieceTokenizer) -> None:
 def test_a_blank_line_ends_a_document_of_the_block_before(tokenizer: WordPieceTokenizer) -> None:
     examples, _ = _full(tokenizer, ["天地。", "\n玄黄。"], length=64)
     assert (examples.first_lengths + examples.second_lengths).tolist() == [3, 3]
+
+
+def test_joined_documents_fill_examples(tokenizer: WordPieceTokenizer) -> None:
+    text = "\n\n".join(["天地玄黄。", "宇宙。\n洪荒"] * 200)
+    examples, ids = _full(tokenizer, [text], length=32, kind="joined")
+    totals = examples.first_lengths + examples.second_lengths
+    assert examples.ids[examples.ids != SEP].tolist() == ids
+    assert len(totals) < 90  # of 400 documents
+    assert totals.mean() > 26
+    # Documents of 5 tokens: no example of 29 tokens has fewer than two borders.
+    for first, second in _segments(examples)[:-1]:
+        if len(first) + len(second) >= 28:
+            assert (first + second).count(SEP) >= 2
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(alphabet=LETTERS + MARKS + "a1\n\n", max_size=60), max_size=5),
+    st.sampled_from([8, 16, 33]),
+    st.integers(0, 3),
+)
+def test_joined_documents_keep_their_tokens_and_borders(
+    tokenizer: WordPieceTokenizer, texts: list[str], length: int, seed: int
+) -> None:
+    examples, ids = _full(tokenizer, texts, length=length, seed=seed, kind="joined")
+    ends = set[int]()
+    read = 0
+    for text in texts:
+        stream = token_stream(
+            tokenizer.tokenize_text(text), text, packing="joined", max_length=length
+        )
+        ends.update((stream.document_ends + read).tolist())
+        read += len(stream.ids)
+    first, second = examples.first_lengths, examples.second_lengths
+    assert (first >= 1).all()
+    assert (first + second + 2 + (second > 0) <= length).all()
+    seen = 0
+    for segment in itertools.chain(*_segments(examples)):
+        assert not segment or SEP not in (segment[0], segment[-1])
+        for index, token in enumerate(segment):
+            if token == SEP:
+                assert segment[index - 1] != SEP
+                assert seen in ends
+            else:
+                assert index == 0 or segment[index - 1] == SEP or seen not in ends
+                assert token == ids[seen]
+                seen += 1
+    assert seen == len(ids)
+
+
+def test_joined_documents_are_the_same_in_blocks_of_any_size(
+    tokenizer: WordPieceTokenizer,
+) -> None:
+    generator = random.Random(0)
+    lines = [line for _ in range(150) for line in (_line(generator)[:20], "")]
+    whole, _ = _full(tokenizer, ["\n".join(lines)], length=64, kind="joined")
+    for size in (1, 2, 7, 100):
+        parts = ["\n".join(lines[start : start + size]) for start in range(0, 300, size)]
+        cut, _ = _full(tokenizer, parts, length=64, kind="joined")
+        for found, expected in zip(cut, whole, strict=True):
+            assert found.tolist() == expected.tolist()
 
 
 def test_full_packing_has_the_statistics_of_the_reference(tokenizer: WordPieceTokenizer) -> None:

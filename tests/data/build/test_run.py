@@ -28,7 +28,7 @@ from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
 from support.building import LENGTH, contents, count_tokens, make_settings, make_text, read_rows
 
 
-@pytest.mark.parametrize("kind", ["full", "reference"])
+@pytest.mark.parametrize("kind", get_args(Packing))
 @pytest.mark.parametrize("gzip", [False, True])
 def test_same_bytes_for_any_number_of_processes(
     corpus: Path, vocabulary: str, tmp_path: Path, kind: Packing, gzip: bool
@@ -86,7 +86,7 @@ def test_one_unit_of_reference_packing_is_the_reference(
     manifest = build(dataclasses.replace(base, unit_bytes=None))
     text = (corpus / "1.txt").read_text(encoding="utf-8")
     tokenized = WordPieceTokenizer(Vocabulary.load(vocabulary)).tokenize_text(text)
-    packer = packing.ReferencePacker(max_length=LENGTH, generator=random.Random(5))
+    packer = packing.ReferencePacker(max_length=LENGTH, sep_id=3, generator=random.Random(5))
     stream = token_stream(tokenized, text, packing="reference", max_length=LENGTH)
     made = [packer.add(stream), packer.finish()]
     lengths = [
@@ -100,6 +100,22 @@ def test_one_unit_of_reference_packing_is_the_reference(
     )
     assert count_tokens(rows) == Counter(np.concatenate([part.ids for part in made]).tolist())
     assert sum(manifest.tokens_dropped.values()) == manifest.tokens_read - manifest.tokens_kept > 0
+
+
+def test_short_documents_share_examples_if_joined(tmp_path: Path, vocabulary: str) -> None:
+    corpus = tmp_path / "short.txt"
+    corpus.write_text("天地玄黄。\n\n宇宙洪荒。\n\n" * 300, encoding="utf-8")
+    alone, joined = (
+        build(make_settings(corpus, vocabulary, tmp_path / kind, packing=kind))
+        for kind in ("full", "joined")
+    )
+    assert alone.padding_share > 0.5
+    assert any("--packing joined" in line for line in summary_lines(alone))
+    assert joined.padding_share < 0.1
+    assert not any("hint" in line for line in summary_lines(joined))
+    assert joined.examples < alone.examples / 4
+    assert joined.tokens_kept == joined.tokens_read == alone.tokens_kept
+    assert joined.documents == 600
 
 
 def test_a_plan_checks_and_writes_nothing(corpus: Path, vocabulary: str, tmp_path: Path) -> None:
@@ -223,7 +239,7 @@ def test_unknown_characters_are_counted(tmp_path: Path, vocabulary: str) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"packing": "ful"}, 'packing is "ful"; allowed: full, reference. Did you mean "full"'),
+        ({"packing": "ful"}, 'packing is "ful"; allowed: full, .*. Did you mean "full"'),
         ({"max_seq_length": 7}, "max_seq_length must be at least 8 and at most 4,096; received 7"),
         ({"max_seq_length": 4097}, "max_seq_length must be .* at most 4,096; received 4097"),
         ({"seed": -1}, "seed must be at least 0; received -1"),
