@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import hashlib
 import json
 import re
 from collections import Counter
@@ -60,6 +62,18 @@ class TaskData:
         """Returns the notes, and the skipped examples of all splits."""
         bad = (line for problems in self.problems.values() for line in problems.lines())
         return [*self.notes, *bad]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the labels, and of all examples as they were read."""
+        assert self.source is not None
+        found = hashlib.sha256(repr(self.task.labels.names).encode())
+        for split, examples in self.source.splits.items():
+            for each in examples:
+                names = (field.name for field in dataclasses.fields(each) if field.name != "place")
+                values = [split, *(getattr(each, name) for name in names)]
+                found.update(repr(values).encode())
+        return found.hexdigest()
 
     def with_config(self, task: TaskConfig) -> TaskData:
         """Returns the data of the same files for other settings, which may change the check.

@@ -116,6 +116,8 @@ def prepare(request: Request, device: Device = CPU) -> Prepared:
         for each in plans
         if jobs[each.name]
     }
+    for name, tasks in data.items():
+        _check_data(files.join(request.output, name), tasks)
     return Prepared(pretrained, plans, jobs, data)
 
 
@@ -138,7 +140,8 @@ def finetune(request: Request, device: Device = CPU) -> None:
                 folder = files.join(request.output, each.name)
                 files.make_dirs(folder)
                 files.remove_unfinished(folder)
-                identity = _identity(request, each, pretrained)
+                digests = {task: found.digest for task, found in data[each.name].items()}
+                identity = {**_identity(request, each, pretrained), "data": digests}
                 files.write_json(files.join(folder, "task.json"), identity)
                 trials = functools.partial(
                     Trials, pretrained, each.name, track=request.track, device=device
@@ -227,6 +230,21 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
         )
 
 
+def _check_data(folder: str, data: Mapping[str, TaskData]) -> None:
+    """Refuses to mix trials of other data into a task's folder.
+
+    Former versions saved no digest of it.
+    """
+    path = files.join(folder, "task.json")
+    saved = files.read_json_object(path).get("data") if files.exists(path) else None
+    for task, digest in (saved if isinstance(saved, dict) else {}).items():
+        if task in data and data[task].digest != digest:
+            raise UserError(
+                f"the examples or labels of {task} are not those that {folder} was started with. "
+                "Restore the files to resume, or choose another --output"
+            )
+
+
 def _saved_tasks(path: str) -> dict[str, TaskConfig]:
     """Returns the tasks of a task.json by name; none where it is missing."""
     if not files.exists(path):
@@ -245,7 +263,8 @@ def _comparable(identity: Mapping[str, Any], settings: Mapping[str, TaskConfig])
     for values in tasks.values():
         for name in ("title", "folders", "submission", "published", "follows"):
             del values[name]
-    return flat(json.loads(json.dumps({**identity, "tasks": tasks})))
+    others = {key: identity[key] for key in identity if key != "data"}
+    return flat(json.loads(json.dumps({**others, "tasks": tasks})))
 
 
 def _train(

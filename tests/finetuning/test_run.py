@@ -14,7 +14,7 @@ from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.finetuning.request import Request
-from electra_zh.finetuning.run import prepare
+from electra_zh.finetuning.run import finetune, prepare
 from support.converting import make_run
 
 OWN = """
@@ -133,6 +133,25 @@ def test_a_grid_for_one_task_trains_the_others_once(tmp_path: Path) -> None:
 def test_grids_of_settings_that_cannot_be_compared(grid: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         list(Request("m", ("lcqmc",), "data", "out", grid=(grid,)).settings_of_tasks())
+
+
+def test_a_folder_of_other_data_is_not_resumed(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run")
+    data, output, dev = tmp_path / "data", tmp_path / "out", tmp_path / "data" / "lcqmc" / "dev.tsv"
+    make_pairs(data, "lcqmc")
+    overrides = {"num_train_epochs": "1", "max_seq_length": "8", "train_batch_size": "2"}
+    request = Request(run.folder, ("lcqmc",), str(data), str(output), overrides=overrides)
+    finetune(request)
+    more = dataclasses.replace(request, trials=2)
+    text = dev.read_text(encoding="utf-8")
+    # The same examples in other bytes.
+    dev.write_text("\r\n".join(text.splitlines()), encoding="utf-8")
+    assert len(prepare(more).jobs["lcqmc"]) == 1
+    for old, new in (("月\t1", "月\t0"), ("月", "天")):
+        dev.write_text(text.replace(old, new), encoding="utf-8")
+        assert not prepare(request).jobs["lcqmc"]
+        with pytest.raises(UserError, match=r"labels of lcqmc are not those that .*/out/lcqmc was"):
+            prepare(more)
 
 
 def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) -> None:
