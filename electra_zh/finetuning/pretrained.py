@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +75,15 @@ class Pretrained:
             variables = {variable_name(each.name): each for each in encoder.trainable_variables}
             checkpoints.assign(variables, self.tensors, where=self.path)
 
+    @functools.cached_property
+    def _digest(self) -> str:
+        """The SHA-256 of the weights."""
+        found = hashlib.sha256()
+        for name in sorted(self.tensors):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(self.tensors[name]).data)
+        return found.hexdigest()
+
     def identity(self) -> dict[str, Any]:
         """Returns values that differ between any two pretrained models, as task.json keeps them."""
         local = {"attention_start": "local"} if self.attention_start == "local" else {}
@@ -81,6 +92,7 @@ class Pretrained:
             "path": self.path,
             "checkpoint": self.checkpoint,
             "vocabulary": self.vocabulary.sha256,
+            "weights": self._digest,
             "model": dataclasses.asdict(self.model),
         }
 

@@ -221,6 +221,8 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
     old = _comparable(files.read_json_object(path), _saved_tasks(path))
     identity = _identity(request, each, pretrained)
     new = _comparable(identity, {task.name: task for task, _ in each.found})
+    if "start.weights" not in old:  # as in folders of former versions
+        del new["start.weights"]
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     if changed:
         shown = few(f"{key} {old.get(key)!r} (now {new.get(key)!r})" for key in changed)

@@ -34,6 +34,7 @@ def test_every_form_gives_the_same_encoder(tmp_path: Path) -> None:
         for variable in encoder.trainable_variables:
             np.testing.assert_array_equal(variable, expected[variable.name])
         assert start.identity()["vocabulary"] == run.vocabulary.sha256
+        assert start.identity()["weights"] == load_pretrained(run.folder).identity()["weights"]
 
 
 def test_a_generator_alone_is_an_encoder_too(tmp_path: Path) -> None:
@@ -56,6 +57,7 @@ def test_random_weights_of_a_foreign_model(tmp_path: Path) -> None:
     before = encoder.embeddings.word_embeddings.numpy()
     start.restore(encoder)
     np.testing.assert_array_equal(before, encoder.embeddings.word_embeddings)
+    assert start.identity()["weights"] != load_pretrained(run.folder).identity()["weights"]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_grids_of_settings_that_cannot_be_compared(grid: str, message: str) -> N
         list(Request("m", ("lcqmc",), "data", "out", grid=(grid,)).settings_of_tasks())
 
 
-def test_a_folder_of_other_data_is_not_resumed(tmp_path: Path) -> None:
+def test_a_folder_of_other_data_or_weights_is_not_resumed(tmp_path: Path) -> None:
     run, _ = make_run(tmp_path / "run")
     data, output, dev = tmp_path / "data", tmp_path / "out", tmp_path / "data" / "lcqmc" / "dev.tsv"
     make_pairs(data, "lcqmc")
@@ -152,6 +152,12 @@ def test_a_folder_of_other_data_is_not_resumed(tmp_path: Path) -> None:
         assert not prepare(request).jobs["lcqmc"]
         with pytest.raises(UserError, match=r"labels of lcqmc are not those that .*/out/lcqmc was"):
             prepare(more)
+    dev.write_text(text, encoding="utf-8")
+    path = str(output / "lcqmc" / "task.json")
+    saved = files.read_json_object(path)
+    files.write_json(path, {**saved, "start": {**saved["start"], "weights": "of before"}})
+    with pytest.raises(UserError, match=r"other settings: start\.weights 'of before' \(now "):
+        prepare(more)
 
 
 def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) -> None:
@@ -176,6 +182,7 @@ def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) 
     # The precision of the machine where the trials were started, also where it is auto now.
     identity["tasks"]["bq_corpus"]["training"]["precision"] = "float32"
     # As another version may have it.
+    del identity["start"]["weights"]
     identity["tasks"]["bq_corpus"] |= {"title": "BQ", "published": {"tiny": {"X": 1.0}}}
     (output / "bq_corpus").mkdir(parents=True)
     for changed in ({}, {"label": "label|3"}):
