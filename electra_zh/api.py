@@ -190,7 +190,7 @@ class TextEncoder:
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the ids of each text: [CLS] text [SEP]."""
         vocabulary, room = self.tokenizer.vocabulary, self.max_seq_length - 2
-        encoded = [self.tokenizer.encode(" ".join(text.splitlines())) for text in texts]
+        encoded = [self.tokenizer.encode(" ".join(_text(each).splitlines())) for each in texts]
         self.cut += sum(len(ids) > room for ids in encoded)
         return [[vocabulary.cls_id, *ids[:room], vocabulary.sep_id] for ids in encoded]
 
@@ -211,6 +211,13 @@ def _refuse_one_text(texts: object) -> None:
     """Raises a UserError for one text instead of several: its characters would be the texts."""
     if isinstance(texts, str):
         raise UserError(f"texts is one text, {texts[:40]!r}. Give a list of texts")
+
+
+def _text(value: object) -> str:
+    """Returns a text; raises a UserError for another value, as pandas has for an empty cell."""
+    if not isinstance(value, str):
+        raise UserError(f'a text is {value!r:.40}, not a str. Give "" for a missing one')
+    return value
 
 
 def _number_of_layers(layer: int | None, layers: int) -> int:
@@ -256,8 +263,8 @@ def predict(
       UserError: there is no such model, or the texts are not those of its task.
     """
     _refuse_one_text(texts)
-    parts = [[text] if isinstance(text, str) else text for text in texts]
-    lines = ["\t".join(part.replace("\t", " ") for part in each) for each in parts]
+    parts = list(map(_parts, texts))
+    lines = list(map("\t".join, parts))
     if broken := next((line for line in lines if len(line.splitlines()) > 1), ""):
         raise UserError(f"a text has several lines: {broken[:40]!r}. Join them")
     if not lines:
@@ -282,6 +289,12 @@ def predict(
         _refuse_others(parts, pair=is_pair(request.saved_task()))
         label(request)
         return [json.loads(line) for line in files.read_text(target).splitlines()]
+
+
+def _parts(text: object) -> list[str]:
+    """Returns a text, or the two of a pair, without the line end that lines of files have."""
+    texts = text if isinstance(text, tuple | list) else (text,)
+    return [_text(each).rstrip("\r\n").replace("\t", " ") for each in texts]
 
 
 def _refuse_others(texts: Sequence[Sequence[str]], *, pair: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,6 +129,21 @@ def test_predictions(place: Path) -> None:
     assert electra_zh.predict(str(place / "tuned"), []) == []
     with pytest.raises(UserError, match="a text has several lines: '天\\\\n地'"):
         electra_zh.predict(str(place / "tuned"), ["天\n地"])
+
+
+def test_texts_that_end_a_line_are_one_text_each(place: Path) -> None:
+    found = electra_zh.predict(str(place / "tuned"), ["天地\n", "\n", "玄黄\r\n"])
+    assert [each["id"] for each in found] == [0, 1, 2]
+    assert [each["label"] is None for each in found] == [False, True, False]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), 1])
+def test_values_that_are_not_texts_are_named(place: Path, value: object) -> None:
+    message = f'a text is {value!r}, not a str. Give "" for a missing one'
+    with pytest.raises(UserError, match=re.escape(message)):
+        electra_zh.predict(str(place / "tuned"), ["天", value])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=re.escape(message)):
+        electra_zh.load_encoder(str(place / "tuned")).pooled([value])  # type: ignore[list-item]
 
 
 def test_texts_of_another_number_than_the_tasks_are_refused(place: Path, tmp_path: Path) -> None:
