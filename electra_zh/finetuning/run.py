@@ -105,6 +105,7 @@ def prepare(request: Request, device: Device = CPU) -> Prepared:
     results.check_folder(request.output)
     for each in plans:
         _check_started(request, each, pretrained)
+    _check_others(request.output, _start(request, pretrained))
     jobs = {each.name: list(_unfinished(request, each, settings)) for each in plans}
     load = functools.partial(
         dataset.load,
@@ -199,9 +200,13 @@ def _folder(unit: str, values: Mapping[str, str]) -> str:
     return files.join(unit, *filter(None, [next(same, ",".join(parts))]))
 
 
+def _start(request: Request, pretrained: Pretrained) -> dict[str, Any]:
+    return {**pretrained.identity(), "from_scratch": request.from_scratch}
+
+
 def _identity(request: Request, each: ModelPlan, pretrained: Pretrained) -> dict[str, Any]:
     return {
-        "start": {**pretrained.identity(), "from_scratch": request.from_scratch},
+        "start": _start(request, pretrained),
         "tasks": {task.name: task.to_dict() for task, _ in each.found},
         "files": {
             task.name: {split: list(paths) for split, paths in place.paths.items()}
@@ -230,6 +235,22 @@ def _check_started(request: Request, each: ModelPlan, pretrained: Pretrained) ->
             f"{files.join(request.output, each.name)} was started with other settings: {shown}. "
             "Use the same settings to resume, or choose another --output"
         )
+
+
+def _check_others(output: str, start: Mapping[str, Any]) -> None:
+    """Refuses a folder with tasks of another model: the tables of results name one."""
+    for name in files.list_dir(output) if files.exists(output) else ():
+        path = files.join(output, name, "task.json")
+        found = files.read_json_object(path).get("start") if files.exists(path) else None
+        old = flat(found) if isinstance(found, dict) else {}
+        ignored = ("path", "checkpoint" if "weights" in old else "")
+        if any(
+            old.get(key, value) != value for key, value in flat(start).items() if key not in ignored
+        ):
+            raise UserError(
+                f"{output} has results of another model, task {name} of {old.get('path')}. "
+                "Choose another --output"
+            )
 
 
 def _check_data(folder: str, data: Mapping[str, TaskData]) -> None:

@@ -15,7 +15,7 @@ from electra_zh.finetuning import registry
 from electra_zh.finetuning.pretrained import load_pretrained
 from electra_zh.finetuning.request import Request
 from electra_zh.finetuning.run import finetune, prepare
-from support.converting import make_run
+from support.converting import make_fine_tuned, make_run
 
 OWN = """
 kind: classification
@@ -158,6 +158,39 @@ def test_a_folder_of_other_data_or_weights_is_not_resumed(tmp_path: Path) -> Non
     files.write_json(path, {**saved, "start": {**saved["start"], "weights": "of before"}})
     with pytest.raises(UserError, match=r"other settings: start\.weights 'of before' \(now "):
         prepare(more)
+
+
+def test_tasks_of_another_model_are_not_added_to_a_folder(tmp_path: Path) -> None:
+    run, _ = make_run(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    make_fine_tuned(tmp_path / "model", {"name": "t", "kind": "choice"})
+    make_pairs(tmp_path / "data", "lcqmc", "bq_corpus")
+    output = tmp_path / "out"
+    overrides = {"num_train_epochs": "1", "max_seq_length": "8", "train_batch_size": "2"}
+    first = Request(
+        run.folder, ("lcqmc",), str(tmp_path / "data"), str(output), overrides=overrides
+    )
+    finetune(first)
+    second = dataclasses.replace(first, tasks=("bq_corpus",))
+    for changes in ({"model": str(tmp_path / "model")}, {"from_scratch": True}):
+        with pytest.raises(
+            UserError, match=r"out has results of another model, task lcqmc of .*run"
+        ):
+            prepare(dataclasses.replace(second, **changes))
+    same = dataclasses.replace(second, model=str(tmp_path / "copy"))
+    path = output / "lcqmc" / "task.json"
+    saved = files.read_json_object(str(path))
+    assert prepare(same).jobs["bq_corpus"]
+    # A former version saved no digest of the weights.
+    for checkpoint, refused in ((saved["start"]["checkpoint"], False), ("ckpt-0", True)):
+        start = {**saved["start"], "checkpoint": checkpoint}
+        del start["weights"]
+        files.write_json(str(path), {**saved, "start": start})
+        if refused:
+            with pytest.raises(UserError, match="has results of another model"):
+                prepare(same)
+        else:
+            assert prepare(same).jobs["bq_corpus"]
 
 
 def test_a_folder_with_former_spelling_and_precision_is_resumed(tmp_path: Path) -> None:
