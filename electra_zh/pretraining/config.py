@@ -595,7 +595,7 @@ def resolve(
     layers = [Layer("the data", {"vocab_size": vocab_size}), Layer(f"recipe {recipe}", values)]
     if model == "source":
         if source is None:
-            raise UsageError("model=source takes the size of the model that --init names: add it")
+            raise UsageError("model=source needs --init. Without it name a size, as model=small")
         size = dataclasses.asdict(source.model) | {"vocab_size": vocab_size}
         layers.append(Layer("the source", {"model": size, **source.generator}))
     elif isinstance(model, str):

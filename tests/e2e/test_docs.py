@@ -142,6 +142,21 @@ def test_every_command_of_the_pages_runs(substitutes: Path, tmp_path: Path) -> N
     assert not failures, "\n".join(failures)
 
 
+def test_the_flags_of_commands_that_are_not_run_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    failures = []
+    for page in pages.pages():
+        text = (pages.ROOT / page).read_text(encoding="utf-8")
+        for command in pages.read_marked_commands(text, page):
+            with contextlib.suppress(UserError, SystemExit):  # files are missing here
+                cli.parse(command.words[0], command.words[1:])
+            found = capsys.readouterr().err
+            failures += [f"{command.place}: {found}"] if "unknown" in found else []
+    assert not failures, "\n".join(failures)
+
+
 def test_the_python_of_its_page_runs(substitutes: Path) -> None:
     text = (pages.ROOT / "docs" / "en" / "python.md").read_text(encoding="utf-8")
     blocks = [each for each in pages.read_blocks(text, "python.md") if each.language == "python"]

@@ -293,7 +293,7 @@ def test_the_source_s_size(tmp_path: Path) -> None:
     assert config.generator_layers == 0.5
     shorter = resolve("nano", words, vocab_size=77, source=size, init=Init("old", (1,))).settings
     assert shorter.model.num_hidden_layers == 1
-    with pytest.raises(UsageError, match="model=source takes the size of the model that --init"):
+    with pytest.raises(UsageError, match="model=source needs --init"):
         resolve("nano", words, vocab_size=77)
     with pytest.raises(UsageError, match="num_hidden_layers is 2 but --init-layers takes 1"):
         resolve(

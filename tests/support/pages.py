@@ -109,6 +109,16 @@ def read_commands(text: str, page: str) -> Iterator[PageCommand]:
             yield PageCommand(place, tuple(words[1:]))
 
 
+def read_marked_commands(text: str, page: str) -> Iterator[PageCommand]:
+    """Yields the `electra-zh` commands of blocks that are marked as not run, up to a pipe."""
+    for block in read_blocks(text, page):
+        for number, line in _command_lines(block, page) if _BLOCK_MARK.match(block.before) else ():
+            words = shlex.split(line, comments=True)
+            end = next((at for at, word in enumerate(words) if word in _OPERATORS), len(words))
+            if words[:1] == ["electra-zh"]:
+                yield PageCommand(f"{page}:{number}", tuple(words[1:end]))
+
+
 def _command_lines(block: Block, page: str) -> Iterator[tuple[int, str]]:
     """Yields the commands of a block with their line numbers; continuation lines are joined."""
     if block.language not in ("sh", "console"):
