@@ -33,6 +33,6 @@ def counted(count: int, noun: str) -> str:
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Returns ` Did you mean "x"?` for the option nearest to `name`, or an empty string."""
-    by_lower = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    by_lower = {option.lower().lstrip("-"): option for option in options}
+    close = difflib.get_close_matches(name.lower().lstrip("-"), by_lower, n=1, cutoff=0.6)
     return f' Did you mean "{by_lower[close[0]]}"?' if close else ""

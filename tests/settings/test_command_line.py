@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from electra_zh.errors import UsageError
+from electra_zh.errors import UsageError, did_you_mean
 from electra_zh.settings import Settings, parse_overrides, setting
 from electra_zh.settings.command_line import CommandLine, check_required
 
@@ -162,3 +162,8 @@ def test_overrides_are_parsed() -> None:
     for word in ("a", "=1"):
         with pytest.raises(UsageError, match="is not an override"):
             parse_overrides([word])
+
+
+def test_dashes_do_not_make_flags_alike() -> None:
+    assert did_you_mean("--init", ["--no-quiet"]) == ""
+    assert did_you_mean("--out", ["--output"]) == ' Did you mean "--output"?'
