@@ -20,10 +20,15 @@ class LabelList(NamedTuple):
     has_numbers: bool = False
 
     def for_data(self, seen: Collection[str]) -> LabelList:
-        """Returns the list with the labels that data has: the names of a map, or its numbers."""
-        is_number = self.has_numbers and not set(seen) <= set(self.names)
-        if is_number and set(seen) <= set(self.descriptions):
-            return LabelList(self.descriptions, self.names)
+        """Returns the list with the labels that data has: the names, or numbers, those of a map.
+
+        Without a map, names are counted from 0, unless names are numbers or have descriptions.
+        """
+        numbers = self.descriptions if self.has_numbers else ()
+        if not (self.descriptions or any(name.isdecimal() for name in self.names)):
+            numbers = tuple(map(str, range(len(self.names))))
+        if not set(seen) <= set(self.names) and set(seen) <= set(numbers):
+            return LabelList(numbers, self.names)
         return self._replace(descriptions=()) if self.has_numbers else self
 
 

@@ -55,6 +55,14 @@ def test_a_map_is_ordered_by_its_numbers(
     assert found.for_data({"0", "2"}) == LabelList(("0", "1", "2"), NAMES)
 
 
+def test_data_may_have_the_numbers_of_lines(tmp_path: Path) -> None:
+    found = read(tmp_path, "\n".join(NAMES))
+    assert found.for_data({"0", "2"}) == LabelList(("0", "1", "2"), NAMES)
+    assert found.for_data(set(NAMES)) == found == found.for_data({"1", "3"})
+    numbers = read(tmp_path, "1\n2\n3")
+    assert numbers.for_data({"0", "1"}) == numbers
+
+
 def test_the_other_text_of_an_object_describes_its_label(tmp_path: Path) -> None:
     lines = [json.dumps({"label": str(n), "label_desc": name}) for n, name in enumerate(NAMES)]
     assert read(tmp_path, "\n".join(lines)) == LabelList(("0", "1", "2"), NAMES)
