@@ -47,7 +47,7 @@ def find_reader(
         what = "makes examples for other kinds of task." if name in READERS else "does not exist."
         raise UsageError(
             f'task {task.name}: reader "{name}" {what}{did_you_mean(name, allowed)} '
-            f"Allowed for {task.kind}: {', '.join(allowed)}"
+            f"Allowed{f' for {task.kind}' if example_type else ''}: {', '.join(allowed)}"
         )
     return READERS[name]
 
