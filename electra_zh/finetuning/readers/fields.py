@@ -78,8 +78,8 @@ class Fields(ReaderFields):
         """
         values = dict(fields)
         numbers: dict[str, list[int]] = {}
-        for key in [key for key in values if isinstance(values[key], str)]:
-            words = [word for word in values[key].split("|") if word]
+        for key in [key for key in values if isinstance(values[key], str | int)]:
+            words = [word for word in str(values[key]).split("|") if word]
             if key in cls.NAMED:
                 values[key] = [word for word in words if not word.isdecimal()]
                 numbers[key] = [int(word) for word in words if word.isdecimal()]

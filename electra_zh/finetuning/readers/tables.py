@@ -138,9 +138,14 @@ class Table(ExampleReader, name="table"):
                 columns[field] = column
         if not columns.keys() - {"only"}:
             return {}
+        # A text without a name is where `columns` has it.
+        for layout in map(_numbers, fields.columns):
+            if columns.items() <= layout.items():
+                columns |= {text: layout[text] for text in fields.texts() if not fields.names(text)}
         for field in (*fields.texts(), *(["label"] if self.labelled else [])):
             if field not in columns:
-                what = f"no column {_either(fields.names(field))} ({field})"
+                named = _either(fields.names(field)) or "is named in the task file"
+                what = f"no column {named} ({field})"
                 hint = ". Is this a test file?" if field == "label" else ""
                 found = ", ".join(cells)
                 raise UserError(f"{first.place}: {what}; the columns are {found}{hint}")

@@ -356,6 +356,20 @@ def test_a_header_without_the_text(tmp_path: Path) -> None:
         read(path, single())
 
 
+def test_a_header_where_the_texts_have_no_names(tmp_path: Path) -> None:
+    task = single(fields={"columns": [["text_a", "label"]]})
+    path = write(tmp_path, "dev.tsv", "text\tlabel", "天\t1")
+    assert short(read(path, task)) == [(0, "天", None, "1")]
+    path = write(tmp_path, "dev.tsv", "label\ttext", "1\t天")
+    with pytest.raises(UserError, match=r"no column is named in the task file \(text_a\); the col"):
+        read(path, task)
+
+
+def test_columns_by_their_numbers(tmp_path: Path) -> None:
+    task = single(fields={"text_a": 0, "label": 1})
+    assert short(read(write(tmp_path, "a.tsv", "天\t1"), task)) == [(0, "天", None, "1")]
+
+
 def test_a_header_without_the_label(tmp_path: Path) -> None:
     path = write(tmp_path, "a.tsv", "index\tsentence", "1\tA")
     with pytest.raises(
