@@ -96,6 +96,8 @@ def report(output: str) -> list[str]:
     if not files.exists(files.join(output, RESULTS)):
         return []
     found = read_results(output)
+    if not found.summary["tasks"]:
+        return []
     return [
         *trial_lines(found.summary),
         *to_text(score_table(found)).splitlines(),

@@ -76,6 +76,12 @@ def test_warnings_of_the_kept_trial_are_reported(tmp_path: Path) -> None:
     assert "texts: dev: all 10 predictions are x" in scores.report(str(tmp_path))
 
 
+def test_before_the_first_trial_ends_there_is_no_table(tmp_path: Path) -> None:
+    write_trials(tmp_path, {})
+    results.summarise(str(tmp_path), make_start())
+    assert scores.report(str(tmp_path)) == []
+
+
 def test_a_folder_without_a_complete_file_is_begun_again(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / f"task.json.partial-{'0' * 32}").write_text("{")
