@@ -234,7 +234,11 @@ class PredictionRequest(Settings):
         return self.format == "tsv" or (self.format is None and self.output.endswith(".tsv"))
 
     def check_together(self) -> None:
-        """Checks that the output can be written."""
+        """Checks that the output can be written, in the form of its name."""
+        if self.format is None and self.output.lower().endswith((".csv", ".xls", ".xlsx")):
+            raise UsageError(
+                f"--output {self.output}: a table of predictions is TSV. Give a name in .tsv"
+            )
         if self.output != "-":
             files.check_output_file(self.output, overwrite=self.overwrite)
 

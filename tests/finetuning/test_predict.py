@@ -181,6 +181,13 @@ def test_sentences_with_entities_of_one_type_are_scored(tmp_path: Path) -> None:
     assert re.fullmatch(r"f1 .* \(2 labelled\)", predict(request).scores)
 
 
+def test_a_name_of_another_table_is_refused(tmp_path: Path) -> None:
+    output = str(tmp_path / "labels.CSV")
+    with pytest.raises(UsageError, match=r"labels.CSV: a table of predictions is TSV"):
+        PredictionRequest("model", "-", output).check_together()
+    PredictionRequest("model", "-", output, format="tsv").check_together()
+
+
 def test_a_table_has_a_header_and_a_cell_for_everything() -> None:
     writer = LineWriter(table=True)
     lines = [
