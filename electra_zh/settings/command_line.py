@@ -179,10 +179,8 @@ class CommandLine:
             for (group, _), setting in self._settings.items()
             if group == 0 and setting.is_required and setting not in shown
         ]
-        names = [
-            f"[{positional_name(setting)}]" if not setting.is_required else positional_name(setting)
-            for setting in shown
-        ]
+        words = {each: positional_name(each) + " ..." * each.is_list for each in shown}
+        names = [word if each.is_required else f"[{word}]" for each, word in words.items()]
         self._parser.usage = " ".join(["%(prog)s", *names, *flags, "[settings]"])
 
     def _add_flags(self) -> None:

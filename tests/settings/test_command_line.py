@@ -135,7 +135,7 @@ def test_help_has_meaning_range_choices_and_default() -> None:
     # Before Python 3.13, argparse writes the name of a value after each of its flags.
     lines = [line.replace("--batch-size N,", "--batch-size,") for line in lines]
     for line in (
-        "usage: x INPUT --output TEXT [settings]",
+        "usage: x INPUT ... --output TEXT [settings]",
         "INPUT files",
         "--output TEXT folder to write (required)",
         "--batch-size, --batch N examples per step; at least 1 (default: 32)",
