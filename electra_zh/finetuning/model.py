@@ -84,13 +84,21 @@ class FineTuned(NamedTuple):
     model: TaskModel
 
 
-def save(folder: str, pretrained: Pretrained, kinds: Kinds, model: TaskModel) -> None:
+def save(
+    folder: str,
+    pretrained: Pretrained,
+    kinds: Kinds,
+    model: TaskModel,
+    used: Mapping[str, float] | None = None,
+) -> None:
     """Writes the folder of a fine-tuned model; an existing one is replaced at the end.
 
     Layout: `config.json` (section `finetuned`: model size, tasks with labels), the vocabulary,
-    `checkpoints/ckpt-1/`.
+    `checkpoints/ckpt-1/`. `used` are the values of training settings that stand for defaults.
     """
     tasks = [kind.task.to_dict() for kind in kinds.values()]
+    for task in tasks:
+        task["training"].update(used or {})
     section = fine_tuned_section(pretrained.model, tasks, start=pretrained.path)
     contents = ModelFolder(pretrained.vocabulary, pretrained.tokenizer, section, fine_tuned=True)
     with files.new_folder(folder, replace=True) as partial:

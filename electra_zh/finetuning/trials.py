@@ -262,4 +262,5 @@ class Trials:
 
     def save_model(self, folder: str) -> None:
         """Writes the model of the trial that was run last."""
-        model.save(folder, self._pretrained, self._kinds, self.trainer.model)
+        used = self.trainer.hyper._asdict()
+        model.save(folder, self._pretrained, self._kinds, self.trainer.model, used)

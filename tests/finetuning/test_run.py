@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from electra_zh import files
+from electra_zh.convert import model_folder
 from electra_zh.errors import UsageError, UserError
 from electra_zh.finetuning import registry
 from electra_zh.finetuning.pretrained import load_pretrained
@@ -142,6 +143,8 @@ def test_a_folder_of_other_data_or_weights_is_not_resumed(tmp_path: Path) -> Non
     overrides = {"num_train_epochs": "1", "max_seq_length": "8", "train_batch_size": "2"}
     request = Request(run.folder, ("lcqmc",), str(data), str(output), overrides=overrides)
     finetune(request)
+    (task,) = model_folder.load(str(output / "lcqmc" / "model")).tasks
+    assert task["training"]["learning_rate"] == 3e-4
     more = dataclasses.replace(request, trials=2)
     text = dev.read_text(encoding="utf-8")
     # The same examples in other bytes.
