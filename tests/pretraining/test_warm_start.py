@@ -501,6 +501,8 @@ def test_the_rate_follows_the_batch(batch: int, rate: str, tmp_path: Path) -> No
     weights = _source(tmp_path / "old", train_batch_size=8, learning_rate=2e-3)
     line = advice(weights, _config(train_batch_size=batch))
     assert f"learning_rate={rate} num_warmup_steps=100 " in line
+    planned = advice(weights, _config(train_batch_size=batch, budget_hours=1.0))
+    assert f"learning_rate={rate} (set: 5.0e-04). the source" in planned
     assert "the source was trained at 2.0e-03 in batches of 8" in line
 
 

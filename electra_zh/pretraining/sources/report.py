@@ -76,9 +76,12 @@ def advice(weights: Weights, config: PretrainConfig) -> str:
     proposed = rate * (ratio if ratio < 1 else ratio**0.5)
     steps = config.num_train_steps
     warmup = max(min(1000, steps // 10), steps // 100)
+    proposal, given = f"learning_rate={proposed:.1e}", f"{config.learning_rate:.1e}"
+    if not config.budget_hours:  # it scales the warm-up with the steps
+        proposal += f" num_warmup_steps={warmup}"
+        given += f", {config.num_warmup_steps}"
     return (
-        f"suggested (not applied): learning_rate={proposed:.1e} "
-        f"num_warmup_steps={warmup} (set: {config.learning_rate:.1e}, "
-        f"{config.num_warmup_steps}). {whose} {rate:.1e} in batches of {batch}; the rule is the "
-        "ratio of the batches for a smaller one, its square root for a larger one"
+        f"suggested (not applied): {proposal} (set: {given}). {whose} {rate:.1e} in batches of "
+        f"{batch}; the rule is the ratio of the batches for a smaller one, its square root for a "
+        "larger one"
     )
