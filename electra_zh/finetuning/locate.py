@@ -112,7 +112,8 @@ def _look_into(task: TaskConfig, folder: str) -> Found | None:
     paths: dict[Split, tuple[str, ...]] = {}
     for split in SPLITS:
         for patterns in getattr(task.files, split):
-            parts = [_match(folder, names, pattern.strip()) for pattern in patterns.split("+")]
+            whole = [patterns] if _match(folder, names, patterns) else patterns.split("+")
+            parts = [_match(folder, names, pattern.strip()) for pattern in whole]
             if all(parts):
                 paths[split] = tuple(parts)
                 break
@@ -126,6 +127,8 @@ def _match(folder: str, names: Sequence[str], pattern: str) -> str:
     if "/" in pattern:
         paths = [pattern, files.join(folder, pattern)]
         return next(filter(files.exists, paths), "")
+    if pattern in names:
+        return files.join(folder, pattern)
     lower = {name: name.lower() for name in names}
     plain = {name: archives.strip_suffix(lower[name]) for name in names}
     matching = (

@@ -74,6 +74,15 @@ def test_a_split_may_be_several_files(tmp_path: Path) -> None:
     assert "dev" not in found
 
 
+@pytest.mark.parametrize("name", ["train+more.json", "train[1].json", "train.json"])
+def test_a_file_of_the_very_name_wins(tmp_path: Path, name: str) -> None:
+    make_files(tmp_path, name, "Train.json", "train", "more.json", "dev.json")
+    task = registry.load(["afqmc"], {"train_file": name})[0]
+    assert found_paths(task, tmp_path)["train"] == [name]
+    task = registry.load(["afqmc"], {"train_file": str(tmp_path / name)})[0]
+    assert found_paths(task, tmp_path)["train"] == [name]
+
+
 def test_a_file_may_be_given_by_its_path(tmp_path: Path) -> None:
     make_files(tmp_path, "afqmc/train.json", "afqmc/dev.json", "else/where.json")
     task = registry.load(["afqmc"], {"dev_file": str(tmp_path / "else/where.json")})[0]
