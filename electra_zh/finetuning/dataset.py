@@ -182,6 +182,8 @@ def same_labels(examples: Sequence[Any]) -> str:
 def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]:
     if task.labels.file and not found.labels and not task.labels.names:
         yield f"no {task.labels.file} in {found.folder}: the labels are those of the training set"
+    if task.files.test and "test" not in found.paths:
+        yield f"no {' or '.join(task.files.test)} in {found.folder}: the test is not scored"
     labelled = sum(example.has_label for example in test)
     if 0 < labelled < len(test):
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"

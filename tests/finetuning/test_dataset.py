@@ -78,6 +78,18 @@ def test_what_else_is_to_be_known_of_the_files(tmp_path: Path) -> None:
     )
 
 
+def test_a_test_file_that_is_not_found_is_reported(tmp_path: Path) -> None:
+    task = make_task(labels=["a", "b"], fields={"text_a": "text"}, files={"test": ["test.json"]})
+    paths: dict[Split, tuple[str, ...]] = {
+        "train": write(tmp_path, "train.json", "ab"),
+        "dev": write(tmp_path, "dev.json", "ab"),
+    }
+    data = dataset.load(
+        task, Found("folder", paths, ""), max_position_embeddings=64, skip_bad=False
+    )
+    assert data.notes == ("no test.json in folder: the test is not scored",)
+
+
 def test_a_submission_form_of_another_kind_is_refused() -> None:
     task = make_task(submission={"file": "x.json", "form": "idioms"})
     with pytest.raises(UserError, match=r'form "idioms" is not available .* Allowed: labels'):
