@@ -162,6 +162,7 @@ def _prepare(source: Source) -> TaskData:
             problems[split].check_few(len(splits[split]))
             if not splits[split]:
                 raise UserError(f"{', '.join(found.paths[split])}: no valid example is left")
+    _note_overlaps(splits, problems)
     most = task.training.max_train_examples
     if 0 < most < len(splits["train"]):
         chosen = np.random.default_rng(0).choice(len(splits["train"]), most, replace=False)
@@ -187,6 +188,26 @@ def _notes(task: TaskConfig, found: Found, test: Sequence[Any]) -> Iterator[str]
     labelled = sum(example.has_label for example in test)
     if 0 < labelled < len(test):
         yield f"{labelled:,} of {len(test):,} test examples have a label: the test is not scored"
+
+
+def _note_overlaps(
+    splits: Mapping[Split, Sequence[Any]], problems: Mapping[Split, BadExamples]
+) -> None:
+    """Notes splits of which at least a hundredth is in the training set, too."""
+    known = {_hash(each) for each in splits["train"] if not each.is_blank}
+    for split, examples in splits.items():
+        same = sum(_hash(each) in known for each in examples)
+        if split != "train" and same and 100 * same >= len(examples):
+            problems[split].note(
+                f"{same:,} of {len(examples):,} {split} examples are in the training set, too: "
+                "their scores say nothing about new texts"
+            )
+
+
+def _hash(example: Any) -> int:
+    """Returns a hash of the texts of an example."""
+    values = example.inputs.values()
+    return hash(tuple(tuple(each) if isinstance(each, list) else each for each in values))
 
 
 def _with_labels(

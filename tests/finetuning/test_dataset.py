@@ -215,12 +215,14 @@ def test_labels_of_pandas_are_read_without_their_point(tmp_path: Path) -> None:
     found = Found(str(tmp_path), paths, "")
     data = dataset.load(task, found, max_position_embeddings=64, skip_bad=False)
     assert [example.label for example in data.splits["dev"]] == ["0", "1", "1"]
+    overlap = "2 of 3 dev examples are in the training set, too: their scores say nothing about new"
     assert data.lines() == [
         line
         for split in ("train", "dev")
         for line in (
             f"1 of 3 {split} examples have no text",
             'labels that end in ".0" are read without it',
+            *([f"{overlap} texts"] if split == "dev" else []),
         )
     ]
 
@@ -251,3 +253,19 @@ def test_labels_that_some_examples_lack_are_not_a_placeholder(
     assert data.test_labelled == scored
     assert note in "".join(data.notes)
     assert bool(note) == bool(data.notes)
+
+
+@pytest.mark.parametrize(("texts", "same"), [("天地", 2), ("天日", 1), ("日月", 0), ("  ", 0)])
+def test_examples_that_are_in_the_training_set_too_are_counted(
+    tmp_path: Path, texts: str, same: int
+) -> None:
+    paths: dict[Any, tuple[str, ...]] = {}
+    for split, found in (("train", "天地 "), ("dev", texts)):
+        path = tmp_path / f"{split}.json"
+        path.write_text("\n".join(json.dumps({"text": char, "label": "a"}) for char in found))
+        paths[split] = (str(path),)
+    task = make_task(labels=["a", "b"], fields={"text_a": "text"})
+    data = dataset.load(task, Found("", paths, ""), max_position_embeddings=64, skip_bad=False)
+    note = f"{same} of 2 dev examples are in the training set, too: their scores say nothing about "
+    noted = [line for line in data.problems["dev"].lines() if "no text" not in line]
+    assert noted == ([f"{note}new texts"] if same else [])
