@@ -331,6 +331,28 @@ def test_a_signal_ends_an_evaluation_that_is_done_later(
     _assert_same(output, job / "run")
 
 
+def test_a_signal_between_two_phases_keeps_the_checkpoint_of_the_first(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = run._TensorFlowTrainer.steps
+
+    def striking(self: Any, batches: Any) -> Any:
+        if self._part.phase.first_step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return steps(self, batches)
+
+    monkeypatch.setattr(run._TensorFlowTrainer, "steps", striking)
+    output, config = tmp_path / "run", str(job / "recipe.yaml")
+    for _ in range(2):
+        with pytest.raises(InterruptError, match="Saved at step 3 of 7"):
+            _train(job, output, config=config)
+        found = checkpoints.read(str(output / "checkpoints" / "ckpt-3"))
+        assert found.state["phase"] == "masked"
+    monkeypatch.undo()
+    _train(job, output)
+    _assert_same(output, job / "run")
+
+
 def test_weights_and_moments_carry_over(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = folder.load(str(job / "run"))
     phase = saved.phases[1]

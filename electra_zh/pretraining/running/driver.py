@@ -229,9 +229,9 @@ class _Training:
         # Sums of metrics that are not logged yet: of the checkpoint, and now.
         self._sums: Mapping[str, Any] | None = None
         self._pending: Callable[[], Mapping[str, Any]] = dict
+        self._saved = -1  # the step of the newest checkpoint
         # A signal ended the evaluation of the last step.
         self.is_evaluation_due = False
-        self._enter(prepared.phases[0])
 
     def _enter(self, part: PreparedPhase) -> None:
         """Makes the networks and the optimizer of a phase, with their initial values."""
@@ -272,18 +272,23 @@ class _Training:
         settings = self._config.to_dict()
         state = {**name, "settings": settings, "data": data, "metrics": self._pending()}
         self._trainer.save(self._store, step, state=state)
+        self._saved = step
 
     def restore(self) -> int:
-        """Restores the newest checkpoint and returns its step; 0 if there is none."""
-        found = self._store.latest()
+        """Enters the phase of the newest checkpoint, restores it and returns its step.
+
+        Without one, the first phase has its initial values, and the step is 0.
+        """
+        found, parts = self._store.latest(), self._prepared.phases
+        step = found.step if found is not None else 0
+        # The evaluation at the end of a phase comes before the next phase.
+        due = [part for part in parts if self._lacks_evaluation(part, step)]
+        left = [part for part in parts if step < part.phase.last_step]
+        self.is_evaluation_due = bool(due)
+        self._enter([*due, *left, parts[-1]][0])
         if found is None:
             return 0
-        step, self._sums = found.step, found.state.get("metrics")
-        for part in self._prepared.phases[1:]:
-            # The evaluation at the end of a phase comes before the next phase.
-            if step >= part.phase.first_step and not self._lacks_evaluation(step):
-                self._enter(part)
-        self.is_evaluation_due = self._lacks_evaluation(step)
+        self._saved, self._sums = step, found.state.get("metrics")
         if step > 0 and step == self._part.phase.first_step:
             self._carry_over(step)
             return step
@@ -295,11 +300,11 @@ class _Training:
             )
         return step
 
-    def _lacks_evaluation(self, step: int) -> bool:
-        """Returns whether the phase evaluates `step`, and the log does not have it."""
-        phase, every = self._part.phase, self._config.save_checkpoints_steps
+    def _lacks_evaluation(self, part: PreparedPhase, step: int) -> bool:
+        """Returns whether a phase evaluates `step`, and the log does not have it."""
+        phase, every = part.phase, part.phase.config.save_checkpoints_steps
         is_evaluated = step % every == 0 or step == phase.last_step
-        if self._part.eval_shards is None or not phase.first_step < step <= phase.last_step:
+        if part.eval_shards is None or not phase.first_step < step <= phase.last_step:
             return False
         return is_evaluated and not has_line(self._run.folder, step, "eval")
 
@@ -359,7 +364,7 @@ class _Training:
         )
         if self._prepared.device.found:
             logging.info("Waited %.1f s for data.", self._trainer.waited)
-        if last_step < phase.last_step:
+        if last_step != self._saved:
             self._save(last_step)
         return last_step
 
