@@ -33,7 +33,7 @@ STARTS = "optimizer_starts"
 _CHECKSUM = "sha256"  # of state.json without this key
 
 _NAME = re.compile(r"^ckpt-(\d+)$")
-_OLD_NAME = re.compile(r"^(ckpt-(\d+))\.index$")
+_OLD_NAME = re.compile(r"^ckpt-(\d+)\.index$")
 
 
 class DamagedError(UserError):
@@ -96,8 +96,7 @@ class CheckpointStore:
             files.write_json(files.join(partial, STATE), saved)
         if not files.is_remote(self.folder):
             _sync(self.folder)
-        for old in list(_paths(self.folder).values())[: -self.keep]:
-            _remove(old)
+        _remove_before(self.folder, list(_paths(self.folder))[-self.keep :][0])
         return path
 
     def latest(self) -> Checkpoint | None:
@@ -239,14 +238,23 @@ def _paths(folder: str) -> dict[int, str]:
         if new and files.exists(files.join(folder, name, STATE)):
             found[int(new[1])] = files.join(folder, name)
         elif old:
-            found.setdefault(int(old[2]), files.join(folder, old[1]))
+            found.setdefault(int(old[1]), files.join(folder, f"ckpt-{old[1]}"))
     return dict(sorted(found.items()))
+
+
+def _remove_before(folder: str, step: int) -> None:
+    """Removes the checkpoints before a step, and what a killed process has left of one."""
+    for name in files.list_dir(folder):
+        match = _NAME.match(name) or _OLD_NAME.match(name)
+        if match and int(match[1]) < step:
+            _remove(files.join(folder, f"ckpt-{match[1]}"))
 
 
 def _remove(path: str) -> None:
     """Removes a checkpoint; without the first file that is removed it does not count as one."""
     if files.is_dir(path):
-        files.remove(files.join(path, STATE))
+        with contextlib.suppress(FileNotFoundError):
+            files.remove(files.join(path, STATE))
         files.remove_tree(path)
         return
     for name in (f"{path}.index", *files.glob(f"{path}.data-*")):

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-from electra_zh import machine
+from electra_zh import files, machine
 from electra_zh.errors import UserError
 from electra_zh.training import checkpoints
 from electra_zh.training.checkpoints import CheckpointStore
@@ -91,6 +91,17 @@ def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
     assert checkpoints.step_of(checkpoints.find(str(tmp_path), step=20)) == 20
     with pytest.raises(UserError, match=r"no checkpoint of step 10 .* Available: 20, 30"):
         checkpoints.find(str(tmp_path), step=10)
+
+
+def test_the_rest_of_a_checkpoint_is_removed_after_a_kill(tmp_path: Path) -> None:
+    _save(tmp_path, 1, keep=1)
+    killed = mock.patch.object(files, "remove_tree", side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        _save(tmp_path, 2, keep=1)
+    assert [path.name for path in (tmp_path / "ckpt-1").iterdir()] != []
+    assert checkpoints.find(str(tmp_path)).endswith("ckpt-2")
+    _save(tmp_path, 3, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["ckpt-3"]
 
 
 def test_an_unfinished_checkpoint_does_not_count(tmp_path: Path) -> None:
