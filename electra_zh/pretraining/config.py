@@ -33,6 +33,7 @@ _OF_GENERATOR = (
     *("generator_layers", "generator_hidden_size", "generator_heads"),
     *("untied_generator_embeddings", "generator_learning_rate"),
 )
+_OF_MASKED_INPUT = ("mask_keep_prob", "mask_random_prob")
 _OF_TEMPERATURE = ("temperature_start", "temperature_decay")
 _OF_DISCRIMINATOR = ("disc_weight", "clm_weight", "rtd_head", "disallow_correct", "temperature")
 
@@ -56,10 +57,12 @@ IDLE = (
     *_idle("objective", ("joint", "masked_lm", "electric"), *_OF_TEMPERATURE),
     *_idle("objective", ("electra", "electric", "masked_lm"), "fake_prob"),
     *_idle("objective", ("masked_lm",), "disc_weight", "rtd_head"),
+    *_idle("objective", ("electric",), *_OF_MASKED_INPUT),
     *_idle("objective", ("joint", "masked_lm"), *_OF_GENERATOR, "temperature"),
     *_idle("objective", ("joint", "masked_lm"), "untied_generator", "uniform_generator"),
     *_idle("untied_generator", (False,), *_OF_GENERATOR),
     *_idle("uniform_generator", (True,), *_OF_GENERATOR, "temperature", *_OF_TEMPERATURE),
+    *_idle("uniform_generator", (True,), *_OF_MASKED_INPUT),
     *_idle("generator_frozen", (True,), "generator_learning_rate", "gen_weight"),
     *_idle("objective", ("electra",), *_OF_GENERATOR, "gen_weight", flag="--generator"),
     *_idle("discriminator_frozen", (True,), *_OF_DISCRIMINATOR, *_OF_TEMPERATURE),
@@ -636,11 +639,8 @@ def _drop_idle(
         is_chosen = bool(flag) or condition in typed
         if value not in without or key in typed or (not is_chosen and key in own):
             continue
-        if (
-            is_chosen
-            and key not in idle
-            and found.get(key) not in (None, getattr(PretrainConfig, key))
-        ):
+        # Without it, a value that other settings depend on is the default.
+        if found.pop(key, None) not in (None, getattr(PretrainConfig, key)) and is_chosen:
             dropped.setdefault(flag or f"{condition}={str(value).lower()}", []).append(key)
         idle.add(key)
     spellings = resolution.find_spellings(PretrainConfig)

@@ -452,6 +452,8 @@ def test_the_plan_shows_the_phases(job: Path, monkeypatch: pytest.MonkeyPatch) -
             "generator_hidden_size has no effect with untied_generator=false",
         ),
         ("include: small\nuniform_generator: 1\ntemperature: 2", {}, "temperature has no effect"),
+        ("include: small\nuniform_generator: 1\nmask_keep_prob: 0", {}, "mask_keep_prob has no"),
+        ("include: small\nobjective: electric\nmask_random_prob: 0.1", {}, "objective=electric"),
         ("include: small", {"temperature_decay": "0.5"}, "no effect with temperature_start=0.0"),
         ("include: small", {"device_memory_gb": "8"}, "has no effect with train_batch_size=128"),
         (
@@ -521,6 +523,16 @@ def test_values_that_the_users_objective_leaves_without_effect_are_dropped(
     assert (found.settings.clm_weight, len(lines)) == (0, 2)
     with pytest.raises(UserError, match="clm_weight is for objective=electra"):
         resolve_phases("small-hours", {**given, "clm_weight": "1"}, vocab_size=100)
+
+
+def test_a_dropped_value_leaves_no_other_without_effect(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("include: small\nuniform_generator: true\nmask_keep_prob: 0.3")
+    second.write_text(f"include: {first}")
+    (found,) = resolve_phases(str(second), {"objective": "masked_lm"}, vocab_size=100).values()
+    assert (found.settings.uniform_generator, found.settings.mask_keep_prob) == (False, 0.3)
+    (found,) = resolve_phases(str(second), {}, vocab_size=100).values()
+    assert (found.settings.uniform_generator, found.settings.mask_keep_prob) == (True, 0.15)
 
 
 @pytest.mark.parametrize("key", ["generator_layers=0.5", "generator_heads=2", "gen_weight=2"])
