@@ -11,7 +11,7 @@ that figures can be compared. Shapes: B batch, L length, N masked positions of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class EvaluationSums(NamedTuple):
     disc_negatives: tf.Tensor  # [201], the same at original tokens
 
 
+_Sums = TypeVar("_Sums", TrainingSums, EvaluationSums)
+
 # Numbers of a step that may be NaN or infinite; without finite gradients the step is skipped.
 NUMBERS = ("gradients", "gen_loss", "disc_loss", "clm_loss")
 
@@ -106,12 +108,12 @@ class StepSums(NamedTuple):
         return StepSums.of_values(values)
 
 
-def zero_training_sums() -> TrainingSums:
-    """Returns the sums over no step."""
+def zeros(kind: type[_Sums]) -> _Sums:
+    """Returns the sums over no step or batch; the last two of either kind are histograms."""
     import tensorflow as tf
 
     histogram = tf.zeros([_BUCKETS])
-    return TrainingSums._make([*[tf.zeros([])] * 6, histogram, histogram])
+    return kind._make([*[tf.zeros([])] * (len(kind.__annotations__) - 2), histogram, histogram])
 
 
 def training_sums(output: PretrainOutput) -> TrainingSums:
@@ -119,7 +121,7 @@ def training_sums(output: PretrainOutput) -> TrainingSums:
     import tensorflow as tf
 
     one, zero = tf.ones([]), tf.zeros([])
-    sums = zero_training_sums()._replace(steps=one, loss=output.loss, gen_loss=output.mlm.loss)
+    sums = zeros(TrainingSums)._replace(steps=one, loss=output.loss, gen_loss=output.mlm.loss)
     if output.clm_loss is not None:
         sums = sums._replace(clm_loss=output.clm_loss)
     if output.disc is None:
@@ -165,14 +167,6 @@ def training_results(sums: TrainingSums) -> dict[str, float]:
     return results
 
 
-def zero_evaluation_sums() -> EvaluationSums:
-    """Returns the sums over no batch."""
-    import tensorflow as tf
-
-    histogram = tf.zeros([_BUCKETS])
-    return EvaluationSums._make([*[tf.zeros([])] * 16, histogram, histogram])
-
-
 def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> EvaluationSums:
     """Returns the sums of one batch; `input_mask` is int32 [B, L]."""
     import tensorflow as tf
@@ -180,7 +174,7 @@ def evaluation_sums(output: PretrainOutput, input_mask: tf.Tensor) -> Evaluation
     mlm, weights = output.mlm, output.mlm.masked.weights
     likeliest = tf.reshape(tf.argmax(mlm.logits, -1, output_type=tf.int32), weights.shape)
     real = tf.cast(input_mask, tf.float32)
-    sums = zero_evaluation_sums()._replace(
+    sums = zeros(EvaluationSums)._replace(
         batches=tf.ones([]),
         loss=output.loss,
         masked=tf.reduce_sum(weights),

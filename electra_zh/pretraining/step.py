@@ -113,7 +113,7 @@ class PretrainStep:
         _, sums, gradients = tf.while_loop(
             lambda index, *_: index < count,
             add,
-            (tf.constant(0), metrics.zero_training_sums(), zeros),
+            (tf.constant(0), metrics.zeros(TrainingSums), zeros),
             parallel_iterations=1,
         )
         return sums._replace(steps=tf.ones([])), gradients

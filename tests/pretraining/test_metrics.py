@@ -117,7 +117,7 @@ def test_two_batches_are_one_of_both() -> None:
     assert total.keys() == together.keys()
     for name, value in together.items():
         assert total[name] == pytest.approx(value, rel=1e-6), name
-    zero = tf.nest.map_structure(tf.add, metrics.zero_evaluation_sums(), sums[0])
+    zero = tf.nest.map_structure(tf.add, metrics.zeros(metrics.EvaluationSums), sums[0])
     assert metrics.evaluation_results(zero) == metrics.evaluation_results(sums[0])
 
 
@@ -141,9 +141,9 @@ def test_nothing_predicted_or_replaced_is_no_nan(logit: float, label: int) -> No
 
 
 def test_no_batch_is_no_nan() -> None:
-    found = metrics.evaluation_results(metrics.zero_evaluation_sums())
+    found = metrics.evaluation_results(metrics.zeros(metrics.EvaluationSums))
     assert all(math.isfinite(value) for value in found.values())
-    found = metrics.training_results(metrics.zero_training_sums())
+    found = metrics.training_results(metrics.zeros(metrics.TrainingSums))
     assert all(math.isfinite(value) for value in found.values())
 
 
@@ -216,7 +216,7 @@ def test_auc_of_histograms_by_hand() -> None:
 def test_training_results_are_means_over_steps() -> None:
     logits = [[[1.0] * 5] * 2, [[-1.0] * 5] * 2]
     outputs = [_output(logits=one) for one in logits]
-    sums = metrics.zero_training_sums()
+    sums = metrics.zeros(metrics.TrainingSums)
     for output in outputs:
         sums = tf.nest.map_structure(tf.add, sums, metrics.training_sums(output))
     assert float(sums.steps) == 2.0

@@ -27,7 +27,9 @@ MEASURES = {"unigram_entropy": 6.0, "effective_rank": 50.0, "neighbour_attention
 
 def _sums(steps: int, *, predicted: float, positives: int, negatives: int) -> StepSums:
     """Sums in which all replaced tokens have bucket `positives`, all others `negatives`."""
-    one_at = np.eye(metrics.zero_training_sums().disc_positives.shape[0], dtype=np.float32) * 100
+    one_at = (
+        np.eye(metrics.zeros(metrics.TrainingSums).disc_positives.shape[0], dtype=np.float32) * 100
+    )
     objective = metrics.TrainingSums(
         np.float32(steps),
         np.float32(26.0 * steps),

@@ -119,7 +119,7 @@ def test_a_skipped_step_is_counted_and_its_draws_are_used_up(kind: str) -> None:
 
 
 def _sums(*, steps: int, skipped: int) -> StepSums:
-    zeros = metrics.zero_training_sums()
+    zeros = metrics.zeros(metrics.TrainingSums)
     objective = zeros._replace(steps=np.float32(steps), loss=np.float32(2.0 * steps))
     counts = np.array([skipped, skipped, 0, 0], np.float32)
     return StepSums(objective, np.float32(steps), counts)

@@ -85,10 +85,6 @@ class Reporter:
         values = [np.asarray(value).tolist() for value in self._total.values()]
         return {"seconds": progress.clock() - self._since, "sums": values}
 
-    def _start(self) -> None:
-        self._total = None
-        self._since = progress.clock()
-
     def add(self, first: int, last: int, sums: StepSums) -> None:
         """Takes the sums of one call.
 
@@ -127,4 +123,4 @@ class Reporter:
         if self._health is not None and self._health.is_due(step):
             results |= self._health.measure(step)
         self._log.write(step, "train", results)
-        self._start()
+        self._total, self._since = None, progress.clock()
