@@ -64,16 +64,17 @@ def plan(prepared: PreparedRun) -> PreparedRun:
 def _factor(prepared: PreparedRun, speeds: Sequence[Speed]) -> float:
     """Returns the factor of the steps of all phases."""
     hours = prepared.run.config.budget_hours
-    left = _PLANNED * 3600 * hours - sum(measured.preparation for measured in speeds)
+    preparation = sum(measured.preparation for measured in speeds)
+    longest = max(measured.seconds for measured in speeds)
+    left = _PLANNED * 3600 * hours - preparation
     needed = sum(
         part.phase.config.num_train_steps * (measured.seconds + _seconds_besides(part, measured))
         for part, measured in zip(prepared.phases, speeds, strict=True)
     )
-    if left < max(measured.seconds for measured in speeds):
+    if left < longest:
         raise UserError(
-            f"budget_hours {hours:g} is too short: starting takes "
-            f"{sum(measured.preparation for measured in speeds):.0f} s, and a step "
-            f"{max(measured.seconds for measured in speeds):.2g} s. Raise it"
+            f"budget_hours {hours:g} is too short: starting takes {preparation:.0f} s, and a step "
+            f"{longest:.2g} s. Raise it"
         )
     return left / needed
 
