@@ -25,13 +25,13 @@ from electra_zh.pretraining.sources import generator
 from electra_zh.pretraining.state import TrainState
 from electra_zh.pretraining.step import PretrainStep
 from electra_zh.pretraining.warm_start import FirstWeights
-from electra_zh.runtime.device import Device
+from electra_zh.runtime.device import CPU, Device
 from electra_zh.training import checkpoints, loop
 from electra_zh.training.checkpoints import Checkpoint, CheckpointStore
 
 
 def prepare(
-    request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device | None = None
+    request: PretrainRequest, overrides: Mapping[str, Any], *, device: Device = CPU
 ) -> PreparedRun:
     """Checks that settings, data and run match, for a new or resumed run; writes nothing."""
     data, start = request.folders(), request.first_weights()
@@ -52,18 +52,18 @@ def prepare(
         data=source,
         init=start,
         source=warm_start.size_of(weights, foreign=given is not None) if weights else None,
-        accelerator=device is not None and device.platform != "cpu",
+        accelerator=device.platform != "cpu",
     )
     if is_new and given is not None:
         foreign = generator.read(given, run.vocabulary)
         run = run.with_generator(foreign.start, dataclasses.asdict(foreign.size))
-    run = _with_batches(run, device or Device("cpu"))
+    run = _with_batches(run, device)
     first_weights = None
     if checkpoints.is_empty(run.checkpoints):
         first_weights = warm_start.beginning(run, weights, foreign)
     run, held_out = with_data(run, request)
     prepared = PreparedRun(
-        *(run, (), first_weights, device or Device("cpu"), damage),
+        *(run, (), first_weights, device, damage),
         debug_numerics=request.debug_numerics,
         track=request.track,
         compiled=request.compiled,
