@@ -110,7 +110,6 @@ class PretrainRequest(Settings):
         check_installed(self.track)
         if self.tpu and self.device not in ("auto", "tpu"):
             raise UsageError(f"--tpu and --device {self.device} exclude each other")
-
         self._group().check()
         if self.coordinator is not None and (self.devices is not None or self.device == "cpu"):
             flag = "--devices" if self.devices is not None else "--device cpu"

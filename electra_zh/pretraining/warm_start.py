@@ -47,7 +47,6 @@ _SIZES = (
     *("intermediate_size", "type_vocab_size"),
 )
 
-
 Shape = tuple[int, ...]
 ShapePair = tuple[str, Shape | None, Shape | None]
 

@@ -6,11 +6,7 @@ from electra_zh.models.heads import MaskedLmHead
 from electra_zh.pretraining.config import PretrainConfig
 from electra_zh.pretraining.mask_tensors import SpecialIds
 from electra_zh.pretraining.networks import Networks
-from electra_zh.pretraining.objectives.base import (
-    Objective,
-    ObjectiveInputs,
-    PretrainOutput,
-)
+from electra_zh.pretraining.objectives.base import Objective, ObjectiveInputs, PretrainOutput
 
 
 class MaskedLM(Objective):
