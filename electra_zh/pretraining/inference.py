@@ -16,6 +16,7 @@ from electra_zh.pretraining.networks import of_objective
 from electra_zh.pretraining.state import restore_objective
 from electra_zh.text.tokenizer import Tokenizer, pad
 from electra_zh.text.vocabulary import MASK
+from electra_zh.training import checkpoints
 
 _BATCH = 16
 
@@ -123,7 +124,8 @@ def _batches(run: Run, texts: Iterable[str], checkpoint: int | None) -> Iterator
     The first that is longer than the sequences of the training is warned about.
     """
     tokenizer = run.make_tokenizer()
-    trained = run.trained_length(run.last_step if checkpoint is None else checkpoint)
+    path = checkpoints.find(run.checkpoints, step=checkpoint)
+    trained = run.trained_length(checkpoints.step_of(path))
     encoded = ((text, _encode(run, tokenizer, text)) for text in texts)
     while pending := list(itertools.islice(encoded, _BATCH)):
         rows = [row for _, row in pending]

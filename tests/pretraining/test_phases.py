@@ -21,7 +21,7 @@ from electra_zh.convert import source
 from electra_zh.data.build.run import build
 from electra_zh.errors import UsageError, UserError
 from electra_zh.interrupts import InterruptError
-from electra_zh.pretraining import folder, run
+from electra_zh.pretraining import folder, inference, run
 from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.metrics import StepSums
@@ -402,6 +402,19 @@ def test_a_checkpoint_has_the_settings_of_its_phase(job: Path) -> None:
     assert "disc_loss" in evaluate_run(folder.load(path), [str(job / "data")], max_batches=1)
     weights = source.open_source(path, checkpoint=3)
     assert weights.has("masked_lm_head")
+
+
+def test_a_sentence_may_be_longer_than_the_sequences_so_far(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, told = shutil.copytree(job / "run", tmp_path / "run"), list[str]()
+    monkeypatch.setattr(logging, "warning", lambda text, *values: told.append(text % values))
+    for newest, warned in ((7, False), (3, True)):
+        for path in (output / "checkpoints").iterdir():
+            if checkpoints.step_of(str(path)) > newest:
+                shutil.rmtree(path)
+        (_,) = inference._batches(folder.load(str(output)), [LETTERS[0] * 20], None)
+        assert any(f"trained with at most {LENGTH // 2}" in line for line in told) == warned
 
 
 def test_other_phases_are_refused(job: Path, tmp_path: Path) -> None:
