@@ -58,8 +58,8 @@ class Regression(TextKind[float]):
           UserError: a label is not a number, or all are equal.
         """
         values = {_number(label) for label in seen}
-        if not all(map(math.isfinite, values)):
-            raise UserError(f"task {task.name}: a training label is not a number")
+        if bad := next((label for label in seen if not math.isfinite(_number(label))), ""):
+            raise UserError(f'task {task.name}: a training label is not a number: "{bad}"')
         if len(values) < 2:
             raise UserError(f"task {task.name}: the training labels are all the same number")
         # With all digits: the extremes themselves must be in the range.

@@ -49,8 +49,8 @@ def test_the_range_of_the_training_labels_is_exact() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["1", "much"], "a training label is not a number"),
-        (["1", "nan"], "a training label is not a number"),
+        (["1", "10%"], 'a training label is not a number: "10%"$'),
+        (["1", "nan"], 'a training label is not a number: "nan"$'),
         (["1", "1.0"], "the training labels are all the same number"),
     ],
 )
