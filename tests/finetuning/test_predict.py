@@ -91,6 +91,20 @@ def test_the_content_decides_what_is_read(
     assert [json.loads(line)["text"] for line in lines] == ["天地", "玄黄"]
 
 
+def test_a_first_line_without_the_names_of_the_task_is_reported(
+    model: Path, tmp_path: Path
+) -> None:
+    lines, notes = run(model, tmp_path, "评论\n天地\n", name="new.csv")
+    assert len(lines) == 2
+    assert "no header with names of the task: line 1 is an example" in notes
+    _, notes = run(model, tmp_path, "text\n天地\n", name="named.csv", overwrite=True)
+    assert not any("header" in note for note in notes)
+    with pytest.raises(
+        UserError, match=r'is named "text" .*: 评论, 地. Name the column of the text'
+    ):
+        run(model, tmp_path, "评论,地\n天地,玄\n", name="two.csv", overwrite=True)
+
+
 def test_json_syntax_is_never_labelled(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'line 1: no field "text": the fields are title'):
         run(model, tmp_path, '{"title": "天地"}\n')

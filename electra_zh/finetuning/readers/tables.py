@@ -156,6 +156,9 @@ class Table(ExampleReader, name="table"):
         width, texts = len(body[0]), self.fields.texts()
         direct = {name: column for column, name in enumerate(texts)}
         if not self.labelled and width == len(texts):
+            if self.split == "new":
+                note = "no header with names of the task: line 1 is an example"
+                self.bad.note(f"{self.path}: {note}")
             return direct
         fitting = self._layouts(body)
         sizes = {len(layout) for layout in self.fields.columns}
@@ -168,11 +171,15 @@ class Table(ExampleReader, name="table"):
             self._note_index()
             return {name: column + 1 for name, column in chosen.items()}
         if not self.fields.columns:
+            how = (
+                "Name the column of the text so"
+                if self.split == "new"
+                else "In the task file's fields, give the names of the columns (text_a: NAME), or "
+                "their order where the file has no header (columns: [[text_a, label]])"
+            )
             raise UserError(
                 f"{place}: none of the {width} columns is named {_either(self.fields.text_a)} "
-                f"(text_a): {few(cell.strip()[:20] for cell in body[0])}. In the task file's "
-                "fields, give the names of the columns (text_a: NAME), or their order where the "
-                "file has no header (columns: [[text_a, label]])"
+                f"(text_a): {few(cell.strip()[:20] for cell in body[0])}. {how}"
             )
         if not fitting and not self.labelled:
             layouts = " or ".join(f"[{', '.join(layout)}]" for layout in self.fields.columns)
