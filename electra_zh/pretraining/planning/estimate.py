@@ -185,7 +185,7 @@ def _phase_lines(phase: PhaseEstimate, config: PretrainConfig) -> Iterator[str]:
     if measured.sequences < config.train_batch_size:
         how = f"scaled from {measured.sequences} of {config.train_batch_size} sequences"
     yield f"step         {measured.seconds:.3g} s ({how}), {speed_of:,.0f} tokens/s"
-    epochs = "" if phase.epochs is None else f", {phase.epochs:.2f} epochs"
+    epochs = "" if phase.epochs is None else f", {phase.epochs:,.2f} epochs"
     read = f"{phase.tokens / 1e6:,.1f} million tokens{epochs}"
     yield f"training     {phase.steps:,} steps, {read}"
     yield f"             {duration(phase.hours)}, without evaluations"

@@ -54,7 +54,7 @@ class PreparedPhase(NamedTuple):
             )
         return (
             f"{f'phase {name}' if name else 'training'}: {config.num_train_steps:,} steps of "
-            f"{config.train_batch_size:,} sequences{settings}, {self.epochs:.2f} epochs{self.cut}"
+            f"{config.train_batch_size:,} sequences{settings}, {self.epochs:,.2f} epochs{self.cut}"
         )
 
     @property

@@ -381,7 +381,7 @@ class _Training:
         if first_step == self._part.phase.first_step > 0:
             what = f"From step {first_step}"
         logging.info(
-            "%s: %.1f M weights, %s; %s examples%s (%s); %s steps of %d are %.2f epochs.",
+            "%s: %.1f M weights, %s; %s examples%s (%s); %s steps of %d are %s epochs.",
             f"{what}, phase {name}" if name else what,
             self._trainer.trained / 1e6,
             self._config.precision,
@@ -390,7 +390,7 @@ class _Training:
             counted(len(self._part.mix.shards), "shard"),
             f"{self._config.num_train_steps:,}",
             self._config.train_batch_size,
-            self._part.epochs,
+            f"{self._part.epochs:,.2f}",
         )
         logging.info("Device: %s.", self._prepared.device)
         warning = machine.precision_warning(self._config.precision)
