@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from electra_zh.finetuning.readers.streams import Record
 
-_STANDARD_INPUT = "/dev/stdin"
-
 
 @dataclasses.dataclass(frozen=True)
 class Embed(Settings):
@@ -68,7 +66,7 @@ def embed(call: Call[Embed]) -> int:
 
     settings = call.settings
     check_source(settings.model, checkpoint=settings.checkpoint)
-    source = TaskFile(_STANDARD_INPUT if settings.input == "-" else settings.input)
+    source = TaskFile(settings.input)
     load_tensorflow()
     from electra_zh import api
 

@@ -374,8 +374,7 @@ def _open(
         plain = kind.plain_reader and is_plain(file, kind.task)
         name = kind.plain_reader if plain else kind.task.reader
         form = "plain lines, an example per line" if plain else f"a file of the task ({name})"
-        source = "standard input" if request.input == "-" else request.input
-        problems.note(f"{source}: read as {form}")
+        problems.note(f"{file.path}: read as {form}")
     return find_reader(name, kind.task, kind.example_type)(
         file.path, kind.task, split="new", file=file
     )

@@ -264,7 +264,7 @@ class PredictionRequest(Settings):
         """Opens the input; raises UserError if it is missing, empty or not text."""
         from electra_zh.finetuning.readers.streams import TaskFile
 
-        return TaskFile("/dev/stdin" if self.input == "-" else self.input)
+        return TaskFile(self.input)
 
     def choose_task(self, names: Sequence[str]) -> str:
         """Returns the name of the task, of those of the model."""

@@ -59,38 +59,38 @@ class TaskFile:
     """A file of task data, opened at once and read once, from its beginning to its end.
 
     Attributes:
-      path: its path.
+      path: its path, in messages.
       head: its first bytes, decompressed.
       form: one of the forms of `electra_zh.content`.
     """
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Opens the file; `-` is standard input.
 
         Raises:
           UserError: the file is missing, empty, damaged, binary, or in another encoding.
         """
-        self.path = path
-        file = files.open_read(path)
+        self.path = "standard input" if path == "-" else path
+        file = files.open_read("/dev/stdin" if path == "-" else path)
         stored = io.BufferedReader(cast(Any, _Bytes(file.read)), content.HEAD_BYTES)
         kind = content.compression(stored.peek(1)[:8])
         read = archives.open_reader(cast(Any, stored), kind=kind)
-        unpacked = _Bytes(lambda size: archives.read_text(read, size, path))
+        unpacked = _Bytes(lambda size: archives.read_text(read, size, self.path))
         self._file, self._stream = file, io.BufferedReader(unpacked, content.HEAD_BYTES)
         self.head = self._stream.peek(1)
         if not self.head:
-            raise UserError(f"{path} is empty")
+            raise UserError(f"{self.path} is empty")
         self.form = content.recognize(self.head)
         if not self.is_columnar:
-            self._check()
+            self._check(path)
 
-    def _check(self) -> None:
+    def _check(self, path: str) -> None:
         if self.form == content.BINARY:
             is_zip = self.head.startswith(b"PK")
             what = "it is a zip archive, as Excel's are: save it as CSV in UTF-8"
             raise UserError(f"{self.path} is not text: {what if is_zip else 'it has binary data'}")
         if content.encoding(self.head):
-            raise UserError(f"{self.path} is not UTF-8: {content.not_utf8(self.path, self.head)}")
+            raise UserError(f"{self.path} is not UTF-8: {content.not_utf8(path, self.head)}")
 
     @property
     def is_columnar(self) -> bool:

@@ -269,7 +269,7 @@ class Table(ExampleReader, name="table"):
             return found
         if not any(each in value for each in names):
             keys = ", ".join(value) or "none"
-            raise BadExampleError(f"no field {_either(names)}", f"the fields are {keys}")
+            raise BadExampleError(f"no field {_either(names or (name,))}", f"the fields are {keys}")
         received = json.dumps(found, ensure_ascii=False)[:40]
         raise BadExampleError(f"field {_either(names)} is not text", f"received {received}")
 

@@ -46,6 +46,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(UserError, match=r"a\.txt is empty"):
         list(TaskFile(str(tmp_path / "a.txt")).lines())
+    with pytest.raises(UserError, match=r"^standard input is empty"):
+        TaskFile("-")
 
 
 @pytest.mark.parametrize(

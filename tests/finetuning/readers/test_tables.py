@@ -131,6 +131,9 @@ def test_a_missing_field_names_itself_and_what_there_is(tmp_path: Path) -> None:
         UserError, match=r'rows.json, line 2: no field "sentence2": the fields are sentence1, s2'
     ):
         read(path, "afqmc")
+    task = single(fields={"columns": [["text_a", "label"]]})
+    with pytest.raises(UserError, match=r'line 1: no field "text_a": the fields are sentence1'):
+        read(path, task, "new")
 
 
 def test_a_field_that_is_not_text(tmp_path: Path) -> None:
