@@ -225,7 +225,8 @@ def run_rows(root: str) -> list[dict[str, Any]]:
 
 
 def run_table(rows: Sequence[Mapping[str, Any]]) -> ReportTable:
-    """Returns the table of `run_rows`."""
+    """Returns the table of `run_rows`; data in the present folder has its path from there."""
+    here = f"{os.getcwd()}/"
     cells = tuple(
         (
             each["run"],
@@ -234,7 +235,7 @@ def run_table(rows: Sequence[Mapping[str, Any]]) -> ReportTable:
             "-" if each.get("loss") is None else f"{each['loss']:.3f}",
             each["state"],
             show_bytes(each["bytes"]),
-            ", ".join(each.get("data", ())) or "-",
+            ", ".join(folder.removeprefix(here) for folder in each.get("data", ())) or "-",
         )
         for each in rows
     )

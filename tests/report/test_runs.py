@@ -54,6 +54,14 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
         assert "metrics.jsonl:1 is not a line of metrics" in note
 
 
+def test_data_of_the_present_folder_is_shown_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"run": "r", "state": "finished", "bytes": 1, "data": [f"{tmp_path}/data:3", "/d"]}
+    assert runs.run_table([row]).rows[0][-1] == "data:3, /d"
+
+
 def test_a_line_that_is_being_written_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "kind": "train", "loss": 2.0}\n{"step": 2, "ki')
