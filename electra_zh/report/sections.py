@@ -90,7 +90,7 @@ def _overview(logs: Sequence[RunLog], say: Say) -> ReportTable:
                 log.name,
                 log.recipe,
                 f"{config.model.num_hidden_layers} x {config.model.hidden_size}",
-                f"{log.step:,} of {log.run.last_step:,}",
+                f"{log.step:,} / {log.run.last_step:,}",
                 "-" if tokens is None else f"{tokens / 1e6:,.1f}",
                 "-" if seconds is None else f"{seconds / 3600:,.2f}",
                 say(log.state),
@@ -163,7 +163,7 @@ def _describe_data(log: RunLog) -> dict[str, str]:
             "tokens kept": f"{kept / max(read, 1):.1%}",
             "unknown tokens": f"{unknown / max(read, 1):.2%}",
             "padding": f"{padding / max(sum(positions), 1):.1%}",
-            "vocabulary": f"{manifests[0].vocabulary.size:,} tokens",
+            "vocabulary": f"{manifests[0].vocabulary.size:,}",
         }
         top = [char for each in manifests for char in each.corpus.unknown_characters][:12]
         if top:
