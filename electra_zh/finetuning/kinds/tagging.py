@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh.convert.task_heads import HeadForm
-from electra_zh.errors import did_you_mean
+from electra_zh.errors import UserError, did_you_mean
 from electra_zh.finetuning.encoding.batches import EncodedSplit
 from electra_zh.finetuning.encoding.sequences import build_pairs
 from electra_zh.finetuning.encoding.tags import FILE_TAG, OUTSIDE, tag_names, tags_to_entities
@@ -118,6 +118,17 @@ class Tagging(TaskKind[TaggedExample, TagPrediction]):
         super().__init__(task, max_seq_length=max_seq_length)
         self.tags = tag_names(task.labels.names)
         self._types = {name: number for number, name in enumerate(task.labels.names)}
+
+    @classmethod
+    def labels_from(cls, task: TaskConfig, seen: Sequence[str]) -> tuple[str, ...]:
+        """Returns the types of the training data.
+
+        Raises:
+          UserError: no sentence has an entity.
+        """
+        if not seen:
+            raise UserError(f"task {task.name}: no training example has an entity")
+        return super().labels_from(task, seen)
 
     @classmethod
     def usual_labels(cls, names: Sequence[str]) -> tuple[str, ...]:

@@ -345,3 +345,10 @@ def test_one_graph_for_all_lengths_finds_the_same_entities() -> None:
     assert by_length._step.experimental_get_tracing_count() == 1
     assert any(each.entities for each in found)
     assert found == expected
+
+
+def test_training_data_without_entities_is_refused() -> None:
+    task = make_kind("LOC").task
+    with pytest.raises(UserError, match="no training example has an entity"):
+        Tagging.labels_from(task, [])
+    assert Tagging.labels_from(task, ["PER", "LOC", "PER"]) == ("LOC", "PER")
