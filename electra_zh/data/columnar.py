@@ -18,21 +18,30 @@ class OpenTable(NamedTuple):
 
     columns: list[str]
     metadata: Mapping[bytes, bytes]  # of the schema
-    # Some rows each, as JSON objects of Python values, and the fraction of the file read after
+    # Some rows each, as JSON objects of Python values, and the fraction of the range read after
     # them; to read once.
     batches: Iterator[tuple[list[dict[str, Any]], float]]
+    first_row: int = 0  # number of the first row of the batches in the file
+    group_starts: Sequence[int] = ()  # of the row groups of a Parquet file, in bytes
 
 
 @contextlib.contextmanager
 def open_table(
-    source: BinaryIO | bytes, path: str, *, columns: Sequence[str] | None = None
+    source: BinaryIO | bytes,
+    path: str,
+    *,
+    columns: Sequence[str] | None = None,
+    start: int = 0,
+    end: int | None = None,
 ) -> Iterator[OpenTable]:
-    """Opens a file; `columns` are those to read, all by default.
+    """Opens a file.
 
     Args:
       source: the file, which can seek, or all of its bytes.
       path: its path, for messages.
-      columns: names of columns that it has.
+      columns: names of columns that it has, those to read; by default all.
+      start: the byte from which on row groups are read that begin there, of a Parquet file.
+      end: the byte from which on they are not read; by default the end of the file.
 
     Raises:
       UserError: pyarrow is not installed; in the block, too: the file is damaged.
@@ -51,7 +60,7 @@ def open_table(
     handle.seek(0)
     try:
         if form == content.PARQUET:
-            yield _parquet(handle, columns)
+            yield _parquet(handle, columns, start, size if end is None else end)
         else:
             yield _arrow(handle, size, columns, is_stream=not head.startswith(b"ARROW1"))
     except (pyarrow.ArrowException, OSError) as error:
@@ -61,18 +70,34 @@ def open_table(
         raise UserError(f"{path} is a damaged {content.NAMES[form]} file: {line}") from None
 
 
-def _parquet(handle: BinaryIO, columns: Sequence[str] | None) -> OpenTable:
+def _parquet(handle: BinaryIO, columns: Sequence[str] | None, start: int, end: int) -> OpenTable:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(handle)
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    starts = list(map(_start, groups))
+    chosen = [index for index, each in enumerate(starts) if start <= each < end]
+    total = sum(groups[index].num_rows for index in chosen)
 
     def batches() -> Iterator[tuple[list[dict[str, Any]], float]]:
         rows = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns, row_groups=chosen):
             rows += batch.num_rows
-            yield batch.to_pylist(), rows / file.metadata.num_rows
+            yield batch.to_pylist(), rows / total
 
-    return OpenTable(file.schema_arrow.names, file.schema_arrow.metadata or {}, batches())
+    return OpenTable(
+        columns=file.schema_arrow.names,
+        metadata=file.schema_arrow.metadata or {},
+        batches=batches(),
+        first_row=sum(group.num_rows for group in groups[: chosen[0]]) if chosen else 0,
+        group_starts=starts,
+    )
+
+
+def _start(group: Any) -> int:
+    """Returns the first byte of a row group of a Parquet file."""
+    columns = map(group.column, range(group.num_columns))
+    return int(min(each.dictionary_page_offset or each.data_page_offset for each in columns))
 
 
 def _arrow(
@@ -90,6 +115,12 @@ def _arrow(
                 yield chosen.slice(first, _ROWS).to_pylist(), handle.tell() / size
 
     return OpenTable(file.schema.names, file.schema.metadata or {}, batches())
+
+
+def group_starts(path: str) -> Sequence[int]:
+    """Returns the first byte of each row group of a Parquet file; errors are `open_table`'s."""
+    with files.open_read(path) as file, open_table(file, path) as table:
+        return table.group_starts
 
 
 def sample(path: str, column: str) -> dict[str, Any]:

@@ -38,8 +38,6 @@ _UNITS = 256
 # A cut is moved to the next blank line within this distance, or else to the next line end.
 _SEARCH_BYTES = 1 << 20
 _MAX_LINE_BYTES = 64 << 20
-# Assumed ratio of text to compressed bytes, for grouping small files.
-_COMPRESSION = 4
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _DOC_END = re.compile(rb"\n</doc>[ \t\r]*\n")
@@ -85,8 +83,9 @@ def plan_units(
     """Cuts the corpus into units of about the same size.
 
     Large local plain files are cut at blank lines (at any line end if there is no blank line near;
-    JSON lines at line ends, WikiExtractor's output between documents). Small files are grouped. A
-    compressed or remote file, a JSON array or a table is read from its start, so it is not cut.
+    JSON lines at line ends, WikiExtractor's output between documents), and Parquet between its row
+    groups. Small files are grouped. Compressed or remote text, a JSON array or an Arrow file is
+    read from its start, so it is not cut.
     The plan depends only on the inputs. By default, the size of a unit is chosen from the size of
     the corpus.
     """
@@ -96,12 +95,10 @@ def plan_units(
     groups: list[list[tuple[FileRange, int]]] = []
     room = -1  # In the last group.
     for number, file in enumerate(inputs):
-        is_table = file.form in content.COLUMNAR
-        is_compressed = is_table or archives.is_compressed(file.path)
-        weight = file.size * (_COMPRESSION if is_compressed else 1)
-        is_stream = is_compressed or files.is_remote(file.path) or file.form == content.JSON
-        if weight > unit_bytes and not is_stream:
-            bounds = itertools.pairwise([0, *_cuts(file, unit_bytes), file.size])
+        weight = file.text_size()
+        if weight > unit_bytes and file.can_be_cut():
+            cuts = _parquet_cuts if file.form == content.PARQUET else _cuts
+            bounds = itertools.pairwise([0, *cuts(file, unit_bytes), file.size])
             groups += [
                 [(FileRange(file.path, start, end, file.form, number), end - start)]
                 for start, end in bounds
@@ -133,6 +130,16 @@ def _cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
             cuts.append(cut)
             position = max(position, cut) + unit_bytes
     return cuts
+
+
+def _parquet_cuts(file: input_files.InputFile, unit_bytes: int) -> list[int]:
+    """Returns the starts of the row groups at which a large Parquet file is cut."""
+    step = unit_bytes * file.size // file.text_size()
+    cuts = [0]
+    for start in columnar.group_starts(file.path)[1:]:
+        if cuts[-1] + step <= start < file.size - step // 2:
+            cuts.append(start)
+    return cuts[1:]
 
 
 def _boundary(handle: BinaryIO, position: int, form: str) -> int:
@@ -282,19 +289,22 @@ class UnitReader:
 
     def _table_texts(self, part: FileRange) -> Iterator[tuple[str, int]]:
         """Yields the documents of the rows of a table."""
-        size, numbers = files.size(part.path), itertools.count()
+        end = files.size(part.path) if part.end < 0 else part.end
         with (
             files.open_read(part.path) as file,
-            columnar.open_table(file, part.path, columns=[self._text_field]) as table,
+            columnar.open_table(
+                file, part.path, columns=[self._text_field], start=part.start, end=end
+            ) as table,
         ):
+            whole, numbers = part._replace(start=0), itertools.count(table.first_row)
             for rows, fraction in table.batches:
                 documents: list[str] = []
                 for record in rows:
-                    documents += self._documents(record, part, next(numbers))
+                    documents += self._documents(record, whole, next(numbers))
                 joined = _joined(documents)
                 if joined is not None:
                     self.text_bytes += len(joined.encode())
-                    yield joined, int(fraction * size)
+                    yield joined, part.start + int(fraction * (end - part.start))
 
     def _documents(self, record: Any, part: FileRange, line: int) -> Iterator[str]:
         """Yields the document of a record; none for one without text, which is counted."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from electra_zh import content, files
+from electra_zh import content, files, machine
 from electra_zh.data import archives, columnar
 from electra_zh.data.json_values import head_records
 from electra_zh.errors import UserError, few
@@ -36,6 +36,8 @@ _KNOWN = (".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 _STANDARD_INPUT = "-"
 _COPY = "electra-zh-copy-"  # begin of the names of folders with copies of pipes
 # The first line of a vocabulary, which is in the folders of pretraining data too.
+_COMPRESSION = 4  # assumed ratio of text to compressed bytes
+_MUCH_TEXT = 1 << 28  # bytes that one process takes some ten seconds for
 _VOCABULARY = re.compile(rb"\[PAD\]\r?\n")
 
 
@@ -67,6 +69,17 @@ class InputFile(NamedTuple):
     size: int  # in bytes, as stored
     modified: int  # its last change in nanoseconds; a checksum for a pipe, which is copied
     form: str  # of `content`
+
+    def text_size(self) -> int:
+        """Returns the bytes of its text, estimated for a compressed file or a table."""
+        is_compressed = self.form in content.COLUMNAR or archives.is_compressed(self.path)
+        return self.size * (_COMPRESSION if is_compressed else 1)
+
+    def can_be_cut(self) -> bool:
+        """Returns whether parts of it can be read without what is before them."""
+        if self.form in (content.PARQUET, content.ARROW, content.JSON):
+            return self.form == content.PARQUET
+        return not (archives.is_compressed(self.path) or files.is_remote(self.path))
 
 
 def find_inputs(
@@ -229,6 +242,22 @@ class _Search:
             yield (
                 "tables are read as text, with all their columns and separators: write the "
                 f"column of the text of {_named(tables)} to a file of its own"
+            )
+        yield from self._uncut()
+
+    def _uncut(self) -> Iterator[str]:
+        """Yields a warning about files that leave most processes without work."""
+        large = [each for each in self.found.values() if each.size * _COMPRESSION > _MUCH_TEXT]
+        sizes = {each: each.text_size() for each in large}
+        total = sum(sizes.get(each, each.size) for each in self.found.values())
+        cpus = machine.usable_cpus()
+        share = max(_MUCH_TEXT, 1.5 * total / cpus)
+        uncut = [each for each in large if sizes[each] > share and not each.can_be_cut()]
+        if uncut:
+            yield (
+                f"one process reads all of {_named([each.path for each in uncut])}, as compressed "
+                "or remote text, JSON arrays and Arrow files are not cut: split it, for all "
+                f"{cpus} CPUs to share the work"
             )
 
 

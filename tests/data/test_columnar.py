@@ -63,6 +63,28 @@ def test_each_row_is_a_document_as_in_json_lines(tmp_path: Path, name: str) -> N
     assert stored == pytest.approx(os.path.getsize(path), rel=0.1)
 
 
+def test_large_parquet_files_are_cut_between_row_groups(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", text=[*TEXTS, None, *TEXTS])
+    found = input_files.find_inputs([str(path)])
+    (whole,), units = documents.plan_units(found), documents.plan_units(found, unit_bytes=9_000)
+    assert 3 <= len(units) <= 5
+    assert sum(unit.size for unit in units) == whole.size == os.path.getsize(path)
+    (expected, positions), *parts = (_documents_of(unit) for unit in (whole, *units))
+    assert all(documents for documents, _ in parts)
+    assert [each for documents, _ in parts for each in documents] == expected
+    assert [each for _, found in parts for each in found] == positions == [1, 1200, 1202]
+
+
+def _documents_of(unit: documents.TextUnit) -> tuple[list[str], list[int]]:
+    """Returns the documents of a unit, and the numbers of its rows without text."""
+    reader = documents.UnitReader(unit)
+    blocks = list(reader)
+    assert sum(block.stored_bytes for block in blocks) <= unit.size
+    text = "\n".join(block.text for block in blocks)
+    bad = reader.bad_lines.positions.get('no text in field "text"', ())
+    return text.strip("\n").split("\n\n"), [each.line for each in bad]
+
+
 def test_paragraphs_of_a_list_are_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", text=[["甲。", "乙。"], ["丙。"]])
     assert read(path)[0] == ["甲。\n乙。", "丙。"]
@@ -96,6 +118,24 @@ def test_tables_among_other_files(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert caplog.messages == [
         "input: files: 2 (1 Parquet, 1 text); --format overrides; skipped: 1 binary (d.parquet), "
         '1 without text in field "text" (b.parquet)'
+    ]
+
+
+def test_a_large_file_for_one_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(input_files, "_MUCH_TEXT", 2_000)
+    monkeypatch.setattr(input_files.machine, "usable_cpus", lambda: 8)
+    whole = write(tmp_path / "a.parquet", text=TEXTS)
+    (tmp_path / "b.txt").write_text("天地。\n" * 1_000)
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(os.urandom(9_000).hex().encode()))
+    (tmp_path / "d.txt.gz").write_bytes(gzip.compress("天".encode()))
+    with caplog.at_level("WARNING"):
+        input_files.find_inputs([str(whole), str(tmp_path / "b.txt")])
+        assert not caplog.messages
+        input_files.find_inputs([str(tmp_path)])
+    assert [line.partition(",")[0] for line in caplog.messages] == [
+        "one process reads all of c.txt.gz"
     ]
 
 
