@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from electra_zh import files, machine
+from electra_zh.errors import UserError
 from electra_zh.finetuning import model, results
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
@@ -59,6 +60,10 @@ class Trials:
         # The saved model has the dropout rates that it was trained with.
         self._pretrained = pretrained.with_dropout(training.dropout)
         train_rows = {task: self._rows[task, "train"] for task in data}
+        for task, rows in train_rows.items():
+            if not rows.groups:
+                reason = "; ".join(rows.notes) or "the texts have no tokens"
+                raise UserError(f"task {task}: no example to train on: {reason}")
         self.trainer = TaskTrainer(
             self._pretrained, self._kinds, train_rows, training, what=name, device=device
         )

@@ -22,6 +22,8 @@ from electra_zh import machine, progress
 from electra_zh.errors import UserError
 from electra_zh.finetuning.dataset import TaskData
 from electra_zh.finetuning.encoding import batches
+from electra_zh.finetuning.examples import Answer, QuestionExample, TaggedExample
+from electra_zh.finetuning.kinds import make_kind
 from electra_zh.finetuning.predict import Predictor, choose_precision
 from electra_zh.finetuning.request import PredictionRequest
 from electra_zh.finetuning.tasks import Training
@@ -30,7 +32,7 @@ from electra_zh.finetuning.trials import Trials
 from electra_zh.interrupts import StopRequest
 from electra_zh.models.config import ModelConfig
 from electra_zh.models.random import RandomKey
-from support.tuning import make_classification, make_start, make_texts
+from support.tuning import make_classification, make_start, make_task, make_texts
 
 START = make_start()
 KIND = make_classification()
@@ -390,6 +392,30 @@ def test_a_length_beyond_the_models_positions_is_reported(tmp_path: Path) -> Non
     data = TaskData(task, KIND, {"train": TRAIN, "dev": DEV}, False, {}, ())
     notes = Trials(START, "texts", {"texts": data}).finish("texts", str(tmp_path))["notes"]
     assert notes == ["max_seq_length 512 is cut to the 32 positions of the model"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "example", "message"),
+    [
+        (
+            "tagging",
+            TaggedExample(0, "\u200b", None, (), "line 1"),
+            r"texts: no example to train on: the texts have no tokens$",
+        ),
+        (
+            "span",
+            QuestionExample("0", "天", "地", (Answer("日", 0),), "", "line 1"),
+            r"no example to train on: 1 answer not found .* 1 missing in the text and skipped$",
+        ),
+    ],
+)
+def test_training_data_without_rows_is_refused(kind: str, example: Any, message: str) -> None:
+    metric, labels = {"tagging": ("f1", ["PER"]), "span": ("em", [])}[kind]
+    task = make_task(kind=kind, metric=metric, labels=labels)
+    made = make_kind(task, max_position_embeddings=64)
+    data = TaskData(task, made, {"train": [example], "dev": [example]}, False, {}, ())
+    with pytest.raises(UserError, match=message):
+        Trials(START, "texts", {"texts": data})
 
 
 def test_texts_that_are_cut_are_reported(tmp_path: Path) -> None:
