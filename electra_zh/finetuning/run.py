@@ -259,7 +259,9 @@ def _check_data(folder: str, data: Mapping[str, TaskData]) -> None:
     Former versions saved no digest of it.
     """
     path = files.join(folder, "task.json")
-    saved = files.read_json_object(path).get("data") if files.exists(path) else None
+    names = files.list_dir(folder) if files.exists(path) else []
+    begun = any(name.startswith("trial-") or "=" in name for name in names)
+    saved = files.read_json_object(path).get("data") if begun else None
     for task, digest in (saved if isinstance(saved, dict) else {}).items():
         if task in data and data[task].digest != digest:
             raise UserError(

@@ -155,6 +155,10 @@ def test_a_folder_of_other_data_or_weights_is_not_resumed(tmp_path: Path) -> Non
         assert not prepare(request).jobs["lcqmc"]
         with pytest.raises(UserError, match=r"labels of lcqmc are not those that .*/out/lcqmc was"):
             prepare(more)
+    # No trial was begun, as where the data could not be trained on.
+    (output / "lcqmc" / "trial-0").rename(tmp_path / "trial-0")
+    assert len(prepare(more).jobs["lcqmc"]) == 2
+    (tmp_path / "trial-0").rename(output / "lcqmc" / "trial-0")
     dev.write_text(text, encoding="utf-8")
     path = str(output / "lcqmc" / "task.json")
     saved = files.read_json_object(path)
