@@ -126,7 +126,7 @@ class TextEncoder:
 
         from electra_zh.models.encoder import Encoder
         from electra_zh.models.weight_names import variable_name
-        from electra_zh.training import checkpoints
+        from electra_zh.training import checkpoints, side_by_side
 
         if weights.vocabulary is None:
             raise UserError(f"{weights.path} has no vocabulary: put its vocab.txt into the folder")
@@ -148,13 +148,16 @@ class TextEncoder:
         self.tokenizer = make_tokenizer(weights.vocabulary, weights.tokenizer)
         self.hidden_size, self.cut = size.hidden_size, 0
         self._batch_size = batch_size
-        self._step = tf.function(self._run, autograph=False)
+        # One graph for all lengths: each would be traced for itself.
+        form = tf.TensorSpec([None, None], tf.int32)
+        self._step = tf.function(self._run, input_signature=[form, form], autograph=False)
+        self._compute_all = side_by_side.in_order(self._compute)
 
     def __call__(self, texts: Sequence[str]) -> HiddenStates:
         """Returns the hidden states of texts, as one batch padded to the longest."""
         _refuse_one_text(texts)
         rows = self._rows(texts)
-        ids, mask = pad(rows, self.max_seq_length)
+        ids, mask = pad(rows, self.max_seq_length, multiple=1)
         names = self.tokenizer.vocabulary.tokens
         return HiddenStates(
             self._states(ids, mask), mask, [[names[id_] for id_ in row] for row in rows]
@@ -181,16 +184,29 @@ class TextEncoder:
             found = np.zeros((len(rows), self.hidden_size), np.float32)
             # Texts of similar length together: less padding.
             order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
-            for first in range(0, len(order), self._batch_size):
-                chosen = order[first : first + self._batch_size]
-                ids, mask = pad([rows[index] for index in chosen], self.max_seq_length)
-                found[chosen] = _pool(self._states(ids, mask), mask, pool)
+            batches = [
+                order[first : first + self._batch_size]
+                for first in range(0, len(order), self._batch_size)
+            ]
+            taken = ((chosen, [rows[index] for index in chosen], pool) for chosen in batches)
+            for chosen, vectors in self._compute_all(taken):
+                found[chosen] = vectors
             yield found
+
+    def _compute(
+        self, batch: tuple[list[int], list[list[int]], Pooling]
+    ) -> tuple[list[int], np.ndarray]:
+        """Returns the numbers of the texts of a batch, and their vectors."""
+        chosen, rows, pool = batch
+        ids, mask = pad(rows, self.max_seq_length, multiple=1)
+        return chosen, _pool(self._states(ids, mask), mask, pool)
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the ids of each text: [CLS] text [SEP]."""
         vocabulary, room = self.tokenizer.vocabulary, self.max_seq_length - 2
-        encoded = [self.tokenizer.encode(" ".join(_text(each).splitlines())) for each in texts]
+        found = self.tokenizer.encode_batch([" ".join(_text(each).splitlines()) for each in texts])
+        ends = itertools.pairwise([0, *found.text_ends.tolist()])
+        encoded = [found.ids[start:end].tolist() for start, end in ends]
         self.cut += sum(len(ids) > room for ids in encoded)
         return [[vocabulary.cls_id, *ids[:room], vocabulary.sep_id] for ids in encoded]
 

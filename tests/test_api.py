@@ -83,13 +83,14 @@ def test_hidden_states_are_those_of_the_run(place: Path) -> None:
 
     encoder = electra_zh.load_encoder(str(place / "run"))
     rows = encoder._rows([SENTENCES[0]])
-    ids, mask = pad(rows, encoder.max_seq_length)
+    ids, mask = pad(rows, encoder.max_seq_length, multiple=1)
     objective = restore_objective(folder.load(str(place / "run")))
     import tensorflow as tf
 
     expected = objective.encoder(*map(tf.constant, (ids, mask, np.zeros_like(ids)))).numpy()
     found = encoder([SENTENCES[0]]).states
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
+    assert encoder([]).states.shape[0] == len(encoder([]).tokens) == 0
 
 
 def test_layers(place: Path) -> None:

@@ -255,9 +255,11 @@ def _count_unknown(vocabulary: Vocabulary, settings: TokenizerSettings, text: st
     return int(np.count_nonzero(ids == vocabulary.unk_id))
 
 
-def pad(rows: Sequence[Sequence[int]], longest: int) -> tuple[np.ndarray, np.ndarray]:
+def pad(
+    rows: Sequence[Sequence[int]], longest: int, *, multiple: int = _MULTIPLE
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns ids as a batch, and its mask, int32 [B, L]; few different L, so few are traced."""
-    length = min(-(-max(map(len, rows), default=2) // _MULTIPLE) * _MULTIPLE, longest)
+    length = min(-(-max(map(len, rows), default=2) // multiple) * multiple, longest)
     ids = np.zeros((len(rows), length), np.int32)
     mask = np.zeros_like(ids)
     for index, row in enumerate(rows):
