@@ -159,7 +159,8 @@ class _TensorFlowTrainer:
             state_sharding=self._config.state_sharding,
             compiled=compiled_folder(self._prepared.compiled, self._part.phase.name),
         )
-        self._sync, self._waited, self.is_compiled = steps.sync, steps.waited, steps.is_kept
+        self._sync, self._waited = steps.sync, lambda: steps.waited
+        self.is_compiled = steps.kept is not None
         return lambda count: StepSums.of_values(steps(count))
 
     def save(self, store: CheckpointStore, step: int, *, state: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from electra_zh.runtime.pjrt import PjrtSteps
 from electra_zh.runtime.program import StepProgram
 
 
-class DeviceSteps:
+class DeviceSteps(PjrtSteps):
     """Steps on the devices, and the way of their state back to the variables of TensorFlow."""
 
     def __init__(
@@ -27,39 +27,23 @@ class DeviceSteps:
     ) -> None:
         """Puts the variables on the devices; see `PjrtSteps`."""
         self._variables = {variable.name.partition(":")[0]: variable for variable in variables}
-        self._steps = PjrtSteps(
-            program,
-            {name: variable.numpy() for name, variable in self._variables.items()},
-            batches,
+        state = {name: variable.numpy() for name, variable in self._variables.items()}
+        self._is_ahead = False
+        super().__init__(
+            *(program, state, batches),
             devices=device.found,
             state_sharding=state_sharding,
             compiled=compiled,
         )
-        self._is_ahead = False
 
     def __call__(self, count: int) -> list[np.ndarray]:
         """Runs steps and returns the sums over them, in the order of the program."""
-        sums = self._steps(count)
         self._is_ahead = True
-        return sums
-
-    @property
-    def is_kept(self) -> bool:
-        """True if the steps are compiled ones of a folder."""
-        return self._steps.kept is not None
-
-    def waited(self) -> float:
-        """Returns the seconds that the devices have waited for data."""
-        return self._steps.waited
+        return super().__call__(count)
 
     def sync(self) -> None:
         """Assigns the state of the devices to the variables."""
         if self._is_ahead:
-            for name, value in self._steps.state().items():
+            for name, value in self.state().items():
                 self._variables[name].assign(value)
         self._is_ahead = False
-
-    @property
-    def compiled(self) -> Any:
-        """The compiled steps: their text, and the memory that they take."""
-        return self._steps.compiled

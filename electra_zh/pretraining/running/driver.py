@@ -275,10 +275,7 @@ class _Training:
         self._saved = step
 
     def restore(self) -> int:
-        """Enters the phase of the newest checkpoint, restores it and returns its step.
-
-        Without one, the first phase has its initial values, and the step is 0.
-        """
+        """Enters the phase of the newest checkpoint and restores it; returns its step, or 0."""
         found, parts = self._store.latest(), self._prepared.phases
         step = found.step if found is not None else 0
         # The evaluation at the end of a phase comes before the next phase.
