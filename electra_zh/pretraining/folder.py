@@ -314,12 +314,11 @@ def resume(
             recipe, overrides, vocab_size=size, source=source, init=saved.init, generator=frozen
         )
         phases = run_phases.in_order((name, each.settings) for name, each in resolved.items())
-        phases = run_phases.keep_planned_steps(phases, saved.phases)
         sizes = (phase.config.foreign_generator for phase in saved.phases)
         foreign = next((each for each in sizes if each), None)
         if foreign is not None:
             phases = with_foreign(phases, foreign)
-        phases = run_phases.keep_idle(phases, saved.phases)
+        phases = run_phases.keep_saved(phases, saved.phases)
     phases = run_phases.choose_precision(phases, saved.phases)
     phases = run_phases.keep_batches(phases, saved.phases)
     _check_same(saved, phases)

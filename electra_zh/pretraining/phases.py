@@ -179,29 +179,20 @@ def override_phases(phases: Sequence[Phase], overrides: Mapping[str, Any]) -> tu
     return in_order(changed)
 
 
-def keep_planned_steps(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Returns the phases with the steps that the same budget gave when the run was started."""
+def keep_saved(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns the phases with the run's values of settings that a recipe cannot know.
 
-    def planned(wanted: PretrainConfig, known: PretrainConfig) -> dict[str, Any]:
-        if not known.budget_hours or wanted.budget_hours != known.budget_hours:
-            return {}
-        return {key: getattr(known, key) for key in ("num_train_steps", "num_warmup_steps")}
-
-    return _with_saved(phases, saved, planned)
-
-
-def keep_idle(phases: Sequence[Phase], saved: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Returns the phases with the run's values of settings without effect.
-
-    Earlier versions saved those of the recipe.
+    They are the steps that the same budget gave when the run was started, and settings without
+    effect: earlier versions saved those of the recipe.
     """
-    return _with_saved(
-        phases,
-        saved,
-        lambda wanted, known: {
-            key: getattr(known, key) for key in wanted.idle if key in known.idle
-        },
-    )
+
+    def known_values(wanted: PretrainConfig, known: PretrainConfig) -> dict[str, Any]:
+        keys = [key for key in wanted.idle if key in known.idle]
+        if known.budget_hours and wanted.budget_hours == known.budget_hours:
+            keys += ["num_train_steps", "num_warmup_steps"]
+        return {key: getattr(known, key) for key in keys}
+
+    return _with_saved(phases, saved, known_values)
 
 
 def compiled_folder(folder: str | None, name: str) -> str | None:

@@ -26,7 +26,7 @@ from electra_zh.pretraining.config import Init
 from electra_zh.pretraining.evaluate import evaluate_run
 from electra_zh.pretraining.metrics import StepSums
 from electra_zh.pretraining.objectives import objective_names
-from electra_zh.pretraining.phases import at_step, in_order, keep_idle, resolve_phases
+from electra_zh.pretraining.phases import at_step, in_order, keep_saved, resolve_phases
 from electra_zh.pretraining.programs import train
 from electra_zh.pretraining.programs.export import export_step
 from electra_zh.pretraining.request import PretrainRequest
@@ -569,16 +569,16 @@ def test_a_recipe_s_generator_is_dropped_for_that_of_another_model(
     # A run that was started by an earlier version has it.
     (wanted,) = folder.with_foreign((phase,), {"hidden_size": 8})
     old = wanted._replace(config=dataclasses.replace(wanted.config, generator_hidden_size=own))
-    assert keep_idle([wanted], [old]) == (old,)
+    assert keep_saved([wanted], [old]) == (old,)
 
 
 def test_a_run_keeps_its_values_without_effect() -> None:
     resolved = resolve_phases("base", {"objective": "masked_lm"}, vocab_size=100)
     (phase,) = in_order((name, each.settings) for name, each in resolved.items())
     old = phase._replace(config=dataclasses.replace(phase.config, generator_hidden_size=0.3))
-    assert keep_idle([phase], [old]) == (old,)
+    assert keep_saved([phase], [old]) == (old,)
     electra = phase._replace(config=dataclasses.replace(phase.config, objective="electra"))
-    assert keep_idle([electra], [old]) == (electra,)
+    assert keep_saved([electra], [old]) == (electra,)
 
 
 @pytest.mark.parametrize("recipe", recipe_names("pretrain"))
