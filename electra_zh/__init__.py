@@ -3,10 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_encoder", "load_tokenizer", "predict", "read_results"]
+__all__ = [
+    "__version__",
+    "evaluate",
+    "load_encoder",
+    "load_predictor",
+    "load_tokenizer",
+    "predict",
+    "read_results",
+]
 
 if TYPE_CHECKING:
-    from electra_zh.api import evaluate, load_encoder, load_tokenizer, predict, read_results
+    from electra_zh.api import (
+        evaluate,
+        load_encoder,
+        load_predictor,
+        load_tokenizer,
+        predict,
+        read_results,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The Python interface: five names of the package `electra_zh`, which imports this on use.
+"""The Python interface: six names of the package `electra_zh`, which imports this on use.
 
     import electra_zh
     tokenizer = electra_zh.load_tokenizer("run")
@@ -255,6 +255,56 @@ def _pool(states: np.ndarray, mask: np.ndarray, pool: Pooling) -> np.ndarray:
     return mean
 
 
+def load_predictor(model: str, *, task: str | None = None, batch_size: int = 64) -> TextPredictor:
+    """Returns a fine-tuned model that labels texts.
+
+    Args:
+      model: a fine-tuned model, or its task's folder.
+      task: the task, for a model of several.
+      batch_size: texts per step.
+
+    Raises:
+      UserError: there is no such model or task, or the task is not one of texts alone.
+    """
+    return TextPredictor(model, task=task, batch_size=batch_size)
+
+
+class TextPredictor:
+    """A task of a fine-tuned model: texts, or pairs, to labels. For one thread at a time."""
+
+    def __init__(self, model: str, *, task: str | None = None, batch_size: int = 64) -> None:
+        """Loads the model; see `load_predictor`."""
+        load_tensorflow()
+        from electra_zh.finetuning.predict import load
+        from electra_zh.finetuning.readers.plain import is_pair
+        from electra_zh.finetuning.request import PredictionRequest
+
+        self._request = PredictionRequest(
+            model=model, input="", output="-", task=task, batch_size=batch_size, plain=True
+        )
+        self._is_pair = is_pair(self._request.saved_task())
+        self._loaded = load(self._request)
+
+    def __call__(
+        self, texts: Sequence[str | tuple[str, str]], *, probabilities: bool = False
+    ) -> list[dict[str, Any]]:
+        """Returns a dictionary per text; see `predict`."""
+        from electra_zh.finetuning.predict import predict as label
+
+        parts = _all_parts(texts)
+        if not parts:
+            return []
+        _refuse_others(parts, pair=self._is_pair)
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = os.path.join(folder, "texts"), os.path.join(folder, "labels.jsonl")
+            files.write_text(source, "".join("\t".join(each) + "\n" for each in parts))
+            request = dataclasses.replace(
+                self._request, input=source, output=target, probabilities=probabilities
+            )
+            label(request, loaded=self._loaded)
+            return [json.loads(line) for line in files.read_text(target).splitlines()]
+
+
 def predict(
     model: str,
     texts: Sequence[str | tuple[str, str]],
@@ -278,33 +328,19 @@ def predict(
     Raises:
       UserError: there is no such model, or the texts are not those of its task.
     """
+    if not _all_parts(texts):
+        return []
+    found = load_predictor(model, task=task, batch_size=batch_size)
+    return found(texts, probabilities=probabilities)
+
+
+def _all_parts(texts: Sequence[str | tuple[str, str]]) -> list[list[str]]:
+    """Returns the parts of each text; raises UserError for one of several lines."""
     _refuse_one_text(texts)
     parts = list(map(_parts, texts))
-    lines = list(map("\t".join, parts))
-    if broken := next((line for line in lines if len(line.splitlines()) > 1), ""):
+    if broken := next((each for each in itertools.chain(*parts) if len(each.splitlines()) > 1), ""):
         raise UserError(f"a text has several lines: {broken[:40]!r}. Join them")
-    if not lines:
-        return []
-    load_tensorflow()
-    from electra_zh.finetuning.predict import predict as label
-    from electra_zh.finetuning.readers.plain import is_pair
-    from electra_zh.finetuning.request import PredictionRequest
-
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = os.path.join(folder, "texts"), os.path.join(folder, "labels.jsonl")
-        files.write_text(source, "".join(f"{line}\n" for line in lines))
-        request = PredictionRequest(
-            model=model,
-            input=source,
-            output=target,
-            task=task,
-            probabilities=probabilities,
-            batch_size=batch_size,
-            plain=True,
-        )
-        _refuse_others(parts, pair=is_pair(request.saved_task()))
-        label(request)
-        return [json.loads(line) for line in files.read_text(target).splitlines()]
+    return parts
 
 
 def _parts(text: object) -> list[str]:

@@ -132,6 +132,19 @@ def test_predictions(place: Path) -> None:
         electra_zh.predict(str(place / "tuned"), ["天\n地"])
 
 
+def test_a_predictor_is_loaded_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from electra_zh.finetuning import model
+
+    label = electra_zh.load_predictor(str(place / "tuned"))
+    monkeypatch.setattr(model, "load", None)
+    (first,) = label(["天地"])
+    again = label(["玄黄", "天地", ""], probabilities=True)
+    assert again[1]["probability"] == pytest.approx(first["probability"], abs=1e-5)
+    assert "probabilities" in again[0]
+    assert "probabilities" not in first
+    assert label([]) == []
+
+
 def test_texts_that_end_a_line_are_one_text_each(place: Path) -> None:
     found = electra_zh.predict(str(place / "tuned"), ["天地\n", "\n", "玄黄\r\n"])
     assert [each["id"] for each in found] == [0, 1, 2]

@@ -33,6 +33,7 @@ from electra_zh.finetuning.scores.answer_counts import AnswerCounts
 from electra_zh.models import layers
 from electra_zh.runtime.device import CPU, Device
 from electra_zh.runtime.program import StepProgram
+from electra_zh.text.tokenizer import Tokenizer
 from electra_zh.training import loop, side_by_side
 
 if TYPE_CHECKING:
@@ -271,22 +272,18 @@ class Summary(NamedTuple):
     scores: str  # "" without labels
 
 
-def predict(
-    request: PredictionRequest, device: Device = CPU, opened: TaskFile | None = None
-) -> Summary:
-    """Writes one prediction for each example of a file, in its order; it may be opened before.
+class LoadedTask(NamedTuple):
+    """A task of a fine-tuned model, loaded for predictions."""
 
-    Raises:
-      UserError: the model or the input cannot be read, or no example is among it.
-    """
-    output = request.output
+    kind: TaskKind[Any, Any]
+    tokenizer: Tokenizer
+    predictor: Predictor
+
+
+def load(request: PredictionRequest, device: Device = CPU) -> LoadedTask:
+    """Loads the task of a request; raises UserError if there is no such model or task."""
     tuned = models.load(request.model)
     kind = tuned.kinds[request.choose_task(list(tuned.kinds))]
-    if request.probabilities and not kind.has_probabilities:
-        raise UsageError(f"--probabilities is for labels; {kind.task.kind} has none to show")
-    problems = BadExamples(skip=request.skip_bad, hint="" if request.plain else SKIP_HINT)
-    examples = _open(request, kind, problems, opened or request.open_input()).read(problems)
-    tokenizer = tuned.pretrained.make_tokenizer()
     predictor = Predictor(
         tuned.model,
         kind,
@@ -295,6 +292,28 @@ def predict(
         device=device,
         fixed=True,
     )
+    return LoadedTask(kind, tuned.pretrained.make_tokenizer(), predictor)
+
+
+def predict(
+    request: PredictionRequest,
+    device: Device = CPU,
+    opened: TaskFile | None = None,
+    loaded: LoadedTask | None = None,
+) -> Summary:
+    """Writes one prediction for each example of a file, in its order.
+
+    The file may be opened before, and the task loaded.
+
+    Raises:
+      UserError: the model or the input cannot be read, or no example is among it.
+    """
+    output = request.output
+    kind, tokenizer, predictor = loaded or load(request, device)
+    if request.probabilities and not kind.has_probabilities:
+        raise UsageError(f"--probabilities is for labels; {kind.task.kind} has none to show")
+    problems = BadExamples(skip=request.skip_bad, hint="" if request.plain else SKIP_HINT)
+    examples = _open(request, kind, problems, opened or request.open_input()).read(problems)
     describe = functools.partial(
         kind.to_json, inputs=request.with_text, probabilities=request.probabilities
     )
