@@ -16,7 +16,7 @@ from electra_zh.text.settings import TokenizerSettings
 from electra_zh.text.training import VocabularySettings
 from electra_zh.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 from electra_zh.text.wordpiece.tokenizer import WordPieceTokenizer
-from electra_zh.text.wordpiece.word_tokens import count_word_tokens
+from electra_zh.text.wordpiece.word_tokens import count_word_tokens, unused_words
 
 WORDS = ("中国", "中国人", "北京", "大学", "北京大学", "学生", "研究", "我们")
 SINGLE = "中国人北京大学生研究我们的，a1。"
@@ -100,6 +100,12 @@ def test_a_copy_makes_the_same_tokens(tokenizer: WordPieceTokenizer) -> None:
 
 def test_word_tokens_are_counted() -> None:
     assert count_word_tokens(VOCABULARY) == len(WORDS)
+
+
+def test_words_that_jieba_cuts_are_never_tokens() -> None:
+    vocabulary = Vocabulary([*VOCABULARY.tokens, "大学我们"])
+    assert unused_words(vocabulary, TokenizerSettings()) == [*WORDS, "大学我们"]
+    assert unused_words(vocabulary, TokenizerSettings(word_tokens=True)) == ["中国人", "大学我们"]
 
 
 def test_build_vocab_has_no_word_tokens() -> None:

@@ -39,7 +39,7 @@ from electra_zh.text.tokenizer import (
     settings_of,
 )
 from electra_zh.text.vocabulary import Vocabulary
-from electra_zh.text.wordpiece.word_tokens import count_word_tokens
+from electra_zh.text.wordpiece.word_tokens import unused_words
 
 
 def build(settings: BuildSettings, *, show: progress.Show = progress.silent) -> Manifest:
@@ -148,12 +148,16 @@ def _read_inputs(
             is_chosen=settings.case_is_chosen,
             sample=next(iter(reader)).text[:BLOCK_CHARACTERS],
         )
-    never = 0 if tokenizer.word_tokens else count_word_tokens(vocabulary)
-    if never and vocabulary.settings is None:
+    never = unused_words(vocabulary, tokenizer) if vocabulary.settings is None else []
+    if never:
+        why = "--word-tokens makes words of jieba's dictionary tokens"
+        if tokenizer.word_tokens:
+            why = "jieba's dictionary cuts them into shorter words"
         logging.warning(
-            "%s tokens of the vocabulary have several ideographs and are never used; "
-            "--word-tokens makes words of jieba's dictionary tokens.",
-            f"{never:,}",
+            "%s tokens of the vocabulary have several ideographs and are never used (%s); %s.",
+            f"{len(never):,}",
+            few(never),
+            why,
         )
     return dataclasses.replace(settings, tokenizer=tokenizer), vocabulary, found
 

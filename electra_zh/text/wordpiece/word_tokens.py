@@ -26,6 +26,15 @@ def count_word_tokens(vocabulary: Vocabulary) -> int:
     return len(_word_ids(vocabulary))
 
 
+def unused_words(vocabulary: Vocabulary, settings: TokenizerSettings) -> list[str]:
+    """Returns the tokens of several ideographs that no text has: those that jieba cuts, or all."""
+    words = _word_ids(vocabulary)
+    if not words or not settings.word_tokens:
+        return list(words)
+    used = set(WordTokens(vocabulary, settings).find("\n".join(words))[1].tolist())
+    return [word for word, index in words.items() if index not in used]
+
+
 def _word_ids(vocabulary: Vocabulary) -> dict[str, int]:
     return {
         token: index
