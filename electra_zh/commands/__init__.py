@@ -44,7 +44,7 @@ COMMANDS = {
         ),
     ),
     "inspect": Entry(
-        "Show pretraining data (counts, lengths, a masked example) or a model.",
+        "Show pretraining data (counts, lengths, an example) or a model.",
         "inspection",
         "data",
         ("inspect data", "inspect data --example 3 masking=whole_word", "inspect data --check"),
