@@ -26,7 +26,7 @@ class PretrainRequest(Settings):
     data: tuple[str, ...] = setting(
         (),
         "folders of build-data, or of shards; several may have weights, as A:3 B:1; a recipe may "
-        "have it too",
+        "have it too; not needed to resume",
         metavar="DIR[:WEIGHT]",
     )
     config: str | None = setting(
@@ -127,10 +127,10 @@ class PretrainRequest(Settings):
         """Returns the training data; raises UsageError without any."""
         from electra_zh.data.manifest import parse_folders
 
-        found = parse_folders(self.data or self._of_recipe("data"), flag="--data")
-        if not found:
+        words = self.data or self._of_recipe("data") or self._of_run()
+        if not words:
             raise UsageError("required settings are missing: --data")
-        return found
+        return parse_folders(words, flag="--data")
 
     def eval_folders(self) -> tuple[str, ...]:
         """Returns the folders of held-out data."""
@@ -140,6 +140,13 @@ class PretrainRequest(Settings):
         if any(each.weight is not None for each in found):
             raise UsageError("--eval-data takes no weights: all of it is evaluated. Remove them")
         return tuple(each.folder for each in found)
+
+    def _of_run(self) -> tuple[str, ...]:
+        """Returns the folders that a run in the output folder trains on."""
+        from electra_zh.convert import model_folder
+
+        found = model_folder.is_run(self.output)
+        return tuple(model_folder.load(self.output).train_data) if found else ()
 
     def _of_recipe(self, key: str) -> tuple[str, ...]:
         """Returns the folders that the recipe has under a key."""

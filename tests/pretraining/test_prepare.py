@@ -107,6 +107,7 @@ def test_a_run_records_its_folders(prepared: run.PreparedRun, tmp_path: Path) ->
     assert mixed.phases[0].eval_shards is not None
     assert len(mixed.phases[0].eval_shards) == len(prepared.phases[0].eval_shards or ()) + 1
     assert f"data {tmp_path / 'data'}: 75.0% of the sequences" in "\n".join(mixed.plan())
+    assert run.prepare(PretrainRequest(request.output), {}).run == mixed.run
     other = dataclasses.replace(request, data=(words[0], f"{tmp_path / 'more'}:2"))
     with pytest.raises(UserError, match="was started on other data"):
         run.prepare(other, {"max_seq_length": str(LENGTH)})
