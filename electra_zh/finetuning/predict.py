@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from electra_zh import content, files, machine, progress
-from electra_zh.errors import UsageError, UserError, counted
+from electra_zh.errors import UsageError, UserError, counted, few
 from electra_zh.finetuning import model as models
 from electra_zh.finetuning.dataset import same_labels
 from electra_zh.finetuning.encoding import batches
@@ -233,6 +233,7 @@ class LineWriter:
         """Makes lines of JSON, or with `table` those of a TSV file."""
         self._table = table
         self._columns: list[str] = []
+        self._left: dict[str, None] = {}  # columns that first appear after the header
 
     def text(self, lines: Sequence[Mapping[str, Any]]) -> bytes:
         """Returns the bytes of lines, of the first ones with the header."""
@@ -244,7 +245,16 @@ class LineWriter:
             self._columns = list(dict.fromkeys(key for row in rows for key in row))
             made.append(self._columns)
         made += [[_cell(row.get(column)) for column in self._columns] for row in rows]
+        self._left |= dict.fromkeys(key for row in rows for key in row if key not in self._columns)
         return "".join("\t".join(cells) + "\n" for cells in made).encode()
+
+    def lines(self) -> Iterator[str]:
+        """Yields a line on the values that the table has no column for."""
+        if self._left:
+            yield (
+                f"the table has no column {few(self._left)}, as the first {_BLOCK:,} examples have "
+                "none: write a file of JSON lines instead"
+            )
 
 
 def _flat(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -337,7 +347,8 @@ def predict(
         problems.check_few(made.counts.total)
         if not made.counts.total:
             raise UserError(f"{request.input}: no example could be read")
-    return Summary(made.counts.total, [*problems.lines(), *made.lines()], made.scores())
+    lines = [*problems.lines(), *made.lines(), *writer.lines()]
+    return Summary(made.counts.total, lines, made.scores())
 
 
 class _Predictions:

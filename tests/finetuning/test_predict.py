@@ -212,3 +212,6 @@ def test_a_table_has_a_header_and_a_cell_for_everything() -> None:
         'id\ttext\tlabel\tp(x)\tp(y)\tlist\n0\ta b c\t\t\t\t\n1\t\tx\t0.5\t0.5\t["甲"]\n'
     )
     assert writer.text([{"id": 2, "text": "d"}]).decode() == "2\td\t\t\t\t\n"
+    assert not list(writer.lines())
+    assert writer.text([{"id": 3, "gold": "y"}]).decode() == "3\t\t\t\t\t\n"
+    assert next(writer.lines()).startswith("the table has no column gold, as the first 4,096")
