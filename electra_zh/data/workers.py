@@ -99,12 +99,14 @@ def run_tasks(
     from concurrent.futures.process import BrokenProcessPool
 
     others = multiprocessing.active_children()
-    # No process starts with the signals unblocked, so none reacts to them as its parent would.
-    with interrupts.blocked(*interrupts.SIGNALS):
-        pool = ProcessPoolExecutor(processes, _context(), _start_worker, (work,))
-        futures = [pool.submit(_do, task) for task in tasks]
-        workers = [each for each in multiprocessing.active_children() if each not in others]
+    workers: list[BaseProcess] = []
+    pool = ProcessPoolExecutor(processes, _context(), _start_worker, (work,))
     try:
+        # No process starts with the signals unblocked, so none reacts to them as its parent would.
+        # A signal that has come meanwhile is raised at the end of the block.
+        with interrupts.blocked(*interrupts.SIGNALS):
+            futures = [pool.submit(_do, task) for task in tasks]
+            workers += [each for each in multiprocessing.active_children() if each not in others]
         for future in as_completed(futures):
             report(future.result()[1])
         return [future.result()[0] for future in futures]
@@ -134,7 +136,7 @@ def _context() -> Any:
     # with TensorFlow imported the workers start afresh.
     if sys.platform == "linux" and "tensorflow" not in sys.modules:
         return multiprocessing.get_context("fork")
-    # It unblocks the signals when it starts.
+    # It unblocks the signals when it starts, so it starts before they are blocked.
     resource_tracker.ensure_running()
     return multiprocessing.get_context("spawn")
 

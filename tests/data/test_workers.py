@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 
 import pytest
 
+from electra_zh import interrupts
 from electra_zh.data.workers import OnProgress, StoppedError, interruptible, run_tasks
 from electra_zh.errors import UserError
 
@@ -59,6 +64,26 @@ def test_no_tasks_no_workers() -> None:
 def test_errors_in_workers_end_the_work(task: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message), interruptible():
         run_tasks(_fail, [0, 1, task, 0, 1, 2], processes=2, report=lambda amount: None)
+
+
+def test_a_signal_while_workers_start_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[BaseProcess] = []
+
+    @contextlib.contextmanager
+    def blocked(*_: signal.Signals) -> Iterator[None]:
+        yield
+        started.extend(multiprocessing.active_children())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupts, "blocked", blocked)
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(_sleep, [60, 60], processes=2, report=print)
+    assert len(started) >= 2
+    assert all(worker.exitcode == -signal.SIGKILL for worker in started)
+
+
+def _sleep(task: int, report: OnProgress) -> None:
+    time.sleep(task)
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
