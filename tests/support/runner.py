@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -128,7 +129,8 @@ def _run_forked(
             while interrupt and number and process.is_alive() and not interrupt():
                 time.sleep(0.005)
             if interrupt and number and process.is_alive() and process.pid:
-                os.kill(process.pid, number)
+                with contextlib.suppress(ProcessLookupError):  # It has ended since.
+                    os.kill(process.pid, number)
             process.join(timeout=timeout)
         finally:
             process.kill()
