@@ -47,9 +47,9 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Runs the command of the words and returns its exit code."""
-    interrupts.raise_on_signals()
     command: Command | None = None
     try:
+        interrupts.raise_on_signals()
         with interrupts.explained():
             name = _command_name(words)
             command = load_command(name)
@@ -61,6 +61,8 @@ def run(words: Sequence[str]) -> int:
                 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             return command.run(call)
+    except KeyboardInterrupt:  # Just before it is explained.
+        return _fail(str(interrupts.InterruptError()), interrupts.EXIT_CODE)
     except interrupts.InterruptError as error:
         return _fail(str(error), interrupts.EXIT_CODE)
     except UserError as error:

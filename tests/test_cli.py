@@ -324,3 +324,11 @@ def test_an_interruption_before_the_command_is_one_line(
     monkeypatch.setattr(cli, "load_command", mock.Mock(side_effect=KeyboardInterrupt))
     assert cli.run(["configs"]) == 130
     assert capsys.readouterr().err == "electra-zh: error: Interrupted.\n"
+
+
+def test_an_interruption_before_it_is_explained_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(interrupts, "explained", mock.Mock(side_effect=KeyboardInterrupt))
+    assert cli.run(["configs"]) == 130
+    assert capsys.readouterr().err == "electra-zh: error: Interrupted.\n"
