@@ -264,7 +264,7 @@ def load_predictor(model: str, *, task: str | None = None, batch_size: int = 64)
       batch_size: texts per step.
 
     Raises:
-      UserError: there is no such model or task, or the task is not one of texts alone.
+      UserError: there is no such model or task; in a call, the task is not one of texts alone.
     """
     return TextPredictor(model, task=task, batch_size=batch_size)
 
